@@ -1,0 +1,349 @@
+"""Every error that Barnraise raises on purpose, as one tree.
+
+    BarnraiseError                      exit  http  family page: docs/errors.md
+    |-- UsageError                        2    400  wrong arguments on the command line
+    |-- ConfigError                       3    400  a configuration file
+    |   |-- ConfigMissingError
+    |   |-- ConfigUnknownKeyError
+    |   `-- ConfigValueError
+    |-- UpdateError                       4    422  the bytes of an update
+    |   |-- TruncatedUpdateError
+    |   |-- OversizedUpdateError                413
+    |   |-- NonCanonicalUpdateError
+    |   |-- NonFiniteUpdateError
+    |   |-- IndexOutOfRangeError
+    |   |-- UnsupportedFormatError
+    |   `-- WrongBaseError                      409
+    |-- MessageError                      5    400  what a stranger says over HTTP
+    |   |-- UnknownFieldError
+    |   |-- BadNameError
+    |   |-- BadSignatureError                   403
+    |   |-- ReplayedMessageError                409
+    |   |-- ClockSkewError
+    |   |-- LeaseError                          410
+    |   |-- OffsetMismatchError                 409
+    |   |-- QuotaExceededError                  429
+    |   `-- UnsupportedEncodingError            415
+    |-- ReleaseError                      6    404  versions, tags, manifests
+    |   |-- BadVersionError                     400
+    |   |-- NoSuchVersionError
+    |   |-- TagExistsError                      409
+    |   |-- BrokenChainError
+    |   `-- VerificationError                   422
+    |-- StorageError                      7    500  disks and folders
+    |   |-- BlobMissingError                    404
+    |   |-- DiskFullError                       507
+    |   |-- FolderLockedError                   409
+    |   |-- NotARunFolderError
+    |   `-- LedgerVersionError
+    |-- NetworkError                      8    502  reaching somebody else
+    |   |-- UnreachableError
+    |   |-- RefusedError
+    |   `-- PortInUseError
+    |-- MergeError                        9    500  the mathematics of a round
+    |   |-- NotEnoughUpdatesError
+    |   `-- UnknownStrategyError
+    |-- AcceptanceError                  10    500  a suite that cannot be run
+    `-- InstallationError                11    500  this Python environment
+        |-- MissingExtraError
+        `-- NameClashError
+
+``exit_code`` is what a command returns; ``http_status`` what the gateway answers. Both
+belong to the class, never to the place that raises. A message says what was found, what
+was expected and what to do next. Wrong call order inside our own code is not here: it is
+``assert`` or ``RuntimeError``.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "AcceptanceError",
+    "BadNameError",
+    "BadSignatureError",
+    "BadVersionError",
+    "BarnraiseError",
+    "BlobMissingError",
+    "BrokenChainError",
+    "ClockSkewError",
+    "ConfigError",
+    "ConfigMissingError",
+    "ConfigUnknownKeyError",
+    "ConfigValueError",
+    "DiskFullError",
+    "FolderLockedError",
+    "IndexOutOfRangeError",
+    "InstallationError",
+    "LeaseError",
+    "LedgerVersionError",
+    "MergeError",
+    "MessageError",
+    "MissingExtraError",
+    "NameClashError",
+    "NetworkError",
+    "NoSuchVersionError",
+    "NonCanonicalUpdateError",
+    "NonFiniteUpdateError",
+    "NotARunFolderError",
+    "NotEnoughUpdatesError",
+    "OffsetMismatchError",
+    "OversizedUpdateError",
+    "PortInUseError",
+    "QuotaExceededError",
+    "RefusedError",
+    "ReleaseError",
+    "ReplayedMessageError",
+    "StorageError",
+    "TagExistsError",
+    "TruncatedUpdateError",
+    "UnknownFieldError",
+    "UnknownStrategyError",
+    "UnreachableError",
+    "UnsupportedEncodingError",
+    "UnsupportedFormatError",
+    "UpdateError",
+    "UsageError",
+    "VerificationError",
+    "WrongBaseError",
+]
+
+
+class BarnraiseError(Exception):
+    """Root of the tree. ``str(error)`` is the reason, one sentence a person can act on."""
+
+    exit_code: ClassVar[int] = 1
+    http_status: ClassVar[int] = 500
+
+    @property
+    def code(self) -> str:
+        """Stable machine name: the class name in kebab case, without ``Error``."""
+        name = type(self).__name__.removesuffix("Error")
+        return "".join("-" + c.lower() if c.isupper() else c for c in name).lstrip("-")
+
+    @property
+    def reason(self) -> str:
+        return str(self)
+
+
+class UsageError(BarnraiseError):
+    exit_code = 2
+    http_status = 400
+
+
+class ConfigError(BarnraiseError):
+    exit_code = 3
+    http_status = 400
+
+
+class ConfigMissingError(ConfigError):
+    """The file that was named is not there."""
+
+
+class ConfigUnknownKeyError(ConfigError):
+    """A key that nothing reads; the message names the nearest one that exists."""
+
+
+class ConfigValueError(ConfigError):
+    """A known key with a value out of range or of the wrong type."""
+
+
+class UpdateError(BarnraiseError):
+    exit_code = 4
+    http_status = 422
+
+
+class TruncatedUpdateError(UpdateError):
+    """Fewer bytes than the update announces."""
+
+
+class OversizedUpdateError(UpdateError):
+    """More bytes, or a larger header, than anything valid needs."""
+
+    http_status = 413
+
+
+class NonCanonicalUpdateError(UpdateError):
+    """Decodable, but not in the one encoding that its content has."""
+
+
+class NonFiniteUpdateError(UpdateError):
+    """A NaN or an infinity."""
+
+
+class IndexOutOfRangeError(UpdateError):
+    """A support position or level outside its segment or codebook."""
+
+
+class UnsupportedFormatError(UpdateError):
+    """Not an update, or of a format, codec or dtype that this version cannot read."""
+
+
+class WrongBaseError(UpdateError):
+    """Made for another base than the one at hand."""
+
+    http_status = 409
+
+
+class MessageError(BarnraiseError):
+    exit_code = 5
+    http_status = 400
+
+
+class UnknownFieldError(MessageError):
+    """A message with a missing, unknown or malformed field."""
+
+
+class BadNameError(MessageError):
+    """A name with control characters, separators, or of excessive length."""
+
+
+class BadSignatureError(MessageError):
+    http_status = 403
+
+
+class ReplayedMessageError(MessageError):
+    """A signed message whose nonce was already used for something else."""
+
+    http_status = 409
+
+
+class ClockSkewError(MessageError):
+    """A signed message from too far in the past or the future."""
+
+
+class LeaseError(MessageError):
+    """No such lease, or it expired, or it belongs to another key or round."""
+
+    http_status = 410
+
+
+class OffsetMismatchError(MessageError):
+    """An upload that does not continue where the stored bytes end."""
+
+    http_status = 409
+
+
+class QuotaExceededError(MessageError):
+    http_status = 429
+
+
+class UnsupportedEncodingError(MessageError):
+    """A compressed request body: nothing foreign is inflated at the door."""
+
+    http_status = 415
+
+
+class ReleaseError(BarnraiseError):
+    exit_code = 6
+    http_status = 404
+
+
+class BadVersionError(ReleaseError):
+    """Not a version, range or channel."""
+
+    http_status = 400
+
+
+class NoSuchVersionError(ReleaseError):
+    """Nothing satisfies the range; the message names the nearest."""
+
+
+class TagExistsError(ReleaseError):
+    """A tag is written once."""
+
+    http_status = 409
+
+
+class BrokenChainError(ReleaseError):
+    """No keyframe reaches the wanted release through the patches that are listed."""
+
+
+class VerificationError(ReleaseError):
+    """Bytes, digest or signature do not match what the release says."""
+
+    http_status = 422
+
+
+class StorageError(BarnraiseError):
+    exit_code = 7
+    http_status = 500
+
+
+class BlobMissingError(StorageError):
+    http_status = 404
+
+
+class DiskFullError(StorageError):
+    http_status = 507
+
+
+class FolderLockedError(StorageError):
+    """Another coordinator or node already works in this folder."""
+
+    http_status = 409
+
+
+class NotARunFolderError(StorageError):
+    """The folder holds no run."""
+
+
+class LedgerVersionError(StorageError):
+    """The ledger was migrated by a newer Barnraise than this one."""
+
+
+class NetworkError(BarnraiseError):
+    exit_code = 8
+    http_status = 502
+
+
+class UnreachableError(NetworkError):
+    """No answer: name, route, refusal or time-out."""
+
+
+class RefusedError(NetworkError):
+    """The other side answered with a refusal and a reason.
+
+    Attributes:
+        status: HTTP status.
+        remote_code: the other side's ``code``, or "" when it was not ours.
+    """
+
+    def __init__(self, message: str, *, status: int = 0, remote_code: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.remote_code = remote_code
+
+
+class PortInUseError(NetworkError):
+    """The address to listen on is taken."""
+
+
+class MergeError(BarnraiseError):
+    exit_code = 9
+
+
+class NotEnoughUpdatesError(MergeError):
+    """Fewer updates than the strategy needs to keep its promise."""
+
+
+class UnknownStrategyError(MergeError):
+    """No strategy or hyperparameter of that name; the message names those that exist."""
+
+
+class AcceptanceError(BarnraiseError):
+    """A suite that cannot be run: missing or altered data, a metric that is not finite."""
+
+    exit_code = 10
+
+
+class InstallationError(BarnraiseError):
+    exit_code = 11
+
+
+class MissingExtraError(InstallationError):
+    """A command of an extra that is not installed."""
+
+
+class NameClashError(InstallationError):
+    """Another distribution has overwritten one of our top-level packages."""

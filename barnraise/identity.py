@@ -1,0 +1,103 @@
+"""Who signs: an ed25519 key in a file that only its owner can read, made on first use.
+
+A message is signed together with its kind, so that a signature on a lease request can
+never be shown as a signature on an update.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from barnraise.errors import BadSignatureError, ConfigValueError
+
+__all__ = ["Identity", "config_home", "verify_signature"]
+
+
+def config_home() -> Path:
+    """Folder of the user's Barnraise configuration, after the XDG base directory rules."""
+    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return Path(base) / "barnraise"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A private signing key. ``public`` is its name everywhere: 64 hex digits."""
+
+    _private: Ed25519PrivateKey
+
+    @classmethod
+    def generate(cls) -> Identity:
+        return cls(Ed25519PrivateKey.generate())
+
+    @classmethod
+    def from_seed(cls, seed: bytes) -> Identity:
+        """A key from 32 bytes, for tests that must repeat."""
+        return cls(Ed25519PrivateKey.from_private_bytes(seed))
+
+    @classmethod
+    def load_or_create(cls, path: Path) -> Identity:
+        """Read the key at ``path``, or make one there with mode 0600.
+
+        Raises:
+            ConfigValueError: the file is no key, or others can read it.
+        """
+        try:
+            return cls._load(path)
+        except FileNotFoundError:
+            pass
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        identity = cls.generate()
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        except FileExistsError:  # somebody else was faster: theirs is the key
+            return cls._load(path)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(identity._private.private_bytes_raw().hex() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        return identity
+
+    @classmethod
+    def _load(cls, path: Path) -> Identity:
+        mode = path.stat().st_mode & 0o777
+        if mode & 0o077:
+            raise ConfigValueError(
+                f"{path} is readable by others (mode {mode:04o}), a private key must be 0600. Run: chmod 600 {path}"
+            )
+        text = path.read_text(encoding="ascii", errors="replace").strip()
+        try:
+            return cls(Ed25519PrivateKey.from_private_bytes(bytes.fromhex(text)))
+        except ValueError as error:
+            raise ConfigValueError(
+                f"{path} holds no ed25519 key (64 hex digits expected). Restore it from a backup, or move it away."
+            ) from error
+
+    @property
+    def public(self) -> str:
+        return self._private.public_key().public_bytes_raw().hex()
+
+    def sign(self, kind: str, message: bytes) -> str:
+        """Signature of ``message`` as a ``kind``: 128 hex digits."""
+        return self._private.sign(_framed(kind, message)).hex()
+
+
+def verify_signature(public: str, kind: str, message: bytes, signature: str) -> None:
+    """Check a signature made by :meth:`Identity.sign`.
+
+    Raises:
+        BadSignatureError: key or signature malformed, or not matching.
+    """
+    try:
+        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(public))
+        key.verify(bytes.fromhex(signature), _framed(kind, message))
+    except (InvalidSignature, ValueError) as error:
+        raise BadSignatureError(f"the signature on this {kind} is not by key {public[:16]}..; sign it again") from error
+
+
+def _framed(kind: str, message: bytes) -> bytes:
+    return b"barnraise/1 " + kind.encode("ascii") + b"\n" + message

@@ -1,0 +1,325 @@
+"""What contributors, consumers and the coordinator say to each other, as validated messages.
+
+Every message refuses unknown fields. Signed ones travel as :class:`Signed`: the body as
+plain JSON, the key that signed it, and the signature over the body's canonical JSON. Times
+are whole milliseconds since the Unix epoch. The HTTP paths are listed at the end.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from barnraise.config import CodecConfig, ModelConfig, TrainingConfig
+from barnraise.digest import canonical_json, is_digest
+from barnraise.errors import BadNameError, UnknownFieldError
+from barnraise.identity import Identity, verify_signature
+
+__all__ = [
+    "PROTOCOL_VERSION",
+    "BlobRef",
+    "Lease",
+    "LeaseAnswer",
+    "LeaseRequest",
+    "Message",
+    "Receipt",
+    "RoundInfo",
+    "RunInfo",
+    "Signed",
+    "UpdateEnvelope",
+    "UpdateStatus",
+    "UploadStatus",
+    "Wait",
+    "check_name",
+    "check_run_name",
+]
+
+PROTOCOL_VERSION = 1
+NAME_MAX = 64
+_RUN_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?\Z")
+
+
+def check_name(text: str) -> str:
+    """A display name: 1 to 64 printable characters, no separator, nothing invisible.
+
+    Raises:
+        BadNameError: what is wrong with it.
+    """
+    if not 1 <= len(text) <= NAME_MAX:
+        raise BadNameError(f"a name has 1 to {NAME_MAX} characters, this one has {len(text)}")
+    if text != text.strip() or text in {".", ".."}:
+        raise BadNameError("a name does not begin or end with a space and is not a dot")
+    for char in text:
+        if unicodedata.category(char)[0] == "C" or unicodedata.category(char) in {"Zl", "Zp"} or char in "/\\":
+            raise BadNameError(f"a name has no control, invisible or path character; found U+{ord(char):04X}")
+    return text
+
+
+def check_run_name(text: str) -> str:
+    """A run or model name: lower-case letters, digits and hyphens, as in a package index.
+
+    Raises:
+        BadNameError: anything else.
+    """
+    if not _RUN_NAME.match(text):
+        raise BadNameError("a model name has 1 to 64 lower-case letters, digits and inner hyphens")
+    return text
+
+
+def _name(text: str) -> str:
+    try:
+        return check_name(text)
+    except BadNameError as error:
+        raise ValueError(f"bad name: {error}") from error
+
+
+def _digest(text: str) -> str:
+    if not is_digest(text):
+        raise ValueError("not a digest of the form b3:<64 hex>")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_name)]
+Digest = Annotated[str, AfterValidator(_digest)]
+Key = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Signature = Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
+Nonce = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+LeaseId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+Millis = Annotated[int, Field(ge=0, lt=1 << 53)]
+Count = Annotated[int, Field(ge=0, lt=1 << 53)]
+
+
+M = TypeVar("M", bound="Message")
+
+
+class Message(BaseModel):
+    """Base of all messages: frozen, strict about fields.
+
+    ``kind`` names the message inside signatures.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    kind: ClassVar[str] = "message"
+
+    @classmethod
+    def read(cls, value: Any) -> Self:
+        """Validate a decoded JSON value.
+
+        Raises:
+            BadNameError: a name in it is not acceptable.
+            UnknownFieldError: any other mismatch, naming the first field at fault.
+        """
+        try:
+            return cls.model_validate(value)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"])[:80] or "the message"
+            if "bad name: " in first["msg"]:
+                raise BadNameError(f"{where}: {first['msg'].split('bad name: ', 1)[1]}") from error
+            raise UnknownFieldError(f"{cls.kind}: {where}: {first['msg'][:200]}") from error
+
+    def canonical(self) -> bytes:
+        return canonical_json(self.model_dump(mode="json"))
+
+
+class Signed(Message):
+    """A body with the key that signed it."""
+
+    kind: ClassVar[str] = "signed"
+    body: dict[str, Any]
+    key: Key
+    signature: Signature
+
+    @classmethod
+    def make(cls, message: Message, identity: Identity) -> Signed:
+        body = message.model_dump(mode="json")
+        return cls(body=body, key=identity.public, signature=identity.sign(message.kind, canonical_json(body)))
+
+    def open(self, message: type[M]) -> M:
+        """Check the signature and validate the body as ``message``.
+
+        Raises:
+            BadSignatureError: not signed by ``key`` as this kind of message.
+            UnknownFieldError, BadNameError: the body is not such a message.
+        """
+        verify_signature(self.key, message.kind, canonical_json(self.body), self.signature)
+        return message.read(self.body)
+
+
+class BlobRef(Message):
+    """A stored blob: what it is called and how many bytes it has."""
+
+    kind: ClassVar[str] = "blob"
+    digest: Digest
+    size_bytes: Count
+
+
+class LeaseRequest(Message):
+    """A contributor asks for work. Signed. The nonce makes a repeated request the same request."""
+
+    kind: ClassVar[str] = "lease-request"
+    run: str
+    name: Name
+    nonce: Nonce
+    at_ms: Millis
+
+
+class Lease(Message):
+    """What to train, from where, until when. Signed by the coordinator.
+
+    Attributes:
+        shard: data domain that this unit should train on.
+        seed: seed of the data order of this unit.
+    """
+
+    kind: ClassVar[str] = "lease"
+    lease_id: LeaseId
+    contributor: Key
+    round: Count
+    base_version: str
+    base_digest: Digest
+    shard: str
+    seed: Count
+    training: TrainingConfig
+    codec: CodecConfig
+    issued_at_ms: Millis
+    expires_at_ms: Millis
+
+
+class Wait(Message):
+    """No work now: why, and when to ask again."""
+
+    kind: ClassVar[str] = "wait"
+    reason: str
+    retry_after_s: float
+
+
+class LeaseAnswer(Message):
+    """Exactly one of ``lease`` (a signed :class:`Lease`) and ``wait``."""
+
+    kind: ClassVar[str] = "lease-answer"
+    lease: Signed | None = None
+    wait: Wait | None = None
+
+
+class UpdateEnvelope(Message):
+    """What is said about an update before its bytes are sent. Signed by the contributor.
+
+    Attributes:
+        examples: training windows seen. tokens: bytes or tokens seen. steps: optimiser steps.
+        loss_first, loss_last: training loss in bits per byte at the unit's first and last steps.
+    """
+
+    kind: ClassVar[str] = "update"
+    run: str
+    lease_id: LeaseId
+    round: Count
+    base_digest: Digest
+    update_digest: Digest
+    size_bytes: Annotated[int, Field(gt=0, lt=1 << 53)]
+    tokens: Count
+    examples: Count
+    steps: Count
+    loss_first: float
+    loss_last: float
+    nonce: Nonce
+    at_ms: Millis
+
+
+class UploadStatus(Message):
+    """How much of an announced update is stored. ``receipt`` is there once all of it is."""
+
+    kind: ClassVar[str] = "upload-status"
+    digest: Digest
+    offset: Count
+    size_bytes: Count
+    receipt: Signed | None = None
+
+
+class Receipt(Message):
+    """The coordinator has the update: blob fsynced, row committed. Signed by the coordinator."""
+
+    kind: ClassVar[str] = "receipt"
+    run: str
+    update_digest: Digest
+    contributor: Key
+    round: Count
+    size_bytes: Count
+    received_at_ms: Millis
+
+
+UpdateState = Literal["received", "checked", "rejected", "merged", "unmerged"]
+Phase = Literal["collecting", "merging", "testing", "released", "rejected", "abandoned"]
+
+
+class UpdateStatus(Message):
+    """What became of an update.
+
+    Attributes:
+        state: received, checked (waits for its round), rejected (at fault), merged (in
+            ``version``), or unmerged (not at fault: too late, or its round was abandoned).
+        evidence: numbers behind ``reason``.
+        fold_back: the contributor may add it back to its own residual.
+    """
+
+    kind: ClassVar[str] = "update-status"
+    digest: Digest
+    contributor: Key
+    round: Count
+    state: UpdateState
+    reason: str
+    version: str | None = None
+    evidence: dict[str, Any] = Field(default_factory=dict)
+    fold_back: bool = False
+
+
+class RoundInfo(Message):
+    """The newest round. ``deadline_ms`` is when collecting ends at the latest."""
+
+    kind: ClassVar[str] = "round"
+    number: Count
+    phase: Phase
+    reason: str
+    base_version: str
+    base_digest: Digest
+    opened_at_ms: Millis
+    deadline_ms: Millis
+    leased: Count
+    received: Count
+    checked: Count
+    rejected: Count
+
+
+class RunInfo(Message):
+    """What a stranger needs to know before joining. ``round`` is None until the first one opens."""
+
+    kind: ClassVar[str] = "run"
+    protocol: int
+    name: str
+    description: str
+    licence: str
+    coordinator_key: Key
+    model: ModelConfig
+    corpus: str
+    shards: tuple[str, ...]
+    held_out_percent: int
+    newest: str | None
+    round: RoundInfo | None
+
+
+# Paths, below the coordinator's base URL. Bodies and answers are JSON unless said otherwise.
+#   GET  /v1/run                                RunInfo
+#   GET  /v1/round                              RoundInfo
+#   POST /v1/leases            Signed(LeaseRequest)    -> LeaseAnswer
+#   POST /v1/updates           Signed(UpdateEnvelope)  -> UploadStatus
+#   PUT  /v1/updates/{digest}/bytes?offset=N   raw bytes -> UploadStatus (receipt when complete)
+#   GET  /v1/updates/{digest}                   UpdateStatus
+#   GET  /v1/events?after=SEQ&limit=N           {"events": [{seq, at_ms, kind, subject, payload}]}
+#   GET  /v1/releases/index.json                Signed(ReleaseIndex), also on any static mirror
+#   GET  /v1/releases/blobs/{2 hex}/{62 hex}    bytes, single ranges; also on any static mirror
+#   GET  /v1/health                             {"status": "ok", ...}
+#   GET  /metrics                               Prometheus text
+# An error is {"error": {"code": ..., "reason": ...}} with the status of its class.

@@ -1,0 +1,116 @@
+"""Where everything of a run lies on the coordinator's disk.
+
+    RUN/
+      run.toml          the configuration the run was started with
+      address.json      {"url": ..., "pid": ...} of the gateway that is listening now
+      ledger.sqlite     the truth: events and what follows from them
+      public/           any static file server of this folder is a mirror
+        index.json      signed list of releases and channels
+        blobs/ab/cd..   keyframes, patches, manifests, reports, merged updates
+      private/blobs/    updates not merged, optimiser state, acceptance data
+      staging/          uploads that are not complete
+      keys/             the coordinator's signing key (0600)
+      logs/
+      lock              held by the one coordinator of this folder
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from barnraise.errors import FolderLockedError, NotARunFolderError
+
+__all__ = ["RunFolder"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Paths of a run; see the module's picture."""
+
+    root: Path
+
+    @property
+    def config(self) -> Path:
+        return self.root / "run.toml"
+
+    @property
+    def address(self) -> Path:
+        return self.root / "address.json"
+
+    @property
+    def ledger(self) -> Path:
+        return self.root / "ledger.sqlite"
+
+    @property
+    def public(self) -> Path:
+        return self.root / "public"
+
+    @property
+    def index(self) -> Path:
+        return self.public / "index.json"
+
+    @property
+    def private(self) -> Path:
+        return self.root / "private"
+
+    @property
+    def staging(self) -> Path:
+        return self.root / "staging"
+
+    @property
+    def key(self) -> Path:
+        return self.root / "keys" / "coordinator.key"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    def create(self) -> None:
+        """Make the folders that are missing; existing ones stay as they are."""
+        for folder in (self.public, self.private, self.staging, self.key.parent, self.logs):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.private.chmod(0o700)
+        self.key.parent.chmod(0o700)
+
+    def require(self) -> RunFolder:
+        """Itself.
+
+        Raises:
+            NotARunFolderError: there is no run in it.
+        """
+        if not self.config.is_file():
+            raise NotARunFolderError(f"{self.root} holds no run (no run.toml). Start one: barnraise serve CONFIG --run DIR")
+        return self
+
+    @contextmanager
+    def lock(self, role: str) -> Iterator[None]:
+        """Hold the folder for one process of a ``role`` (``coordinator``); freed when the process ends.
+
+        Raises:
+            FolderLockedError: another process holds it.
+        """
+        self.root.mkdir(parents=True, exist_ok=True)
+        with locked_file(self.root / "lock", f"another {role} already works in {self.root}"):
+            yield
+
+
+@contextmanager
+def locked_file(path: Path, refusal: str) -> Iterator[None]:
+    """Hold an advisory lock on ``path``; ``refusal`` begins the error when somebody else does."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            raise FolderLockedError(f"{refusal} (process {holder}). Stop it first, or use another folder.") from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode("ascii"), 0)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""The contributor's side: lease, pull, train, compress, sign, send; and respect for the machine."""

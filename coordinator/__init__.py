@@ -1,0 +1,1 @@
+"""The operator's side: gateway (strangers), ledger (memory), conductor (Ray), acceptance (judgement)."""
