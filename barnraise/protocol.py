@@ -294,7 +294,11 @@ class RoundInfo(Message):
 
 
 class RunInfo(Message):
-    """What a stranger needs to know before joining. ``round`` is None until the first one opens."""
+    """What a stranger needs to know before joining. ``round`` is None until the first one opens.
+
+    Attributes:
+        shard_modules: shard -> the corpus modules in it, as ``data.shards`` of the configuration.
+    """
 
     kind: ClassVar[str] = "run"
     protocol: int
@@ -305,6 +309,7 @@ class RunInfo(Message):
     model: ModelConfig
     corpus: str
     shards: tuple[str, ...]
+    shard_modules: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     held_out_percent: int
     newest: str | None
     round: RoundInfo | None

@@ -1,0 +1,160 @@
+"""A small decoder-only transformer over bytes: pre-norm RMSNorm, RoPE, SwiGLU, tied embedding.
+
+The vocabulary is the 256 bytes, so there is no tokeniser to agree on and a loss divides
+into bits per byte without a table. Initial weights come from NumPy's PCG64 by one multiply
+each, so a seed names the same first release on every machine.
+
+B  windows in a batch
+T  positions in a window
+V  vocabulary, 256
+D  width of the residual stream
+H  attention heads
+F  width of one attention head, D / H
+
+Source: RMSNorm https://arxiv.org/abs/1910.07467, RoPE https://arxiv.org/abs/2104.09864,
+SwiGLU https://arxiv.org/abs/2002.05202.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from barnraise.config import ModelConfig
+
+__all__ = ["VOCABULARY", "ByteLM"]
+
+VOCABULARY = 256
+INIT_STD = 0.02
+ROPE_BASE = 10_000.0
+
+
+class ByteLM(nn.Module):
+    """The trunk. Only its parameters are state: the rotary tables are recomputed.
+
+    Attributes:
+        config: architecture that it was built from.
+    """
+
+    cosine: Tensor
+    sine: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.embedding = nn.Embedding(VOCABULARY, config.dim)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
+        self.norm = nn.RMSNorm(config.dim, eps=1e-6)
+        cosine_TF, sine_TF = rotary_tables(config.context, config.dim // config.heads)
+        self.register_buffer("cosine", cosine_TF, persistent=False)
+        self.register_buffer("sine", sine_TF, persistent=False)
+        self._initialise()
+
+    def forward(self, tokens_BT: Tensor) -> Tensor:
+        """Logits of the next byte.
+
+        Args:
+            tokens_BT: int64 [B, T], bytes; T is at most ``config.context``.
+
+        Returns:
+            float [B, T, 256].
+        """
+        length = tokens_BT.shape[1]
+        assert length <= self.config.context, (length, self.config.context)
+        hidden_BTD = self.embedding(tokens_BT)
+        for block in self.blocks:
+            hidden_BTD = block(hidden_BTD, self.cosine[:length], self.sine[:length])
+        return functional.linear(self.norm(hidden_BTD), self.embedding.weight)
+
+    def loss(self, windows_BT1: Tensor) -> Tensor:
+        """Mean cross-entropy of every byte given those before it.
+
+        Args:
+            windows_BT1: integer [B, T + 1]; the first T bytes predict the last T.
+
+        Returns:
+            scalar in nats; divide by ``ln 2`` for bits per byte.
+        """
+        windows_BT1 = windows_BT1.long()
+        logits_BTV = self(windows_BT1[:, :-1])
+        return functional.cross_entropy(logits_BTV.float().flatten(0, 1), windows_BT1[:, 1:].flatten())
+
+    @torch.no_grad()
+    def _initialise(self) -> None:
+        """Uniform with standard deviation ``INIT_STD``; what writes into the stream is scaled down by depth."""
+        bits = np.random.default_rng(np.random.PCG64(self.config.init_seed))
+        for name, parameter in sorted(self.named_parameters()):
+            if parameter.dim() == 1:  # a norm's gain
+                parameter.fill_(1.0)
+                continue
+            writes = name.endswith(("attention.out.weight", "feed_forward.down.weight"))
+            std = INIT_STD / math.sqrt(2 * self.config.layers) if writes else INIT_STD
+            uniform = bits.random(tuple(parameter.shape), dtype=np.float32) - np.float32(0.5)
+            parameter.copy_(torch.from_numpy(uniform * np.float32(std * math.sqrt(12.0))))
+
+
+class Block(nn.Module):
+    """One layer: attention, then feed-forward, each added to the residual stream."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.attention_norm = nn.RMSNorm(config.dim, eps=1e-6)
+        self.attention = Attention(config)
+        self.feed_forward_norm = nn.RMSNorm(config.dim, eps=1e-6)
+        self.feed_forward = SwiGLU(config)
+
+    def forward(self, hidden_BTD: Tensor, cosine_TF: Tensor, sine_TF: Tensor) -> Tensor:
+        hidden_BTD = hidden_BTD + self.attention(self.attention_norm(hidden_BTD), cosine_TF, sine_TF)
+        mixed_BTD: Tensor = hidden_BTD + self.feed_forward(self.feed_forward_norm(hidden_BTD))
+        return mixed_BTD
+
+
+class Attention(nn.Module):
+    """Causal self-attention with rotary positions."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.query_key_value = nn.Linear(config.dim, 3 * config.dim, bias=False)
+        self.out = nn.Linear(config.dim, config.dim, bias=False)
+
+    def forward(self, hidden_BTD: Tensor, cosine_TF: Tensor, sine_TF: Tensor) -> Tensor:
+        split = self.query_key_value(hidden_BTD).unflatten(-1, (3, self.heads, -1))  # [B, T, 3, H, F]
+        query_BHTF, key_BHTF, value_BHTF = split.permute(2, 0, 3, 1, 4)
+        attended_BHTF = functional.scaled_dot_product_attention(
+            rotate(query_BHTF, cosine_TF, sine_TF), rotate(key_BHTF, cosine_TF, sine_TF), value_BHTF, is_causal=True
+        )
+        out_BTD: Tensor = self.out(attended_BHTF.transpose(1, 2).flatten(2))
+        return out_BTD
+
+
+class SwiGLU(nn.Module):
+    """Feed-forward block with a gate: ``down(silu(gate(x)) * up(x))``."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.gate_up = nn.Linear(config.dim, 2 * config.hidden, bias=False)
+        self.down = nn.Linear(config.hidden, config.dim, bias=False)
+
+    def forward(self, hidden_BTD: Tensor) -> Tensor:
+        gate, up = self.gate_up(hidden_BTD).chunk(2, dim=-1)
+        down_BTD: Tensor = self.down(functional.silu(gate) * up)
+        return down_BTD
+
+
+def rotary_tables(positions: int, width: int) -> tuple[Tensor, Tensor]:
+    """Cosine and sine of every position's angles, each float32 [T, F] with F = ``width`` (even)."""
+    frequencies = ROPE_BASE ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)
+    angles_TF = torch.outer(torch.arange(positions, dtype=torch.float64), frequencies).repeat(1, 2)
+    return angles_TF.cos().float(), angles_TF.sin().float()
+
+
+def rotate(heads_BHTF: Tensor, cosine_TF: Tensor, sine_TF: Tensor) -> Tensor:
+    """Turn each pair (i, i + F/2) of a head by its position's angle; keeps shape and dtype."""
+    first, second = heads_BHTF.chunk(2, dim=-1)
+    turned_BHTF = torch.cat((-second, first), dim=-1)
+    return (heads_BHTF * cosine_TF + turned_BHTF * sine_TF).to(heads_BHTF.dtype)
