@@ -30,11 +30,14 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class RunCreated:
+    """A run begins. ``config`` is the resolved ``RunConfig``; the held-out data is pinned by digest."""
+
     kind: ClassVar[str] = "run-created"
     name: str
     config_digest: str
     config: dict[str, Any]
     coordinator_key: str
+    held_out_digest: str = ""
 
     @property
     def subject(self) -> str:
