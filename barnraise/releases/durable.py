@@ -1,0 +1,108 @@
+"""Files that survive a power cut: written beside their place, fsynced, renamed, folder fsynced.
+
+A reader sees the old content or the new, never a part. A full disk becomes
+:class:`~barnraise.errors.DiskFullError` here, once, and leaves no temporary file behind.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from barnraise.errors import DiskFullError
+
+__all__ = ["disk_full_translated", "fsync_file", "fsync_folder", "make_folder", "replace_file", "write_temporary"]
+
+TEMPORARY_SUFFIX = ".part"
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+@contextmanager
+def disk_full_translated(path: Path) -> Iterator[None]:
+    """Turn "no space left" and "quota exceeded" into our own error.
+
+    Raises:
+        DiskFullError: naming ``path``; whatever was half done is the caller's to undo.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise DiskFullError(
+            f"no space left while writing below {path}; nothing was changed. Free some space and try again."
+        ) from error
+
+
+def fsync_file(path: Path) -> None:
+    """Wait until the content of ``path`` is on the disk."""
+    _fsync(path, os.O_RDONLY)
+
+
+def fsync_folder(path: Path) -> None:
+    """Wait until the names in the folder ``path`` are on the disk."""
+    _fsync(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _fsync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(path: Path) -> None:
+    """Make ``path`` and its missing parents, their names durable too."""
+    if path.is_dir():
+        return
+    make_folder(path.parent)
+    path.mkdir(exist_ok=True)
+    fsync_folder(path.parent)
+
+
+def write_temporary(folder: Path, write: Callable[[int], None]) -> Path:
+    """Make a new file in ``folder``, let ``write`` fill its descriptor, and fsync it.
+
+    Returns:
+        Its path, for the caller to rename. When anything fails the file is gone again.
+
+    Raises:
+        DiskFullError: no space left.
+    """
+    path = folder / f"{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
+    try:
+        with disk_full_translated(folder):
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            try:
+                write(descriptor)
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            path.unlink()
+        raise
+    return path
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path``, whole or not at all; its folder must exist.
+
+    Raises:
+        DiskFullError: no space left; ``path`` is as it was.
+    """
+    temporary = write_temporary(path.parent, lambda descriptor: write_all(descriptor, data))
+    temporary.replace(path)
+    fsync_folder(path.parent)
+
+
+def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
+    """``os.write`` until nothing is left."""
+    view = memoryview(data).cast("B")
+    while view:
+        view = view[os.write(descriptor, view) :]

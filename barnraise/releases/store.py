@@ -1,0 +1,190 @@
+"""Content-addressed blobs in a folder: ``ROOT/blobs/ab/cdef..`` holds the bytes with digest ``b3:abcdef..``.
+
+A blob appears whole or not at all, and once :meth:`BlobStore.put` returns it survives a
+power cut. Blobs never change, so all of it is idempotent and needs no lock. A text becomes
+a path only after it was found to be a digest.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from barnraise.digest import digest_bytes, is_digest
+from barnraise.errors import BlobMissingError
+from barnraise.releases.durable import (
+    TEMPORARY_SUFFIX,
+    disk_full_translated,
+    fsync_file,
+    fsync_folder,
+    make_folder,
+    write_all,
+    write_temporary,
+)
+
+__all__ = ["BlobStore", "blob_path"]
+
+
+def blob_path(digest: str) -> str:
+    """Where a blob lies below a store's root, and below the base URL of a mirror.
+
+    Raises:
+        BlobMissingError: not a digest.
+    """
+    if not is_digest(digest):
+        raise BlobMissingError("that is not the name of a blob; one looks like b3:<64 hex digits>")
+    return f"blobs/{digest[3:5]}/{digest[5:]}"
+
+
+@dataclass(frozen=True, slots=True)
+class BlobStore:
+    """Blobs below ``root``, which is made when the first one is stored."""
+
+    root: Path
+
+    def path(self, digest: str) -> Path:
+        """Where the blob lies or would lie."""
+        return self.root / blob_path(digest)
+
+    def has(self, digest: str) -> bool:
+        return self.path(digest).is_file()
+
+    def size(self, digest: str) -> int:
+        """Bytes of a stored blob.
+
+        Raises:
+            BlobMissingError: it is not here.
+        """
+        try:
+            return self.path(digest).stat().st_size
+        except FileNotFoundError as error:
+            raise self._missing(digest) from error
+
+    def read(self, digest: str) -> bytes:
+        """The whole blob. Not hashed again: whoever doubts the disk compares the digest.
+
+        Raises:
+            BlobMissingError: it is not here.
+        """
+        try:
+            return self.path(digest).read_bytes()
+        except FileNotFoundError as error:
+            raise self._missing(digest) from error
+
+    def map(self, digest: str) -> memoryview:
+        """The blob memory-mapped and read-only; the mapping lives as long as the view.
+
+        Raises:
+            BlobMissingError: it is not here.
+        """
+        try:
+            with self.path(digest).open("rb") as file:
+                if os.fstat(file.fileno()).st_size == 0:
+                    return memoryview(b"")
+                return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        except FileNotFoundError as error:
+            raise self._missing(digest) from error
+
+    def put(self, data: bytes | bytearray | memoryview) -> str:
+        """Store ``data`` and return its digest.
+
+        Raises:
+            DiskFullError: no space left; nothing was stored.
+        """
+        digest = digest_bytes(data)
+        if not self._settled(digest):
+            self._install(write_temporary(self._incoming(), lambda fd: write_all(fd, data)), digest)
+        return digest
+
+    def adopt(self, path: Path, digest: str) -> None:
+        """Move a file in that the caller has verified to have ``digest``; afterwards ``path`` is gone.
+
+        Raises:
+            DiskFullError: no space left; ``path`` is still there.
+        """
+        if self._settled(digest):
+            path.unlink(missing_ok=True)
+            return
+        fsync_file(path)
+        try:
+            self._install(path, digest)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            self._install(self._copy(path), digest)
+            path.unlink()
+
+    def link_from(self, other: BlobStore, digest: str) -> None:
+        """Have a blob of another store here too: as a hard link where that works, else as a copy.
+
+        Raises:
+            BlobMissingError: the other store has no such blob.
+            DiskFullError: no space left.
+        """
+        if self._settled(digest):
+            return
+        source, target = other.path(digest), self.path(digest)
+        if not source.is_file():
+            raise other._missing(digest)
+        with disk_full_translated(self.root):
+            make_folder(target.parent)
+            try:
+                target.hardlink_to(source)
+            except FileExistsError:
+                pass
+            except OSError as error:
+                if error.errno not in {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP}:
+                    raise
+                self._install(self._copy(source), digest)
+            fsync_folder(target.parent)
+
+    def delete(self, digest: str) -> None:
+        """Forget a blob; one that is not here is fine."""
+        self.path(digest).unlink(missing_ok=True)
+
+    def sweep(self) -> int:
+        """Remove temporary files that a crash left behind, and count them.
+
+        Only while nobody else writes to this store, that is: at start, with the folder's lock held.
+        """
+        left = list(self.root.glob(f"incoming/*{TEMPORARY_SUFFIX}"))
+        for path in left:
+            path.unlink(missing_ok=True)
+        return len(left)
+
+    def _settled(self, digest: str) -> bool:
+        """Whether the blob is here; if so its name is made durable, for whoever renamed it may have crashed."""
+        path = self.path(digest)
+        if not path.is_file():
+            return False
+        fsync_folder(path.parent)
+        return True
+
+    def _incoming(self) -> Path:
+        folder = self.root / "incoming"
+        with disk_full_translated(self.root):
+            make_folder(folder)
+        return folder
+
+    def _copy(self, source: Path) -> Path:
+        def write(descriptor: int) -> None:
+            with source.open("rb") as reader, os.fdopen(os.dup(descriptor), "wb") as writer:
+                shutil.copyfileobj(reader, writer, 1 << 20)
+
+        return write_temporary(self._incoming(), write)
+
+    def _install(self, temporary: Path, digest: str) -> None:
+        target = self.path(digest)
+        with disk_full_translated(self.root):
+            make_folder(target.parent)
+            temporary.replace(target)
+            fsync_folder(target.parent)
+
+    def _missing(self, digest: str) -> BlobMissingError:
+        return BlobMissingError(
+            f"blob {digest[:15]}.. is not in {self.root}; restore the folder from a backup, or pull from another mirror"
+        )

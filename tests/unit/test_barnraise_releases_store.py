@@ -1,0 +1,96 @@
+"""Laws of the content-addressed store."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from barnraise.digest import digest_bytes
+from barnraise.errors import BlobMissingError, DiskFullError
+from barnraise.releases.durable import replace_file, write_temporary
+from barnraise.releases.store import BlobStore
+
+
+@settings(deadline=None, max_examples=30)
+@given(data=st.binary(max_size=4096))
+def test_what_was_put_comes_back_under_its_digest(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    store = BlobStore(tmp_path_factory.mktemp("store"))
+    digest = store.put(data)
+    assert digest == digest_bytes(data) == store.put(data)
+    assert store.has(digest)
+    assert store.read(digest) == data == bytes(store.map(digest))
+    assert store.size(digest) == len(data)
+    assert store.path(digest) == store.root / "blobs" / digest[3:5] / digest[5:]
+
+
+@pytest.mark.parametrize(
+    "name", ["", "../etc/passwd", "b3:", "b3:" + "A" * 64, "b3:" + "a" * 63, "b3:" + "a" * 64 + "\n"]
+)
+def test_only_a_digest_becomes_a_path(tmp_path: Path, name: str) -> None:
+    store = BlobStore(tmp_path)
+    for use in (store.path, store.has, store.read, store.delete, store.map, store.size):
+        with pytest.raises(BlobMissingError):
+            use(name)
+
+
+def test_a_missing_blob_says_so(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    digest = digest_bytes(b"nothing")
+    assert not store.has(digest)
+    for use in (store.read, store.size, store.map):
+        with pytest.raises(BlobMissingError, match="pull from another mirror"):
+            use(digest)
+    store.delete(digest)
+
+
+def test_adopt_moves_the_file(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path / "store")
+    for _ in range(2):  # the second time the blob is there already
+        upload = tmp_path / "upload.part"
+        upload.write_bytes(b"payload")
+        store.adopt(upload, digest_bytes(b"payload"))
+        assert not upload.exists()
+        assert store.read(digest_bytes(b"payload")) == b"payload"
+
+
+def test_link_from_shares_a_blob(tmp_path: Path) -> None:
+    private, public = BlobStore(tmp_path / "private"), BlobStore(tmp_path / "public")
+    digest = private.put(b"merged update")
+    public.link_from(private, digest)
+    public.link_from(private, digest)
+    private.delete(digest)
+    assert public.read(digest) == b"merged update"
+    with pytest.raises(BlobMissingError):
+        public.link_from(private, digest_bytes(b"other"))
+
+
+def test_a_full_disk_stores_nothing_and_leaves_nothing(tmp_path: Path) -> None:
+    def write(descriptor: int) -> None:
+        os.write(descriptor, b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(DiskFullError, match="Free some space"):
+        write_temporary(tmp_path, write)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_replace_file_keeps_other_errors(tmp_path: Path) -> None:
+    replace_file(tmp_path / "a", b"old")
+    replace_file(tmp_path / "a", b"new")
+    assert (tmp_path / "a").read_bytes() == b"new"
+    with pytest.raises(FileNotFoundError):
+        replace_file(tmp_path / "missing" / "a", b"data")
+
+
+def test_sweep_removes_what_a_crash_left(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    digest = store.put(b"kept")
+    (tmp_path / "incoming" / "0123.part").write_bytes(b"half")
+    assert store.sweep() == 1
+    assert store.sweep() == 0
+    assert store.read(digest) == b"kept"
