@@ -298,6 +298,7 @@ class RunInfo(Message):
 
     Attributes:
         shard_modules: shard -> the corpus modules in it, as ``data.shards`` of the configuration.
+        error_feedback: contributors keep what compression left out, as ``update.error_feedback``.
     """
 
     kind: ClassVar[str] = "run"
@@ -311,6 +312,7 @@ class RunInfo(Message):
     shards: tuple[str, ...]
     shard_modules: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     held_out_percent: int
+    error_feedback: bool = True
     newest: str | None
     round: RoundInfo | None
 
