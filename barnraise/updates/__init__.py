@@ -1,0 +1,27 @@
+"""Updates: the one format for a contribution going up and a patch coming down. numpy only.
+
+Reading order: space.py (what is addressed), container.py (the file), header.py, codec.py, then
+the codecs dense.py, blockwise.py and topk.py with golomb.py, grid.py and bits.py below them,
+and apply.py. Choosing what to send is in ``merge.compress``.
+"""
+
+from barnraise.updates.apply import apply_update
+from barnraise.updates.codec import EncodedSegment, canonical_codec
+from barnraise.updates.container import Update, write_update
+from barnraise.updates.decode import decode_segment, sparse_segment
+from barnraise.updates.header import Role
+from barnraise.updates.space import ParameterSpace, TensorSpec, model_digest
+
+__all__ = [
+    "EncodedSegment",
+    "ParameterSpace",
+    "Role",
+    "TensorSpec",
+    "Update",
+    "apply_update",
+    "canonical_codec",
+    "decode_segment",
+    "model_digest",
+    "sparse_segment",
+    "write_update",
+]

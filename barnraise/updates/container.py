@@ -1,0 +1,198 @@
+"""The update file: a header, an offset table, and three byte arrays cut by it into segments.
+
+Reading is in two steps. :meth:`Update.parse` checks the frame (sizes, header, base, offsets)
+and allocates nothing that grows with what the file claims. :meth:`Update.decode` then decodes
+one segment, which needs memory for that segment only, and refuses all but its one encoding.
+
+S  segments
+N  entries of one segment
+P  elements of one segment
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from barnraise.config import CodecConfig
+from barnraise.digest import digest_bytes
+from barnraise.errors import (
+    NonCanonicalUpdateError,
+    OversizedUpdateError,
+    TruncatedUpdateError,
+    UnsupportedFormatError,
+    WrongBaseError,
+)
+from barnraise.updates.codec import EncodedSegment, canonical_codec
+from barnraise.updates.decode import decode_segment, sparse_segment
+from barnraise.updates.header import ARRAYS, Header, Role
+from barnraise.updates.space import ParameterSpace
+
+__all__ = ["Update", "write_update"]
+
+
+def write_update(
+    space: ParameterSpace, base_digest: str, codec: CodecConfig, segments: Sequence[EncodedSegment], *, role: Role
+) -> bytes:
+    """The one file of a change.
+
+    Args:
+        space: layout of base and change.
+        base_digest: digest of the model that the change is against.
+        codec: how the segments were encoded.
+        segments: all S of them, in order, as ``merge.compress`` returns them.
+        role: ``update`` (a contribution) or ``patch`` (a release's change).
+    """
+    assert len(segments) == space.segment_count, (len(segments), space.segment_count)
+    columns = {name: [getattr(segment, name) for segment in segments] for name in ARRAYS}
+    offsets = np.zeros((3, len(segments) + 1), dtype="<i8")
+    for row, name in enumerate(ARRAYS):
+        offsets[row, 1:] = np.cumsum([len(part) for part in columns[name]], dtype=np.int64)
+    header = Header(
+        role=role,
+        base=base_digest,
+        space=space.digest,
+        codec=canonical_codec(codec),
+        segments=len(segments),
+        sizes=(int(offsets[0, -1]), int(offsets[1, -1]), int(offsets[2, -1])),
+    )
+    return b"".join([header.encode(), offsets.tobytes(), *(part for name in ARRAYS for part in columns[name])])
+
+
+@dataclass(frozen=True)
+class Update:
+    """A file whose frame is checked. Its segments are checked as they are decoded.
+
+    Attributes:
+        codec: as :func:`barnraise.updates.canonical_codec` returns it.
+        base_digest: the model that the change is against.
+        role: ``update`` or ``patch``.
+    """
+
+    space: ParameterSpace
+    codec: CodecConfig
+    base_digest: str
+    role: Role
+    _data: memoryview
+    _arrays: tuple[memoryview, ...]
+    _offsets: NDArray[np.int64]
+
+    @classmethod
+    def parse(
+        cls,
+        data: bytes | bytearray | memoryview | mmap.mmap,
+        space: ParameterSpace,
+        *,
+        base_digest: str | None,
+        max_bytes: int | None = None,
+    ) -> Update:
+        """Check the frame of an update file.
+
+        Args:
+            data: the whole file; it is kept by reference and must not change.
+            space: layout of the base.
+            base_digest: the base that is expected, or None if any will do.
+            max_bytes: refuse a larger file before anything else.
+
+        Raises:
+            TruncatedUpdateError, OversizedUpdateError: too few or too many bytes.
+            UnsupportedFormatError, NonCanonicalUpdateError: not an update, or not in its one encoding.
+            WrongBaseError: against another base, or another layout.
+        """
+        view = memoryview(data).toreadonly().cast("B")
+        if max_bytes is not None and len(view) > max_bytes:
+            raise OversizedUpdateError(f"{len(view)} bytes, at most {max_bytes} are accepted. Lower k or bits.")
+        header, begin = Header.decode(view)
+        _check_base(header, space, base_digest)
+        if header.segments != space.segment_count:
+            raise UnsupportedFormatError(f"{header.segments} segments, the base has {space.segment_count}")
+        _check_size(len(view), begin + header.data_bytes)
+        ends = np.cumsum([begin + header.offsets_bytes, *header.sizes])
+        arrays = tuple(view[start:end] for start, end in pairwise(ends))
+        return cls(
+            space=space,
+            codec=header.codec,
+            base_digest=header.base,
+            role=header.role,
+            _data=view,
+            _arrays=arrays,
+            _offsets=_read_offsets(view[begin : begin + header.offsets_bytes], header),
+        )
+
+    @cached_property
+    def digest(self) -> str:
+        """Digest of the file."""
+        return digest_bytes(self._data)
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the file."""
+        return len(self._data)
+
+    def segment(self, index: int) -> EncodedSegment:
+        """The bytes of one segment, not checked."""
+        levels, scales, support = (
+            bytes(array[start:end])
+            for array, start, end in zip(
+                self._arrays, self._offsets[:, index], self._offsets[:, index + 1], strict=True
+            )
+        )
+        return EncodedSegment(support, levels, scales)
+
+    def decode(self, index: int) -> NDArray[np.float32]:
+        """The change of every element of one segment, float32 [P], finite.
+
+        Raises:
+            UpdateError: not the one encoding of a finite change.
+        """
+        return decode_segment(self.segment(index), self.space.segment_chunk_starts(index), self.codec)
+
+    def sparse(self, index: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """Positions int64 [N] in one segment, strictly increasing, and values float32 [N].
+
+        Raises:
+            UpdateError: as :meth:`decode`.
+        """
+        return sparse_segment(self.segment(index), self.space.segment_chunk_starts(index), self.codec)
+
+    def validate(self) -> None:
+        """Decode every segment, one after the other.
+
+        Raises:
+            UpdateError: the first that is wrong.
+        """
+        for index in range(self.space.segment_count):
+            self.sparse(index)
+
+
+def _check_base(header: Header, space: ParameterSpace, base_digest: str | None) -> None:
+    if base_digest is not None and header.base != base_digest:
+        raise WrongBaseError(
+            f"the update is against {header.base[:15]}.., expected {base_digest[:15]}.. Pull that base and train again."
+        )
+    if header.space != space.digest:
+        raise WrongBaseError(
+            f"the update is for layout {header.space[:15]}.., expected {space.digest[:15]}.. Pull the base again."
+        )
+
+
+def _check_size(found: int, expected: int) -> None:
+    if found < expected:
+        raise TruncatedUpdateError(f"{found} bytes, the header announces {expected}. Send the update again.")
+    if found > expected:
+        raise OversizedUpdateError(f"{found} bytes, the header announces {expected}. Nothing may follow the arrays.")
+
+
+def _read_offsets(data: memoryview, header: Header) -> NDArray[np.int64]:
+    """int64 [3, S + 1]: each row from 0 to the array's size without going back."""
+    offsets = np.frombuffer(data, dtype="<i8").reshape(3, header.segments + 1)
+    rows_fit = (offsets[:, 0] == 0).all() and (offsets[:, -1] == header.sizes).all()
+    if not rows_fit or (offsets[:, 1:] < offsets[:, :-1]).any():
+        raise NonCanonicalUpdateError("the offsets do not cut the arrays into segments. Write the update again.")
+    return offsets.astype(np.int64, copy=False)

@@ -1,0 +1,54 @@
+"""From an encoded segment to its change, for whichever codec: the one place that knows all three.
+
+N  entries of the segment
+P  elements of the segment
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from barnraise.config import CodecConfig
+from barnraise.updates import blockwise, dense, topk
+from barnraise.updates.codec import EncodedSegment
+
+__all__ = ["decode_segment", "sparse_segment"]
+
+
+def decode_segment(segment: EncodedSegment, chunk_starts: NDArray[np.int64], codec: CodecConfig) -> NDArray[np.float32]:
+    """The change of every element, float32 [P], finite.
+
+    Args:
+        segment: bytes that nobody has checked yet.
+        chunk_starts: int64 [chunks + 1], relative to the segment's start; the last entry is P.
+        codec: how it was encoded.
+
+    Raises:
+        UpdateError: not the one encoding of a finite change.
+    """
+    match codec.name:
+        case "dense":
+            return dense.decode(segment, int(chunk_starts[-1]))
+        case "blockwise":
+            return blockwise.decode(segment, chunk_starts, codec.bits)
+        case "topk":
+            positions_N, values_N = topk.decode(segment, chunk_starts, codec.k)
+            change_P = np.zeros(int(chunk_starts[-1]), dtype=np.float32)
+            change_P[positions_N] = values_N
+            return change_P
+
+
+def sparse_segment(
+    segment: EncodedSegment, chunk_starts: NDArray[np.int64], codec: CodecConfig
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Positions int64 [N], strictly increasing, and values float32 [N] of what the update names.
+
+    That is every element for ``dense`` and ``blockwise``.
+
+    Raises:
+        UpdateError: as :func:`decode_segment`.
+    """
+    if codec.name == "topk":
+        return topk.decode(segment, chunk_starts, codec.k)
+    return np.arange(int(chunk_starts[-1]), dtype=np.int64), decode_segment(segment, chunk_starts, codec)
