@@ -1,0 +1,192 @@
+"""Ranges against tables and laws; DESIGN section 7 as a table of cases."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from semver import Version
+
+from barnraise.errors import BadVersionError, NoSuchVersionError
+from barnraise.versions import Change, Range, Selection, next_version, parse_version, select, split_spec
+
+NUMBERS = st.integers(0, 4)
+VERSIONS = st.builds(lambda a, b, c: f"{a}.{b}.{c}", NUMBERS, NUMBERS, NUMBERS)
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "high"),
+    [
+        ("1.2.3", "1.2.3", "1.2.4"),
+        ("=1.2.3", "1.2.3", "1.2.4"),
+        ("1.2", "1.2.0", "1.3.0"),
+        ("1.2.x", "1.2.0", "1.3.0"),
+        ("1.*", "1.0.0", "2.0.0"),
+        ("1", "1.0.0", "2.0.0"),
+        ("*", "0.0.0", None),
+        ("x", "0.0.0", None),
+        ("^1.2.3", "1.2.3", "2.0.0"),
+        ("^1.2", "1.2.0", "2.0.0"),
+        ("^1", "1.0.0", "2.0.0"),
+        ("^0.1", "0.1.0", "0.2.0"),
+        ("^0.2.3", "0.2.3", "0.3.0"),
+        ("^0.0.3", "0.0.3", "0.0.4"),
+        ("^0.0", "0.0.0", "0.1.0"),
+        ("^0", "0.0.0", "1.0.0"),
+        ("^0.x", "0.0.0", "1.0.0"),
+        ("~1.2.3", "1.2.3", "1.3.0"),
+        ("~1.2", "1.2.0", "1.3.0"),
+        ("~1", "1.0.0", "2.0.0"),
+        (">=1.2", "1.2.0", None),
+        (">1.2", "1.3.0", None),
+        (">1.2.3", "1.2.4", None),
+        ("<1.2", "0.0.0", "1.2.0"),
+        ("<=1.2", "0.0.0", "1.3.0"),
+        ("<=1.2.3", "0.0.0", "1.2.4"),
+        (">=1.2, <1.9.4", "1.2.0", "1.9.4"),
+        (">=1.2 <1.9.4", "1.2.0", "1.9.4"),
+        (">= 1.2 < 1.9.4", "1.2.0", "1.9.4"),
+        ("^1.2,~1.4.1", "1.4.1", "1.5.0"),
+    ],
+)
+def test_a_range_is_an_interval(text: str, low: str, high: str | None) -> None:
+    assert Range.parse(text) == Range(Version.parse(low), None if high is None else Version.parse(high))
+
+
+@pytest.mark.parametrize(
+    "text",
+    (
+        *("", " ", "1.2.3.4", "v1.2.3", "01.2.3", "1.x.3", "^", "1.2.3-rc.1", "1.2.3+b", "!=1.2.3", "1 || 2"),
+        *("\u0661.0.0", "1.2.3\n;", "9999999999.0.0", "1." * 100, "^1.2,", "../1.2.3"),
+    ),
+)
+def test_what_is_no_range(text: str) -> None:
+    with pytest.raises(BadVersionError):
+        Range.parse(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["1.2", "1.2.3\n", " 1.2.3", "1.2.3-rc", "1.2.3+x", "01.2.3", "\u0661.0.0", "", "1.2.3" * 99]
+)
+def test_what_is_no_version(text: str) -> None:
+    with pytest.raises(BadVersionError):
+        parse_version(text)
+
+
+@settings(deadline=None)
+@given(base=VERSIONS, other=VERSIONS)
+def test_a_caret_never_crosses_the_leftmost_non_zero_number(base: str, other: str) -> None:
+    old, new = parse_version(base), parse_version(other)
+    left = next((i for i, part in enumerate(old.to_tuple()[:3]) if part), 2)
+    same = old.to_tuple()[: left + 1] == new.to_tuple()[: left + 1]
+    assert (new in Range.parse(f"^{base}")) == (same and new >= old)
+
+
+@settings(deadline=None)
+@given(left=VERSIONS, right=VERSIONS, version=VERSIONS)
+def test_a_comma_means_and(left: str, right: str, version: str) -> None:
+    found = parse_version(version)
+    both = found in Range.parse(f">={left}, <={right}")
+    assert both == (found in Range.parse(f">={left}") and found in Range.parse(f"<={right}"))
+    assert (found in Range.parse(f">{left}")) != (found in Range.parse(f"<={left}"))
+
+
+RELEASES = {"0.1.0": None, "0.1.1": None, "0.1.10": None, "0.1.11": "leaked a test", "0.2.0": None, "1.0.0": "broken"}
+CHANNELS = {"nightly": "0.2.0", "stable": "0.1.10", "old": "0.1.11"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "version"),
+    [
+        ("^0.1", "0.1.10"),
+        ("*", "0.2.0"),
+        ("0.1.1", "0.1.1"),
+        ("stable", "0.1.10"),
+        ("<0.1.10", "0.1.1"),
+        ("=0.2.0", "0.2.0"),
+    ],
+)
+def test_select_takes_the_newest_that_fits(wanted: str, version: str) -> None:
+    assert select(RELEASES, wanted, CHANNELS) == Selection(version)
+
+
+@pytest.mark.parametrize("wanted", ["0.1.11", "=0.1.11"])
+def test_a_yanked_release_comes_by_exact_number_with_a_warning(wanted: str) -> None:
+    assert select(RELEASES, wanted, CHANNELS) == Selection("0.1.11", "0.1.11 was yanked: leaked a test")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ("^0.3", "the nearest is 0.2.0"),
+        ("0.1.5", "the nearest is 0.1.1 or 0.1.10"),
+        ("^1", "only yanked releases satisfy '\\^1'; ask for =1.0.0"),
+        ("old", "was yanked: leaked a test"),
+        ("beta", "there is no channel 'beta'; channels: nightly, old, stable"),
+    ],
+)
+def test_select_says_what_is_near(wanted: str, message: str) -> None:
+    with pytest.raises(NoSuchVersionError, match=message):
+        select(RELEASES, wanted, CHANNELS)
+
+
+def test_select_before_the_first_release() -> None:
+    with pytest.raises(NoSuchVersionError, match="no release has been tagged yet"):
+        select({}, "*")
+
+
+def test_split_spec() -> None:
+    assert split_spec("stdlib-lm@^0.1") == ("stdlib-lm", "^0.1")
+    assert split_spec("stdlib-lm") == ("stdlib-lm", "*")
+    assert split_spec("@0.1") == ("", "0.1")
+
+
+GREW = Change(same_architecture=False, carried_over_share=0.8)
+CASES = [
+    # parent, what changed, version, bump, part of the reason
+    (None, Change(), "0.1.0", "first", "first release"),
+    ("0.1.0", Change(), "0.1.1", "patch", "no supported test is worse"),
+    ("0.1.9", Change(), "0.1.10", "patch", "no supported test is worse"),
+    ("0.1.3", GREW, "0.1.4", "minor", "80% of the parameters carried over"),
+    ("0.1.3", Change(tests_added=("speech",)), "0.1.4", "minor", "newly supports speech"),
+    ("0.1.3", Change(same_signature=False), "0.2.0", "major", "signature changed"),
+    ("0.1.3", Change(tests_dropped=("speech",)), "0.2.0", "major", "no longer supports speech"),
+    ("0.1.3", Change(promoted=True), "1.0.0", "major", "promotion to stable"),
+    ("1.4.2", Change(), "1.4.3", "patch", "no supported test is worse"),
+    ("1.4.2", Change(promoted=True), "1.4.3", "patch", "no supported test is worse"),
+    ("1.4.2", GREW, "1.5.0", "minor", "architecture changed"),
+    ("1.4.2", Change(tests_added=("a", "b")), "1.5.0", "minor", "newly supports a, b"),
+    ("1.4.2", Change(same_architecture=False, carried_over_share=0.5), "2.0.0", "major", "only 50% of the parameters"),
+    ("1.4.2", Change(carried_over_share=0.1), "2.0.0", "major", "only 10% of the parameters"),
+    (
+        "1.4.2",
+        Change(regressions_accepted={"loss-text": "faster"}),
+        "2.0.0",
+        "major",
+        "accepted that loss-text got worse",
+    ),
+    ("1.4.2", Change(same_signature=False, tests_added=("a",)), "2.0.0", "major", "signature changed"),
+]
+
+
+@pytest.mark.parametrize(("parent", "change", "version", "bump", "reason"), CASES)
+def test_what_a_version_number_means(parent: str | None, change: Change, version: str, bump: str, reason: str) -> None:
+    decision = next_version(parent, change)
+    assert (decision.version, decision.bump) == (version, bump)
+    assert reason in decision.reason
+
+
+@settings(deadline=None)
+@given(parent=VERSIONS, grew=st.booleans(), broke=st.booleans(), promoted=st.booleans())
+def test_versions_only_grow_and_carets_keep_their_promise(parent: str, grew: bool, broke: bool, promoted: bool) -> None:
+    decision = next_version(parent, Change(same_architecture=not grew, same_signature=not broke, promoted=promoted))
+    new = parse_version(decision.version)
+    assert new > parse_version(parent)
+    if broke and parse_version(parent) >= Version(0, 1):
+        assert new not in Range.parse(f"^{parent}")
+
+
+def test_a_share_is_a_share() -> None:
+    for share in (-0.1, 1.1, float("nan")):
+        with pytest.raises(ValueError, match="carried_over_share"):
+            Change(carried_over_share=share)
