@@ -1,0 +1,20 @@
+"""The ledger: an append-only list of events, and tables that follow from it.
+
+``events`` says what can happen, ``ledger`` records and answers, ``projection`` derives the
+tables from the events, ``rows`` is what an answer looks like, ``schema`` and ``migrations``
+are the tables themselves.
+"""
+
+from coordinator.ledger.ledger import Ledger, LedgerMovedError
+from coordinator.ledger.rows import ContributorRow, LeaseRow, ReleaseRow, RoundRow, RunRow, UpdateRow
+
+__all__ = [
+    "ContributorRow",
+    "LeaseRow",
+    "Ledger",
+    "LedgerMovedError",
+    "ReleaseRow",
+    "RoundRow",
+    "RunRow",
+    "UpdateRow",
+]

@@ -1,0 +1,220 @@
+"""Record events, and answer questions about what follows from them.
+
+One transaction appends events and updates the projections, or does neither. Whoever decides
+on what the ledger says passes the sequence number that it read *first* as ``expect_seq``: if
+anything was recorded since, nothing is, and the decision is made again on the new facts.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, Engine, Select, Table, delete, func, insert, select
+
+from barnraise.digest import canonical_json
+from coordinator.ledger import schema
+from coordinator.ledger.engine import open_engine, reading, writing
+from coordinator.ledger.events import EVENTS, Event, RecordedEvent
+from coordinator.ledger.migrate import migrate
+from coordinator.ledger.projection import project
+from coordinator.ledger.rows import ContributorRow, LeaseRow, ReleaseRow, RoundRow, RunRow, UpdateRow
+
+__all__ = ["Ledger", "LedgerMovedError"]
+
+Row = TypeVar("Row")
+REPLAY_BATCH = 500
+
+
+class LedgerMovedError(RuntimeError):
+    """Something was recorded since the facts of a decision were read: read and decide again."""
+
+
+class Ledger:
+    """The run's memory. Safe to share between threads, and between processes on one database."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @classmethod
+    def open(cls, url_or_path: str | Path) -> Ledger:
+        """Open, create or migrate the ledger at a path (SQLite) or database URL.
+
+        Raises:
+            ConfigValueError, MissingExtraError: a URL of no known or no installed database.
+            LedgerVersionError: a newer Barnraise has migrated it.
+            StorageError: the file is no ledger, or cannot be read or written.
+        """
+        engine = open_engine(url_or_path)
+        migrate(engine)
+        return cls(engine)
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    # -- recording ------------------------------------------------------------------------
+
+    def record(self, *events: Event, at_ms: int, expect_seq: int | None = None) -> list[RecordedEvent]:
+        """Append events and project them: all or none, on the disk when this returns.
+
+        Args:
+            at_ms: when, in milliseconds since the epoch.
+            expect_seq: the last sequence number that the caller's decision has seen.
+
+        Raises:
+            LedgerMovedError: the ledger is past ``expect_seq``.
+            TagExistsError: a version is tagged already.
+            ReplayedMessageError: an update, its lease or a nonce was used already.
+            RuntimeError: an event that does not fit what the ledger holds.
+            DiskFullError, StorageError: the database cannot write.
+        """
+        with writing(self._engine) as connection:
+            last = _last_seq(connection)
+            if expect_seq is not None and last != expect_seq:
+                raise LedgerMovedError(f"the ledger is at {last}, the decision was made at {expect_seq}; decide again")
+            recorded = []
+            for seq, event in enumerate(events, start=last + 1):
+                payload = canonical_json(asdict(event)).decode("ascii")
+                row = {"seq": seq, "at_ms": at_ms, "kind": event.kind, "subject": event.subject, "payload": payload}
+                connection.execute(insert(schema.events).values(row))
+                recorded.append(_recorded(seq, at_ms, event.kind, payload))
+                project(connection, recorded[-1])
+            return recorded
+
+    def rebuild(self) -> None:
+        """Empty the projections and replay every event into them, in one transaction."""
+        with writing(self._engine) as connection:
+            for table in schema.PROJECTIONS:
+                connection.execute(delete(table))
+            seq = 0
+            while batch := _events_after(connection, seq, REPLAY_BATCH):
+                for recorded in batch:
+                    project(connection, recorded)
+                seq = batch[-1].seq
+
+    # -- events ---------------------------------------------------------------------------
+
+    def last_seq(self) -> int:
+        """Sequence number of the newest event, 0 when there is none."""
+        with reading(self._engine) as connection:
+            return _last_seq(connection)
+
+    def events_after(self, seq: int, limit: int = 500) -> list[RecordedEvent]:
+        """At most ``limit`` events after ``seq``, oldest first."""
+        with reading(self._engine) as connection:
+            return _events_after(connection, seq, limit)
+
+    # -- run, contributors, rounds ----------------------------------------------------------
+
+    def run(self) -> RunRow | None:
+        return self._first(RunRow, select(schema.runs))
+
+    def contributors(self) -> list[ContributorRow]:
+        """By key."""
+        return self._all(ContributorRow, select(schema.contributors).order_by(schema.contributors.c.contributor))
+
+    def contributor(self, key: str) -> ContributorRow | None:
+        return self._one(ContributorRow, schema.contributors, schema.contributors.c.contributor == key)
+
+    def current_round(self) -> RoundRow | None:
+        """The newest round, ended or not; None before the first one."""
+        return self._first(RoundRow, select(schema.rounds).order_by(schema.rounds.c.number.desc()))
+
+    def round(self, number: int) -> RoundRow | None:
+        return self._one(RoundRow, schema.rounds, schema.rounds.c.number == number)
+
+    def rounds(self) -> list[RoundRow]:
+        """Oldest first."""
+        return self._all(RoundRow, select(schema.rounds).order_by(schema.rounds.c.number))
+
+    # -- leases -----------------------------------------------------------------------------
+
+    def leases(self, round_number: int) -> list[LeaseRow]:
+        """All leases of a round, oldest first."""
+        table = schema.leases
+        query = select(table).where(table.c.round == round_number)
+        return self._all(LeaseRow, query.order_by(table.c.issued_at_ms, table.c.lease_id))
+
+    def open_leases(self, round_number: int, now_ms: int) -> list[LeaseRow]:
+        """Leases that may still bring an update: not expired, and none received under them."""
+        return [
+            lease for lease in self.leases(round_number) if lease.update_digest is None and now_ms < lease.expires_at_ms
+        ]
+
+    def lease(self, lease_id: str) -> LeaseRow | None:
+        return self._one(LeaseRow, schema.leases, schema.leases.c.lease_id == lease_id)
+
+    def lease_by_nonce(self, contributor: str, nonce: str) -> LeaseRow | None:
+        """The lease that was granted on the request with this nonce."""
+        table = schema.leases
+        return self._one(LeaseRow, table, (table.c.contributor == contributor) & (table.c.nonce == nonce))
+
+    def nonce_subject(self, contributor: str, nonce: str) -> str | None:
+        """What a contributor's nonce was used for: a lease id or an update digest; None when unused."""
+        table = schema.nonces
+        query = select(table.c.subject).where((table.c.contributor == contributor) & (table.c.nonce == nonce))
+        with reading(self._engine) as connection:
+            return connection.execute(query).scalar()
+
+    # -- updates ----------------------------------------------------------------------------
+
+    # ``round`` is the field's word here, and shadows nothing that this class uses.
+    def updates(self, round: int | None = None, state: str | None = None) -> list[UpdateRow]:  # noqa: A002
+        """Updates, of one round and in one state where given, sorted by digest."""
+        query: Select[Any] = select(schema.updates)
+        if round is not None:
+            query = query.where(schema.updates.c.round == round)
+        if state is not None:
+            query = query.where(schema.updates.c.state == state)
+        return self._all(UpdateRow, query.order_by(schema.updates.c.digest))
+
+    def update(self, digest: str) -> UpdateRow | None:
+        return self._one(UpdateRow, schema.updates, schema.updates.c.digest == digest)
+
+    # -- releases -----------------------------------------------------------------------------
+
+    def releases(self) -> list[ReleaseRow]:
+        """Oldest first."""
+        return self._all(ReleaseRow, select(schema.releases).order_by(schema.releases.c.seq))
+
+    def release(self, version: str) -> ReleaseRow | None:
+        return self._one(ReleaseRow, schema.releases, schema.releases.c.version == version)
+
+    def newest_release(self) -> ReleaseRow | None:
+        return self._first(ReleaseRow, select(schema.releases).order_by(schema.releases.c.seq.desc()))
+
+    def channels(self) -> dict[str, str]:
+        """Channel -> version."""
+        with reading(self._engine) as connection:
+            rows = connection.execute(select(schema.channels).order_by(schema.channels.c.channel))
+            return {row.channel: row.version for row in rows}
+
+    # -- how rows are read ----------------------------------------------------------------------
+
+    def _all(self, row: type[Row], query: Select[Any]) -> list[Row]:
+        with reading(self._engine) as connection:
+            return [row(**found) for found in connection.execute(query).mappings()]
+
+    def _first(self, row: type[Row], query: Select[Any]) -> Row | None:
+        return next(iter(self._all(row, query.limit(1))), None)
+
+    def _one(self, row: type[Row], table: Table, where: ColumnElement[bool]) -> Row | None:
+        return self._first(row, select(table).where(where))
+
+
+def _last_seq(connection: Connection) -> int:
+    return connection.execute(select(func.max(schema.events.c.seq))).scalar() or 0
+
+
+def _events_after(connection: Connection, seq: int, limit: int) -> list[RecordedEvent]:
+    query = select(schema.events).where(schema.events.c.seq > seq).order_by(schema.events.c.seq).limit(limit)
+    rows: Iterable[Any] = connection.execute(query)
+    return [_recorded(row.seq, row.at_ms, row.kind, row.payload) for row in rows]
+
+
+def _recorded(seq: int, at_ms: int, kind: str, payload: str) -> RecordedEvent:
+    """The event as the ledger holds it; what was recorded and what is read later are the same value."""
+    return RecordedEvent(seq, at_ms, EVENTS[kind](**json.loads(payload)))

@@ -1,0 +1,166 @@
+"""What follows from an event: the one place that writes the tables derived from the ledger.
+
+``project`` runs inside the transaction that appends the event. What must happen once only
+(a tag, an update, a nonce, a move of a channel) is refused here, which rolls the append back
+too. Replaying all events from empty tables gives the same tables.
+
+    received -- check --> checked -- release --> merged
+       |                     |
+       +---------------------+--> rejected (at fault) | unmerged (not at fault)
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, assert_never
+
+from sqlalchemy import Connection, Table, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from barnraise.errors import ReplayedMessageError, TagExistsError
+from coordinator.ledger import schema
+from coordinator.ledger.events import (
+    ChannelMoved,
+    ContributorSeen,
+    LeaseGranted,
+    RecordedEvent,
+    ReleaseTagged,
+    RoundMoved,
+    RoundOpened,
+    RunCreated,
+    UpdateChecked,
+    UpdateMerged,
+    UpdateReceived,
+    UpdateRejected,
+    UpdateUnmerged,
+)
+
+__all__ = ["project"]
+
+
+def project(connection: Connection, recorded: RecordedEvent) -> None:
+    """Apply one event to the projections.
+
+    Raises:
+        TagExistsError: the version is tagged already.
+        ReplayedMessageError: the update, its lease or a nonce was used already.
+        RuntimeError: the event does not fit what the ledger holds; an error of our own.
+    """
+    at_ms, event = recorded.at_ms, recorded.event
+    match event:
+        case RunCreated():
+            twice: Exception = RuntimeError(f"run {event.name} is in this ledger already")
+            _insert(connection, schema.runs, {**asdict(event), "created_at_ms": at_ms}, twice)
+        case ContributorSeen():
+            _contributor_seen(connection, event, at_ms)
+        case LeaseGranted():
+            _lease_granted(connection, event)
+        case UpdateReceived():
+            _update_received(connection, event, at_ms)
+        case UpdateChecked(digest, _, sums, reason, evidence):
+            values: dict[str, Any] = {
+                "state": "checked",
+                "segment_square_sums": sums,
+                "reason": reason,
+                "evidence": evidence,
+            }
+            _move_update(connection, digest, ("received",), values)
+        case UpdateRejected(digest, _, found_by, reason, evidence):
+            rejected = {"state": "rejected", "found_by": found_by, "reason": reason, "evidence": evidence}
+            _move_update(connection, digest, ("received", "checked"), rejected)
+        case UpdateMerged(digest, _, version, weight):
+            merged = {"state": "merged", "version": version, "weight": weight, "reason": f"merged in {version}"}
+            _move_update(connection, digest, ("checked",), merged)
+        case UpdateUnmerged(digest, _, reason):
+            _move_update(connection, digest, ("received", "checked"), {"state": "unmerged", "reason": reason})
+        case RoundOpened():
+            _round_opened(connection, event, at_ms)
+        case RoundMoved():
+            _round_moved(connection, event, at_ms)
+        case ReleaseTagged():
+            twice = TagExistsError(f"{event.version} is tagged already; a tag is written once")
+            _insert(connection, schema.releases, {**asdict(event), "seq": recorded.seq}, twice)
+        case ChannelMoved():
+            _channel_moved(connection, event)
+        case _ as never:
+            assert_never(never)
+
+
+def _insert(connection: Connection, table: Table, values: dict[str, Any], refusal: Exception) -> None:
+    """Insert a row, or raise ``refusal`` where a uniqueness rule says no."""
+    try:
+        connection.execute(insert(table).values(values))
+    except IntegrityError as error:
+        raise refusal from error
+
+
+def _contributor_seen(connection: Connection, event: ContributorSeen, at_ms: int) -> None:
+    known = schema.contributors.c.contributor == event.contributor
+    if connection.execute(update(schema.contributors).where(known).values(name=event.name)).rowcount:
+        return
+    connection.execute(insert(schema.contributors).values({**asdict(event), "first_seen_at_ms": at_ms}))
+
+
+def _lease_granted(connection: Connection, event: LeaseGranted) -> None:
+    _use_nonce(connection, event.contributor, event.nonce, event.lease_id)
+    refusal = RuntimeError(f"lease {event.lease_id} is out already, or round {event.round} was never opened")
+    _insert(connection, schema.leases, asdict(event), refusal)
+    starts = (schema.rounds.c.number == event.round) & schema.rounds.c.first_lease_at_ms.is_(None)
+    connection.execute(update(schema.rounds).where(starts).values(first_lease_at_ms=event.issued_at_ms))
+
+
+def _update_received(connection: Connection, event: UpdateReceived, at_ms: int) -> None:
+    body = event.envelope.get("body")
+    if isinstance(body, dict) and "nonce" in body:
+        _use_nonce(connection, event.contributor, body["nonce"], event.digest)
+    refusal = ReplayedMessageError(f"update {event.digest[:15]}.. or its lease is in the ledger already")
+    state = {"state": "received", "reason": "waits for its check", "evidence": {}, "received_at_ms": at_ms}
+    _insert(connection, schema.updates, {**asdict(event), **state}, refusal)
+    lease = (schema.leases.c.lease_id == event.lease_id) & (schema.leases.c.contributor == event.contributor)
+    moved = connection.execute(update(schema.leases).where(lease).values(update_digest=event.digest))
+    _require_one(moved.rowcount, f"update {event.digest} names a lease that its contributor does not hold")
+
+
+def _use_nonce(connection: Connection, contributor: str, nonce: str, subject: str) -> None:
+    refusal = ReplayedMessageError(f"nonce {nonce[:8]}.. was used before; draw a new one for every message")
+    _insert(connection, schema.nonces, {"contributor": contributor, "nonce": nonce, "subject": subject}, refusal)
+
+
+def _move_update(connection: Connection, digest: str, before: tuple[str, ...], values: dict[str, Any]) -> None:
+    where = (schema.updates.c.digest == digest) & schema.updates.c.state.in_(before)
+    moved = connection.execute(update(schema.updates).where(where).values(values))
+    _require_one(moved.rowcount, f"update {digest} is not {' or '.join(before)}, so it cannot be {values['state']}")
+
+
+def _round_opened(connection: Connection, event: RoundOpened, at_ms: int) -> None:
+    values = {
+        **asdict(event),
+        "phase": "collecting",
+        "reason": f"collects updates to {event.base_version}",
+        "opened_at_ms": at_ms,
+        "moved_at_ms": at_ms,
+        "state": {},
+    }
+    _insert(connection, schema.rounds, values, RuntimeError(f"round {event.number} was opened already"))
+
+
+def _round_moved(connection: Connection, event: RoundMoved, at_ms: int) -> None:
+    values = {"phase": event.phase, "reason": event.reason, "state": event.state, "moved_at_ms": at_ms}
+    moved = connection.execute(update(schema.rounds).where(schema.rounds.c.number == event.number).values(values))
+    _require_one(moved.rowcount, f"round {event.number} was never opened")
+
+
+def _channel_moved(connection: Connection, event: ChannelMoved) -> None:
+    table = schema.channels
+    found = connection.execute(select(table.c.version).where(table.c.channel == event.channel)).scalar()
+    if found != event.old:
+        raise RuntimeError(f"channel {event.channel} is at {found}, expected {event.old}; it was moved meanwhile")
+    if found is None:
+        connection.execute(insert(table).values(channel=event.channel, version=event.new))
+    else:
+        connection.execute(update(table).where(table.c.channel == event.channel).values(version=event.new))
+
+
+def _require_one(count: int, reason: str) -> None:
+    if count != 1:
+        raise RuntimeError(reason)

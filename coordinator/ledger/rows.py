@@ -1,0 +1,117 @@
+"""What the ledger answers: one frozen dataclass a table, fields named like its columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["ContributorRow", "LeaseRow", "ReleaseRow", "RoundRow", "RunRow", "UpdateRow"]
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """The run. ``config`` is the whole resolved configuration."""
+
+    name: str
+    config_digest: str
+    config: dict[str, Any]
+    coordinator_key: str
+    held_out_digest: str
+    created_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContributorRow:
+    """Who has asked for work: a public key and the name last used with it."""
+
+    contributor: str
+    name: str
+    first_seen_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class RoundRow:
+    """A round as it stands.
+
+    Attributes:
+        phase: one of ``barnraise.protocol.Phase``.
+        moved_at_ms: when it was opened or last moved.
+        first_lease_at_ms: when its collecting deadline began to run; None without a lease.
+        state: the conductor's state machine as of the last move, {} before the first one.
+    """
+
+    number: int
+    phase: str
+    reason: str
+    base_version: str
+    base_digest: str
+    opened_at_ms: int
+    moved_at_ms: int
+    first_lease_at_ms: int | None
+    state: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRow:
+    """A lease. ``update_digest`` is the one update that was received under it, if any."""
+
+    lease_id: str
+    contributor: str
+    round: int
+    base_version: str
+    base_digest: str
+    shard: str
+    nonce: str
+    issued_at_ms: int
+    expires_at_ms: int
+    update_digest: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateRow:
+    """An update and what became of it.
+
+    Attributes:
+        state: one of ``barnraise.protocol.UpdateState``.
+        version, weight: the release it is merged in, and with which weight; None otherwise.
+        found_by: which check rejected it; None unless rejected.
+        segment_square_sums: from its check, float64; None before.
+        envelope: the signed envelope as it came.
+    """
+
+    digest: str
+    contributor: str
+    lease_id: str
+    round: int
+    base_digest: str
+    size_bytes: int
+    tokens: int
+    steps: int
+    state: str
+    reason: str
+    version: str | None
+    weight: float | None
+    found_by: str | None
+    evidence: dict[str, Any]
+    segment_square_sums: list[float] | None
+    received_at_ms: int
+    envelope: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseRow:
+    """A tag, as in :class:`coordinator.ledger.events.ReleaseTagged`; ``seq`` is that event's."""
+
+    version: str
+    seq: int
+    parent: str | None
+    model_digest: str
+    manifest_digest: str
+    round: int
+    bump: str
+    reason: str
+    keyframe: dict[str, Any] | None
+    patch: dict[str, Any] | None
+    state_digest: str | None
+    created_at_ms: int
+    summary: dict[str, Any]

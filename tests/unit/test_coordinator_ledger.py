@@ -1,0 +1,331 @@
+"""The ledger records all or nothing, remembers what happened once, and can be rebuilt from its events."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import create_engine
+
+from barnraise.errors import (
+    BarnraiseError,
+    ConfigValueError,
+    DiskFullError,
+    LedgerVersionError,
+    MissingExtraError,
+    ReplayedMessageError,
+    StorageError,
+    TagExistsError,
+)
+from coordinator.ledger import Ledger, LedgerMovedError, schema
+from coordinator.ledger.events import (
+    ChannelMoved,
+    ContributorSeen,
+    Event,
+    LeaseGranted,
+    ReleaseTagged,
+    RoundMoved,
+    RoundOpened,
+    RunCreated,
+    UpdateChecked,
+    UpdateMerged,
+    UpdateReceived,
+    UpdateRejected,
+    UpdateUnmerged,
+)
+
+BASE = "b3:" + "0" * 64
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = Ledger.open(tmp_path / "ledger.sqlite")
+    yield opened
+    opened.close()
+
+
+def digest(i: int) -> str:
+    return f"b3:{i:064x}"
+
+
+def lease(i: int, *, round_number: int = 1, contributor: str = "c0", issued: int = 1000) -> LeaseGranted:
+    return LeaseGranted(
+        f"{i:032x}", contributor, round_number, "0.1.0", BASE, "text", f"{i:032x}", issued, issued + 500
+    )
+
+
+def received(i: int, *, round_number: int = 1, contributor: str = "c0", nonce: int = 100) -> UpdateReceived:
+    envelope = {"body": {"nonce": f"{nonce + i:032x}"}}
+    return UpdateReceived(digest(i), contributor, f"{i:032x}", round_number, BASE, 10, 20, 3, envelope)
+
+
+def tagged(version: str, parent: str | None = None) -> ReleaseTagged:
+    return ReleaseTagged(
+        version, parent, BASE, BASE, 0, "patch", "because", {"digest": BASE, "size_bytes": 1}, None, None, 7
+    )
+
+
+def everything(ledger: Ledger) -> dict[str, Any]:
+    rounds = ledger.rounds()
+    return {
+        "run": ledger.run(),
+        "contributors": ledger.contributors(),
+        "rounds": rounds,
+        "leases": [ledger.leases(row.number) for row in rounds],
+        "updates": ledger.updates(),
+        "releases": ledger.releases(),
+        "channels": ledger.channels(),
+        "nonces": ledger.nonce_subject("c0", f"{1:032x}"),
+    }
+
+
+STORY: tuple[Event, ...] = (
+    RunCreated("toy", BASE, {"a": [1, 2.5]}, "k" * 64, BASE),
+    tagged("0.1.0"),
+    ChannelMoved("nightly", None, "0.1.0"),
+    RoundOpened(1, "0.1.0", BASE),
+    ContributorSeen("c0", "Ada"),
+    lease(1),
+    lease(2, contributor="c1"),
+    lease(3, contributor="c2"),
+    received(1),
+    received(2, contributor="c1"),
+    received(3, contributor="c2"),
+    UpdateChecked(digest(1), 1, [0.1, 0.25], "alone it does no harm", {"worsening": -0.1}),
+    UpdateRejected(digest(2), 1, "check", "it is poison", {"worsening": 4.0}),
+    UpdateUnmerged(digest(3), 1, "too late"),
+    RoundMoved(1, "merging", "1 of 1 checked", {"phase": "merging", "checked": [digest(1)]}),
+    ContributorSeen("c0", "Ada L."),
+    tagged("0.1.1", "0.1.0"),
+    UpdateMerged(digest(1), 1, "0.1.1", 1.0),
+    ChannelMoved("nightly", "0.1.0", "0.1.1"),
+    RoundMoved(1, "released", "0.1.1 is tagged", {}),
+    RoundOpened(2, "0.1.1", BASE),
+)
+
+
+def tell(ledger: Ledger, events: tuple[Event, ...] = STORY) -> None:
+    for at_ms, event in enumerate(events):
+        ledger.record(event, at_ms=at_ms)
+
+
+def test_a_story_leaves_the_rows_that_follow_from_it(ledger: Ledger) -> None:
+    tell(ledger)
+    run = ledger.run()
+    assert run is not None
+    assert run.config == {"a": [1, 2.5]}
+    assert [(row.contributor, row.name, row.first_seen_at_ms) for row in ledger.contributors()] == [("c0", "Ada L.", 4)]
+    assert [(row.digest, row.state) for row in ledger.updates(round=1)] == [
+        (digest(1), "merged"),
+        (digest(2), "rejected"),
+        (digest(3), "unmerged"),
+    ]
+    merged = ledger.update(digest(1))
+    assert merged is not None
+    assert (merged.version, merged.weight, merged.segment_square_sums) == ("0.1.1", 1.0, [0.1, 0.25])
+    assert merged.evidence == {"worsening": -0.1}
+    assert [row.digest for row in ledger.updates(state="rejected")] == [digest(2)]
+    first = ledger.round(1)
+    assert first is not None
+    assert (first.phase, first.first_lease_at_ms, first.opened_at_ms) == ("released", 1000, 3)
+    current = ledger.current_round()
+    assert current is not None
+    assert (current.number, current.phase, current.state) == (2, "collecting", {})
+    assert [row.version for row in ledger.releases()] == ["0.1.0", "0.1.1"]
+    newest = ledger.newest_release()
+    assert newest is not None
+    assert newest == ledger.release("0.1.1")
+    assert ledger.channels() == {"nightly": "0.1.1"}
+
+
+def test_an_empty_ledger_answers_with_nothing(ledger: Ledger) -> None:
+    assert ledger.last_seq() == 0
+    assert (ledger.run(), ledger.current_round(), ledger.newest_release()) == (None, None, None)
+    assert (ledger.updates(), ledger.releases(), ledger.events_after(0)) == ([], [], [])
+
+
+def test_rebuilding_gives_what_was_there(ledger: Ledger) -> None:
+    tell(ledger)
+    before = everything(ledger)
+    ledger.rebuild()
+    assert everything(ledger) == before
+
+
+def test_what_is_recorded_is_what_is_read(ledger: Ledger) -> None:
+    recorded = ledger.record(*STORY, at_ms=5)
+    assert [row.seq for row in recorded] == list(range(1, len(STORY) + 1))
+    assert ledger.events_after(0) == recorded
+    assert ledger.events_after(2, limit=3) == recorded[2:5]
+    assert [asdict(row.event) for row in recorded] == [asdict(event) for event in STORY]
+
+
+def test_reopening_finds_everything_again(tmp_path: Path) -> None:
+    first = Ledger.open(tmp_path / "ledger.sqlite")
+    tell(first)
+    before = everything(first)
+    first.close()
+    again = Ledger.open(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+    assert everything(again) == before
+    assert again.last_seq() == len(STORY)
+    again.close()
+
+
+@pytest.mark.parametrize(
+    ("event", "refusal"),
+    [
+        (tagged("0.1.1"), TagExistsError),
+        (received(1, nonce=200), ReplayedMessageError),
+        (replace(received(9), lease_id=f"{1:032x}"), ReplayedMessageError),
+        (lease(1, contributor="c0"), ReplayedMessageError),
+        (replace(lease(1, contributor="c9"), nonce="f" * 32), RuntimeError),
+        (replace(lease(9), round=99), RuntimeError),
+        (replace(lease(9), nonce=f"{101:032x}"), ReplayedMessageError),
+        (RunCreated("toy", BASE, {}, "k", BASE), RuntimeError),
+        (RoundOpened(2, "0.1.1", BASE), RuntimeError),
+        (RoundMoved(9, "merging", "no", {}), RuntimeError),
+        (ChannelMoved("nightly", "0.1.0", "0.1.1"), RuntimeError),
+        (ChannelMoved("nightly", None, "0.1.1"), RuntimeError),
+        (ChannelMoved("stable", "0.1.0", "0.1.1"), RuntimeError),
+        (UpdateMerged(digest(1), 1, "0.1.2", 1.0), RuntimeError),
+        (UpdateMerged(digest(2), 1, "0.1.1", 1.0), RuntimeError),
+        (UpdateChecked(digest(2), 1, [], "again"), RuntimeError),
+        (UpdateRejected(digest(9), 1, "check", "never seen"), RuntimeError),
+    ],
+)
+def test_what_happens_once_is_refused_twice_and_leaves_no_trace(
+    ledger: Ledger, event: Event, refusal: type[Exception]
+) -> None:
+    tell(ledger)
+    before = everything(ledger)
+    with pytest.raises(refusal):
+        ledger.record(ContributorSeen("c7", "new"), event, at_ms=99)
+    assert everything(ledger) == before
+    assert ledger.last_seq() == len(STORY)
+
+
+def test_an_update_under_a_foreign_lease_is_refused(ledger: Ledger) -> None:
+    ledger.record(RoundOpened(1, "0.1.0", BASE), lease(1), at_ms=0)
+    with pytest.raises(RuntimeError, match="does not hold"):
+        ledger.record(received(1, contributor="c1"), at_ms=1)
+    assert ledger.updates() == []
+
+
+def test_a_decision_on_old_facts_is_not_recorded(ledger: Ledger) -> None:
+    seen = ledger.last_seq()
+    ledger.record(ContributorSeen("c0", "Ada"), at_ms=0, expect_seq=seen)
+    with pytest.raises(LedgerMovedError, match="decide again"):
+        ledger.record(ContributorSeen("c1", "Bob"), at_ms=1, expect_seq=seen)
+    assert len(ledger.contributors()) == 1
+
+
+def test_open_leases_are_live_and_unused(ledger: Ledger) -> None:
+    ledger.record(RoundOpened(1, "0.1.0", BASE), lease(1), lease(2, contributor="c1", issued=1100), at_ms=0)
+    ledger.record(received(1), at_ms=1)
+    assert [row.lease_id for row in ledger.open_leases(1, 1599)] == [f"{2:032x}"]
+    assert ledger.open_leases(1, 1600) == []
+    by_nonce = ledger.lease_by_nonce("c0", f"{1:032x}")
+    assert by_nonce is not None
+    assert by_nonce == ledger.lease(f"{1:032x}")
+    assert by_nonce.update_digest == digest(1)
+    assert ledger.lease_by_nonce("c1", f"{1:032x}") is None
+
+
+def test_a_float_that_is_not_finite_is_refused(ledger: Ledger) -> None:
+    ledger.record(RoundOpened(1, "0.1.0", BASE), lease(1), received(1), at_ms=0)
+    with pytest.raises(ValueError, match="JSON"):
+        ledger.record(UpdateChecked(digest(1), 1, [float("nan")], "no"), at_ms=1)
+    assert ledger.last_seq() == 3
+
+
+def test_events_cannot_be_changed_or_deleted(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / "ledger.sqlite")
+    tell(ledger)
+    ledger.close()
+    database = sqlite3.connect(tmp_path / "ledger.sqlite")
+    for statement in ("DELETE FROM events", "UPDATE events SET at_ms = 0"):
+        with pytest.raises(sqlite3.IntegrityError, match="append-only"):
+            database.execute(statement)
+    database.close()
+
+
+def test_the_database_is_in_wal_mode_and_syncs_every_commit(tmp_path: Path) -> None:
+    ledger = Ledger.open(tmp_path / "ledger.sqlite")
+    with ledger._engine.connect() as connection:
+        answers = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")]
+    assert answers == ["wal", 2]
+    ledger.close()
+
+
+def test_migrations_and_schema_agree(tmp_path: Path) -> None:
+    Ledger.open(tmp_path / "ledger.sqlite").close()
+    engine = create_engine(f"sqlite:///{tmp_path / 'ledger.sqlite'}")
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
+    engine.dispose()
+
+
+def test_a_ledger_from_the_future_is_refused(tmp_path: Path) -> None:
+    Ledger.open(tmp_path / "ledger.sqlite").close()
+    database = sqlite3.connect(tmp_path / "ledger.sqlite")
+    database.execute("UPDATE alembic_version SET version_num = '9999'")
+    database.commit()
+    database.close()
+    with pytest.raises(LedgerVersionError, match=r"schema 9999.*upgrade"):
+        Ledger.open(tmp_path / "ledger.sqlite")
+
+
+@pytest.mark.parametrize(
+    ("address", "refusal"),
+    [
+        ("nosuchdb://localhost/x", ConfigValueError),
+        ("postgresql+pg8000://localhost/x", MissingExtraError),
+    ],
+)
+def test_a_url_that_cannot_be_served_is_refused(address: str, refusal: type[BarnraiseError]) -> None:
+    with pytest.raises(refusal):
+        Ledger.open(address)
+
+
+def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "ledger.sqlite").write_bytes(b"not a database, certainly not " * 100)
+    with pytest.raises(StorageError, match="not a database"):
+        Ledger.open(tmp_path / "ledger.sqlite")
+
+
+def test_a_full_disk_records_nothing(ledger: Ledger) -> None:
+    ledger.record(ContributorSeen("c0", "Ada"), at_ms=0)
+    with ledger._engine.connect() as connection:  # the pool hands this same connection out again
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+        connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+    with pytest.raises(DiskFullError, match="nothing was recorded"):
+        ledger.record(RunCreated("toy", BASE, {"big": "x" * 100_000}, "k", BASE), at_ms=1)
+    assert ledger.run() is None
+    assert ledger.last_seq() == 1
+
+
+@settings(deadline=None, max_examples=20)
+@given(order=st.lists(st.sampled_from(STORY), max_size=30))
+def test_any_order_of_events_is_recorded_or_refused_whole_and_rebuilds(
+    tmp_path_factory: pytest.TempPathFactory, order: list[Event]
+) -> None:
+    ledger = Ledger.open(tmp_path_factory.mktemp("ledger") / "ledger.sqlite")
+    accepted = 0
+    for at_ms, event in enumerate(order):
+        try:
+            ledger.record(event, at_ms=at_ms)
+            accepted += 1
+        except (BarnraiseError, RuntimeError):
+            pass
+    assert ledger.last_seq() == accepted
+    before = everything(ledger)
+    ledger.rebuild()
+    assert everything(ledger) == before
+    ledger.close()
