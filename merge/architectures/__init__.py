@@ -7,11 +7,11 @@ To add one: a file here with a module class that takes a :class:`ModelConfig`, a
 from __future__ import annotations
 
 from barnraise.config import ModelConfig
-from merge.architectures.byte_lm import ByteLM
+from merge.architectures.byte_lm import ByteLM, parameter_count
 from merge.architectures.flat import flat_of, load_flat, space_of
 from merge.architectures.sample import generate
 
-__all__ = ["ARCHITECTURES", "ByteLM", "build", "flat_of", "generate", "load_flat", "space_of"]
+__all__ = ["ARCHITECTURES", "ByteLM", "build", "flat_of", "generate", "load_flat", "parameter_count", "space_of"]
 
 ARCHITECTURES: dict[str, type[ByteLM]] = {"byte-lm": ByteLM}
 

@@ -26,7 +26,7 @@ from torch.nn import functional
 
 from barnraise.config import ModelConfig
 
-__all__ = ["VOCABULARY", "ByteLM"]
+__all__ = ["VOCABULARY", "ByteLM", "parameter_count"]
 
 VOCABULARY = 256
 INIT_STD = 0.02
@@ -144,6 +144,14 @@ class SwiGLU(nn.Module):
         gate, up = self.gate_up(hidden_BTD).chunk(2, dim=-1)
         down_BTD: Tensor = self.down(functional.silu(gate) * up)
         return down_BTD
+
+
+def parameter_count(config: ModelConfig) -> int:
+    """Elements that a module of ``config`` has, found without building one."""
+    attention = 4 * config.dim * config.dim
+    feed_forward = 3 * config.dim * config.hidden
+    norms = 2 * config.dim
+    return VOCABULARY * config.dim + config.layers * (attention + feed_forward + norms) + config.dim
 
 
 def rotary_tables(positions: int, width: int) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,85 @@
+"""``barnraise join``: give this machine's spare time to a run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from contributor.events import NodeEvent
+
+__all__ = ["join"]
+
+
+def join(
+    url: Annotated[str, typer.Argument(help="The coordinator, such as http://127.0.0.1:8000.")],
+    name: Annotated[str | None, typer.Option("--name", help="What others see; made from your key by default.")] = None,
+    key: Annotated[Path | None, typer.Option("--key", help="Signing key; made there when missing.")] = None,
+    home: Annotated[Path | None, typer.Option("--home", help="Where to keep this node's state.")] = None,
+    units: Annotated[int | None, typer.Option("--units", min=1, help="Stop after this many units.")] = None,
+    threads: Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads to train with.")] = None,
+    give_up_after: Annotated[
+        float | None, typer.Option("--give-up-after", min=0, help="Seconds to wait for a silent coordinator.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
+) -> None:
+    """Train for a run: lease work, train, send the update, again.
+
+    Ctrl-C finishes the unit that was begun; a second Ctrl-C stops at the next step, and the
+    next start continues there.
+
+    Example: barnraise join http://127.0.0.1:8000 --name ada
+    """
+    from barnraise.installation import require
+
+    require("contributor")
+    from contributor.interrupt import Interrupt
+    from contributor.run import NodeConfig, run_node
+
+    config = NodeConfig(url, name, home, key, threads, give_up_after)
+    interrupt = Interrupt()
+    with _reporter(as_json) as report, interrupt.on_signals():
+        run_node(config, report, units, interrupt)
+
+
+@contextmanager
+def _reporter(as_json: bool) -> Iterator[Callable[[NodeEvent], None]]:
+    """How events are shown: JSON lines, a live line on a terminal, plain lines elsewhere."""
+    if as_json:
+        yield lambda event: print(json.dumps(event.as_json(), sort_keys=True), flush=True)
+    elif sys.stdout.isatty():
+        with _live_line() as report:
+            yield report
+    else:
+        yield _print_plain
+
+
+def _print_plain(event: NodeEvent) -> None:
+    """Every event a line; of the steps of a unit only each fifth and the last."""
+    step = getattr(event, "step", None)
+    if step is None or step % 5 == 0 or step == getattr(event, "steps", None):
+        print(event.line(), flush=True)
+
+
+@contextmanager
+def _live_line() -> Iterator[Callable[[NodeEvent], None]]:
+    """Events scroll by; the step being trained, or what is waited for, stays in the last line."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    with console.status(Text("starting")) as status:
+
+        def report(event: NodeEvent) -> None:
+            if event.kind in {"step", "waiting"}:
+                status.update(Text(event.line()))
+            else:
+                console.print(Text(event.line()))
+
+        yield report

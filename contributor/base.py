@@ -1,0 +1,86 @@
+"""The model that a unit starts from: pulled as any consumer pulls it, verified, and measured before use.
+
+What the coordinator states about its model is not taken on faith: a module is only built
+once the verified file has exactly the parameters that the stated architecture needs.
+
+P  elements in the whole parameter space
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from barnraise.config import ModelConfig
+from barnraise.errors import VerificationError
+from barnraise.protocol import Lease, RunInfo
+from barnraise.releases.load import load
+from barnraise.releases.pull import pull
+from barnraise.releases.source import HttpSource
+from barnraise.updates.space import ParameterSpace
+from contributor.state import NodeFolder
+from merge.architectures import parameter_count
+
+__all__ = ["Base", "BaseSource", "ReleasedBase", "check_base"]
+
+
+@dataclass(frozen=True)
+class Base:
+    """A verified model. ``flat_P`` is float32 [P]; ``fetched_bytes`` is what getting it cost."""
+
+    version: str
+    model: ModelConfig
+    space: ParameterSpace
+    flat_P: NDArray[np.float32]
+    fetched_bytes: int
+
+
+class BaseSource(Protocol):
+    """Where bases come from."""
+
+    def fetch(self, lease: Lease) -> Base:
+        """The base of a lease.
+
+        Raises:
+            NetworkError, ReleaseError: it cannot be had, or is not what it should be.
+        """
+
+
+@dataclass(frozen=True)
+class ReleasedBase:
+    """Pulls tagged releases into the node's folder, by patches where they are cheaper."""
+
+    url: str
+    info: RunInfo
+    folder: NodeFolder
+
+    def fetch(self, lease: Lease) -> Base:
+        source = HttpSource(self.url)
+        spec = f"{self.info.name}@{lease.base_version}"
+        pulled = pull(source, spec, self.folder.base, cache=None, pinned_key=self.info.coordinator_key)
+        model, space, flat_P = load(self.folder.base)
+        base = Base(pulled.version, model, space, flat_P, pulled.fetched_bytes)
+        if pulled.model_digest != lease.base_digest:
+            raise VerificationError(
+                f"release {pulled.version} is model {pulled.model_digest[:16]}.., the lease says "
+                f"{lease.base_digest[:16]}..; nothing was trained. Tell the operator."
+            )
+        return base
+
+
+def check_base(base: Base) -> Base:
+    """Itself, safe to build a module for.
+
+    Raises:
+        VerificationError: the stated architecture has another number of parameters.
+    """
+    needed = parameter_count(base.model)
+    if needed != base.space.size:
+        raise VerificationError(
+            f"release {base.version} has {base.space.size:,} parameters, its architecture needs {needed:,}; "
+            "nothing was trained. Tell the operator."
+        )
+    return base

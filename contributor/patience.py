@@ -1,0 +1,59 @@
+"""Ask until there is an answer, and say meanwhile what is being waited for."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from barnraise.errors import NetworkError
+from contributor.backoff import after_failure, worth_repeating
+from contributor.events import NodeEvent, Waiting
+from contributor.interrupt import Interrupt, StopRequestedError
+
+__all__ = ["Patience"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """Repeats requests to one coordinator.
+
+    Attributes:
+        give_up_after_s: of waiting in one request; None waits for ever.
+        jitter: random numbers in [0, 1).
+    """
+
+    url: str
+    interrupt: Interrupt
+    report: Callable[[NodeEvent], None]
+    give_up_after_s: float | None = None
+    jitter: Callable[[], float] = random.random
+
+    def ask(self, call: Callable[[], T], *, until_stop: bool = False) -> T:
+        """The answer of ``call``, however many attempts it takes.
+
+        Args:
+            call: raises a NetworkError when it fails; safe to repeat.
+            until_stop: go on through the first Ctrl-C, for there is a unit to finish.
+
+        Raises:
+            NetworkError: a refusal that will not change, or patience is at its end.
+            StopRequestedError: a person asked to stop meanwhile.
+        """
+        failures, waited_s = 0, 0.0
+        while True:
+            try:
+                return call()
+            except NetworkError as error:
+                failures += 1
+                pause = after_failure(failures, error, self.url, self.jitter())
+                waited_s += pause.delay_s
+                if not worth_repeating(error) or (self.give_up_after_s is not None and waited_s > self.give_up_after_s):
+                    raise
+            self.report(Waiting(pause.reason))
+            self.interrupt.wait(pause.delay_s, until_stop=until_stop)
+            if self.interrupt.stop or (self.interrupt.finish and not until_stop):
+                raise StopRequestedError

@@ -1,0 +1,168 @@
+"""One unit of work: H inner AdamW steps from the base, on text of one shard.
+
+The batch of step i follows from the lease's seed and i alone, so there is no data position
+to remember: a unit continued from a checkpoint sees exactly the windows that it would have
+seen uninterrupted. On the CPU the result has the same bits.
+
+B  windows in a batch
+T  the model's context
+P  elements in the whole parameter space
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from barnraise.config import ModelConfig, TrainingConfig
+from barnraise.errors import ConfigValueError, NonFiniteUpdateError
+from barnraise.updates.space import ParameterSpace
+from merge.architectures import build, flat_of, load_flat
+
+__all__ = ["Progress", "Trainer", "Unit", "best_device"]
+
+
+def best_device() -> torch.device:
+    """The GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Everything that decides what a unit's result is.
+
+    Attributes:
+        base_P: float32 [P], where training starts. text: of the lease's shard.
+        seed: of the order of the data.
+    """
+
+    model: ModelConfig
+    space: ParameterSpace
+    base_P: NDArray[np.float32]
+    text: bytes
+    training: TrainingConfig
+    seed: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A unit in the middle: enough to continue it.
+
+    Attributes:
+        step: steps done. losses: bits per byte of each.
+        model_P, first_P, second_P: float32 [P]; AdamW's moments are first and second.
+    """
+
+    step: int
+    losses: tuple[float, ...]
+    model_P: NDArray[np.float32]
+    first_P: NDArray[np.float32]
+    second_P: NDArray[np.float32]
+
+
+class Trainer:
+    """Trains one unit, a step at a time.
+
+    Attributes:
+        losses: training loss of every step done, in bits per byte.
+    """
+
+    def __init__(self, unit: Unit, device: torch.device) -> None:
+        """Build the model on ``device``, at the base.
+
+        Raises:
+            ConfigValueError: the text is shorter than one window.
+        """
+        if len(unit.text) <= unit.model.context:
+            raise ConfigValueError(
+                f"the shard has {len(unit.text):,} bytes of text, a window needs {unit.model.context + 1:,}; "
+                "the run needs larger shards or a shorter context"
+            )
+        self.losses: list[float] = []
+        self._unit = unit
+        self._device = device
+        self._text_N = np.frombuffer(unit.text, dtype=np.uint8)
+        self._module = build(unit.model)
+        load_flat(self._module, unit.space, unit.base_P)
+        self._module.to(device).train()
+        self._optimiser = _adamw(self._module, unit.training)
+
+    @property
+    def done(self) -> bool:
+        return len(self.losses) >= self._unit.training.steps
+
+    def step(self) -> float:
+        """One optimiser step; its training loss in bits per byte.
+
+        Raises:
+            NonFiniteUpdateError: training diverged.
+        """
+        training = self._unit.training
+        index = len(self.losses)
+        for group in self._optimiser.param_groups:
+            group["lr"] = training.learning_rate * min(1.0, (index + 1) / max(training.warmup_steps, 1))
+        self._optimiser.zero_grad(set_to_none=True)
+        with torch.autocast("cuda", torch.bfloat16, enabled=self._device.type == "cuda"):
+            loss = self._module.loss(self._windows(index))
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self._module.parameters(), training.clip_grad_norm)
+        bits = float(loss.detach()) / math.log(2)
+        if not math.isfinite(bits):
+            raise NonFiniteUpdateError(
+                f"training diverged: the loss of step {index + 1} is {bits}; the run needs a lower training.learning_rate"
+            )
+        self._optimiser.step()
+        self.losses.append(bits)
+        return bits
+
+    def trained(self) -> NDArray[np.float32]:
+        """The model as it is now, float32 [P]."""
+        return flat_of(self._module, self._unit.space)
+
+    def progress(self) -> Progress:
+        """What a checkpoint must hold. At least one step was done."""
+        return Progress(
+            len(self.losses), tuple(self.losses), self.trained(), self._moment("exp_avg"), self._moment("exp_avg_sq")
+        )
+
+    def restore(self, progress: Progress) -> None:
+        """Continue where ``progress`` was taken."""
+        load_flat(self._module, self._unit.space, progress.model_P)
+        firsts = self._unit.space.unflatten(progress.first_P)
+        seconds = self._unit.space.unflatten(progress.second_P)
+        for name, parameter in self._module.named_parameters():
+            self._optimiser.state[parameter] = {
+                "step": torch.tensor(float(progress.step)),
+                "exp_avg": torch.from_numpy(firsts[name].copy()).to(self._device),
+                "exp_avg_sq": torch.from_numpy(seconds[name].copy()).to(self._device),
+            }
+        self.losses = list(progress.losses)
+
+    def _windows(self, index: int) -> Tensor:
+        """uint8 [B, T + 1], the batch of one step."""
+        width = self._unit.model.context + 1
+        draws = np.random.default_rng([self._unit.seed, index])
+        starts_B = draws.integers(0, len(self._text_N) - width + 1, size=self._unit.training.batch)
+        return torch.from_numpy(self._text_N[starts_B[:, None] + np.arange(width)]).to(self._device)
+
+    def _moment(self, which: str) -> NDArray[np.float32]:
+        state: dict[Any, dict[str, Tensor]] = self._optimiser.state
+        named = self._module.named_parameters()
+        return self._unit.space.flatten({name: state[p][which].cpu().numpy() for name, p in named})
+
+
+def _adamw(module: nn.Module, training: TrainingConfig) -> torch.optim.AdamW:
+    """AdamW that decays matrices only, as is usual: not the gains of norms."""
+    matrices = [p for p in module.parameters() if p.dim() > 1]
+    gains = [p for p in module.parameters() if p.dim() <= 1]
+    return torch.optim.AdamW(
+        [{"params": matrices, "weight_decay": training.weight_decay}, {"params": gains, "weight_decay": 0.0}],
+        lr=training.learning_rate,
+        betas=(training.beta1, training.beta2),
+    )

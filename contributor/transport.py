@@ -1,0 +1,101 @@
+"""One HTTP request and its bounded answer. The only place that knows urllib3."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import urllib3
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError
+from urllib3.exceptions import TimeoutError as HttpTimeoutError
+
+from barnraise.errors import RefusedError, UnreachableError, UsageError
+
+__all__ = ["Answer", "HttpTransport", "Transport", "base_url"]
+
+CONNECT_S = 5.0
+READ_S = 60.0
+ANSWER_MAX_BYTES = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Status and whole body of a response."""
+
+    status: int
+    body: bytes
+
+
+class Transport(Protocol):
+    """Sends a request to one coordinator. Tests put a simulated gateway here."""
+
+    def request(self, method: str, path: str, body: bytes | None = None) -> Answer:
+        """Raises: UnreachableError, RefusedError."""
+
+
+def base_url(text: str) -> str:
+    """A coordinator's URL without a trailing slash.
+
+    Raises:
+        UsageError: not an http or https URL with a host.
+    """
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise UsageError(f"{text[:100]!r} is not a URL; expected something like http://127.0.0.1:8000") from error
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or port == 0:
+        raise UsageError(f"{text[:100]!r} is not a coordinator's URL; expected something like http://127.0.0.1:8000")
+    return text.rstrip("/")
+
+
+class HttpTransport:
+    """Keeps a connection to one coordinator. Follows no redirect, inflates nothing, reads at most 4 MiB."""
+
+    def __init__(self, url: str) -> None:
+        self.url = base_url(url)
+        self._pool = urllib3.PoolManager(
+            retries=False,
+            timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S),
+            headers={"Accept-Encoding": "identity", "User-Agent": "barnraise"},
+        )
+
+    def request(self, method: str, path: str, body: bytes | None = None) -> Answer:
+        """One request.
+
+        Raises:
+            UnreachableError: no answer, with the cause in words.
+            RefusedError: an answer larger than any that this client asks for.
+        """
+        try:
+            response = self._pool.request(
+                method, self.url + path, body=body, redirect=False, preload_content=False, decode_content=False
+            )
+            answer = response.read(ANSWER_MAX_BYTES + 1)
+        except HTTPError as error:
+            raise UnreachableError(_why(error)) from error
+        if len(answer) > ANSWER_MAX_BYTES:
+            response.close()
+            raise RefusedError(
+                f"{path} answered more than {ANSWER_MAX_BYTES:,} bytes; is this a Barnraise coordinator?"
+            )
+        response.release_conn()
+        return Answer(response.status, answer)
+
+    def close(self) -> None:
+        self._pool.clear()
+
+
+def _why(error: HTTPError) -> str:
+    match error:
+        case NameResolutionError():
+            return "its name cannot be resolved"
+        case ConnectTimeoutError():
+            return f"no connection within {CONNECT_S:.0f} s"
+        case NewConnectionError():
+            return "the connection was refused"
+        case HttpTimeoutError():
+            return f"no answer within {READ_S:.0f} s"
+        case _:
+            return f"the connection broke ({type(error).__name__})"
