@@ -23,6 +23,10 @@
     |   |-- LeaseError                          410
     |   |-- OffsetMismatchError                 409
     |   |-- QuotaExceededError                  429
+    |   |-- NotFoundError                       404
+    |   |-- OversizedMessageError               413
+    |   |-- BadRangeError                       416
+    |   |-- TooSlowError                        408
     |   `-- UnsupportedEncodingError            415
     |-- ReleaseError                      6    404  versions, tags, manifests
     |   |-- BadVersionError                     400
@@ -61,6 +65,7 @@ from typing import ClassVar
 __all__ = [
     "AcceptanceError",
     "BadNameError",
+    "BadRangeError",
     "BadSignatureError",
     "BadVersionError",
     "BarnraiseError",
@@ -87,7 +92,9 @@ __all__ = [
     "NonFiniteUpdateError",
     "NotARunFolderError",
     "NotEnoughUpdatesError",
+    "NotFoundError",
     "OffsetMismatchError",
+    "OversizedMessageError",
     "OversizedUpdateError",
     "PortInUseError",
     "QuotaExceededError",
@@ -96,6 +103,7 @@ __all__ = [
     "ReplayedMessageError",
     "StorageError",
     "TagExistsError",
+    "TooSlowError",
     "TruncatedUpdateError",
     "UnknownFieldError",
     "UnknownStrategyError",
@@ -226,6 +234,30 @@ class OffsetMismatchError(MessageError):
 
 class QuotaExceededError(MessageError):
     http_status = 429
+
+
+class NotFoundError(MessageError):
+    """No such path, method, round or update here."""
+
+    http_status = 404
+
+
+class OversizedMessageError(MessageError):
+    """A JSON body larger than any message needs."""
+
+    http_status = 413
+
+
+class BadRangeError(MessageError):
+    """A byte range that lies outside the blob."""
+
+    http_status = 416
+
+
+class TooSlowError(MessageError):
+    """A request that came slower than the gateway waits for."""
+
+    http_status = 408
 
 
 class UnsupportedEncodingError(MessageError):
