@@ -1,0 +1,124 @@
+"""What one release is: tensors, lineage, how to rebuild it, and what it was tested for.
+
+A manifest travels as :class:`~barnraise.protocol.Signed` and is stored as a blob, the
+canonical JSON of that. A model that was pulled has it beside the weights as ``release.json``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from barnraise.config import ModelConfig
+from barnraise.errors import BadNameError, BadVersionError
+from barnraise.protocol import BlobRef, Count, Digest, Key, Message, Millis, check_run_name
+from barnraise.updates.space import ParameterSpace, TensorSpec, model_digest
+from barnraise.versions import Bump, parse_version
+
+__all__ = ["Manifest", "MergedUpdate", "ParentRef", "ReleaseVersion", "RunName", "TensorEntry"]
+
+ELEMENTS_MAX = 1 << 48
+
+
+def _version(text: str) -> str:
+    try:
+        return str(parse_version(text))
+    except BadVersionError as error:
+        raise ValueError(str(error)) from error
+
+
+def _run_name(text: str) -> str:
+    try:
+        return check_run_name(text)
+    except BadNameError as error:
+        raise ValueError(f"bad name: {error}") from error
+
+
+ReleaseVersion = Annotated[str, AfterValidator(_version)]
+RunName = Annotated[str, AfterValidator(_run_name)]
+
+
+class TensorEntry(Message):
+    """One tensor: ``digest`` is BLAKE3 of its little-endian bytes."""
+
+    kind: ClassVar[str] = "tensor"
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,256}$")]
+    dtype: Literal["F32"] = "F32"
+    shape: Annotated[tuple[Annotated[int, Field(gt=0, le=ELEMENTS_MAX)], ...], Field(max_length=8)]
+    digest: Digest
+
+
+class ParentRef(Message):
+    """The release that this one changes."""
+
+    kind: ClassVar[str] = "parent"
+    version: ReleaseVersion
+    model_digest: Digest
+
+
+class MergedUpdate(Message):
+    """A contribution that is in this release, and the weight it was merged with."""
+
+    kind: ClassVar[str] = "merged-update"
+    digest: Digest
+    contributor: Key
+    weight: Annotated[float, Field(ge=0)]
+
+
+class Manifest(Message):
+    """A release. Signed by the coordinator.
+
+    Attributes:
+        keyframe: ``model.safetensors`` as a whole, where the release has one.
+        patch: update file of role ``patch`` against ``parent``, where it has one.
+        acceptance: report of the acceptance tests. config: the resolved run configuration.
+        supported_tests: names of the tests that this release promises.
+        bump, reason: why it has this version.
+    """
+
+    kind: ClassVar[str] = "manifest"
+    format: Literal[1] = 1
+    name: RunName
+    version: ReleaseVersion
+    parent: ParentRef | None
+    model_digest: Digest
+    tensors: Annotated[tuple[TensorEntry, ...], Field(min_length=1)]
+    model: ModelConfig
+    keyframe: BlobRef | None
+    patch: BlobRef | None
+    acceptance: BlobRef
+    config: BlobRef
+    updates: tuple[MergedUpdate, ...]
+    licence: Annotated[str, Field(max_length=256)]
+    round: Count
+    bump: Bump
+    reason: Annotated[str, Field(max_length=4096)]
+    supported_tests: tuple[str, ...]
+    created_at_ms: Millis
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [tensor.name for tensor in self.tensors]
+        if names != sorted(set(names)):
+            raise ValueError("the tensors are not sorted by name, or a name comes twice")
+        if sum(math.prod(tensor.shape) for tensor in self.tensors) > ELEMENTS_MAX:
+            raise ValueError(f"the tensors have more than {ELEMENTS_MAX} elements")
+        if self.model_digest != model_digest(self.space, self.tensor_digests):
+            raise ValueError("model_digest is not the digest of the tensors that are listed")
+        if self.patch is not None and self.parent is None:
+            raise ValueError("a patch needs a parent")
+        if self.patch is None and self.keyframe is None:
+            raise ValueError("neither keyframe nor patch: the release could not be rebuilt")
+        return self
+
+    @property
+    def space(self) -> ParameterSpace:
+        """Layout of the model."""
+        return ParameterSpace(tuple(TensorSpec(t.name, t.shape, t.dtype) for t in self.tensors))
+
+    @property
+    def tensor_digests(self) -> list[str]:
+        """In the order of ``tensors``."""
+        return [tensor.digest for tensor in self.tensors]
