@@ -1,0 +1,57 @@
+"""Small spaces, changes and update files for the tests of updates and of compressing."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from barnraise.config import CodecConfig
+from barnraise.digest import digest_bytes
+from barnraise.updates import ParameterSpace, TensorSpec, Update, write_update
+from merge.compress import compress
+
+BASE = digest_bytes(b"some base")
+CODECS = (
+    CodecConfig(name="dense"),
+    CodecConfig(name="blockwise", bits=8),
+    CodecConfig(name="blockwise", bits=4),
+    CodecConfig(name="blockwise", bits=2),
+    CodecConfig(name="topk", k=1),
+    CodecConfig(name="topk", k=64),
+    CodecConfig(name="topk", k=2048),
+)
+# Full chunks, short chunks, and more than one segment.
+SMALL = ParameterSpace.of([TensorSpec("w", (70, 60)), TensorSpec("b", (5,)), TensorSpec("scalar", ())])
+SHORT_CHUNKS = ParameterSpace.of(TensorSpec(f"t{i:03}", (1 + i % 3,)) for i in range(300))
+SPACES = (SMALL, SHORT_CHUNKS)
+
+
+def codec_id(codec: CodecConfig) -> str:
+    return {"dense": "dense", "blockwise": f"blockwise-{codec.bits}", "topk": f"topk-{codec.k}"}[codec.name]
+
+
+def random_change(space: ParameterSpace, seed: int = 0, scale: float = 1e-3) -> NDArray[np.float32]:
+    """float32 [P], heavy tailed as real changes are."""
+    return (np.random.default_rng(seed).standard_t(4, size=space.size) * scale).astype(np.float32)
+
+
+def changes(space: ParameterSpace) -> st.SearchStrategy[NDArray[np.float32]]:
+    """float32 [P]: any finite values, many of them equal or zero, subnormal or huge."""
+    odd = st.sampled_from([0.0, -0.0, 1e-45, -1e-39, 1.1754944e-38, 1.0, -1.0, 3.0, 3.4028235e38, -3.4028235e38])
+    number = st.one_of(odd, st.floats(width=32, allow_nan=False, allow_infinity=False))
+    return hnp.arrays(np.float32, space.size, elements=number, fill=odd)
+
+
+def make_file(space: ParameterSpace, codec: CodecConfig, change_P: NDArray[np.float32]) -> bytes:
+    segments, _ = compress(torch.from_numpy(change_P), space, codec)
+    return write_update(space, BASE, codec, segments, role="update")
+
+
+def content(data: bytes, space: ParameterSpace) -> tuple[object, ...]:
+    """All that an update says; raises what parsing and decoding raise."""
+    update = Update.parse(data, space, base_digest=None)
+    decoded = b"".join(update.decode(index).tobytes() for index in range(space.segment_count))
+    return update.role, update.base_digest, update.codec, decoded
