@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,8 +38,8 @@ def test_nothing_grows_and_nothing_stays_above_the_limit(lengths: list[float], l
 
 @given(norms, st.randoms())
 @settings(deadline=None)
-def test_the_order_of_updates_does_not_matter(lengths: list[float], shuffler: object) -> None:
-    order = sorted(range(len(lengths)), key=lambda _: shuffler.random())  # type: ignore[attr-defined]
+def test_the_order_of_updates_does_not_matter(lengths: list[float], shuffler: random.Random) -> None:
+    order = sorted(range(len(lengths)), key=lambda _: shuffler.random())
     factors = clip_factors(lengths, 2.0)
     assert clip_factors([lengths[i] for i in order], 2.0) == [factors[i] for i in order]
 

@@ -1,0 +1,13 @@
+"""Judgement: is a model no worse than the one before it, and if it is, whose fault is that.
+
+    heldout.py    the test data, pinned by digest
+    evaluate.py   a model's scores on it (torch)
+    scores.py     what a score is
+    suite.py      which acceptance test reads which scores
+    verdict.py    the statistics: non-inferior or not, with the numbers
+    proportions.py, resampling.py   the two statistical tests behind it
+    check.py      the cheap check of one update alone
+    culprits.py   group testing, when a candidate fails
+
+All but evaluate.py is pure numpy: it gets scores and returns verdicts with reasons.
+"""

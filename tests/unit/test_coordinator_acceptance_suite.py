@@ -1,0 +1,118 @@
+"""From a model's parameters to a verdict, on a model small enough to score in milliseconds."""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from barnraise.config import AcceptanceConfig, AcceptanceTestConfig, ModelConfig
+from barnraise.errors import AcceptanceError
+from barnraise.updates.space import ParameterSpace
+from coordinator.acceptance.evaluate import scores
+from coordinator.acceptance.scores import WORST_BITS, Scores
+from coordinator.acceptance.suite import judge_models, metric_of
+from merge.architectures import build, flat_of, space_of
+
+MODEL = ModelConfig(dim=16, layers=1, heads=2, hidden=16, context=12)
+WINDOWS = np.random.default_rng(0).integers(32, 127, (40, 13), dtype=np.uint8)
+CONFIG = AcceptanceConfig(
+    tests=(
+        AcceptanceTestConfig(name="loss-text", kind="loss", shard="text", examples=16, margin=0.05),
+        AcceptanceTestConfig(name="next-byte", kind="accuracy", shard="text", examples=40, margin=0.2),
+    )
+)
+
+
+@cache
+def first() -> tuple[ParameterSpace, NDArray[np.float32]]:
+    module = build(MODEL)
+    space = space_of(module)
+    return space, flat_of(module, space)
+
+
+def scored(flat_P: NDArray[np.float32], windows: NDArray[np.uint8] = WINDOWS) -> Scores:
+    return scores(flat_P, MODEL, first()[0], windows)
+
+
+def knowing(byte: int) -> NDArray[np.float32]:
+    """The first model with an embedding in which every position points at ``byte``."""
+    space, flat_P = first()
+    changed_P = flat_P.copy()
+    embedding = space.unflatten(changed_P)["embedding.weight"]
+    embedding[:] = 0.01
+    embedding[byte] = 1.0
+    return changed_P
+
+
+def test_an_untrained_model_guesses() -> None:
+    found = scored(first()[1])
+    assert found.bits_per_byte.shape == found.correct.shape == (40,)
+    assert found.bits_per_byte.dtype == np.float64
+    assert found.correct.dtype == np.bool_
+    assert found.bits_per_byte.mean() == pytest.approx(8.0, abs=0.2)
+
+
+def test_bits_per_byte_are_the_loss_of_the_model() -> None:
+    module = build(MODEL)
+    with torch.no_grad():
+        nats = float(module.loss(torch.from_numpy(WINDOWS)))
+    assert scored(first()[1]).bits_per_byte.mean() == pytest.approx(nats / math.log(2), rel=1e-5)
+
+
+def test_scores_of_a_window_do_not_depend_on_the_others() -> None:
+    flat_P = first()[1]
+    together, alone = scored(flat_P), scored(flat_P, WINDOWS[33:34])
+    assert alone.bits_per_byte[0] == pytest.approx(together.bits_per_byte[33], rel=1e-5)
+
+
+def test_correct_is_about_the_last_byte() -> None:
+    windows = WINDOWS.copy()
+    windows[:20, -1], windows[20:, -1] = 65, 66
+    found = scored(knowing(65), windows)
+    assert found.correct.tolist() == [True] * 20 + [False] * 20
+
+
+@pytest.mark.parametrize("value", [1e30, np.inf, np.nan, -np.inf])
+def test_a_broken_model_is_scored_as_knowing_nothing(value: float) -> None:
+    flat_P = first()[1].copy()
+    flat_P[:] = value
+    found = scored(flat_P)
+    assert np.isfinite(found.bits_per_byte).all()
+    assert found.bits_per_byte.max() <= WORST_BITS
+    if not np.isfinite(value):
+        assert (found.bits_per_byte == WORST_BITS).all()
+        assert not found.correct.any()
+
+
+def test_scoring_does_not_change_the_parameters() -> None:
+    flat_P = first()[1].copy()
+    flat_P.setflags(write=False)
+    scored(flat_P)
+
+
+def test_a_model_is_as_good_as_itself_and_better_than_a_broken_one() -> None:
+    base = {"text": scored(first()[1])}
+    broken = {"text": scored(np.full_like(first()[1], np.nan))}
+    assert judge_models(CONFIG, base, base).passed
+    assert judge_models(CONFIG, broken, base).passed
+    worse = judge_models(CONFIG, base, broken)
+    assert not worse.passed
+    assert "loss-text" in worse.reason
+
+
+def test_a_test_reads_the_first_examples_of_its_shard() -> None:
+    known = {"text": Scores(np.arange(40.0), np.arange(40) % 2 == 0)}
+    assert metric_of(CONFIG.tests[0], known).tolist() == list(range(16))
+    assert metric_of(CONFIG.tests[1], known).tolist() == [1.0, 0.0] * 20
+
+
+@pytest.mark.parametrize("count", [0, 15])
+def test_a_shard_without_enough_windows_stops_the_suite(count: int) -> None:
+    known = {"text": Scores(np.zeros(count), np.zeros(count, bool))} if count else {}
+    with pytest.raises(AcceptanceError, match=f"16 examples of shard 'text', {count} windows were drawn"):
+        metric_of(CONFIG.tests[0], known)
