@@ -46,7 +46,7 @@ def after_failure(failures: int, error: NetworkError, url: str, jitter: float) -
     """
     ceiling_s = min(CAP_S, FIRST_S * 2.0 ** min(failures - 1, 30))
     delay_s = ceiling_s * (0.5 + 0.5 * jitter)
-    host = urlsplit(url).netloc.rpartition("@")[2]
+    host = urlsplit(url).netloc
     return Pause(
         delay_s,
         f"waiting for {host}: {error}; trying again in {delay_s:.1f} s. Check with: barnraise ls --from {url}",

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barnraise.config import ModelConfig
-from barnraise.errors import VerificationError
+from barnraise.errors import NoSuchVersionError, UnreachableError, VerificationError
 from barnraise.protocol import Lease, RunInfo
+from barnraise.releases.http_source import HttpSource
 from barnraise.releases.load import load
 from barnraise.releases.pull import pull
-from barnraise.releases.source import HttpSource
 from barnraise.updates.space import ParameterSpace
 from contributor.state import NodeFolder
 from merge.architectures import parameter_count
@@ -29,13 +29,19 @@ __all__ = ["Base", "BaseSource", "ReleasedBase", "check_base"]
 
 @dataclass(frozen=True)
 class Base:
-    """A verified model. ``flat_P`` is float32 [P]; ``fetched_bytes`` is what getting it cost."""
+    """A verified model.
+
+    Attributes:
+        flat_P: float32 [P], may be read-only.
+        fetched_bytes: what getting it cost. warnings: what pulling had to say.
+    """
 
     version: str
     model: ModelConfig
     space: ParameterSpace
     flat_P: NDArray[np.float32]
     fetched_bytes: int
+    warnings: tuple[str, ...] = ()
 
 
 class BaseSource(Protocol):
@@ -60,15 +66,17 @@ class ReleasedBase:
     def fetch(self, lease: Lease) -> Base:
         source = HttpSource(self.url)
         spec = f"{self.info.name}@{lease.base_version}"
-        pulled = pull(source, spec, self.folder.base, cache=None, pinned_key=self.info.coordinator_key)
-        model, space, flat_P = load(self.folder.base)
-        base = Base(pulled.version, model, space, flat_P, pulled.fetched_bytes)
+        try:
+            pulled = pull(source, spec, self.folder.base, pinned_key=self.info.coordinator_key)
+        except NoSuchVersionError as error:  # leased a moment before the index was written
+            raise UnreachableError(f"the leased base is not published yet ({error})") from error
         if pulled.model_digest != lease.base_digest:
             raise VerificationError(
                 f"release {pulled.version} is model {pulled.model_digest[:16]}.., the lease says "
                 f"{lease.base_digest[:16]}..; nothing was trained. Tell the operator."
             )
-        return base
+        model, space, flat_P = load(self.folder.base)
+        return Base(pulled.version, model, space, flat_P, pulled.fetched_bytes, pulled.warnings)
 
 
 def check_base(base: Base) -> Base:

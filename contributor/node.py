@@ -151,6 +151,8 @@ class Node:
 
     def _pull(self, lease: Lease) -> Base:
         base = check_base(self._parts.patience.ask(lambda: self._parts.bases.fetch(lease)))
+        for warning in base.warnings:
+            self._parts.report(Notice(warning))
         self._parts.report(Pulled(base.version, base.fetched_bytes, 4 * base.space.size))
         return base
 

@@ -206,7 +206,7 @@ class NodeFolder:
 
     def put_vector(self, vector_P: NDArray[np.float32]) -> str:
         """Store a float32 [P] vector and return its digest."""
-        return self.store.put(memoryview(np.ascontiguousarray(vector_P, dtype="<f4")).cast("B"))
+        return self.store.put(np.ascontiguousarray(vector_P, dtype="<f4").data.cast("B"))
 
     def vector(self, digest: str, size: int) -> NDArray[np.float32]:
         """A stored float32 [P] vector, verified.

@@ -115,7 +115,8 @@ class Trainer:
         bits = float(loss.detach()) / math.log(2)
         if not math.isfinite(bits):
             raise NonFiniteUpdateError(
-                f"training diverged: the loss of step {index + 1} is {bits}; the run needs a lower training.learning_rate"
+                f"training diverged: the loss of step {index + 1} is {bits}; "
+                "the run needs a lower training.learning_rate"
             )
         self._optimiser.step()
         self.losses.append(bits)

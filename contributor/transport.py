@@ -45,7 +45,7 @@ def base_url(text: str) -> str:
         port = parts.port
     except ValueError as error:
         raise UsageError(f"{text[:100]!r} is not a URL; expected something like http://127.0.0.1:8000") from error
-    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or port == 0:
+    if parts.scheme not in {"http", "https"} or not parts.hostname or port == 0 or set("@?#") & set(text):
         raise UsageError(f"{text[:100]!r} is not a coordinator's URL; expected something like http://127.0.0.1:8000")
     return text.rstrip("/")
 

@@ -1,0 +1,397 @@
+"""The node against a coordinator in memory: what it sends adds up, whatever goes wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from barnraise.config import CodecConfig, ModelConfig
+from barnraise.errors import (
+    BarnraiseError,
+    ClockSkewError,
+    DiskFullError,
+    LeaseError,
+    RefusedError,
+    UnknownFieldError,
+    UnreachableError,
+    VerificationError,
+)
+from barnraise.identity import Identity
+from barnraise.protocol import UpdateEnvelope
+from barnraise.updates import Update
+from contributor.base import Base, check_base
+from contributor.client import GatewayClient
+from contributor.events import Fate, NodeEvent, Notice, Step
+from contributor.interrupt import Interrupt
+from contributor.node import Change, Node, Parts, corpus_of, subtract
+from contributor.patience import Patience
+from contributor.poison import flipped
+from contributor.state import NodeFolder
+from contributor.trainer import Trainer, Unit
+from pretend_gateway import TRAINING, PretendGateway
+
+ME = Identity.from_seed(bytes([7] * 32))
+URL = "http://pretend"
+
+
+@dataclass
+class World:
+    """One contributor's folder and one coordinator; processes come and go."""
+
+    folder: NodeFolder
+    gateway: PretendGateway = field(default_factory=PretendGateway)
+    events: list[NodeEvent] = field(default_factory=list)
+    on_event: Callable[[NodeEvent, Interrupt], None] = lambda _event, _interrupt: None
+    change: Change = subtract
+    slept: float = 0.0
+
+    def process(self, max_units: int | None = 1) -> str:
+        """Start a node, let it work, and return why it stopped."""
+        interrupt = Interrupt(self._sleep)
+
+        def report(event: NodeEvent) -> None:
+            self.events.append(event)
+            self.on_event(event, interrupt)
+
+        patience = Patience(URL, interrupt, report, jitter=lambda: 0.5)
+        client = GatewayClient(self.gateway)
+        device, clock = torch.device("cpu"), lambda: self.gateway.now_ms
+        parts = Parts("ada", ME, client, self.gateway.bases, self.folder, patience, report, device, clock)
+        parts = replace(parts, clock_s=lambda: 0.0, change=self.change)
+        return Node(self.gateway.info(), parts).run(max_units)
+
+    def _sleep(self, seconds: float) -> None:
+        self.slept += seconds
+        assert self.slept < 1000, "the node waits for something that will not come"
+
+    def kinds(self) -> list[str]:
+        return [event.kind for event in self.events]
+
+    def said(self, digest: str) -> NDArray[np.float32]:
+        """What a received update says, float32 [P]."""
+        space = self.gateway.bases.space
+        update = Update.parse(self.gateway.received[digest], space, base_digest=self.gateway.bases.digest)
+        return np.concatenate([update.decode(s) for s in range(space.segment_count)])
+
+    def trained(self, round_number: int) -> NDArray[np.float32]:
+        """What an honest unit of a round changes, float32 [P]."""
+        bases = self.gateway.bases
+        text = corpus_of(self.gateway.info()).text("text", "train")
+        model: ModelConfig = self.gateway.info().model
+        trainer = Trainer(
+            Unit(model, bases.space, bases.flat_P, text, TRAINING, seed=round_number), torch.device("cpu")
+        )
+        while not trainer.done:
+            trainer.step()
+        return trainer.trained() - bases.flat_P
+
+    def residual(self) -> NDArray[np.float32]:
+        state = self.folder.load()
+        assert state.residual is not None
+        return self.folder.vector(state.residual, self.gateway.bases.space.size)
+
+
+@pytest.fixture(name="world")
+def _world(tmp_path: Path) -> World:
+    (tmp_path / "node").mkdir()
+    return World(NodeFolder(tmp_path / "node"))
+
+
+def only(world: World) -> str:
+    (digest,) = world.gateway.received
+    return digest
+
+
+def test_a_unit_from_lease_to_receipt(world: World) -> None:
+    assert world.process() == "1 of 1 units done"
+    assert world.kinds() == ["leased", "pulled", "step", "step", "step", "step", "sent", "received"]
+    who, envelope = world.gateway.envelopes[only(world)]
+    assert who == ME.public
+    assert (envelope.steps, envelope.examples, envelope.tokens) == (4, 8, 8 * 16)
+    losses = [event.loss for event in world.events if isinstance(event, Step)]
+    assert (envelope.loss_first, envelope.loss_last) == (losses[0], losses[-1])
+
+
+def test_update_and_residual_are_the_trained_change(world: World) -> None:
+    world.process()
+    change_P = world.trained(1)
+    assert np.array_equal(world.residual(), change_P - world.said(only(world)))
+
+
+def test_the_residual_goes_into_the_next_unit(world: World) -> None:
+    world.process()
+    residual_P, first = world.residual().copy(), only(world)
+    world.gateway.round = 2
+    world.process()
+    (second,) = set(world.gateway.received) - {first}
+    assert np.array_equal(world.residual(), world.trained(2) + residual_P - world.said(second))
+
+
+def test_a_dense_update_is_exact_and_leaves_nothing(world: World) -> None:
+    world.gateway.codec = CodecConfig(name="dense")
+    world.process()
+    assert np.array_equal(world.said(only(world)), world.trained(1))
+    assert not world.residual().any()
+
+
+def test_a_run_without_error_feedback_keeps_no_residual(world: World) -> None:
+    world.gateway.error_feedback = False
+    world.process()
+    assert world.folder.load().residual is None
+
+
+def test_an_unmerged_update_is_added_to_the_next_one(world: World) -> None:
+    world.gateway.codec = CodecConfig(name="dense")
+    world.process()
+    first = only(world)
+    world.gateway.decide(first, "unmerged", fold_back=True)
+    world.gateway.round = 2
+    world.process()
+    (second,) = set(world.gateway.received) - {first}
+    assert np.array_equal(world.said(second), world.trained(2) + world.said(first))
+    assert world.folder.load().to_fold == ()
+
+
+@pytest.mark.parametrize(("state", "fold_back"), [("merged", True), ("rejected", True), ("unmerged", False)])
+def test_only_what_came_to_nothing_without_fault_is_added_back(world: World, state: str, fold_back: bool) -> None:
+    world.gateway.codec = CodecConfig(name="dense")
+    world.process()
+    first = only(world)
+    world.gateway.decide(first, state, fold_back=fold_back)
+    world.gateway.round = 2
+    world.process()
+    (second,) = set(world.gateway.received) - {first}
+    assert np.array_equal(world.said(second), world.trained(2))
+    assert [event.state for event in world.events if isinstance(event, Fate)] == [state]
+
+
+def test_a_coordinator_that_forgot_an_update_is_not_asked_for_ever(world: World) -> None:
+    world.process()
+    world.gateway.received.clear()
+    world.gateway.round = 2
+    world.process()
+    assert [event.state for event in world.events if isinstance(event, Fate)] == ["unknown"]
+
+
+@pytest.mark.parametrize("where", ["GET /v1/updates", "POST /v1/leases", "POST /v1/updates", "PUT"])
+def test_an_answer_that_was_lost_changes_nothing(world: World, where: str) -> None:
+    world.process()
+    world.gateway.round = 2
+    world.gateway.deaf_after[where] = 2
+    world.process()
+    calm = World(NodeFolder(world.folder.root.parent / "calm"))
+    calm.folder.root.mkdir()
+    calm.process()
+    calm.gateway.round = 2
+    calm.process()
+    assert world.gateway.received == calm.gateway.received
+    assert np.array_equal(world.residual(), calm.residual())
+    assert "waiting" in world.kinds()
+
+
+def test_a_silent_coordinator_is_waited_for(world: World) -> None:
+    world.gateway.silent_for = 5
+    world.process()
+    assert world.kinds()[:5] == ["waiting"] * 5
+    assert "Check with: barnraise ls --from http://pretend" in world.events[0].line()
+
+
+class KilledError(BaseException):
+    """Stands for kill -9: nothing of ours may catch it."""
+
+
+@pytest.mark.parametrize("moment", ["leased", "pulled", "step", "PUT", "commit-1", "commit-2", "commit-3"])
+def test_a_node_killed_at_any_moment_sends_the_same_update_once(
+    world: World, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calm = World(NodeFolder(world.folder.root.parent / "calm"))
+    calm.folder.root.mkdir()
+    calm.process()
+
+    def killed(event: NodeEvent, _interrupt: Interrupt) -> None:
+        if event.kind == moment:
+            raise KilledError
+
+    world.on_event = killed
+    with monkeypatch.context() as patched:
+        if moment == "PUT":
+            patched.setattr(world.gateway, "_put", _kill)
+        if moment.startswith("commit"):
+            patched.setattr(NodeFolder, "commit", _dying_commit(int(moment[-1])))
+        with pytest.raises(KilledError):
+            world.process()
+    world.on_event = lambda _event, _interrupt: None
+    world.process()
+    assert world.gateway.received == calm.gateway.received
+    assert np.array_equal(world.residual(), calm.residual())
+    assert [update.digest for update in world.folder.load().sent] == [only(world)]
+
+
+def _kill(*_arguments: object) -> None:
+    raise KilledError
+
+
+def _dying_commit(last: int) -> Callable[[NodeFolder, object], object]:
+    """The real commit, until the process dies right before the rename of number ``last``."""
+    real, calls = NodeFolder.commit, iter(range(1, 100))
+
+    def commit(folder: NodeFolder, state: object) -> object:
+        if next(calls) == last:
+            raise KilledError
+        return real(folder, state)  # type: ignore[arg-type]
+
+    return commit
+
+
+def press_at(step: int, times: int) -> Callable[[NodeEvent, Interrupt], None]:
+    def on_event(event: NodeEvent, interrupt: Interrupt) -> None:
+        if isinstance(event, Step) and event.step == step:
+            for _ in range(times):
+                interrupt.press()
+
+    return on_event
+
+
+def test_one_interrupt_finishes_the_unit(world: World) -> None:
+    world.on_event = press_at(2, times=1)
+    assert world.process(max_units=None) == "the unit was finished, as asked"
+    assert len(world.gateway.received) == 1
+
+
+@pytest.mark.parametrize("step", [1, 2, 4])
+def test_two_interrupts_stop_at_the_step_and_the_next_start_continues_there(world: World, step: int) -> None:
+    world.on_event = press_at(step, times=2)
+    assert world.process(max_units=None) == "asked to stop"
+    assert world.gateway.received == {}
+    assert sum(isinstance(event, Step) for event in world.events) == step
+    world.on_event = lambda _event, _interrupt: None
+    world.process()
+    assert [e.text for e in world.events if isinstance(e, Notice)] == [f"continuing a unit after step {step} of 4"]
+    assert sum(isinstance(event, Step) for event in world.events) == 4
+    assert np.array_equal(world.residual(), world.trained(1) - world.said(only(world)))
+
+
+def test_an_interrupt_while_waiting_stops_at_once(world: World) -> None:
+    world.process()
+    world.on_event = lambda event, interrupt: interrupt.press() if event.kind == "waiting" else None
+    assert world.process() == "asked to stop"
+    assert "waiting for others" in world.events[-1].line()
+
+
+def test_a_checkpoint_of_another_lease_is_said_and_ignored(world: World) -> None:
+    world.on_event = press_at(2, times=2)
+    world.process()
+    world.gateway.round = 2
+    world.on_event = lambda _event, _interrupt: None
+    world.process()
+    assert any(isinstance(event, Notice) and "begins anew" in event.text for event in world.events)
+    assert not world.folder.checkpoint.exists()
+
+
+def test_a_refused_update_is_as_if_it_was_never_trained(world: World) -> None:
+    world.process()
+    before = world.folder.load()
+    world.gateway.round = 2
+    world.gateway.refuse["POST /v1/updates"] = LeaseError("the lease has expired")
+    with pytest.raises(RefusedError, match=r"3 updates in a row were refused.*the lease has expired"):
+        world.process()
+    assert world.folder.load().residual == before.residual
+    assert world.folder.load().outgoing is None
+    assert [event.state for event in world.events if isinstance(event, Fate)] == ["refused"] * 3
+
+
+def test_a_coordinator_with_a_full_disk_is_waited_for(world: World) -> None:
+    def until_third(event: NodeEvent, _interrupt: Interrupt) -> None:
+        if world.kinds().count("waiting") == 3:
+            world.gateway.refuse.clear()
+
+    world.gateway.refuse["PUT"] = DiskFullError("no space left")
+    world.on_event = until_third
+    world.process()
+    assert len(world.gateway.received) == 1
+
+
+def test_an_update_that_waited_long_is_signed_again(world: World) -> None:
+    real = world.gateway._announce
+
+    def strict(signed):  # type: ignore[no-untyped-def]
+        if abs(signed.open(UpdateEnvelope).at_ms - world.gateway.now_ms) > 300_000:
+            raise ClockSkewError("signed too long ago")
+        return real(signed)
+
+    world.gateway._announce = strict  # type: ignore[method-assign]
+    world.on_event = lambda event, interrupt: interrupt.terminate() if event.kind == "waiting" else None
+    world.gateway.refuse["POST /v1/updates"] = UnreachableError("the coordinator is restarting")
+    assert world.process() == "asked to stop"
+    world.gateway.refuse.clear()
+    world.gateway.now_ms += 3_600_000
+    world.on_event = lambda _event, _interrupt: None
+    assert world.process() == "1 of 1 units done"
+    assert len(world.gateway.received) == 1
+
+
+def test_a_page_that_is_no_coordinator_does_not_cost_the_update(world: World) -> None:
+    class ProxyError(BarnraiseError):
+        http_status = 403
+
+        @property
+        def code(self) -> str:
+            return ""
+
+    world.gateway.refuse["PUT"] = ProxyError("log in first")
+    with pytest.raises(RefusedError, match="log in first"):
+        world.process()
+    assert world.folder.load().outgoing is not None
+
+
+def test_a_lease_or_receipt_of_somebody_else_is_not_believed(world: World) -> None:
+    info = world.gateway.info()
+    world.gateway.identity = Identity.from_seed(bytes([9] * 32))
+    world.gateway.info = lambda: info  # type: ignore[method-assign]
+    with pytest.raises(VerificationError, match="not signed by this run's coordinator"):
+        world.process()
+    assert "step" not in world.kinds()
+
+
+def test_a_coordinator_that_changed_its_key_is_not_believed(world: World) -> None:
+    world.process()
+    world.gateway.identity = Identity.from_seed(bytes([9] * 32))
+    with pytest.raises(VerificationError, match="now signs with key"):
+        world.process()
+
+
+def test_another_shape_of_trunk_begins_without_a_residual(world: World) -> None:
+    world.process()
+    state = world.folder.load()
+    world.folder.commit(state.in_space("b3:" + "0" * 64))
+    world.gateway.round = 2
+    world.process()
+    assert np.array_equal(world.residual(), world.trained(2) - world.said(list(world.gateway.received)[-1]))
+
+
+def test_a_model_that_is_not_what_its_architecture_says_is_not_built() -> None:
+    bases = PretendGateway().bases
+    vast = PretendGateway().info().model.model_copy(update={"layers": 10**12})
+    with pytest.raises(VerificationError, match="parameters, its architecture needs"):
+        check_base(Base("0.1.0", vast, bases.space, bases.flat_P, 0))
+
+
+@pytest.mark.parametrize(
+    "change", [{"corpus": "the-web"}, {"held_out_percent": 99}, {"shard_modules": {"../x": ("os",)}}]
+)
+def test_data_that_this_version_does_not_know_is_refused(change: dict[str, object]) -> None:
+    with pytest.raises(UnknownFieldError, match="cannot be used here"):
+        corpus_of(PretendGateway().info().model_copy(update=change))
+
+
+def test_the_drill_flips_and_scales_what_an_honest_unit_says(world: World) -> None:
+    world.gateway.codec = CodecConfig(name="dense")
+    world.change = flipped(10.0)
+    world.process()
+    assert np.array_equal(world.said(only(world)), world.trained(1) * np.float32(-10))

@@ -1,0 +1,121 @@
+"""The node's memory: one commit point, and a residual that moves only with a receipt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from barnraise.digest import digest_bytes
+from barnraise.errors import BadNameError, BlobMissingError, FolderLockedError, VerificationError
+from barnraise.identity import Identity
+from barnraise.protocol import RunInfo, Signed
+from contributor.state import NodeFolder, NodeState, Outgoing
+from pretend_gateway import PretendGateway
+
+SPACE, OTHER = digest_bytes(b"space"), digest_bytes(b"other space")
+OLD, NEW, UPDATE, FORMER = (digest_bytes(text) for text in (b"old", b"new", b"update", b"former"))
+
+
+def outgoing(folded: tuple[str, ...] = ()) -> Outgoing:
+    info: RunInfo = PretendGateway().info()
+    envelope = Signed.make(info, Identity.from_seed(bytes(32)))
+    return Outgoing(digest=UPDATE, envelope=envelope, residual=NEW, dense_bytes=4, folded=folded)
+
+
+def test_the_residual_moves_only_with_a_receipt() -> None:
+    before = NodeState(space=SPACE, residual=OLD)
+    finished = before.finished(outgoing())
+    assert finished.residual == OLD
+    assert finished.refused() == before
+    received = finished.received(3)
+    assert received.residual == NEW
+    assert [update.digest for update in received.sent] == [UPDATE]
+
+
+def test_what_was_folded_in_is_forgotten_with_the_receipt_and_kept_without() -> None:
+    before = NodeState(space=SPACE).model_copy(update={"to_fold": (FORMER,)})
+    finished = before.finished(outgoing(folded=(FORMER,)))
+    assert finished.refused().to_fold == (FORMER,)
+    assert finished.received(1).to_fold == ()
+
+
+def test_a_fate_is_settled_once() -> None:
+    sent = NodeState(space=SPACE).finished(outgoing()).received(1)
+    assert sent.settled(UPDATE, fold_back=True).to_fold == (UPDATE,)
+    assert sent.settled(UPDATE, fold_back=False).to_fold == ()
+    assert sent.settled(UPDATE, fold_back=True).sent == ()
+
+
+def test_another_shape_of_trunk_begins_without_left_overs() -> None:
+    state = NodeState(space=SPACE, residual=OLD, to_fold=(FORMER,))
+    assert state.in_space(SPACE) == state
+    assert state.in_space(OTHER).blobs() == set()
+
+
+def test_every_blob_that_a_state_names_is_kept() -> None:
+    state = NodeState(space=SPACE, residual=OLD, to_fold=(FORMER,)).finished(outgoing())
+    assert state.blobs() == {OLD, FORMER, UPDATE, NEW}
+
+
+def test_a_second_unit_cannot_push_out_the_first() -> None:
+    with pytest.raises(AssertionError):
+        NodeState().finished(outgoing()).finished(outgoing())
+
+
+def test_the_coordinators_key_is_trusted_on_first_use_only() -> None:
+    known = NodeState().with_coordinator("a" * 64)
+    assert known.with_coordinator("a" * 64) == known
+    with pytest.raises(VerificationError, match=r"signs with key b{16}\.\., so far it was a{16}"):
+        known.with_coordinator("b" * 64)
+
+
+def test_a_state_survives_and_unnamed_blobs_do_not(tmp_path: Path) -> None:
+    folder = NodeFolder(tmp_path)
+    vector_P = np.arange(5, dtype=np.float32)
+    kept, lost = folder.put_vector(vector_P), folder.store.put(b"nobody names this")
+    state = folder.commit(NodeState(space=SPACE, residual=kept))
+    assert folder.load() == state
+    assert np.array_equal(folder.vector(kept, 5), vector_P)
+    with pytest.raises(BlobMissingError):
+        folder.store.read(lost)
+
+
+def test_a_new_folder_has_an_empty_state(tmp_path: Path) -> None:
+    assert NodeFolder(tmp_path).load() == NodeState()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"units": 3}', '{"residual": "../../etc/passwd"}'])
+def test_an_altered_state_is_not_used(tmp_path: Path, text: str) -> None:
+    (tmp_path / "state.json").write_text(text)
+    with pytest.raises(VerificationError, match=r"move .* away"):
+        NodeFolder(tmp_path).load()
+
+
+def test_an_altered_residual_is_not_used(tmp_path: Path) -> None:
+    folder = NodeFolder(tmp_path)
+    digest = folder.put_vector(np.ones(5, dtype=np.float32))
+    folder.store.path(digest).write_bytes(b"\x00" * 20)
+    with pytest.raises(VerificationError, match="residual"):
+        folder.vector(digest, 5)
+    folder.store.path(digest).write_bytes(b"")
+    with pytest.raises(VerificationError, match="residual"):
+        folder.vector(digest, 5)
+
+
+def test_two_nodes_of_one_key_do_not_share_a_folder(tmp_path: Path) -> None:
+    folder = NodeFolder.of(tmp_path, "tiny", "ab" * 32)
+    with folder.lock():
+        with pytest.raises(FolderLockedError, match="another node with this key"), folder.lock():
+            pass
+        with NodeFolder.of(tmp_path, "tiny", "cd" * 32).lock():
+            pass
+    with folder.lock():
+        pass
+
+
+@pytest.mark.parametrize("name", ["..", "a/b", "", "A", "\x00", "a" * 65])
+def test_a_runs_name_is_checked_before_it_becomes_a_path(tmp_path: Path, name: str) -> None:
+    with pytest.raises(BadNameError):
+        NodeFolder.of(tmp_path, name, "ab" * 32)
