@@ -47,12 +47,15 @@ def open_signed(data: bytes | memoryview, message: type[M], what: str, *, key: s
     return body, signed.key
 
 
-def read_index(source: ReleaseSource, *, pinned_key: str | None = None) -> tuple[ReleaseIndex, list[str]]:
+def read_index(
+    source: ReleaseSource, *, pinned_key: str | None = None, known: KnownRuns | None = None
+) -> tuple[ReleaseIndex, list[str]]:
     """Fetch a source's index, and check who signed it. Nothing is remembered.
 
     Args:
         pinned_key: the coordinator's key. Without one it is the source's own (a run folder), or
             the one that was pinned when the run was first seen.
+        known: where keys are pinned, by default in the user's configuration.
 
     Returns:
         The index, and warnings.
@@ -65,7 +68,9 @@ def read_index(source: ReleaseSource, *, pinned_key: str | None = None) -> tuple
     index, key = open_signed(source.index(), ReleaseIndex, what, key=expected)
     if index.coordinator_key != key:
         raise VerificationError(f"{what} names another key than the one that signed it; use another mirror")
-    return index, [] if expected else KnownRuns.of_user().check(index.name, key, index.serial)
+    if expected:
+        return index, []
+    return index, (known or KnownRuns.of_user()).check(index.name, key, index.serial)
 
 
 class Catalog:

@@ -7,6 +7,7 @@ then is kept beside it, and the next try goes on from there.
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +68,13 @@ class Pulling:
 
 
 def pull(
-    source: ReleaseSource, spec: str, into: Path, *, cache: Path | None = None, pinned_key: str | None = None
+    source: ReleaseSource,
+    spec: str,
+    into: Path,
+    *,
+    cache: Path | None = None,
+    pinned_key: str | None = None,
+    known_keys: Path | None = None,
 ) -> PullResult:
     """Bring ``into`` to the newest release that ``spec`` allows.
 
@@ -76,6 +83,7 @@ def pull(
         into: a new or empty folder, or one with a release that was pulled before.
         cache: folder that keeps fetched blobs; by default they are kept until the pull is done.
         pinned_key: the coordinator's key; by default the one pinned when the run was first seen.
+        known_keys: file of pinned keys, by default the user's.
 
     Raises:
         UsageError: ``into`` holds other things.
@@ -90,27 +98,30 @@ def pull(
     with locked_file(work / "lock", f"another pull already works in {work}"):
         sweep_staging(into)
         store = BlobStore(work)
-        pulling = prepare(source, spec, into, store=store, pinned_key=pinned_key)
-        result = _carry_out(pulling, Catalog(source, pulling.index, store), into)
+        known = KnownRuns(known_keys) if known_keys else KnownRuns.of_user()
+        index, warnings = read_index(source, pinned_key=pinned_key, known=known)
+        pulling = prepare(index, spec, into, store, warnings)
+        result = _carry_out(pulling, Catalog(source, index, store), into)
         if pinned_key is None and source.key is None:
-            KnownRuns.of_user().pin(pulling.index)
+            known.pin(index)
     if cache is None:
         shutil.rmtree(work, ignore_errors=True)
     return result
 
 
-def prepare(
-    source: ReleaseSource, spec: str, into: Path, *, store: BlobStore, pinned_key: str | None = None
-) -> Pulling:
+def prepare(index: ReleaseIndex, spec: str, into: Path, store: BlobStore, warnings: Sequence[str] = ()) -> Pulling:
     """Decide what a pull would do; nothing is written.
 
+    Args:
+        index: checked already. store: where blobs may be at hand. warnings: to pass on.
+
     Raises:
-        As :func:`pull`.
+        BadVersionError, NoSuchVersionError, BrokenChainError: no such release.
     """
-    index, warnings = read_index(source, pinned_key=pinned_key)
+    warnings = list(warnings)
     name, wanted = split_spec(spec)
     if name != index.name:
-        raise NoSuchVersionError(f"{source.label} has {index.name}, not {name[:64]!a}; try {index.name}@{wanted[:64]}")
+        raise NoSuchVersionError(f"this is a run of {index.name}, not of {name[:64]!a}; try {index.name}@{wanted[:64]}")
     selection = select(index.yanked, wanted, index.channels)
     if selection.warning:
         warnings = [*warnings, selection.warning]

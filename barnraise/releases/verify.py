@@ -37,20 +37,22 @@ class FolderReport:
     checks: tuple[str, ...]
 
 
-def verify_folder(folder: Path, *, pinned_key: str | None = None) -> FolderReport:
+def verify_folder(folder: Path, *, pinned_key: str | None = None, known_keys: Path | None = None) -> FolderReport:
     """Check an installed release, offline.
 
     Args:
         pinned_key: who must have signed; by default whoever was pinned for this run, if anybody.
+        known_keys: file of pinned keys, by default the user's.
 
     Raises:
         VerificationError: what does not match.
     """
     installed = Installed.read(folder, key=pinned_key)
     manifest = installed.manifest
-    known = KnownRuns.of_user().get(manifest.name)
+    runs = KnownRuns(known_keys) if known_keys else KnownRuns.of_user()
+    known = runs.get(manifest.name)
     if pinned_key is None and known is not None:
-        KnownRuns.of_user().check(manifest.name, installed.key, known.serial)
+        runs.check(manifest.name, installed.key, known.serial)
     pinned = pinned_key is not None or known is not None
     whose = "the pinned key" if pinned else "a key that is not pinned here"
     return FolderReport(
@@ -80,19 +82,26 @@ class PatchReport:
 
 
 def verify_patch(
-    source: ReleaseSource, version: str, *, cache: Path | None = None, pinned_key: str | None = None
+    source: ReleaseSource,
+    version: str,
+    *,
+    cache: Path | None = None,
+    pinned_key: str | None = None,
+    known_keys: Path | None = None,
 ) -> PatchReport:
     """Recompute a release from its parent and its patch, both fetched and verified anew.
 
     Args:
         version: an exact version.
         cache: folder with blobs of earlier pulls, which need not be fetched again.
+        pinned_key, known_keys: as for pulling.
 
     Raises:
         BrokenChainError: the release was not published as a patch.
         VerificationError: the two differ, or anything on the way does not match.
     """
-    index, _ = read_index(source, pinned_key=pinned_key)
+    known = KnownRuns(known_keys) if known_keys else None
+    index, _ = read_index(source, pinned_key=pinned_key, known=known)
     entry = index.entry(version)
     if entry.patch is None or entry.parent is None:
         raise BrokenChainError(f"{version} was not released as a patch: it is stored whole. Choose a later release")

@@ -1,0 +1,124 @@
+"""The ``barnraise`` command: a table of commands, each imported when it runs.
+
+A command parses, calls one library function, prints one result or raises one of our errors.
+Here the errors become words or JSON and an exit code; see docs/errors.md.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any, NoReturn
+
+import typer
+import typer.core
+import typer.main
+
+from barnraise.cli.output import print_error
+from barnraise.errors import BarnraiseError, DiskFullError, StorageError, UsageError
+
+__all__ = ["COMMANDS", "main", "run"]
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("barnraise.cli.demo", "Run the main job on this machine, in about two minutes."),
+    "serve": ("barnraise.cli.serve", "Operator: coordinate a run."),
+    "join": ("barnraise.cli.join", "Contributor: train for a run."),
+    "ls": ("barnraise.cli.ls", "List the releases of a run."),
+    "show": ("barnraise.cli.show", "Show one release: lineage, tests, contributors."),
+    "pull": ("barnraise.cli.pull", "Consumer: pull a release, verified."),
+    "verify": ("barnraise.cli.verify", "Check a release that was pulled."),
+    "sample": ("barnraise.cli.sample", "Let a pulled model write."),
+    "recompute": ("barnraise.cli.recompute", "Compute a release again from its updates, and compare."),
+    "identity": ("barnraise.cli.identity", "Show the key that signs for you."),
+}
+"""Name -> module, with a function of the command's name, and its line in ``--help``."""
+
+INTERRUPTED = 130
+# The base of all usage errors of typer and of the click that it carries, by its public name.
+_TYPER_ERROR: type[Exception] = typer.BadParameter.__bases__[0].__bases__[0]
+
+
+class _LazyGroup(typer.core.TyperGroup):
+    """Knows its commands by name and help line, and imports a module only to run it."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]  # click moved in 0.2x
+        return list(COMMANDS)
+
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
+        if cmd_name not in COMMANDS:
+            return None
+        function = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
+        app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+        app.command(cmd_name)(function)
+        return typer.main.get_command(app)
+
+    def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+app = typer.Typer(cls=_LazyGroup, add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    ctx: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False,
+) -> None:
+    """Build one machine-learning model the way open-source software is built.
+
+    Begin with: barnraise demo
+    """
+    if version:
+        from barnraise import __version__
+
+        print(f"barnraise {__version__}")
+    elif ctx.invoked_subcommand is None:
+        print(ctx.get_help())
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run one command line, and return its exit code."""
+    as_json = "--json" in argv
+    command = next((word for word in argv if word in COMMANDS), "")
+    try:
+        code = typer.main.get_command(app).main(list(argv), prog_name="barnraise", standalone_mode=False)
+        sys.stdout.flush()
+    except _TYPER_ERROR as error:
+        return _failed(command, _usage(error, command), as_json)
+    except BarnraiseError as error:
+        return _failed(command, error, as_json)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has gone: nothing to say, and nobody to say it to
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        return _failed(command, _disk(error), as_json)
+    if code == INTERRUPTED and not as_json:
+        print("barnraise: stopped", file=sys.stderr)
+    return int(code or 0)
+
+
+def main() -> NoReturn:
+    """Entry point of the ``barnraise`` script and of ``python -m barnraise``."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def _failed(command: str, error: BarnraiseError, as_json: bool) -> int:
+    print_error(command, error, as_json=as_json)
+    return error.exit_code
+
+
+def _usage(error: Exception, command: str) -> UsageError:
+    message = getattr(error, "format_message", error.__str__)()
+    return UsageError(f"{message.rstrip('.')}. Try: barnraise {command + ' ' if command else ''}--help")
+
+
+def _disk(error: OSError) -> StorageError:
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return DiskFullError(f"no space left: {error.filename or 'a disk'} could not be written. Free some space first")
+    return StorageError(f"{error.strerror or error}: {error.filename or 'no file name'}")

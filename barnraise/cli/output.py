@@ -1,0 +1,69 @@
+"""What a command says: words for people, or one JSON envelope for programs.
+
+    {"ok": true,  "command": "ls", "result": {...}}
+    {"ok": false, "command": "ls", "error": {"code": "no-such-version", "reason": "..."}}
+
+With ``--json`` the envelope is the only line on standard output, errors included. Without
+it results go to standard output, warnings and errors to standard error.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from barnraise.errors import BarnraiseError
+
+__all__ = ["print_error", "print_result", "print_warnings", "printable", "table"]
+
+
+def print_result(command: str, result: dict[str, Any], *, as_json: bool, human: str) -> None:
+    """Print what a command found.
+
+    Args:
+        result: JSON values. human: the same in words.
+    """
+    if as_json:
+        print(json.dumps({"ok": True, "command": command, "result": result}, sort_keys=True, allow_nan=False))
+    else:
+        print(printable(human))
+
+
+def print_error(command: str, error: BarnraiseError, *, as_json: bool) -> None:
+    """Print why a command failed."""
+    if as_json:
+        told = {"code": error.code, "reason": error.reason}
+        print(json.dumps({"ok": False, "command": command, "error": told}, sort_keys=True))
+    else:
+        print(f"barnraise: {printable(error.reason)}", file=sys.stderr)
+
+
+def print_warnings(warnings: Iterable[str], *, as_json: bool) -> None:
+    """Print warnings for people; in JSON they belong to the result."""
+    if not as_json:
+        for warning in warnings:
+            print(f"barnraise: warning: {printable(warning)}", file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """``text`` without anything that could steer a terminal; line breaks stay."""
+    return "".join(char if char == "\n" or unicodedata.category(char)[0] != "C" else ascii(char)[1:-1] for char in text)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """Aligned columns as lines; a column whose header begins with a space is right-aligned."""
+    lines = [list(header), *(list(row) for row in rows)]
+    widths = [max(len(line[column].strip()) for line in lines) for column in range(len(header))]
+    right = [title.startswith(" ") for title in header]
+    return [_line(line, widths, right) for line in lines]
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
+    padded = [
+        cell.strip().rjust(width) if to_right else cell.strip().ljust(width)
+        for cell, width, to_right in zip(cells, widths, right, strict=True)
+    ]
+    return "  ".join(padded).rstrip()

@@ -1,0 +1,94 @@
+"""``barnraise show``: everything about one release."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from barnraise.cli.output import print_result, print_warnings, table
+from barnraise.cli.sources import FromOption, JsonOption, find_source
+from barnraise.errors import VerificationError
+from barnraise.releases.catalog import Catalog, read_index
+from barnraise.releases.manifest import Manifest
+from barnraise.releases.source import MANIFEST_MAX_BYTES
+from barnraise.releases.store import BlobStore
+from barnraise.versions import select
+
+__all__ = ["show"]
+
+LAST_SECOND = 253_402_300_799  # of the year 9999, the last that datetime can say
+
+
+def show(
+    version: Annotated[str, typer.Argument(help="A version, range or channel.")] = "*",
+    source: FromOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show one release: lineage, how it is stored, its tests, who contributed.
+
+    Example: barnraise show 0.1.2
+    """
+    place = find_source(source)
+    index, warnings = read_index(place)
+    selection = select(index.yanked, version.rpartition("@")[2] or "*", index.channels)
+    if selection.warning:
+        warnings.append(selection.warning)
+    with tempfile.TemporaryDirectory(prefix="barnraise-show-") as temporary:
+        catalog = Catalog(place, index, BlobStore(Path(temporary)))
+        manifest = catalog.manifest(index.entry(selection.version))
+        tests = _tests(catalog, manifest)
+    result = {"from": place.label, "manifest": manifest.model_dump(mode="json"), "tests": tests, "warnings": warnings}
+    print_warnings(warnings, as_json=as_json)
+    print_result("show", result, as_json=as_json, human=_words(manifest, tests))
+
+
+def _tests(catalog: Catalog, manifest: Manifest) -> dict[str, dict[str, Any]]:
+    """Test name -> its numbers, from the acceptance report."""
+    if manifest.acceptance.size_bytes > MANIFEST_MAX_BYTES:
+        raise VerificationError(f"the acceptance report has {manifest.acceptance.size_bytes:,} bytes; not one of ours")
+    try:
+        tests = json.loads(bytes(catalog.blob(manifest.acceptance)))["tests"]
+        return {str(name): dict(row) for name, row in tests.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise VerificationError(f"the acceptance report of {manifest.version} is not one of ours") from error
+
+
+def _words(manifest: Manifest, tests: dict[str, dict[str, Any]]) -> str:
+    parent = f"{manifest.parent.version} ({manifest.parent.model_digest[:15]}..)" if manifest.parent else "none"
+    blobs = (("patch", manifest.patch), ("keyframe", manifest.keyframe))
+    stored = [f"{what} {blob.size_bytes:,} bytes" for what, blob in blobs if blob]
+    made = datetime.fromtimestamp(min(manifest.created_at_ms // 1000, LAST_SECOND), UTC)
+    contributors = {update.contributor for update in manifest.updates}
+    lines = [
+        f"{manifest.name} {manifest.version} ({manifest.bump}): {manifest.reason}",
+        f"  made         {made:%Y-%m-%d %H:%M:%S} UTC in round {manifest.round}, {manifest.licence or 'no licence'}",
+        f"  parent       {parent}",
+        f"  model        {manifest.model_digest}, {manifest.space.size:,} parameters",
+        f"  stored as    {', '.join(stored)}",
+        f"  made from    {len(manifest.updates)} updates by {len(contributors)} contributors",
+        *(f"    {u.digest[:15]}.. by {u.contributor[:16]}.. at weight {u.weight:g}" for u in manifest.updates),
+    ]
+    if tests:
+        lines += ["", *_test_table(tests)]
+    return "\n".join(lines)
+
+
+def _test_table(tests: dict[str, dict[str, Any]]) -> list[str]:
+    header = ("TEST", " MEAN", " PARENT", " EFFECT", " 95% INTERVAL", "UNIT", "VERDICT")
+    rows = []
+    for name, row in tests.items():
+        known = row.get("low") is not None and row.get("high") is not None
+        interval = f"{_number(row.get('low'))} to {_number(row.get('high'))}" if known else "-"
+        verdict = {True: "passed", False: "failed"}.get(row.get("passed"), "-")  # type: ignore[arg-type]
+        numbers = [_number(row.get(key)) for key in ("mean", "base_mean", "effect")]
+        rows.append((name, *numbers, interval, str(row.get("unit", "")), verdict))
+    return table(header, rows)
+
+
+def _number(value: Any) -> str:
+    return f"{value:.4f}" if isinstance(value, int | float) else "-"

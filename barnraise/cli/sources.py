@@ -1,0 +1,41 @@
+"""Where a command reads releases from when nobody says so."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from barnraise.errors import UsageError
+from barnraise.releases.source import ReleaseSource, open_source
+from barnraise.run_folder import RunFolder
+
+__all__ = ["FromOption", "JsonOption", "find_source"]
+
+ENVIRONMENT = "BARNRAISE_FROM"
+USUAL_FOLDERS = (Path("barnraise-run"), Path("demo-run"))
+
+FromOption = Annotated[
+    str | None,
+    typer.Option("--from", help=f"Coordinator's URL, mirror, or folder. Default: ${ENVIRONMENT}, or a run right here."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")]
+
+
+def find_source(text: str | None) -> ReleaseSource:
+    """The source that was named, else the one in the environment, else a run in this folder.
+
+    Raises:
+        UsageError: there is none of these, or the URL is of another kind.
+        NotARunFolderError: the folder has nothing to pull.
+    """
+    named = text or os.environ.get(ENVIRONMENT)
+    if named:
+        return open_source(named)
+    for folder in USUAL_FOLDERS:
+        if RunFolder(folder).config.is_file():
+            return open_source(str(folder))
+    usual = " or ".join(f"./{folder}" for folder in USUAL_FOLDERS)
+    raise UsageError(f"which run? There is no {usual} here. Name one: --from http://HOST:PORT, or --from FOLDER")
