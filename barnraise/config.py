@@ -29,7 +29,9 @@ __all__ = [
     "RoundConfig",
     "RunConfig",
     "TrainingConfig",
+    "bundled_config",
     "load_run_config",
+    "parse_run_config",
 ]
 
 Positive = Annotated[int, Field(gt=0)]
@@ -276,6 +278,20 @@ def load_run_config(path: Path) -> RunConfig:
     except tomllib.TOMLDecodeError as error:
         raise ConfigValueError(f"{path} is not TOML: {error}") from error
     return parse_run_config(value, source=str(path))
+
+
+def bundled_config(name: str) -> Path:
+    """A ready-made run that ships with Barnraise: ``configs/runs/NAME.toml``.
+
+    Raises:
+        ConfigMissingError: there is none of that name.
+    """
+    here = Path(__file__).resolve().parent
+    for configs in (here / "configs", here.parent / "configs"):  # in a wheel, in a checkout
+        path = configs / "runs" / f"{name}.toml"
+        if path.is_file():
+            return path
+    raise ConfigMissingError(f"no run called {name!r} ships with this Barnraise; reinstall it")
 
 
 def parse_run_config(value: dict[str, Any], *, source: str) -> RunConfig:

@@ -101,7 +101,7 @@ class ParameterSpace:
         first = segment * CHUNKS_PER_SEGMENT
         last = min(first + CHUNKS_PER_SEGMENT, self.chunk_count)
         starts = self.chunk_starts[first : last + 1]
-        return starts - starts[0]
+        return np.subtract(starts, starts[0])
 
     def flatten(self, tensors: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
         """The flat float32 [P] vector of a model.
@@ -131,7 +131,7 @@ class ParameterSpace:
         """BLAKE3 of every tensor's little-endian bytes, in the order of ``tensors``."""
         little = np.ascontiguousarray(flat_P, dtype="<f4")
         views = self.unflatten(little)
-        return [digest_bytes(memoryview(views[t.name].reshape(-1)).cast("B")) for t in self.tensors]
+        return [digest_bytes(views[t.name].reshape(-1).view(np.uint8).data) for t in self.tensors]
 
 
 def model_digest(space: ParameterSpace, tensor_digests: Iterable[str]) -> str:

@@ -1,0 +1,50 @@
+# Everything a developer runs. Each target makes .venv first; a second run installs nothing.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+.PHONY: setup demo test lint types imports unit e2e chaos bench clean
+
+setup: $(STAMP)
+
+# torch is named first: with it in place, nothing asks for a build with CUDA.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "barnraise needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# A whole run on real input: four volunteers, one poisoner, releases, a pull. About two minutes.
+demo: setup
+	$(BIN)/barnraise demo
+
+test: setup lint types imports unit e2e
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+imports: setup
+	$(BIN)/lint-imports
+
+unit: setup
+	$(BIN)/python -m pytest tests/unit tests/sim
+
+e2e: setup
+	$(BIN)/python -m pytest tests/e2e
+
+# Kills every process of a run again and again; `make test` has the short version.
+chaos: setup
+	BARNRAISE_CHAOS_ROUNDS=12 $(BIN)/python -m pytest tests/e2e/test_chaos.py
+
+bench: setup
+	$(BIN)/python benchmarks/update_size.py
+
+clean:
+	rm -rf $(VENV) build dist demo-run .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

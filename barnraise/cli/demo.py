@@ -1,0 +1,73 @@
+"""``barnraise demo``: the main job on this machine, on real input, in about two minutes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from barnraise.run_folder import RunFolder
+
+__all__ = ["demo"]
+
+
+def demo(
+    into: Annotated[
+        Path | None, typer.Option("--into", help="Folder of the demo's run; ./demo-run by default.")
+    ] = None,
+    rounds: Annotated[int, typer.Option("--rounds", min=4, help="Rounds that must have ended.")] = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one summary instead of progress.")] = False,
+) -> None:
+    """Run a coordinator, four volunteers and a poisoner; pull the result.
+
+    A demo that was interrupted is continued by the same command.
+
+    Example: barnraise demo --into ./my-demo
+    """
+    from barnraise.cli.output import print_result
+    from barnraise.config import bundled_config
+    from barnraise.demo.play import DemoPlan, play
+    from barnraise.demo.screen import opened
+    from barnraise.installation import require
+
+    require("coordinator")
+    require("contributor")
+    folder = (into or _free_folder()).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    with opened(as_json=as_json) as screen:
+        told = play(DemoPlan(bundled_config("stdlib-lm"), folder, rounds=rounds), screen)
+    (folder / "demo.done").touch()
+    print_result("demo", told, as_json=as_json, human=_words(told))
+
+
+def _free_folder() -> Path:
+    """``./demo-run``, or the next number when that holds a finished demo."""
+    number, folder = 1, Path("demo-run")
+    while (folder / "demo.done").exists() or (folder.exists() and not RunFolder(folder).config.exists()):
+        number += 1
+        folder = Path(f"demo-run-{number}")
+    return folder
+
+
+def _words(told: dict[str, Any]) -> str:
+    pull, bits, folder = told["pull"], told["bits_per_byte"], told["folder"]
+    versions = ", ".join(release["version"] for release in told["releases"])
+    lines = [
+        "",
+        f"{told['rounds']} rounds in {told['seconds']:.0f} s; releases {versions}",
+        f"held-out loss {bits['start']:.3f} -> {bits['end']:.3f} bits per byte; every supported test non-inferior",
+        *(f"rejected {r['by'] or 'an update'}: {r['reason']}" for r in told["rejected"]),
+        f"volunteers sent {told['sent_bytes']:,} bytes instead of {told['dense_bytes']:,}",
+        f"pulled {pull['spec']} -> {pull['version']}, {pull['fetched_bytes']:,} bytes",
+        *(f"    verified: {what}" for what in pull["checked"]),
+        f"it equals parent plus patch bit for bit; the patch is {pull['patch_bytes']:,} bytes, "
+        f"{100 * pull['patch_share']:.2f}% of the model's {pull['model_bytes']:,}",
+        "",
+        "a sample of what it writes:",
+        *(f"    {line}" for line in pull["sample"].splitlines()),
+        "",
+        f"look around: barnraise ls --from {folder}",
+        f"continue it: barnraise serve {folder}",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,90 @@
+"""The end of the demo: a consumer pulls by range, verifies, checks parent plus patch, and reads a sample."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from barnraise.errors import VerificationError
+from barnraise.releases.pull import pull
+from barnraise.releases.source import open_source
+from barnraise.releases.verify import verify_folder, verify_patch
+
+__all__ = ["Finale", "pull_and_verify"]
+
+MODEL = "stdlib-lm@^0.1"
+PROMPT = "def "
+SAMPLE_BYTES = 160
+
+
+@dataclass(frozen=True)
+class Finale:
+    """What the consumer saw. ``patch_share`` is patch bytes over model bytes."""
+
+    spec: str
+    version: str
+    model_digest: str
+    fetched_bytes: int
+    model_bytes: int
+    patch_bytes: int
+    patch_share: float
+    checked: tuple[str, ...]
+    equals_parent_plus_patch: bool
+    sample: str
+    folder: str
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def pull_and_verify(url: str, into: Path) -> Finale:
+    """Pull the newest release in range from a gateway, check it in every way, and let it write.
+
+    Raises:
+        ReleaseError, NetworkError: whatever does not hold.
+    """
+    source = open_source(url)
+    known = into.parent / "known-runs.json"
+    pulled = pull(source, MODEL, into, known_keys=known)
+    report = verify_folder(into, known_keys=known)
+    patch = verify_patch(source, pulled.version, known_keys=known)
+    return Finale(
+        spec=MODEL,
+        version=pulled.version,
+        model_digest=pulled.model_digest,
+        fetched_bytes=pulled.fetched_bytes,
+        model_bytes=pulled.model_bytes,
+        patch_bytes=patch.patch_bytes,
+        patch_share=round(patch.patch_bytes / pulled.model_bytes, 5),
+        checked=report.checks,
+        equals_parent_plus_patch=patch.model_digest == pulled.model_digest,
+        sample=_sample(into),
+        folder=str(into),
+    )
+
+
+def _sample(folder: Path) -> str:
+    """Text that the pulled model writes, from a process of its own: only that one needs torch."""
+    command = [
+        sys.executable,
+        "-m",
+        "barnraise",
+        "sample",
+        str(folder),
+        "--prompt",
+        PROMPT,
+        "--length",
+        str(SAMPLE_BYTES),
+    ]
+    done = subprocess.run([*command, "--json"], capture_output=True, check=False, timeout=120)
+    try:
+        text = json.loads(done.stdout)["result"]["text"]
+    except (ValueError, KeyError) as error:
+        raise VerificationError(
+            f"the pulled model in {folder} does not write: {done.stderr.decode()[-300:]}"
+        ) from error
+    return str(text)

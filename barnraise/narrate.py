@@ -1,0 +1,54 @@
+"""Ledger events in words: one sentence each, the same in the log, on the terminal and in the demo.
+
+Works on events as ``/v1/events`` sends them, so a spectator needs nothing but HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = ["narrate", "short"]
+
+
+def short(digest_or_key: str) -> str:
+    """The first ten hex digits of a digest or key, enough to tell them apart on a screen."""
+    return digest_or_key.removeprefix("b3:")[:10]
+
+
+def narrate(kind: str, payload: Mapping[str, Any], names: Mapping[str, str]) -> str:
+    """What happened, in one line; "" for events that nobody needs to watch.
+
+    Args:
+        kind, payload: of a ledger event.
+        names: contributor key, or digest of an update -> display name, as far as known.
+    """
+    by = f" of {names[payload['digest']]}" if payload.get("digest", "") in names else ""
+    who = names.get(payload.get("contributor", ""), short(payload.get("contributor", "")))
+    digest = short(payload.get("digest", ""))
+    number = payload.get("number", payload.get("round"))
+    match kind:
+        case "run-created":
+            return f"run {payload['name']} created"
+        case "contributor-seen":
+            return f"{payload['name']} ({short(payload['contributor'])}) is here"
+        case "lease-granted":
+            return f"round {number}: {who} trains {payload['shard']} from {payload['base_version']}"
+        case "update-received":
+            return f"round {number}: received {digest} from {who}, {payload['size_bytes']:,} bytes"
+        case "update-checked":
+            return f"round {number}: checked {digest}{by}: {payload['reason']}"
+        case "update-rejected":
+            return f"round {number}: REJECTED {digest}{by} ({payload['found_by']}): {payload['reason']}"
+        case "update-unmerged":
+            return f"round {number}: not merged {digest}{by}: {payload['reason']}"
+        case "round-opened":
+            return f"round {number}: open, from {payload['base_version']}"
+        case "round-moved":
+            return f"round {number}: {payload['phase']}: {payload['reason']}"
+        case "release-tagged":
+            return f"TAGGED {payload['version']} ({payload['bump']}): {payload['reason']}"
+        case "channel-moved":
+            return f"channel {payload['channel']} -> {payload['new']}"
+        case _:
+            return ""

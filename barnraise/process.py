@@ -1,0 +1,51 @@
+"""Processes that we start: they end with us, and they are ended whole.
+
+Only Linux can tie a child's life to its parent's; elsewhere :func:`end_with_parent` does
+nothing and a killed parent leaves its children to the operator.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+
+__all__ = ["end_with_parent", "stop_group"]
+
+PR_SET_PDEATHSIG = 1
+GRACE_S = 10.0
+
+
+def end_with_parent(parent: int | None = None) -> None:
+    """Have the kernel kill this process when its parent dies. Call first thing in the child.
+
+    Args:
+        parent: process id of the parent at the time of starting, when known; if it is already gone,
+            this process ends at once.
+    """
+    if sys.platform != "linux":
+        return
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if parent is not None and os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def stop_group(process: subprocess.Popen[bytes], grace_s: float = GRACE_S) -> int:
+    """Ask a child, the leader of its own process group, to end; then end whatever is left of the group.
+
+    Returns:
+        the child's exit code.
+    """
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(timeout=grace_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    return process.wait()

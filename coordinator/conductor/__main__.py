@@ -1,0 +1,54 @@
+"""``python -m coordinator.conductor --run DIR``: the conductor's process, started by ``barnraise serve``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+from threading import Event
+
+from barnraise.errors import BarnraiseError
+from barnraise.process import end_with_parent
+from barnraise.run_folder import RunFolder
+from coordinator.conductor.cluster import local_ray, prepare_environment
+
+
+def main() -> int:
+    """Conduct until SIGTERM; the exit code is the error family's."""
+    end_with_parent()
+    parser = argparse.ArgumentParser(prog="python -m coordinator.conductor")
+    parser.add_argument("--run", type=Path, required=True)
+    folder = RunFolder(parser.parse_args().run.resolve())
+    os.umask(0o077)
+    stop = Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        prepare_environment(folder.root / "keys" / "ray.token")
+        _conduct(folder, stop)
+    except BarnraiseError as error:
+        print(f"barnraise: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _conduct(folder: RunFolder, stop: Event) -> None:
+    from coordinator.conductor.conductor import Conductor
+    from coordinator.conductor.desk import Desk
+    from coordinator.conductor.pool import RayPool
+    from coordinator.publish import Publisher
+    from coordinator.run_setup import now_ms, open_run
+    from merge.strategies import make_strategy
+
+    run = open_run(folder)
+    make_strategy(run.config.merge.strategy, run.config.merge.options)  # a typo is told now, not after a round
+    desk = Desk(folder.root, run.config, run.held_out_digest)
+    publisher = Publisher(desk, run.ledger, run.identity, now_ms)
+    with local_ray(run.config.conductor.workers, folder.root):
+        Conductor(run.config, run.ledger, desk, publisher, RayPool(), now_ms).run(stop)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

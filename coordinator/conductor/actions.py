@@ -1,0 +1,150 @@
+"""The actions of a round as generators: each yields batches of tasks and returns what came of them.
+
+    values = yield [Task(...), Task(...)]
+
+``values`` are the results in order; the first error among them is raised here instead. What an
+action cannot know (a full disk, a lost store) passes through and stops the conductor, which
+loses nothing; what is the fault of an update or of a test becomes an outcome with a reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import Any
+
+from barnraise.config import RunConfig
+from barnraise.errors import AcceptanceError, MergeError, UpdateError
+from barnraise.narrate import short
+from coordinator.acceptance.culprits import CulpritSearch
+from coordinator.acceptance.suite import judge_models
+from coordinator.conductor import work
+from coordinator.conductor.desk import Desk
+from coordinator.conductor.merging import MergeJob, plan_inputs, segment_ranges
+from coordinator.conductor.pool import Task
+from coordinator.ledger import Ledger
+from coordinator.ledger.events import Event, UpdateChecked, UpdateRejected
+from coordinator.publish import Publisher
+from coordinator.round import (
+    Candidate,
+    CheckFailed,
+    CheckPassed,
+    CulpritsFound,
+    Judged,
+    Merged,
+    MergeFailed,
+    Round,
+    RoundEvent,
+)
+
+__all__ = ["Finished", "Work", "check", "find_culprits", "first_release", "merge", "run_tests"]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What an action led to: an event for the round machine, and events for the ledger alone."""
+
+    outcome: RoundEvent | None
+    events: tuple[Event, ...] = ()
+
+
+Work = Generator[list[Task], list[Any], Finished]
+
+
+def check(desk: Desk, config: RunConfig, current: Round, digest: str) -> Work:
+    """Check one update; whatever is wrong with it is its own rejection."""
+    task = Task(work.check_update, (desk, current.base_digest, digest), config.conductor.check_timeout_s)
+    try:
+        (found,) = yield [task]
+    except (UpdateError, AcceptanceError, MergeError) as error:
+        found = work.Checked(False, f"the check could not be completed: {error}", {"code": error.code}, [])
+    if found.accepted:
+        checked = UpdateChecked(digest, current.number, found.segment_square_sums, found.reason, found.evidence)
+        return Finished(CheckPassed(digest), (checked,))
+    rejected = UpdateRejected(digest, current.number, "check", found.reason, found.evidence)
+    return Finished(CheckFailed(digest), (rejected,))
+
+
+def merge(desk: Desk, config: RunConfig, ledger: Ledger, current: Round, merge_set: tuple[str, ...]) -> Work:
+    """Merge the round's updates into a candidate."""
+    try:
+        candidate = yield from _merged(desk, config, ledger, current, merge_set)
+    except (MergeError, UpdateError) as error:
+        return Finished(MergeFailed(str(error)))
+    return Finished(Merged(merge_set, candidate))
+
+
+def run_tests(desk: Desk, config: RunConfig, current: Round, candidate: Candidate, clock: Callable[[], int]) -> Work:
+    """Run the suite on a candidate against its base. A suite that cannot be run stops the conductor."""
+    passed, reason = yield from _tested(desk, config, current, candidate)
+    return Finished(Judged(candidate, passed, reason, clock()))
+
+
+def find_culprits(desk: Desk, config: RunConfig, ledger: Ledger, current: Round, merge_set: tuple[str, ...]) -> Work:
+    """Merge and test subsets until those updates are found without which the tests pass."""
+    search = CulpritSearch(merge_set)
+    trials: list[dict[str, Any]] = []
+    try:
+        while (subset := search.next_subset()) is not None:
+            candidate = yield from _merged(desk, config, ledger, current, subset)
+            passed, reason = yield from _tested(desk, config, current, candidate)
+            desk.forget(candidate)
+            search.record(subset, passed)
+            trials.append({"updates": [short(digest) for digest in subset], "passed": passed, "reason": reason})
+    except (MergeError, UpdateError) as error:
+        return Finished(CulpritsFound((), f"the search could not be completed: {error}"))
+    culprits = search.result()
+    names = ", ".join(short(digest) for digest in culprits) or "nobody"
+    reason = f"{len(trials)} subsets tested, at fault: {names}"
+    events = tuple(
+        UpdateRejected(digest, current.number, "culprit-search", reason, {"subsets": trials}) for digest in culprits
+    )
+    return Finished(CulpritsFound(culprits, reason), events)
+
+
+def first_release(desk: Desk, config: RunConfig, publisher: Publisher, clock: Callable[[], int]) -> Work:
+    """Make release 0.1.0: the initial weights, scored, as a keyframe."""
+    (model,) = yield [Task(work.first_model, (desk,), config.conductor.test_timeout_s)]
+    yield _score_tasks(desk, config, model.model_digest)
+    return Finished(None, publisher.first(model, clock()).events)
+
+
+def _merged(
+    desk: Desk, config: RunConfig, ledger: Ledger, current: Round, merge_set: tuple[str, ...]
+) -> Generator[list[Task], list[Any], Candidate]:
+    wanted = set(merge_set)
+    rows = [row for row in ledger.updates(round=current.number) if row.digest in wanted]
+    base = ledger.release(current.base_version)
+    assert base is not None
+    job = MergeJob(
+        base_digest=current.base_digest,
+        inputs=plan_inputs(config.merge, [(row.digest, row.segment_square_sums or [], row.tokens) for row in rows]),
+        state_digest=base.state_digest,
+        merge=config.merge,
+        codec=config.release.codec,
+    )
+    timeout_s = config.conductor.test_timeout_s
+    parts = yield [
+        Task(work.merge_segments, (desk, job, first, end), timeout_s)
+        for first, end in segment_ranges(desk.space, config.merge.segments_per_task)
+    ]
+    (candidate,) = yield [Task(work.assemble_candidate, (desk, job, parts), timeout_s)]
+    assert isinstance(candidate, Candidate)
+    return candidate
+
+
+def _tested(
+    desk: Desk, config: RunConfig, current: Round, candidate: Candidate
+) -> Generator[list[Task], list[Any], tuple[bool, str]]:
+    yield _score_tasks(desk, config, current.base_digest) + _score_tasks(desk, config, candidate.model_digest)
+    verdict = judge_models(
+        config.acceptance, desk.known_scores(current.base_digest), desk.known_scores(candidate.model_digest)
+    )
+    return verdict.passed, verdict.reason
+
+
+def _score_tasks(desk: Desk, config: RunConfig, model_digest: str) -> list[Task]:
+    return [
+        Task(work.score_model, (desk, model_digest, shard), config.conductor.test_timeout_s)
+        for shard in desk.shards_tested
+    ]

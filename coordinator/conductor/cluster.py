@@ -1,0 +1,98 @@
+"""A local Ray for one conductor: few CPUs, no dashboard, a private token, a temporary folder that goes away.
+
+Ray's sockets need a short path, so its files do not lie in the run folder. Ray reads its
+authentication settings while it is imported: ``prepare_environment`` comes before that.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from barnraise.digest import digest_bytes
+
+__all__ = ["local_ray", "prepare_environment"]
+
+OBJECT_STORE_BYTES = 128 * 1024 * 1024
+
+
+def prepare_environment(token: Path) -> None:
+    """Set what Ray reads from the environment. Call before the first ``import ray`` of the process.
+
+    Args:
+        token: file of the authentication token; made with mode 0600 here, before Ray makes it itself.
+    """
+    if "ray" in sys.modules and os.environ.get("RAY_AUTH_TOKEN_PATH") != str(token):
+        raise RuntimeError("ray was imported before its environment was prepared")
+    _create_token(token)
+    os.environ.update(
+        RAY_AUTH_MODE="token",
+        RAY_AUTH_TOKEN_PATH=str(token),
+        RAY_USAGE_STATS_ENABLED="0",
+        RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
+        OMP_NUM_THREADS="1",
+    )
+
+
+@contextmanager
+def local_ray(workers: int, owner: Path) -> Iterator[None]:
+    """Start Ray on this machine and stop it at the end.
+
+    Args:
+        workers: CPUs that tasks may use.
+        owner: run folder that this Ray works for, which its caller has locked; what a killed
+            predecessor left behind for the same folder is removed.
+    """
+    import ray
+
+    _stop_leftovers(os.environ["RAY_AUTH_TOKEN_PATH"])
+    prefix = f"br-ray-{digest_bytes(str(owner.resolve()).encode())[3:11]}-"
+    for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    folder = tempfile.mkdtemp(prefix=prefix)
+    try:
+        ray.init(
+            address="local",
+            num_cpus=workers,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=OBJECT_STORE_BYTES,
+            _temp_dir=folder,
+        )
+        yield
+    finally:
+        ray.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _create_token(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(secrets.token_hex(32))
+
+
+def _stop_leftovers(token: str) -> None:
+    """End what is left of a Ray whose driver was killed: processes that were given this token file.
+
+    Ray's agents notice the loss of their cluster only after a while, and would outlive a restart.
+    """
+    for process in psutil.process_iter():
+        try:
+            if process.pid != os.getpid() and process.environ().get("RAY_AUTH_TOKEN_PATH") == token:
+                process.kill()
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue

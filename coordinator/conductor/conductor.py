@@ -1,0 +1,236 @@
+"""The loop around the round machine: reads the ledger, does what the machine says, records what came of it.
+
+Every action is a generator that yields batches of tasks and returns the event it leads to. An
+event is recorded together with the round it moves, in one transaction, before anything is
+done about it; after a crash the round is read back and its interrupted action issued again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from threading import Event as StopEvent
+
+from barnraise.config import RunConfig
+from barnraise.errors import BarnraiseError
+from coordinator.conductor import actions
+from coordinator.conductor.actions import Finished, Work
+from coordinator.conductor.desk import Desk
+from coordinator.conductor.pool import Outcome, Pool, Task
+from coordinator.ledger import Ledger, UpdateRow
+from coordinator.ledger.events import Event, RoundMoved, RoundOpened, UpdateUnmerged
+from coordinator.publish import Publisher
+from coordinator.round import (
+    Action,
+    Check,
+    FindCulprits,
+    Merge,
+    Round,
+    RoundEvent,
+    RoundPolicy,
+    RunTests,
+    Tag,
+    Tagged,
+    Tick,
+    UpdateArrived,
+    resume,
+    step,
+)
+
+__all__ = ["Conductor"]
+
+
+@dataclass
+class _Job:
+    """A running action: its generator, and the outcomes of its current batch so far."""
+
+    work: Work
+    tickets: list[int]
+    outcomes: dict[int, Outcome]
+
+
+class Conductor:
+    """One run's decisions, one step after another, in one thread.
+
+    Args:
+        clock: now, in milliseconds since the epoch.
+    """
+
+    def __init__(
+        self, config: RunConfig, ledger: Ledger, desk: Desk, publisher: Publisher, pool: Pool, clock: Callable[[], int]
+    ) -> None:
+        self.config = config
+        self.ledger = ledger
+        self.desk = desk
+        self.publisher = publisher
+        self.pool = pool
+        self.clock = clock
+        self.policy = RoundPolicy(
+            target_updates=config.round.target_updates,
+            min_updates=config.round.min_updates,
+            collect_for_ms=int(config.round.collect_for_s * 1000),
+        )
+        self.round: Round | None = None
+        self._jobs: list[_Job] = []
+
+    def recover(self) -> None:
+        """Take up where the ledger says the run is: first release, index, interrupted actions."""
+        if self.ledger.newest_release() is None:
+            self._start(actions.first_release(self.desk, self.config, self.publisher, self.clock))
+            while self._jobs:
+                self._advance(self.pool.wait(1.0))
+        self.publisher.write_index()
+        newest = self.ledger.newest_release()
+        assert newest is not None
+        self.desk.ensure_model(newest, self.ledger.releases())
+        self._take_up()
+
+    def run(self, stop: StopEvent) -> None:
+        """Work until ``stop`` is set."""
+        self.recover()
+        while not stop.is_set():
+            self.tick(self.config.conductor.poll_every_s)
+
+    def tick(self, wait_s: float) -> None:
+        """One turn: open a round if none is, take in what arrived, wait for tasks, act on what they say."""
+        self._open_if_due()
+        self._take_in()
+        self._advance(self.pool.wait(wait_s))
+
+    # -- rounds ---------------------------------------------------------------------------
+
+    def _take_up(self) -> None:
+        """Read the current round back, with what the updates say that it did not yet know."""
+        row = self.ledger.current_round()
+        if row is None:
+            return
+        read = Round(row.number, row.base_version, row.base_digest)
+        self.round = Round.from_json(row.state) if row.state else read
+        if self.round.phase == "collecting":
+            updates = self.ledger.updates(round=row.number)
+            self.round = replace(
+                self.round,
+                pending=_digests(updates, "received"),
+                checked=_digests(updates, "checked"),
+                rejected=_digests(updates, "rejected"),
+            )
+        for action in resume(self.round):
+            self._act(action)
+
+    def _open_if_due(self) -> None:
+        if self.round is not None and not self.round.is_final:
+            return
+        number = self.round.number + 1 if self.round else 1
+        if self.config.round.max_rounds is not None and number > self.config.round.max_rounds:
+            return
+        base = self.ledger.newest_release()
+        assert base is not None
+        opened = RoundOpened(number, base.version, base.model_digest)
+        self.ledger.record(opened, at_ms=self.clock())
+        self.round = Round(number, base.version, base.model_digest)
+
+    def _take_in(self) -> None:
+        """Updates that arrived, and the time that passed."""
+        current = self.round
+        for row in self.ledger.updates(state="received"):
+            if current and row.round == current.number and current.phase == "collecting":
+                self._feed(UpdateArrived(row.digest))
+            else:
+                where = f"round {row.round} had stopped collecting when it arrived"
+                self.ledger.record(UpdateUnmerged(row.digest, row.round, where), at_ms=self.clock())
+        if current is None or current.phase != "collecting":
+            return
+        now_ms = self.clock()
+        fact = self.ledger.round(current.number)
+        assert fact is not None
+        leases_out = len(self.ledger.open_leases(current.number, now_ms))
+        self._feed(Tick(now_ms, fact.first_lease_at_ms, leases_out))
+
+    def _feed(self, event: RoundEvent, *with_it: Event) -> None:
+        """Let the machine decide on ``event``; record the outcome and ``with_it``; act."""
+        assert self.round is not None
+        taken = step(self.round, event, self.policy)
+        recorded = list(with_it)
+        if taken.reason:
+            now = taken.round
+            recorded += self._left_over(now)
+            recorded.append(RoundMoved(now.number, now.phase, now.reason, now.as_json()))
+        if recorded:
+            self.ledger.record(*recorded, at_ms=self.clock())
+        self.round = taken.round
+        for action in taken.actions:
+            self._act(action)
+
+    def _left_over(self, ended: Round) -> list[Event]:
+        """What happens to good updates when their round ends without them."""
+        if ended.phase not in {"rejected", "abandoned"}:
+            return []
+        reason = f"round {ended.number} was {ended.phase}: {ended.reason}"
+        return [UpdateUnmerged(digest, ended.number, reason) for digest in ended.checked]
+
+    # -- actions --------------------------------------------------------------------------
+
+    def _act(self, action: Action) -> None:
+        assert self.round is not None
+        match action:
+            case Check(digest):
+                self._start(actions.check(self.desk, self.config, self.round, digest))
+            case Merge(merge_set):
+                self._start(actions.merge(self.desk, self.config, self.ledger, self.round, merge_set))
+            case RunTests(candidate):
+                self._start(actions.run_tests(self.desk, self.config, self.round, candidate, self.clock))
+            case FindCulprits(merge_set):
+                self._start(actions.find_culprits(self.desk, self.config, self.ledger, self.round, merge_set))
+            case Tag():
+                self._tag(action)
+
+    def _tag(self, action: Tag) -> None:
+        assert self.round is not None
+        draft = self.publisher.draft(self.round, action)
+        self._feed(Tagged(draft.version), *draft.events)
+        self.publisher.write_index()
+        self.desk.tidy(self.ledger.releases()[-2:])
+
+    def _start(self, work: Work) -> None:
+        job = _Job(work, [], {})
+        self._jobs.append(job)
+        self._resume_job(job, lambda: next(work))
+
+    def _advance(self, outcomes: list[Outcome]) -> None:
+        for outcome in outcomes:
+            for job in list(self._jobs):
+                if outcome.ticket in job.tickets:
+                    job.outcomes[outcome.ticket] = outcome
+                    if len(job.outcomes) == len(job.tickets):
+                        self._continue(job)
+
+    def _continue(self, job: _Job) -> None:
+        """Hand a finished batch to its generator: the values, or the first error among them."""
+        outcomes = [job.outcomes[ticket] for ticket in job.tickets]
+        error = next((outcome.error for outcome in outcomes if outcome.error is not None), None)
+        if error is not None:
+            self._resume_job(job, lambda: job.work.throw(error))
+        else:
+            self._resume_job(job, lambda: job.work.send([outcome.value for outcome in outcomes]))
+
+    def _resume_job(self, job: _Job, go_on: Callable[[], list[Task]]) -> None:
+        try:
+            batch = go_on()
+        except StopIteration as stopped:
+            self._jobs.remove(job)
+            self._finish(stopped.value)
+            return
+        except BarnraiseError:
+            self._jobs.remove(job)
+            raise
+        job.tickets, job.outcomes = [self.pool.submit(task) for task in batch], {}
+
+    def _finish(self, finished: Finished) -> None:
+        if finished.outcome is None:
+            self.ledger.record(*finished.events, at_ms=self.clock())
+        else:
+            self._feed(finished.outcome, *finished.events)
+
+
+def _digests(updates: list[UpdateRow], state: str) -> tuple[str, ...]:
+    return tuple(row.digest for row in updates if row.state == state)

@@ -1,0 +1,124 @@
+"""Where tasks run: on Ray, or inline. The conductor does not know which.
+
+A task is a module-level function with plain arguments that is a pure function of digests, so
+it may be run again after any failure. An inline pool makes a whole run a deterministic,
+single-process simulation.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from barnraise.errors import AcceptanceError, BarnraiseError, MergeError
+
+__all__ = ["InlinePool", "Outcome", "Pool", "RayPool", "Task"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A call to make elsewhere.
+
+    Attributes:
+        function: module-level function. timeout_s: it is cancelled after this long.
+    """
+
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    timeout_s: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a task: ``value``, or ``error`` when it failed."""
+
+    ticket: int
+    value: Any = None
+    error: Exception | None = None
+
+
+class Pool(Protocol):
+    def submit(self, task: Task) -> int:
+        """Start a task; the ticket names it in its outcome."""
+        ...
+
+    def wait(self, timeout_s: float) -> list[Outcome]:
+        """Outcomes that are there, or become there within ``timeout_s``."""
+        ...
+
+
+class InlinePool:
+    """Runs each task when its outcome is waited for, in order, in this process."""
+
+    def __init__(self) -> None:
+        self._queue: deque[tuple[int, Task]] = deque()
+        self._next = 0
+
+    def submit(self, task: Task) -> int:
+        self._next += 1
+        self._queue.append((self._next, task))
+        return self._next
+
+    def wait(self, timeout_s: float) -> list[Outcome]:
+        if not self._queue:
+            return []
+        ticket, task = self._queue.popleft()
+        try:
+            return [Outcome(ticket, value=task.function(*task.arguments))]
+        except BarnraiseError as error:
+            return [Outcome(ticket, error=error)]
+
+
+class RayPool:
+    """Runs tasks on the Ray that this process is connected to, one CPU each."""
+
+    def __init__(self, max_retries: int = 2) -> None:
+        import ray
+
+        self._ray = ray
+        self._max_retries = max_retries
+        self._running: dict[Any, tuple[int, float, Task]] = {}
+        self._next = 0
+
+    def submit(self, task: Task) -> int:
+        remote = self._ray.remote(num_cpus=1, max_retries=self._max_retries)(task.function)
+        self._next += 1
+        self._running[remote.remote(*task.arguments)] = (self._next, time.monotonic() + task.timeout_s, task)
+        return self._next
+
+    def wait(self, timeout_s: float) -> list[Outcome]:
+        if not self._running:
+            time.sleep(timeout_s)
+            return []
+        refs = list(self._running)
+        done, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0)
+        if not done:
+            done, _ = self._ray.wait(refs, num_returns=1, timeout=timeout_s)
+        return [self._outcome(ref) for ref in done] + self._expired()
+
+    def _outcome(self, ref: Any) -> Outcome:
+        ticket, _, task = self._running.pop(ref)
+        try:
+            return Outcome(ticket, value=self._ray.get(ref))
+        except self._ray.exceptions.RayTaskError as error:
+            cause = error.cause
+            if isinstance(cause, BarnraiseError):
+                return Outcome(ticket, error=cause)
+            return Outcome(ticket, error=MergeError(f"{task.function.__name__} failed: {cause!r}"))
+        except self._ray.exceptions.RayError as error:
+            first = str(error).strip().splitlines()[0][:200]
+            return Outcome(ticket, error=AcceptanceError(f"{task.function.__name__} lost its worker: {first}"))
+
+    def _expired(self) -> list[Outcome]:
+        now = time.monotonic()
+        late = [ref for ref, (_, deadline, _) in self._running.items() if now > deadline]
+        outcomes = []
+        for ref in late:
+            ticket, _, task = self._running.pop(ref)
+            self._ray.cancel(ref, force=True)
+            reason = f"{task.function.__name__} took longer than {task.timeout_s:.0f} s and was cancelled"
+            outcomes.append(Outcome(ticket, error=AcceptanceError(reason)))
+        return outcomes

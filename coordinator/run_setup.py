@@ -1,0 +1,100 @@
+"""Make a run folder, or open one that exists: configuration, key, acceptance data, ledger.
+
+A run may be continued with a changed configuration, as long as it is still the same model on
+the same data; everything else (rounds, merging, tests, ports) is the operator's to tune.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from barnraise.config import RunConfig, load_run_config
+from barnraise.corpus import Corpus
+from barnraise.errors import ConfigValueError, NotARunFolderError
+from barnraise.identity import Identity
+from barnraise.releases.durable import replace_file
+from barnraise.releases.store import BlobStore
+from barnraise.run_folder import RunFolder
+from coordinator.acceptance.heldout import HeldOut
+from coordinator.ledger import Ledger
+from coordinator.ledger.events import RunCreated
+
+__all__ = ["OpenRun", "now_ms", "open_run", "prepare_run"]
+
+FIXED = ("name", "model", "data")
+
+
+@dataclass(frozen=True)
+class OpenRun:
+    """A run folder with what its processes need from it."""
+
+    folder: RunFolder
+    config: RunConfig
+    ledger: Ledger
+    identity: Identity
+    held_out_digest: str
+
+
+def now_ms() -> int:
+    """Milliseconds since the Unix epoch."""
+    return time.time_ns() // 1_000_000
+
+
+def prepare_run(folder: RunFolder, source: Path | None) -> RunConfig:
+    """Create the run in ``folder``, or check that ``source`` continues the one that is there.
+
+    Args:
+        source: TOML file; None continues an existing run as it is. The caller holds the lock.
+
+    Raises:
+        NotARunFolderError: nothing to continue.
+        ConfigError: the file is missing or wrong, or describes another model or other data.
+    """
+    if source is None:
+        config = load_run_config(folder.require().config)
+    else:
+        config = load_run_config(source)
+        if folder.config.exists():
+            _require_same_model(load_run_config(folder.config), config, folder)
+        folder.create()
+        replace_file(folder.config, source.read_bytes())
+    BlobStore(folder.private).sweep()
+    BlobStore(folder.public).sweep()
+    identity = Identity.load_or_create(folder.key)
+    ledger = Ledger.open(folder.ledger)
+    try:
+        if ledger.run() is None:
+            _record_new_run(folder, config, ledger, identity)
+    finally:
+        ledger.close()
+    return config
+
+
+def open_run(folder: RunFolder) -> OpenRun:
+    """Open a run that :func:`prepare_run` has prepared; what the gateway and the conductor start from."""
+    config = load_run_config(folder.require().config)
+    ledger = Ledger.open(folder.ledger)
+    created = next(iter(ledger.events_after(0, 1)), None)
+    if created is None or not isinstance(created.event, RunCreated):
+        raise NotARunFolderError(f"{folder.root} has an empty ledger; start it with: barnraise serve CONFIG --run DIR")
+    identity = Identity.load_or_create(folder.key)
+    return OpenRun(folder, config, ledger, identity, created.event.held_out_digest)
+
+
+def _record_new_run(folder: RunFolder, config: RunConfig, ledger: Ledger, identity: Identity) -> None:
+    held_out = HeldOut.draw(Corpus.of(config.data), config)
+    digest = BlobStore(folder.private).put(held_out.serialise())
+    created = RunCreated(config.name, config.digest, config.model_dump(mode="json"), identity.public, digest)
+    ledger.record(created, at_ms=now_ms())
+
+
+def _require_same_model(old: RunConfig, new: RunConfig, folder: RunFolder) -> None:
+    for section in FIXED:
+        if getattr(old, section) != getattr(new, section):
+            raise ConfigValueError(
+                f"{folder.root} holds run {old.name!r} and the file has another [{section}]; "
+                "choose another folder with --run, or continue this one with: barnraise serve "
+                f"{folder.root}"
+            )

@@ -1,0 +1,204 @@
+"""Whole rounds in one process, told as stories."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from barnraise.updates import Update, apply_update
+from coordinator.ledger import UpdateRow
+from simulator import Simulation, tiny_config
+
+
+def update_of(simulation: Simulation, digest: str) -> UpdateRow:
+    row = simulation.ledger.update(digest)
+    assert row is not None
+    return row
+
+
+def three_deliver(simulation: Simulation) -> list[str]:
+    shards = {"ada": "text", "barbara": "tools", "grace": "text"}
+    return [simulation.contributor(name, shard).delivers() for name, shard in shards.items()]
+
+
+def test_three_updates_become_a_release_that_is_better(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path)
+    digests = three_deliver(simulation)
+    simulation.runs_until("released")
+    first, second = simulation.ledger.releases()
+    assert (first.version, second.version) == ("0.1.0", "0.1.1")
+    assert all(row["passed"] and row["effect"] < 0 for row in second.summary.values())
+    assert {update_of(simulation, digest).state for digest in digests} == {"merged"}
+    assert simulation.ledger.channels() == {"nightly": "0.1.1"}
+
+
+def test_a_release_is_its_parent_plus_its_patch_bit_for_bit(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path)
+    base = simulation.ledger.newest_release()
+    assert base is not None
+    base_P = np.array(simulation.desk.models.verified(base.model_digest))
+    three_deliver(simulation)
+    simulation.runs_until("released")
+    new = simulation.ledger.newest_release()
+    assert new is not None
+    assert new.patch is not None
+    patch = Update.parse(simulation.desk.public.read(new.patch["digest"]), simulation.desk.space, base_digest=None)
+    assert np.array_equal(apply_update(base_P, patch), simulation.desk.models.verified(new.model_digest))
+
+
+def test_poison_is_rejected_with_evidence_and_the_honest_are_released(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path)
+    poison = simulation.contributor("mallory").delivers(lambda delta_P: np.float32(-20.0) * delta_P)
+    honest = three_deliver(simulation)
+    simulation.runs_until("released")
+    row = update_of(simulation, poison)
+    assert (row.state, row.found_by) == ("rejected", "check")
+    assert row.evidence["change"] > 0.5
+    assert "held-out windows" in row.reason
+    assert {update_of(simulation, digest).state for digest in honest} == {"merged"}
+
+
+def test_a_culprit_that_the_check_lets_through_is_found_by_the_tests(tmp_path: Path) -> None:
+    config = tiny_config()
+    blind = config.model_copy(update={"acceptance": config.acceptance.model_copy(update={"check_margin": 60.0})})
+    generous = blind.model_copy(update={"merge": blind.merge.model_copy(update={"clip_norm_at": 1e6})})
+    simulation = Simulation(tmp_path, generous)
+    poison = simulation.contributor("mallory").delivers(lambda delta_P: np.float32(-200.0) * delta_P)
+    honest = three_deliver(simulation)
+    simulation.runs_until("released")
+    row = update_of(simulation, poison)
+    assert (row.state, row.found_by) == ("rejected", "culprit-search")
+    assert any(trial["passed"] for trial in row.evidence["subsets"])
+    assert {update_of(simulation, digest).state for digest in honest} == {"merged"}
+
+
+def test_arrival_order_does_not_change_the_candidate(tmp_path: Path) -> None:
+    released = set()
+    for number, order in enumerate(permutations(["ada", "barbara", "grace"])):
+        if number % 2:
+            continue
+        simulation = Simulation(tmp_path / str(number))
+        for name in order:
+            simulation.contributor(name, "tools" if name == "barbara" else "text").delivers()
+        simulation.runs_until("released")
+        newest = simulation.ledger.newest_release()
+        assert newest is not None
+        released.add((newest.model_digest, newest.state_digest))
+    assert len(released) == 1
+
+
+def test_a_release_does_not_depend_on_how_segments_are_shared_out(tmp_path: Path) -> None:
+    digests = set()
+    for count in (1, 3):
+        config = tiny_config(model={"dim": 256, "layers": 2, "heads": 2, "hidden": 512, "context": 32})
+        merge = config.merge.model_copy(update={"segments_per_task": count})
+        simulation = Simulation(tmp_path / str(count), config.model_copy(update={"merge": merge}))
+        assert simulation.desk.space.segment_count > 1
+        for name in ("ada", "barbara", "grace"):
+            contributor = simulation.contributor(name)
+            noise_P = np.random.default_rng(len(name)).standard_normal(simulation.desk.space.size)
+            contributor.sends(contributor.takes_lease(), contributor.encoded((1e-5 * noise_P).astype(np.float32)))
+        simulation.runs_until("released")
+        newest = simulation.ledger.newest_release()
+        assert newest is not None
+        digests.add((newest.model_digest, newest.state_digest))
+    assert len(digests) == 1
+
+
+def test_too_few_at_the_deadline_and_the_update_may_be_folded_back(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path)
+    alone = simulation.contributor("ada").delivers()
+    simulation.ticks(3)
+    simulation.passes(61)
+    simulation.runs_until("abandoned")
+    row = update_of(simulation, alone)
+    assert row.state == "unmerged"
+    assert "at least 2 needed" in row.reason
+    newest = simulation.ledger.newest_release()
+    assert newest is not None
+    assert newest.version == "0.1.0"
+
+
+def test_an_update_that_comes_after_its_round_closed_is_unmerged_not_rejected(tmp_path: Path) -> None:
+    round_ = tiny_config().round.model_copy(update={"lease_for_s": 10.0})
+    simulation = Simulation(tmp_path, tiny_config(round=round_.model_dump()))
+    late = simulation.contributor("katherine")
+    lease_id = late.takes_lease()
+    data = late.encoded(late.trained())
+    simulation.passes(11)  # the lease runs out, so nobody waits for it
+    three_deliver(simulation)
+    simulation.runs_until("released")
+    digest = late.sends(lease_id, data)
+    simulation.ticks(2)
+    assert update_of(simulation, digest).state == "unmerged"
+
+
+@pytest.mark.parametrize("damage", ["truncated", "nan", "wrong base", "not an update"])
+def test_bytes_that_are_no_update_are_rejected_and_harm_nobody(tmp_path: Path, damage: str) -> None:
+    simulation = Simulation(tmp_path, tiny_config(update={"codec": {"name": "dense"}}))
+    mallory = simulation.contributor("mallory")
+    lease_id = mallory.takes_lease()
+    delta_P = mallory.trained()
+    data = mallory.encoded(delta_P)
+    match damage:
+        case "truncated":
+            data = data[:-7]
+        case "nan":
+            data = data[:-4] + np.float32("nan").tobytes()
+        case "wrong base":
+            data = mallory.encoded(delta_P, base_digest="b3:" + "0" * 64)
+        case _:
+            data = b"\x28\xb5\x2f\xfd" + b"\0" * 64
+    digest = mallory.sends(lease_id, data)
+    honest = three_deliver(simulation)
+    simulation.runs_until("released")
+    row = update_of(simulation, digest)
+    assert (row.state, row.found_by) == ("rejected", "check")
+    assert row.evidence["code"] in {"truncated-update", "non-finite-update", "wrong-base", "unsupported-format"}
+    assert {update_of(simulation, one).state for one in honest} == {"merged"}
+
+
+def test_a_crash_at_any_moment_changes_nothing_that_is_released(tmp_path: Path) -> None:
+    """Start again after every number of ticks: the same release, tagged once, every update counted once."""
+    untouched = Simulation(tmp_path / "untouched")
+    three_deliver(untouched)
+    untouched.runs_until("released")
+    expected = untouched.ledger.releases()[-1]
+    for crash_after in range(1, 16):
+        simulation = Simulation(tmp_path / str(crash_after))
+        three_deliver(simulation)
+        simulation.ticks(crash_after)
+        simulation.start()
+        simulation.runs_until("released")
+        releases = simulation.ledger.releases()
+        assert [release.version for release in releases] == ["0.1.0", "0.1.1"]
+        assert releases[-1].model_digest == expected.model_digest
+        assert releases[-1].state_digest == expected.state_digest
+
+
+def test_a_rejected_round_leaves_no_trace_in_the_optimiser(tmp_path: Path) -> None:
+    config = tiny_config()
+    strict = [test.model_copy(update={"margin": 1e-9}) for test in config.acceptance.tests]
+    acceptance = config.acceptance.model_copy(update={"tests": tuple(strict), "check_margin": 60.0})
+    simulation = Simulation(tmp_path, config.model_copy(update={"acceptance": acceptance}))
+    for name in ("ada", "barbara", "grace"):
+        simulation.contributor(name).delivers(lambda delta_P: np.float32(-200.0) * delta_P)
+    simulation.runs_until("rejected")
+    newest = simulation.ledger.newest_release()
+    assert newest is not None
+    assert (newest.version, newest.state_digest) == ("0.1.0", None)
+    assert {row.state for row in simulation.ledger.updates()} <= {"rejected", "unmerged"}
+
+
+def test_the_model_cache_can_be_lost(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path)
+    three_deliver(simulation)
+    simulation.runs_until("released")
+    simulation.desk.models.keep_only([])
+    simulation.start()
+    newest = simulation.ledger.newest_release()
+    assert newest is not None
+    assert simulation.desk.models.verified(newest.model_digest).shape == (simulation.desk.space.size,)

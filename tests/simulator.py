@@ -1,0 +1,241 @@
+"""A whole run in one process: real ledger, store, merging and tests; no Ray, no HTTP, no real clock.
+
+    simulation = Simulation(tmp_path)
+    simulation.ada.delivers()
+    simulation.runs_until("released")
+
+The model is tiny but real, and so is the training: a few steps on a shard's own text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from barnraise.config import RunConfig, parse_run_config
+from barnraise.corpus import Corpus
+from barnraise.digest import digest_bytes
+from barnraise.identity import Identity
+from barnraise.protocol import Signed, UpdateEnvelope
+from barnraise.run_folder import RunFolder
+from barnraise.updates import write_update
+from coordinator.acceptance.heldout import HeldOut
+from coordinator.conductor.conductor import Conductor
+from coordinator.conductor.desk import Desk
+from coordinator.conductor.pool import InlinePool
+from coordinator.ledger import Ledger
+from coordinator.ledger.events import ContributorSeen, LeaseGranted, RunCreated, UpdateReceived
+from coordinator.publish import Publisher
+from merge.architectures import build, flat_of, load_flat
+from merge.compress import compress
+
+__all__ = ["Simulation", "tiny_config"]
+
+SHARDS = {"text": ["json", "csv", "string", "textwrap"], "tools": ["ast", "dis", "inspect", "tokenize"]}
+
+
+def tiny_config(**changes: Any) -> RunConfig:
+    """A run whose model trains in milliseconds."""
+    value: dict[str, Any] = {
+        "name": "tiny",
+        "model": {"dim": 16, "layers": 1, "heads": 2, "hidden": 32, "context": 32},
+        "data": {"shards": SHARDS, "held_out_percent": 30},
+        "update": {"codec": {"name": "blockwise", "bits": 8}},
+        "release": {"codec": {"name": "blockwise", "bits": 8}},
+        "round": {"target_updates": 3, "min_updates": 2, "collect_for_s": 60, "lease_for_s": 60},
+        "acceptance": {
+            "check_examples": 16,
+            "check_margin": 0.5,
+            "tests": [
+                {"name": "loss-text", "kind": "loss", "shard": "text", "examples": 24, "margin": 0.05},
+                {"name": "loss-tools", "kind": "loss", "shard": "tools", "examples": 24, "margin": 0.05},
+            ],
+        },
+    }
+    return parse_run_config({**value, **changes}, source="the simulator")
+
+
+@dataclass
+class Clock:
+    """Milliseconds that only a test moves."""
+
+    now_ms: int = 1_000_000
+
+    def __call__(self) -> int:
+        return self.now_ms
+
+
+class Simulation:
+    """One coordinator in a folder; may be crashed and started again on the same folder."""
+
+    def __init__(self, root: Path, config: RunConfig | None = None) -> None:
+        self.config = config or tiny_config()
+        self.clock = Clock()
+        self.folder = RunFolder(root)
+        self.folder.create()
+        self.ledger = Ledger.open(self.folder.ledger)
+        self.identity = Identity.from_seed(b"c" * 32)
+        self._found_run()
+        self.start()
+
+    def start(self) -> None:
+        """A new conductor on what is in the folder, as after a crash."""
+        created = self.ledger.events_after(0, 1)[0].event
+        assert isinstance(created, RunCreated)
+        self.desk = Desk(self.folder.root, self.config, created.held_out_digest)
+        self.pool = InlinePool()
+        publisher = Publisher(self.desk, self.ledger, self.identity, self.clock)
+        self.conductor = Conductor(self.config, self.ledger, self.desk, publisher, self.pool, self.clock)
+        self.conductor.recover()
+
+    def ticks(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.conductor.tick(0.0)
+
+    def runs_until(self, phase: str, most: int = 400) -> None:
+        """Tick until the newest round that ended did so in ``phase``."""
+        for _ in range(most):
+            self.ticks()
+            if any(row.phase == phase for row in self.ledger.rounds()):
+                return
+        raise AssertionError([(row.number, row.phase, row.reason) for row in self.ledger.rounds()])
+
+    def passes(self, seconds: float) -> None:
+        self.clock.now_ms += int(seconds * 1000)
+
+    def contributor(self, name: str, shard: str = "text") -> Contributor:
+        return Contributor(self, name, shard, Identity.from_seed(digest_bytes(name.encode())[3:35].encode()))
+
+    def _found_run(self) -> None:
+        if self.ledger.run() is not None:
+            return
+        data = HeldOut.draw(Corpus.of(self.config.data), self.config).serialise()
+        held_out = Desk(self.folder.root, self.config, "").private.put(data)
+        config = self.config.model_dump(mode="json")
+        created = RunCreated(self.config.name, self.config.digest, config, self.identity.public, held_out)
+        self.ledger.record(created, at_ms=self.clock())
+
+
+@dataclass
+class Contributor:
+    """Someone who trains on a shard and whose updates reach the ledger without HTTP."""
+
+    simulation: Simulation
+    name: str
+    shard: str
+    identity: Identity
+
+    def takes_lease(self) -> str:
+        """A lease for the current round, as the gateway would grant it."""
+        world = self.simulation
+        world.ticks()
+        current = world.ledger.current_round()
+        assert current is not None
+        lease = LeaseGranted(
+            lease_id=digest_bytes(f"{self.name}/{current.number}".encode())[3:35],
+            contributor=self.identity.public,
+            round=current.number,
+            base_version=current.base_version,
+            base_digest=current.base_digest,
+            shard=self.shard,
+            nonce=digest_bytes(f"lease/{self.name}/{current.number}".encode())[3:35],
+            issued_at_ms=world.clock(),
+            expires_at_ms=world.clock() + int(world.config.round.lease_for_s * 1000),
+        )
+        seen = ContributorSeen(self.identity.public, self.name)
+        world.ledger.record(seen, lease, at_ms=world.clock())
+        return lease.lease_id
+
+    def delivers(self, change: Callable[[NDArray[np.float32]], NDArray[np.float32]] | None = None) -> str:
+        """Train, compress and deliver; ``change`` may tamper with the delta first. Returns the digest."""
+        lease_id = self.takes_lease()
+        delta_P = self.trained()
+        return self.sends(lease_id, self.encoded(change(delta_P) if change else delta_P))
+
+    def trained(self, steps: int = 8) -> NDArray[np.float32]:
+        world = self.simulation
+        base = world.ledger.newest_release()
+        assert base is not None
+        base_P = np.array(world.desk.models.verified(base.model_digest))
+        return train(world.config, self.shard, base_P, steps, seed=len(self.name)) - base_P
+
+    def encoded(self, delta_P: NDArray[np.float32], base_digest: str | None = None) -> bytes:
+        world = self.simulation
+        base = world.ledger.newest_release()
+        assert base is not None
+        codec = world.config.update.codec
+        segments, _ = compress(torch.from_numpy(delta_P), world.desk.space, codec)
+        return write_update(world.desk.space, base_digest or base.model_digest, codec, segments, role="update")
+
+    def sends(self, lease_id: str, data: bytes) -> str:
+        """Bytes in the store, then the row, as the gateway does it."""
+        world = self.simulation
+        lease = world.ledger.lease(lease_id)
+        assert lease is not None
+        digest = world.desk.private.put(data)
+        envelope = UpdateEnvelope(
+            run=world.config.name,
+            lease_id=lease_id,
+            round=lease.round,
+            base_digest=lease.base_digest,
+            update_digest=digest,
+            size_bytes=len(data),
+            tokens=1000,
+            examples=8,
+            steps=8,
+            loss_first=8.0,
+            loss_last=7.0,
+            nonce=digest[3:35],
+            at_ms=world.clock(),
+        )
+        received = UpdateReceived(
+            digest=digest,
+            contributor=self.identity.public,
+            lease_id=lease_id,
+            round=lease.round,
+            base_digest=lease.base_digest,
+            size_bytes=len(data),
+            tokens=1000,
+            steps=8,
+            envelope=Signed.make(envelope, self.identity).model_dump(mode="json"),
+        )
+        world.ledger.record(received, at_ms=world.clock())
+        return digest
+
+
+def train(config: RunConfig, shard: str, base_P: NDArray[np.float32], steps: int, seed: int) -> NDArray[np.float32]:
+    """A few AdamW steps of the tiny model on a shard's text; float32 [P]."""
+    module = build(config.model)
+    from merge.architectures import space_of
+
+    space = space_of(module)
+    load_flat(module, space, base_P)
+    text = np.frombuffer(_text(config, shard), dtype=np.uint8)
+    draws = np.random.default_rng(seed)
+    optimiser = torch.optim.AdamW(module.parameters(), lr=1e-2, weight_decay=0.0)
+    width = config.model.context + 1
+    for _ in range(steps):
+        starts = draws.integers(0, len(text) - width, 16)
+        loss = module.loss(torch.from_numpy(np.stack([text[at : at + width] for at in starts])))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    return flat_of(module, space)
+
+
+def _text(config: RunConfig, shard: str) -> bytes:
+    return _cached_text(tuple(config.data.shards[shard]), config.data.held_out_percent)
+
+
+@cache
+def _cached_text(modules: tuple[str, ...], percent: int) -> bytes:
+    config = tiny_config()
+    data = config.data.model_copy(update={"shards": {"it": modules}, "held_out_percent": percent})
+    return Corpus.of(data).text("it", "train")
