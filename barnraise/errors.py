@@ -249,9 +249,17 @@ class OversizedMessageError(MessageError):
 
 
 class BadRangeError(MessageError):
-    """A byte range that lies outside the blob."""
+    """A byte range that lies outside the blob.
+
+    Attributes:
+        size_bytes: what the blob has.
+    """
 
     http_status = 416
+
+    def __init__(self, message: str, *, size_bytes: int = 0) -> None:
+        super().__init__(message)
+        self.size_bytes = size_bytes
 
 
 class TooSlowError(MessageError):

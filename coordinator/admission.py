@@ -111,6 +111,7 @@ class UpdateFacts:
     Attributes:
         known: the update of that digest in the ledger. lease: the one that the envelope names.
         round: the lease's round. nonce_subject: what the envelope's nonce was used for.
+        uploader: whose upload of these very bytes has begun; the contributor's own key when nobody's.
         pending: other updates of the contributor that are uploading or not checked yet.
     """
 
@@ -118,6 +119,7 @@ class UpdateFacts:
     lease: LeaseRow | None
     round: RoundRow | None
     nonce_subject: str | None
+    uploader: str
     pending: int
 
 
@@ -167,15 +169,10 @@ def decide_lease(
         return _between_rounds(current, policy)
     if live is not None:
         return Repeat(live)
-    if any(lease.update_digest is not None for lease in mine):
-        reason = f"your update for round {current.number} is in; waiting for others"
-        return Wait(reason=reason, retry_after_s=SOON_S)
     ends_ms = collecting_ends_ms(current.first_lease_at_ms, now_ms, policy.collect_for_ms)
-    if now_ms >= ends_ms:
-        return Wait(reason=f"round {current.number} stops collecting now", retry_after_s=SOON_S)
-    if facts.accepted >= policy.target_updates:
-        reason = f"round {current.number} has the {policy.target_updates} updates it wants; wait for the next"
-        return Wait(reason=reason, retry_after_s=SOON_S)
+    no_lease_because = _full(current, mine, facts.accepted, policy.target_updates, now_ms >= ends_ms)
+    if no_lease_because is not None:
+        return Wait(reason=no_lease_because, retry_after_s=SOON_S)
     granted = LeaseGranted(
         lease_id=lease_id,
         contributor=contributor,
@@ -215,6 +212,8 @@ def decide_update(
     _require_near(
         envelope.at_ms, lease.issued_at_ms - policy.max_clock_skew_ms, now_ms + policy.max_clock_skew_ms, now_ms
     )
+    if facts.uploader != contributor:
+        raise ReplayedMessageError("this very update is being uploaded by somebody else")
     if facts.nonce_subject is not None:
         raise ReplayedMessageError("the nonce of this envelope was used before; sign it again with a new one")
     if envelope.base_digest != lease.base_digest:
@@ -256,6 +255,17 @@ def _between_rounds(current: RoundRow, policy: AdmissionPolicy) -> Wait:
         return Wait(reason=f"the run is complete after {current.number} rounds", retry_after_s=LATER_S)
     reason = f"round {current.number} is {current.phase}; the next one opens after it"
     return Wait(reason=reason, retry_after_s=SOON_S)
+
+
+def _full(current: RoundRow, mine: Sequence[LeaseRow], accepted: int, target: int, ended: bool) -> str | None:
+    """Why a collecting round has no lease for a contributor who holds none now; None when it has."""
+    if any(lease.update_digest is not None for lease in mine):
+        return f"your update for round {current.number} is in; waiting for others"
+    if ended:
+        return f"round {current.number} stops collecting now; the next one opens after it"
+    if accepted >= target:
+        return f"round {current.number} has the {target} updates it wants; the next one opens after it"
+    return None
 
 
 def _least_leased_shard(facts: LeaseFacts, shards: Sequence[str], now_ms: int) -> str:

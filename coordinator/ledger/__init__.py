@@ -6,7 +6,7 @@ are the tables themselves.
 """
 
 from coordinator.ledger.ledger import Ledger, LedgerMovedError
-from coordinator.ledger.rows import ContributorRow, LeaseRow, ReleaseRow, RoundRow, RunRow, UpdateRow
+from coordinator.ledger.rows import ContributorRow, LeaseRow, ReleaseRow, RoundRow, RunRow, Tally, UpdateRow
 
 __all__ = [
     "ContributorRow",
@@ -16,5 +16,6 @@ __all__ = [
     "ReleaseRow",
     "RoundRow",
     "RunRow",
+    "Tally",
     "UpdateRow",
 ]

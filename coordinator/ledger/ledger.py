@@ -11,9 +11,9 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from sqlalchemy import ColumnElement, Connection, Engine, Select, Table, delete, func, insert, select
+from sqlalchemy import Column, ColumnElement, Connection, Engine, Select, Table, delete, func, insert, select
 
 from barnraise.digest import canonical_json
 from coordinator.ledger import schema
@@ -21,7 +21,7 @@ from coordinator.ledger.engine import open_engine, reading, writing
 from coordinator.ledger.events import EVENTS, Event, RecordedEvent
 from coordinator.ledger.migrate import migrate
 from coordinator.ledger.projection import project
-from coordinator.ledger.rows import ContributorRow, LeaseRow, ReleaseRow, RoundRow, RunRow, UpdateRow
+from coordinator.ledger.rows import ContributorRow, LeaseRow, ReleaseRow, RoundRow, RunRow, Tally, UpdateRow
 
 __all__ = ["Ledger", "LedgerMovedError"]
 
@@ -152,12 +152,18 @@ class Ledger:
         table = schema.leases
         return self._one(LeaseRow, table, (table.c.contributor == contributor) & (table.c.nonce == nonce))
 
+    def last_shard(self, contributor: str) -> str | None:
+        """The shard of a contributor's newest lease, None without one."""
+        table = schema.leases
+        query = select(table.c.shard).where(table.c.contributor == contributor)
+        return cast("str | None", self._scalar(query.order_by(table.c.round.desc(), table.c.issued_at_ms.desc())))
+
     def nonce_subject(self, contributor: str, nonce: str) -> str | None:
         """What a contributor's nonce was used for: a lease id or an update digest; None when unused."""
         table = schema.nonces
-        query = select(table.c.subject).where((table.c.contributor == contributor) & (table.c.nonce == nonce))
-        with reading(self._engine) as connection:
-            return connection.execute(query).scalar()
+        return self._scalar(
+            select(table.c.subject).where((table.c.contributor == contributor) & (table.c.nonce == nonce))
+        )
 
     # -- updates ----------------------------------------------------------------------------
 
@@ -173,6 +179,16 @@ class Ledger:
 
     def update(self, digest: str) -> UpdateRow | None:
         return self._one(UpdateRow, schema.updates, schema.updates.c.digest == digest)
+
+    def update_counts(self, round_number: int) -> dict[str, int]:
+        """State -> number of a round's updates in it."""
+        return self._counts(schema.updates.c.state, schema.updates.c.round == round_number)
+
+    def unchecked_updates(self, contributor: str) -> int:
+        """How many updates of a contributor wait for their check."""
+        table = schema.updates
+        counts = self._counts(table.c.state, table.c.contributor == contributor)
+        return counts.get("received", 0)
 
     # -- releases -----------------------------------------------------------------------------
 
@@ -192,6 +208,22 @@ class Ledger:
             rows = connection.execute(select(schema.channels).order_by(schema.channels.c.channel))
             return {row.channel: row.version for row in rows}
 
+    # -- sums over the whole run, for metrics ------------------------------------------------------
+
+    def tally(self) -> Tally:
+        """Counts and sums over everything."""
+        updates = schema.updates.c
+        return Tally(
+            events=self.last_seq(),
+            contributors=self._scalar(select(func.count()).select_from(schema.contributors)) or 0,
+            leases=self._scalar(select(func.count()).select_from(schema.leases)) or 0,
+            releases=self._scalar(select(func.count()).select_from(schema.releases)) or 0,
+            rounds=self._counts(schema.rounds.c.phase),
+            updates=self._counts(updates.state),
+            received_bytes=int(self._scalar(select(func.sum(updates.size_bytes))) or 0),
+            tokens=int(self._scalar(select(func.sum(updates.tokens))) or 0),
+        )
+
     # -- how rows are read ----------------------------------------------------------------------
 
     def _all(self, row: type[Row], query: Select[Any]) -> list[Row]:
@@ -203,6 +235,16 @@ class Ledger:
 
     def _one(self, row: type[Row], table: Table, where: ColumnElement[bool]) -> Row | None:
         return self._first(row, select(table).where(where))
+
+    def _scalar(self, query: Select[Any]) -> Any:
+        with reading(self._engine) as connection:
+            return connection.execute(query.limit(1)).scalar()
+
+    def _counts(self, column: Column[str], where: ColumnElement[bool] | None = None) -> dict[str, int]:
+        query = select(column, func.count()).group_by(column).order_by(column)
+        with reading(self._engine) as connection:
+            rows = connection.execute(query if where is None else query.where(where))
+            return {value: int(count) for value, count in rows}
 
 
 def _last_seq(connection: Connection) -> int:

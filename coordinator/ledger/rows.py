@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["ContributorRow", "LeaseRow", "ReleaseRow", "RoundRow", "RunRow", "UpdateRow"]
+__all__ = ["ContributorRow", "LeaseRow", "ReleaseRow", "RoundRow", "RunRow", "Tally", "UpdateRow"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +115,22 @@ class ReleaseRow:
     state_digest: str | None
     created_at_ms: int
     summary: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Sums over the whole run.
+
+    Attributes:
+        rounds: phase -> number of rounds in it. updates: state -> number of updates in it.
+        received_bytes, tokens: over all updates ever received, whatever became of them.
+    """
+
+    events: int
+    contributors: int
+    leases: int
+    releases: int
+    rounds: dict[str, int]
+    updates: dict[str, int]
+    received_bytes: int
+    tokens: int

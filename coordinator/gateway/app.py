@@ -1,0 +1,186 @@
+"""The routes below /v1, and how errors leave: ``{"error": {"code", "reason"}}`` with their class's status.
+
+Everything that blocks (ledger, disk, signatures) runs on threads. No documentation pages, no
+banner, no echo of what was sent.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Message as ASGIMessage
+
+from barnraise.digest import is_digest
+from barnraise.errors import BadRangeError, BarnraiseError, NotFoundError, UnknownFieldError
+from barnraise.protocol import Message, Signed
+from barnraise.releases.store import BlobStore
+from coordinator.gateway.blobs import serve_blob, serve_index
+from coordinator.gateway.bodies import read_json, require_plain
+from coordinator.gateway.intake import Intake
+from coordinator.gateway.leasing import Leasing
+from coordinator.gateway.state import GatewayState
+from coordinator.gateway.views import current_round_info, run_info, update_status
+from coordinator.metrics import CONTENT_TYPE, GatewayMetrics
+
+__all__ = ["create_app"]
+
+READ = ["GET", "HEAD"]
+EVENTS_MAX = 500
+COUNT_MAX = (1 << 53) - 1
+
+
+def create_app(state: GatewayState) -> FastAPI:
+    """The application of one run; uploads that a crash interrupted are completed first."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    metrics = GatewayMetrics(state.ledger, state.now_ms)
+    intake = Intake(state)
+    intake.recover()
+    app.add_middleware(_CountRequests, metrics=metrics)
+    _answer_errors(app)
+    _add_run_routes(app, state)
+    _add_work_routes(app, state, intake, Leasing(state))
+    _add_release_routes(app, state)
+    _add_watching_routes(app, state, metrics)
+    return app
+
+
+def _add_run_routes(app: FastAPI, state: GatewayState) -> None:
+    @app.api_route("/v1/run", methods=READ)
+    def run() -> Response:
+        newest = state.ledger.newest_release()
+        current = current_round_info(state.ledger, state.config, state.now_ms())
+        return _say(run_info(state.config, state.identity.public, newest.version if newest else None, current))
+
+    @app.api_route("/v1/round", methods=READ)
+    def current_round() -> Response:
+        info = current_round_info(state.ledger, state.config, state.now_ms())
+        if info is None:
+            raise NotFoundError("no round is open yet; the coordinator is starting")
+        return _say(info)
+
+    @app.api_route("/v1/events", methods=READ)
+    def events(request: Request) -> Response:
+        after = _count(request, "after", 0, COUNT_MAX)
+        limit = _count(request, "limit", EVENTS_MAX, EVENTS_MAX)
+        return JSONResponse({"events": [row.as_json() for row in state.ledger.events_after(after, limit)]})
+
+
+def _add_work_routes(app: FastAPI, state: GatewayState, intake: Intake, leasing: Leasing) -> None:
+    @app.post("/v1/leases")
+    async def lease(request: Request) -> Response:
+        signed = Signed.read(await read_json(request))
+        return _say(await run_in_threadpool(leasing.answer, signed))
+
+    @app.post("/v1/updates")
+    async def announce(request: Request) -> Response:
+        return _say(await intake.announce(Signed.read(await read_json(request))))
+
+    @app.put("/v1/updates/{digest}/bytes")
+    async def receive(request: Request, digest: str) -> Response:
+        require_plain(request)
+        if not is_digest(digest):
+            raise NotFoundError("the path has no digest of the form b3:<64 hex>")
+        offset = _count(request, "offset", None, COUNT_MAX)
+        announced = request.headers.get("content-length", "")
+        length = int(announced) if announced.isdecimal() else None
+        return _say(await intake.receive(digest, offset, length, request.stream()))
+
+    @app.api_route("/v1/updates/{digest}", methods=READ)
+    def status(digest: str) -> Response:
+        row = state.ledger.update(digest) if is_digest(digest) else None
+        return _say(update_status(row, state.config))
+
+
+def _add_release_routes(app: FastAPI, state: GatewayState) -> None:
+    public = BlobStore(state.folder.public)
+
+    @app.api_route("/v1/releases/index.json", methods=READ)
+    def index(request: Request) -> Response:
+        return serve_index(request, state.folder.index)
+
+    @app.api_route("/v1/releases/blobs/{head}/{tail}", methods=READ)
+    def blob(request: Request, head: str, tail: str) -> Response:
+        return serve_blob(request, public, f"b3:{head}{tail}" if len(head) == 2 else "")
+
+
+def _add_watching_routes(app: FastAPI, state: GatewayState, metrics: GatewayMetrics) -> None:
+    @app.api_route("/v1/health", methods=READ)
+    def health() -> Response:
+        return JSONResponse({"status": "ok", "run": state.config.name, "seq": state.ledger.last_seq()})
+
+    @app.api_route("/metrics", methods=READ)
+    def scrape() -> Response:
+        return Response(metrics.render(), headers={"content-type": CONTENT_TYPE})
+
+
+class _CountRequests:
+    """Counts every answer by its route's pattern, never by what a stranger typed."""
+
+    def __init__(self, app: ASGIApp, metrics: GatewayMetrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        status = 500
+
+        async def note(message: ASGIMessage) -> None:
+            nonlocal status
+            status = message.get("status", status)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, note)
+        finally:
+            route = getattr(scope.get("route"), "path", None)
+            self._metrics.answered(scope["method"] if route else "other", route or "none", status)
+
+
+def _answer_errors(app: FastAPI) -> None:
+    @app.exception_handler(BarnraiseError)
+    async def ours(_request: Request, error: BarnraiseError) -> Response:
+        headers = {"content-range": f"bytes */{error.size_bytes}"} if isinstance(error, BadRangeError) else None
+        return _refuse(error.http_status, error.code, error.reason, headers)
+
+    @app.exception_handler(HTTPException)
+    async def unrouted(_request: Request, error: HTTPException) -> Response:
+        reason = "there is nothing at this path, or not with this method; the paths are in barnraise/protocol.py"
+        return _refuse(error.status_code, NotFoundError().code, reason, error.headers)
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(_request: Request, _error: ClientDisconnect) -> Response:
+        return Response(status_code=400)  # nobody is there to read it
+
+    @app.exception_handler(Exception)
+    async def unexpected(_request: Request, _error: Exception) -> Response:
+        return _refuse(500, "internal", "an error of the coordinator's own; its log has the details")
+
+
+def _say(message: Message) -> Response:
+    return Response(message.canonical(), media_type="application/json")
+
+
+def _refuse(status: int, code: str, reason: str, headers: Any = None) -> Response:
+    return JSONResponse({"error": {"code": code, "reason": reason}}, status_code=status, headers=headers)
+
+
+def _count(request: Request, name: str, default: int | None, largest: int) -> int:
+    """A whole number from the query, at most ``largest``.
+
+    Raises:
+        UnknownFieldError: missing without a default, given twice, or no such number.
+    """
+    values = request.query_params.getlist(name)
+    if not values and default is not None:
+        return default
+    text = values[0] if len(values) == 1 else ""
+    if not (text.isascii() and text.isdecimal() and len(text) <= 16 and int(text) <= largest):
+        raise UnknownFieldError(f"the query needs {name}=N once, N a whole number from 0 to {largest}")
+    return int(text)

@@ -1,0 +1,188 @@
+"""Take updates in. A 200 with a receipt is a promise: blob fsynced, row committed, in this order.
+
+Every step can be repeated, and a crash between any two of them leaves something that
+announcing or sending again completes. ``recover`` completes what it can on start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from weakref import WeakValueDictionary
+
+from starlette.concurrency import run_in_threadpool
+
+from barnraise.errors import BarnraiseError, OversizedUpdateError, ReplayedMessageError
+from barnraise.protocol import Receipt, Signed, UpdateEnvelope, UploadStatus
+from barnraise.releases.store import BlobStore
+from coordinator.admission import Admit, Already, UpdateFacts, decide_update
+from coordinator.gateway.staging import StagedUpload, Staging
+from coordinator.gateway.state import GatewayState
+from coordinator.ledger import UpdateRow
+from coordinator.ledger.events import UpdateReceived
+
+__all__ = ["Intake"]
+
+PIECE_BYTES = 256 * 1024
+
+_log = logging.getLogger("barnraise.gateway")
+
+
+class Intake:
+    """Uploads of one run. Blocking work happens on threads, one request at a time per update."""
+
+    def __init__(self, state: GatewayState) -> None:
+        self._state = state
+        self._staging = Staging(state.folder.staging)
+        self._store = BlobStore(state.folder.private)
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def announce(self, signed: Signed) -> UploadStatus:
+        """Admit an update, or say how far its upload is.
+
+        Raises:
+            BadSignatureError, UnknownFieldError: not a signed envelope.
+            MessageError, UpdateError: not admitted, see :func:`coordinator.admission.decide_update`.
+            DiskFullError: no space left.
+        """
+        envelope = await run_in_threadpool(signed.open, UpdateEnvelope)
+        await self._drop_expired()
+        async with self._lock(envelope.update_digest):
+            return await run_in_threadpool(self._announce, signed, envelope)
+
+    async def receive(self, digest: str, offset: int, length: int | None, body: AsyncIterator[bytes]) -> UploadStatus:
+        """Store bytes of an announced update, from ``offset`` on; with all of them there, take it in.
+
+        Args:
+            length: bytes that the request announces; None when it does not say.
+
+        Raises:
+            BlobMissingError: the update was not announced.
+            OffsetMismatchError: ``offset`` is not where the stored bytes end.
+            OversizedUpdateError: more bytes than announced in the envelope; the piece that has them is not kept.
+            VerificationError: all bytes are there and are not the update; they are dropped.
+            DiskFullError: no space left; what is stored stays.
+        """
+        async with self._lock(digest):
+            known = await run_in_threadpool(self._state.ledger.update, digest)
+            if known is not None:
+                return self._received(known)
+            upload = await run_in_threadpool(self._staging.require, digest)
+            if offset == upload.offset and length is not None and offset + length > upload.size_bytes:
+                raise OversizedUpdateError(f"{offset + length} bytes for an update of {upload.size_bytes}")
+            await self._append_all(upload, offset, body)
+            return await run_in_threadpool(self._progress, upload)
+
+    def recover(self) -> int:
+        """Take in the uploads that a crash interrupted after their last byte; how many there were.
+
+        Call before serving, while nobody uploads.
+        """
+        completed = 0
+        for upload in self._staging.all():
+            if upload.offset == upload.size_bytes:
+                try:
+                    self._progress(upload)
+                    completed += 1
+                except BarnraiseError as error:
+                    _log.warning("an interrupted upload was not taken in: %s", error)
+        return completed
+
+    async def _drop_expired(self) -> None:
+        """Forget incomplete uploads whose lease is over, except one that is just being written."""
+        for upload in await run_in_threadpool(self._expired):
+            lock = self._lock(upload.digest)
+            if not lock.locked():
+                async with lock:
+                    await run_in_threadpool(upload.drop)
+
+    def _expired(self) -> list[StagedUpload]:
+        now_ms = self._state.now_ms()
+        leases = ((upload, self._state.ledger.lease(upload.lease_id)) for upload in self._staging.all())
+        return [upload for upload, lease in leases if lease is None or now_ms >= lease.expires_at_ms]
+
+    def _lock(self, digest: str) -> asyncio.Lock:
+        lock = self._locks.get(digest)
+        if lock is None:
+            lock = self._locks[digest] = asyncio.Lock()
+        return lock
+
+    async def _append_all(self, upload: StagedUpload, offset: int, body: AsyncIterator[bytes]) -> None:
+        buffer = bytearray()
+        async for piece in body:
+            buffer += piece
+            if len(buffer) >= PIECE_BYTES:
+                offset = await run_in_threadpool(upload.append, offset, bytes(buffer))
+                buffer.clear()
+        await run_in_threadpool(upload.append, offset, bytes(buffer))
+
+    def _announce(self, signed: Signed, envelope: UpdateEnvelope) -> UploadStatus:
+        facts = self._facts(envelope, signed.key)
+        match decide_update(envelope, signed.key, facts, self._state.policy, now_ms=self._state.now_ms()):
+            case Already(update):
+                return self._received(update)
+            case Admit():
+                return self._progress(self._staging.begin(signed, envelope))
+
+    def _facts(self, envelope: UpdateEnvelope, contributor: str) -> UpdateFacts:
+        ledger = self._state.ledger
+        staged = {upload.digest: upload.envelope.key for upload in self._staging.all()}
+        uploader = staged.pop(envelope.update_digest, contributor)
+        return UpdateFacts(
+            known=ledger.update(envelope.update_digest),
+            lease=ledger.lease(envelope.lease_id),
+            round=ledger.round(envelope.round),
+            nonce_subject=ledger.nonce_subject(contributor, envelope.nonce),
+            uploader=uploader,
+            pending=list(staged.values()).count(contributor) + ledger.unchecked_updates(contributor),
+        )
+
+    def _progress(self, upload: StagedUpload) -> UploadStatus:
+        """How far an upload is; a complete one is taken in first."""
+        if upload.offset < upload.size_bytes:
+            return UploadStatus(digest=upload.digest, offset=upload.offset, size_bytes=upload.size_bytes)
+        lease = self._state.ledger.lease(upload.lease_id)
+        if lease is None or lease.update_digest not in {None, upload.digest}:
+            upload.drop()
+            raise ReplayedMessageError(f"lease {upload.lease_id[:8]}.. already brought another update")
+        upload.settle(self._store)
+        row = self._recorded(upload)
+        upload.drop()
+        return self._received(row)
+
+    def _recorded(self, upload: StagedUpload) -> UpdateRow:
+        ledger, digest = self._state.ledger, upload.digest
+        known = ledger.update(digest)
+        if known is None:
+            ledger.record(_event(upload.envelope), at_ms=self._state.now_ms())
+            known = ledger.update(digest)
+        assert known is not None
+        return known
+
+    def _received(self, row: UpdateRow) -> UploadStatus:
+        receipt = Receipt(
+            run=self._state.config.name,
+            update_digest=row.digest,
+            contributor=row.contributor,
+            round=row.round,
+            size_bytes=row.size_bytes,
+            received_at_ms=row.received_at_ms,
+        )
+        signed = Signed.make(receipt, self._state.identity)
+        return UploadStatus(digest=row.digest, offset=row.size_bytes, size_bytes=row.size_bytes, receipt=signed)
+
+
+def _event(signed: Signed) -> UpdateReceived:
+    envelope = UpdateEnvelope.read(signed.body)
+    return UpdateReceived(
+        digest=envelope.update_digest,
+        contributor=signed.key,
+        lease_id=envelope.lease_id,
+        round=envelope.round,
+        base_digest=envelope.base_digest,
+        size_bytes=envelope.size_bytes,
+        tokens=envelope.tokens,
+        steps=envelope.steps,
+        envelope=signed.model_dump(mode="json"),
+    )

@@ -1,0 +1,90 @@
+"""Ledger rows as the messages that strangers read. Pure: facts in, message out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from barnraise.config import RunConfig
+from barnraise.errors import NotFoundError
+from barnraise.protocol import PROTOCOL_VERSION, RoundInfo, RunInfo, UpdateStatus
+from coordinator.admission import AdmissionPolicy, collecting_ends_ms
+from coordinator.ledger import Ledger, RoundRow, UpdateRow
+
+__all__ = ["current_round_info", "round_info", "run_info", "update_status"]
+
+PASSED_CHECK = ("checked", "merged")
+
+
+def round_info(row: RoundRow, leased: int, counts: Mapping[str, int], ends_ms: int) -> RoundInfo:
+    """A round.
+
+    Args:
+        leased: leases given in it. counts: state -> number of its updates.
+        ends_ms: when collecting ends at the latest.
+    """
+    return RoundInfo.model_validate(
+        {
+            "number": row.number,
+            "phase": row.phase,
+            "reason": row.reason,
+            "base_version": row.base_version,
+            "base_digest": row.base_digest,
+            "opened_at_ms": row.opened_at_ms,
+            "deadline_ms": ends_ms,
+            "leased": leased,
+            "received": sum(counts.values()),
+            "checked": sum(counts.get(state, 0) for state in PASSED_CHECK),
+            "rejected": counts.get("rejected", 0),
+        }
+    )
+
+
+def current_round_info(ledger: Ledger, config: RunConfig, now_ms: int) -> RoundInfo | None:
+    """The newest round, None before the first one."""
+    row = ledger.current_round()
+    if row is None:
+        return None
+    collect_for_ms = AdmissionPolicy.of(config).collect_for_ms
+    ends_ms = collecting_ends_ms(row.first_lease_at_ms, now_ms, collect_for_ms)
+    return round_info(row, len(ledger.leases(row.number)), ledger.update_counts(row.number), ends_ms)
+
+
+def run_info(config: RunConfig, coordinator_key: str, newest: str | None, current: RoundInfo | None) -> RunInfo:
+    """What a stranger needs before joining."""
+    shards: Sequence[str] = tuple(config.data.shards)
+    return RunInfo(
+        protocol=PROTOCOL_VERSION,
+        name=config.name,
+        description=config.description,
+        licence=config.licence,
+        coordinator_key=coordinator_key,
+        model=config.model,
+        corpus=config.data.corpus,
+        shards=tuple(shards),
+        held_out_percent=config.data.held_out_percent,
+        error_feedback=config.update.error_feedback,
+        newest=newest,
+        round=current,
+    )
+
+
+def update_status(row: UpdateRow | None, config: RunConfig) -> UpdateStatus:
+    """What became of an update.
+
+    Raises:
+        NotFoundError: no such update was received.
+    """
+    if row is None:
+        raise NotFoundError("no update of that digest was received here")
+    return UpdateStatus.model_validate(
+        {
+            "digest": row.digest,
+            "contributor": row.contributor,
+            "round": row.round,
+            "state": row.state,
+            "reason": row.reason,
+            "version": row.version,
+            "evidence": row.evidence,
+            "fold_back": row.state == "unmerged" and config.update.fold_back_unmerged,
+        }
+    )
