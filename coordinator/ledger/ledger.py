@@ -161,9 +161,8 @@ class Ledger:
     def nonce_subject(self, contributor: str, nonce: str) -> str | None:
         """What a contributor's nonce was used for: a lease id or an update digest; None when unused."""
         table = schema.nonces
-        return self._scalar(
-            select(table.c.subject).where((table.c.contributor == contributor) & (table.c.nonce == nonce))
-        )
+        query = select(table.c.subject).where((table.c.contributor == contributor) & (table.c.nonce == nonce))
+        return cast("str | None", self._scalar(query))
 
     # -- updates ----------------------------------------------------------------------------
 
