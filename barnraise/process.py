@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 
 __all__ = ["end_with_parent", "stop_group"]
 
@@ -44,8 +45,6 @@ def stop_group(process: subprocess.Popen[bytes], grace_s: float = GRACE_S) -> in
             process.wait(timeout=grace_s)
         except subprocess.TimeoutExpired:
             process.kill()
-    try:
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     return process.wait()

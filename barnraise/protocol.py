@@ -13,7 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from barnraise.config import CodecConfig, ModelConfig, TrainingConfig
+from barnraise.config import CodecConfig, DataConfig, ModelConfig, TrainingConfig
 from barnraise.digest import canonical_json, is_digest
 from barnraise.errors import BadNameError, UnknownFieldError
 from barnraise.identity import Identity, verify_signature
@@ -297,7 +297,7 @@ class RunInfo(Message):
     """What a stranger needs to know before joining. ``round`` is None until the first one opens.
 
     Attributes:
-        shard_modules: shard -> the corpus modules in it, as ``data.shards`` of the configuration.
+        data: where the training text comes from and how it is split; none of the text itself.
         error_feedback: contributors keep what compression left out, as ``update.error_feedback``.
     """
 
@@ -308,10 +308,7 @@ class RunInfo(Message):
     licence: str
     coordinator_key: Key
     model: ModelConfig
-    corpus: str
-    shards: tuple[str, ...]
-    shard_modules: dict[str, tuple[str, ...]] = Field(default_factory=dict)
-    held_out_percent: int
+    data: DataConfig
     error_feedback: bool = True
     newest: str | None
     round: RoundInfo | None

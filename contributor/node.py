@@ -18,11 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
-from barnraise.config import DataConfig
 from barnraise.corpus import Corpus
-from barnraise.errors import RefusedError, UnknownFieldError, VerificationError
+from barnraise.errors import RefusedError, VerificationError
 from barnraise.identity import Identity
 from barnraise.protocol import Lease, LeaseRequest, RunInfo, Signed, Wait
 from contributor.base import Base, BaseSource, check_base
@@ -87,7 +85,7 @@ class Node:
         self.units = 0
         self._info = info
         self._parts = parts
-        self._corpus = corpus_of(info)
+        self._corpus = Corpus.of(info.data)
         self._state = parts.folder.commit(parts.folder.load().with_coordinator(info.coordinator_key))
         self._refusals = 0
         self._delivery = Delivery(
@@ -225,19 +223,3 @@ class Node:
                 status=refusal.status,
                 remote_code=refusal.remote_code,
             )
-
-
-def corpus_of(info: RunInfo) -> Corpus:
-    """The corpus that a run trains on.
-
-    Raises:
-        UnknownFieldError: the run uses one that this version does not know.
-    """
-    stated = {"corpus": info.corpus, "held_out_percent": info.held_out_percent, "shards": info.shard_modules}
-    try:
-        return Corpus.of(DataConfig.model_validate(stated))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        raise UnknownFieldError(
-            f"the run's data cannot be used here ({first['msg'][:100]}); a newer barnraise may know it"
-        ) from error

@@ -168,12 +168,18 @@ class Publisher:
     def _merged_updates(self, number: int, merge_set: Sequence[str]) -> tuple[MergedUpdate, ...]:
         wanted = set(merge_set)
         rows = [row for row in self.ledger.updates(round=number) if row.digest in wanted]
-        senders = {row.digest: row.contributor for row in rows}
+        by_digest = {row.digest: row for row in rows}
         inputs = plan_inputs(
             self.desk.config.merge, [(row.digest, row.segment_square_sums or [], row.tokens) for row in rows]
         )
         return tuple(
-            MergedUpdate(digest=item.digest, contributor=senders[item.digest], weight=item.weight) for item in inputs
+            MergedUpdate(
+                digest=item.digest,
+                contributor=by_digest[item.digest].contributor,
+                weight=item.weight,
+                size_bytes=by_digest[item.digest].size_bytes,
+            )
+            for item in inputs
         )
 
     def _keyframe_if_due(self, digest: str) -> BlobRef | None:

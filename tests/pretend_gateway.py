@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 
-from barnraise.config import CodecConfig, ModelConfig, TrainingConfig
+from barnraise.config import CodecConfig, DataConfig, ModelConfig, TrainingConfig
 from barnraise.digest import digest_bytes
 from barnraise.errors import BarnraiseError, LeaseError, OffsetMismatchError, UnreachableError
 from barnraise.identity import Identity
@@ -112,10 +112,7 @@ class PretendGateway:
             licence="Apache-2.0",
             coordinator_key=self.identity.public,
             model=MODEL,
-            corpus="python-stdlib",
-            shards=("text",),
-            shard_modules={"text": ("json", "csv")},
-            held_out_percent=10,
+            data=DataConfig(shards={"text": ("json", "csv")}),
             error_feedback=self.error_feedback,
             newest="0.1.0",
             round=None,

@@ -65,6 +65,7 @@ class MergedUpdate(Message):
     digest: Digest
     contributor: Key
     weight: Annotated[float, Field(ge=0)]
+    size_bytes: Count
 
 
 class Manifest(Message):

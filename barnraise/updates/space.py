@@ -101,7 +101,8 @@ class ParameterSpace:
         first = segment * CHUNKS_PER_SEGMENT
         last = min(first + CHUNKS_PER_SEGMENT, self.chunk_count)
         starts = self.chunk_starts[first : last + 1]
-        return np.subtract(starts, starts[0])
+        shifted: NDArray[np.int64] = starts - starts[0]
+        return shifted
 
     def flatten(self, tensors: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
         """The flat float32 [P] vector of a model.

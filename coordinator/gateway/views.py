@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from barnraise.config import RunConfig
 from barnraise.errors import NotFoundError
@@ -51,7 +51,6 @@ def current_round_info(ledger: Ledger, config: RunConfig, now_ms: int) -> RoundI
 
 def run_info(config: RunConfig, coordinator_key: str, newest: str | None, current: RoundInfo | None) -> RunInfo:
     """What a stranger needs before joining."""
-    shards: Sequence[str] = tuple(config.data.shards)
     return RunInfo(
         protocol=PROTOCOL_VERSION,
         name=config.name,
@@ -59,9 +58,7 @@ def run_info(config: RunConfig, coordinator_key: str, newest: str | None, curren
         licence=config.licence,
         coordinator_key=coordinator_key,
         model=config.model,
-        corpus=config.data.corpus,
-        shards=tuple(shards),
-        held_out_percent=config.data.held_out_percent,
+        data=config.data,
         error_feedback=config.update.error_feedback,
         newest=newest,
         round=current,

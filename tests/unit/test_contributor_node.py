@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from barnraise.config import CodecConfig, ModelConfig
+from barnraise.corpus import Corpus
 from barnraise.errors import (
     BarnraiseError,
     ClockSkewError,
@@ -23,13 +24,13 @@ from barnraise.errors import (
     VerificationError,
 )
 from barnraise.identity import Identity
-from barnraise.protocol import UpdateEnvelope
+from barnraise.protocol import RunInfo, UpdateEnvelope
 from barnraise.updates import Update
 from contributor.base import Base, check_base
 from contributor.client import GatewayClient
 from contributor.events import Fate, NodeEvent, Notice, Step
 from contributor.interrupt import Interrupt
-from contributor.node import Change, Node, Parts, corpus_of, subtract
+from contributor.node import Change, Node, Parts, subtract
 from contributor.patience import Patience
 from contributor.poison import flipped
 from contributor.state import NodeFolder
@@ -82,7 +83,7 @@ class World:
     def trained(self, round_number: int) -> NDArray[np.float32]:
         """What an honest unit of a round changes, float32 [P]."""
         bases = self.gateway.bases
-        text = corpus_of(self.gateway.info()).text("text", "train")
+        text = Corpus.of(self.gateway.info().data).text("text", "train")
         model: ModelConfig = self.gateway.info().model
         trainer = Trainer(
             Unit(model, bases.space, bases.flat_P, text, TRAINING, seed=round_number), torch.device("cpu")
@@ -382,12 +383,12 @@ def test_a_model_that_is_not_what_its_architecture_says_is_not_built() -> None:
         check_base(Base("0.1.0", vast, bases.space, bases.flat_P, 0))
 
 
-@pytest.mark.parametrize(
-    "change", [{"corpus": "the-web"}, {"held_out_percent": 99}, {"shard_modules": {"../x": ("os",)}}]
-)
+@pytest.mark.parametrize("change", [{"corpus": "the-web"}, {"held_out_percent": 99}, {"shards": {"../x": ("os",)}}])
 def test_data_that_this_version_does_not_know_is_refused(change: dict[str, object]) -> None:
-    with pytest.raises(UnknownFieldError, match="cannot be used here"):
-        corpus_of(PretendGateway().info().model_copy(update=change))
+    stated = PretendGateway().info().model_dump(mode="json")
+    stated["data"] |= change
+    with pytest.raises(UnknownFieldError, match="data"):
+        RunInfo.read(stated)
 
 
 def test_the_drill_flips_and_scales_what_an_honest_unit_says(world: World) -> None:

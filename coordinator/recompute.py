@@ -1,0 +1,150 @@
+"""Compute a release again from its updates, as anyone can who has the published blobs.
+
+Starts from the first release and repeats every round up to the wanted one: the same base,
+updates, weights and configuration must give the same model and the same patch, whoever
+merges them, in whatever order and on however many workers.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from barnraise.config import RunConfig, parse_run_config
+from barnraise.errors import VerificationError
+from barnraise.protocol import BlobRef
+from barnraise.releases.catalog import Catalog, read_index
+from barnraise.releases.index import IndexEntry, ReleaseIndex
+from barnraise.releases.keyframe import parse_keyframe
+from barnraise.releases.manifest import Manifest
+from barnraise.releases.source import ReleaseSource
+from barnraise.releases.store import BlobStore
+from barnraise.updates import Update
+from barnraise.updates.space import ParameterSpace
+from coordinator.conductor.merging import Bench, MergeInput, MergeJob, assemble, merge_range, segment_ranges
+from coordinator.conductor.pool import InlinePool, Pool, Task
+from coordinator.models import ModelCache
+from coordinator.round import Candidate
+from merge.clip import clip_factors
+from merge.exact import square_sum
+
+__all__ = ["Recomputed", "recompute"]
+
+TIMEOUT_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recomputed:
+    """A release that was computed again and is the same, bit for bit."""
+
+    version: str
+    model_digest: str
+    patch_digest: str
+    updates: int
+
+
+def recompute(
+    source: ReleaseSource, version: str, *, pool: Pool | None = None, report: Callable[[str], None] = lambda _: None
+) -> list[Recomputed]:
+    """Repeat every round from the first release to ``version``.
+
+    Args:
+        version: an exact version. pool: where merging runs; in this process by default.
+        report: gets a line for every release.
+
+    Raises:
+        NoSuchVersionError: it is not listed.
+        VerificationError: a release does not come out as it was published.
+    """
+    index, _ = read_index(source)
+    chain = lineage(index, version)
+    done = []
+    with tempfile.TemporaryDirectory(prefix="barnraise-recompute-") as temporary:
+        catalog = Catalog(source, index, BlobStore(Path(temporary)))
+        bench, parent = _first(catalog, chain[0], Path(temporary))
+        state: str | None = None
+        for entry in chain[1:]:
+            manifest = catalog.manifest(entry)
+            job = _job(catalog, bench, parent, manifest, state)
+            candidate = _merged(bench, job, pool or InlinePool(), _config(catalog, manifest).merge.segments_per_task)
+            _require_same(manifest, candidate)
+            done.append(Recomputed(entry.version, candidate.model_digest, candidate.patch_digest, len(job.inputs)))
+            report(f"{entry.version}: {len(job.inputs)} updates merged again, the same model and patch bit for bit")
+            parent, state = manifest, candidate.state_digest
+    return done
+
+
+def lineage(index: ReleaseIndex, version: str) -> list[IndexEntry]:
+    """The release and its ancestors, oldest first."""
+    chain = [index.entry(version)]
+    while (parent := chain[-1].parent) is not None and len(chain) <= len(index.releases):
+        chain.append(index.entry(parent))
+    return chain[::-1]
+
+
+def _first(catalog: Catalog, entry: IndexEntry, root: Path) -> tuple[Bench, Manifest]:
+    manifest = catalog.manifest(entry)
+    if manifest.keyframe is None:
+        raise VerificationError(f"{entry.version} has no parent and no keyframe; use another mirror")
+    bench = Bench(catalog.store, ModelCache(root / "models", manifest.space))
+    bench.models.put(parse_keyframe(catalog.blob(manifest.keyframe), manifest.space))
+    return bench, manifest
+
+
+def _config(catalog: Catalog, manifest: Manifest) -> RunConfig:
+    settings = json.loads(bytes(catalog.blob(manifest.config)))
+    return parse_run_config(settings["run"], source=f"the configuration of {manifest.version}")
+
+
+def _job(catalog: Catalog, bench: Bench, parent: Manifest, manifest: Manifest, state: str | None) -> MergeJob:
+    """The round's job from what was published: weights from the manifest, clip factors measured again."""
+    config = _config(catalog, manifest)
+    ordered = sorted(manifest.updates, key=lambda update: update.digest)
+    for update in ordered:
+        catalog.blob(BlobRef(digest=update.digest, size_bytes=update.size_bytes))
+    norms = [_norm(catalog.store, bench.space, update.digest, parent.model_digest) for update in ordered]
+    factors = clip_factors(norms, config.merge.clip_norm_at)
+    inputs = [MergeInput(u.digest, u.weight, factor) for u, factor in zip(ordered, factors, strict=True)]
+    return MergeJob(parent.model_digest, tuple(inputs), state, config.merge, config.release.codec)
+
+
+def _norm(store: BlobStore, space: ParameterSpace, digest: str, base_digest: str) -> float:
+    update = Update.parse(store.map(digest), space, base_digest=base_digest)
+    sums = [square_sum(torch.from_numpy(update.decode(segment))) for segment in range(space.segment_count)]
+    return float(sum(sums) ** 0.5)
+
+
+def _merged(bench: Bench, job: MergeJob, pool: Pool, segments_per_task: int) -> Candidate:
+    ranges = segment_ranges(bench.space, segments_per_task)
+    parts = _all(pool, [Task(merge_range, (bench, job, first, end), TIMEOUT_S) for first, end in ranges])
+    (candidate,) = _all(pool, [Task(assemble, (bench, job, parts), TIMEOUT_S)])
+    assert isinstance(candidate, Candidate)
+    return candidate
+
+
+def _all(pool: Pool, tasks: Sequence[Task]) -> list[Any]:
+    """Results of all tasks, in their order."""
+    tickets = [pool.submit(task) for task in tasks]
+    values: dict[int, Any] = {}
+    while len(values) < len(tickets):
+        for outcome in pool.wait(1.0):
+            if outcome.error is not None:
+                raise outcome.error
+            values[outcome.ticket] = outcome.value
+    return [values[ticket] for ticket in tickets]
+
+
+def _require_same(manifest: Manifest, candidate: Candidate) -> None:
+    assert manifest.patch is not None
+    found = (candidate.model_digest, candidate.patch_digest)
+    if found != (manifest.model_digest, manifest.patch.digest):
+        raise VerificationError(
+            f"{manifest.version} computed again is model {found[0][:15]}.. by patch {found[1][:15]}.., it was published "
+            f"as {manifest.model_digest[:15]}.. by {manifest.patch.digest[:15]}..; do not trust this release"
+        )
