@@ -186,7 +186,9 @@ async def _call(app: Any, method: str, path: str, body: bytes | Sequence[bytes],
     sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
-        return inbox.pop(0) if inbox else {"type": "http.disconnect"}
+        if not inbox:
+            await asyncio.Event().wait()  # the caller stays and listens
+        return inbox.pop(0)
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)

@@ -44,6 +44,7 @@ def main() -> int:
     folder = RunFolder(parser.parse_args().run.resolve())
     os.umask(0o077)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: sys.exit(0))  # uvicorn ends first, then raises the signal again
     try:
@@ -103,9 +104,7 @@ def _bound(host: str, port: int) -> socket.socket:
             raise PortInUseError(
                 f"port {port} of {host} is taken by another process. Stop it, or set gateway.port to another (0: any)."
             ) from error
-        raise ConfigValueError(
-            f"cannot listen on {host} port {port}: {error.strerror}; set gateway.host or port"
-        ) from error
+        raise ConfigValueError(f"gateway.host {host!r}, port {port}: {error.strerror}; choose another") from error
     return door
 
 
