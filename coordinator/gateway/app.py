@@ -168,7 +168,9 @@ def _say(message: Message) -> Response:
 
 
 def _refuse(status: int, code: str, reason: str, headers: Any = None) -> Response:
-    return JSONResponse({"error": {"code": code, "reason": reason}}, status_code=status, headers=headers)
+    """An error. A reason may quote a stranger's key or name: only printable ASCII leaves as it is."""
+    plain = "".join(char if " " <= char <= "~" else ascii(char)[1:-1] for char in reason)
+    return JSONResponse({"error": {"code": code, "reason": plain}}, status_code=status, headers=headers)
 
 
 def _count(request: Request, name: str, default: int | None, largest: int) -> int:

@@ -7,7 +7,7 @@ understand them differently, and one of them checks the signature.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any, NoReturn
 
 from fastapi import Request
@@ -17,6 +17,7 @@ from barnraise.errors import OversizedMessageError, UnknownFieldError, Unsupport
 __all__ = ["BODY_MAX_BYTES", "decode_json", "read_json", "require_plain"]
 
 BODY_MAX_BYTES = 64 * 1024
+NESTING_MAX = 16
 
 
 def require_plain(request: Request) -> None:
@@ -44,18 +45,20 @@ async def read_json(request: Request) -> Any:
 def decode_json(data: bytes) -> Any:
     """Decode JSON strictly; raises UnknownFieldError."""
     try:
-        return json.loads(
+        value = json.loads(
             data.decode("utf-8"),
             object_pairs_hook=_unique_keys,
             parse_float=_finite_float,
             parse_constant=_refuse_constant,
         )
+        _require_shallow(value)
     except (ValueError, RecursionError) as error:
-        what = str(error) if isinstance(error, _TwoReadingsError) else "it is not JSON"
+        what = str(error) if isinstance(error, _RefusedJsonError) else "it is not JSON"
         raise UnknownFieldError(f"the body of {len(data)} bytes cannot be read: {what}") from error
+    return value
 
 
-class _TwoReadingsError(ValueError):
+class _RefusedJsonError(ValueError):
     """Said to the client, so without any of its bytes."""
 
 
@@ -72,19 +75,35 @@ def _too_large() -> OversizedMessageError:
     return OversizedMessageError(f"the body is larger than {BODY_MAX_BYTES:,} bytes, more than any message needs")
 
 
+def _require_shallow(value: Any) -> None:
+    """Refuse what is nested deeper than any message, level by level: whoever reads it next may recurse."""
+    level = [value]
+    for _ in range(NESTING_MAX):
+        level = [inner for outer in level for inner in _inside(outer)]
+        if not level:
+            return
+    raise _RefusedJsonError(f"it is nested deeper than {NESTING_MAX} levels")
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
 def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise _TwoReadingsError("an object has the same key twice")
+        raise _RefusedJsonError("an object has the same key twice")
     return value
 
 
 def _finite_float(text: str) -> float:
     value = float(text)
     if value in {float("inf"), float("-inf")}:
-        raise _TwoReadingsError("a number is too large")
+        raise _RefusedJsonError("a number is too large")
     return value
 
 
 def _refuse_constant(_text: str) -> NoReturn:
-    raise _TwoReadingsError("a number is not finite")
+    raise _RefusedJsonError("a number is not finite")

@@ -16,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from barnraise.digest import canonical_json
 from barnraise.errors import BarnraiseError, ConfigValueError, DiskFullError, MissingExtraError, StorageError
@@ -88,5 +89,7 @@ def _translated() -> Iterator[None]:
         if "disk is full" in str(error.orig):
             raise DiskFullError("the ledger's disk is full; nothing was recorded. Free some space.") from error
         raise StorageError(f"the ledger cannot be used: {error.orig}") from error
+    except PoolTimeoutError as error:
+        raise StorageError("too many requests use the ledger at once; nothing was recorded. Try again.") from error
     except DBAPIError as error:
         raise StorageError(f"the ledger refused: {error.orig}; nothing was recorded") from error

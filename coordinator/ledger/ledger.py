@@ -49,7 +49,11 @@ class Ledger:
             StorageError: the file is no ledger, or cannot be read or written.
         """
         engine = open_engine(url_or_path)
-        migrate(engine)
+        try:
+            migrate(engine)
+        except BaseException:
+            engine.dispose()
+            raise
         return cls(engine)
 
     def close(self) -> None:

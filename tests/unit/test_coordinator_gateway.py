@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -187,6 +188,8 @@ def lease_request(**changes: Any) -> dict[str, Any]:
         (b'{"body":{"x":NaN}}', 400, "unknown-field"),
         (b'{"body":{"x":1e999}}', 400, "unknown-field"),
         (b'{"body":{"x":' + b"9" * 5000 + b"}}", 400, "unknown-field"),
+        (b'{"body":{"x":' + b"[" * 700 + b"]" * 700 + b"}}", 400, "unknown-field"),
+        (b'{"\\ud800\\u001b[2J":1}', 400, "unknown-field"),
         (b" " * 70_000, 413, "oversized-message"),
         (canonical_json({**lease_request(), "extra": 1}), 400, "unknown-field"),
         (canonical_json(lease_request(extra=1)), 400, "unknown-field"),
@@ -205,7 +208,7 @@ def test_bad_messages_are_refused_and_leave_no_trace(door: Doorstep, body: bytes
     before = door.trace()
     answer = door.call("POST", "/v1/leases", body)
     assert (answer.status, answer.code) == (status, code), answer.body
-    assert answer.value["error"]["reason"]
+    assert re.fullmatch(r"[ -~]+", answer.value["error"]["reason"])
     assert door.trace() == before
 
 
