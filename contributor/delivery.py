@@ -120,9 +120,5 @@ class Delivery:
 
 
 def _fate(status: UpdateStatus, *, fold_back: bool) -> Fate:
-    reason = status.reason
-    if status.version is not None:
-        reason = f"in {status.version}: {reason}"
-    if fold_back:
-        reason = f"{reason}; added back to the next unit"
+    reason = f"{status.reason}; added back to the next unit" if fold_back else status.reason
     return Fate(status.digest, status.state, reason)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from barnraise.errors import NetworkError
+from barnraise.errors import NetworkError, UnreachableError
 from contributor.backoff import after_failure, worth_repeating
 from contributor.events import NodeEvent, Waiting
 from contributor.interrupt import Interrupt, StopRequestedError
@@ -51,8 +51,13 @@ class Patience:
                 failures += 1
                 pause = after_failure(failures, error, self.url, self.jitter())
                 waited_s += pause.delay_s
-                if not worth_repeating(error) or (self.give_up_after_s is not None and waited_s > self.give_up_after_s):
+                if not worth_repeating(error):
                     raise
+                if self.give_up_after_s is not None and waited_s > self.give_up_after_s:
+                    raise UnreachableError(
+                        f"gave up on {self.url} after {failures} attempts: {error}. "
+                        f"Check with: barnraise ls --from {self.url}"
+                    ) from error
             self.report(Waiting(pause.reason))
             self.interrupt.wait(pause.delay_s, until_stop=until_stop)
             if self.interrupt.stop or (self.interrupt.finish and not until_stop):

@@ -12,7 +12,7 @@ from urllib3.exceptions import TimeoutError as HttpTimeoutError
 
 from barnraise.errors import RefusedError, UnreachableError, UsageError
 
-__all__ = ["Answer", "HttpTransport", "Transport", "base_url"]
+__all__ = ["Answer", "HttpTransport", "Transport", "base_url", "why"]
 
 CONNECT_S = 5.0
 READ_S = 60.0
@@ -74,7 +74,7 @@ class HttpTransport:
             )
             answer = response.read(ANSWER_MAX_BYTES + 1)
         except HTTPError as error:
-            raise UnreachableError(_why(error)) from error
+            raise UnreachableError(why(error)) from error
         if len(answer) > ANSWER_MAX_BYTES:
             response.close()
             raise RefusedError(
@@ -87,14 +87,20 @@ class HttpTransport:
         self._pool.clear()
 
 
-def _why(error: HTTPError) -> str:
+def why(error: HTTPError) -> str:
+    """What went wrong with a request, for somebody who does not know urllib3."""
     match error:
         case NameResolutionError():
             return "its name cannot be resolved"
+        case NewConnectionError():  # before its base class, the time-out
+            cause = error.__cause__
+            return (
+                f"no connection ({cause.strerror})"
+                if isinstance(cause, OSError) and cause.strerror
+                else "no connection"
+            )
         case ConnectTimeoutError():
             return f"no connection within {CONNECT_S:.0f} s"
-        case NewConnectionError():
-            return "the connection was refused"
         case HttpTimeoutError():
             return f"no answer within {READ_S:.0f} s"
         case _:
