@@ -215,7 +215,7 @@ class GatewayConfig(_Section):
 
 
 class ConductorConfig(_Section):
-    """What Ray may use on this machine. ``ledger_url`` overrides the SQLite file of the run folder."""
+    """What the conductor and its Ray may use on this machine, and how long a task may take."""
 
     workers: Positive = 2
     poll_every_s: Annotated[float, Field(gt=0)] = 0.2

@@ -207,7 +207,7 @@ class _Made:
 
 def _alone(summary: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """The numbers of a model that has no base: its means, and nothing to compare them with."""
-    nothing = {"base_mean": None, "effect": None, "low": None, "high": None, "p": None}
+    nothing = {"base_mean": None, "effect": None, "low": None, "high": None, "confidence": None, "p": None}
     return {name: {**row, **nothing} for name, row in summary.items()}
 
 

@@ -217,7 +217,7 @@ def step(current: Round, event: RoundEvent, policy: RoundPolicy) -> Step:
         case Merged(merge_set, candidate):
             if current.phase != "merging" or merge_set != current.merge_set:
                 return Step(current)
-            return _move(current, "testing", f"merged {len(merge_set)} updates; testing", candidate=candidate)
+            return _move(current, "testing", f"merged {len(merge_set)} updates", candidate=candidate)
         case MergeFailed(reason):
             return (
                 _end(current, "rejected", f"merging failed: {reason}") if current.phase == "merging" else Step(current)
@@ -229,7 +229,7 @@ def step(current: Round, event: RoundEvent, policy: RoundPolicy) -> Step:
         case Tagged(version):
             if current.phase != "testing" or current.decided_at_ms is None:
                 return Step(current)
-            return _end(current, "released", f"released as {version}")
+            return _end(current, "released", f"tagged {version}")
         case _ as never:
             assert_never(never)
 

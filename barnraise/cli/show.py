@@ -79,7 +79,9 @@ def _words(manifest: Manifest, tests: dict[str, dict[str, Any]]) -> str:
 
 
 def _test_table(tests: dict[str, dict[str, Any]]) -> list[str]:
-    header = ("TEST", " MEAN", " PARENT", " EFFECT", " 95% INTERVAL", "UNIT", "VERDICT")
+    confidences = {f"{row['confidence']:.0%} " for row in tests.values() if row.get("confidence")}
+    interval_at = confidences.pop() if len(confidences) == 1 else ""
+    header = ("TEST", " MEAN", " PARENT", " EFFECT", f" {interval_at}INTERVAL", "UNIT", "VERDICT")
     rows = []
     for name, row in tests.items():
         known = row.get("low") is not None and row.get("high") is not None

@@ -60,7 +60,7 @@ def pull_and_verify(url: str, into: Path) -> Finale:
         model_bytes=pulled.model_bytes,
         patch_bytes=patch.patch_bytes,
         patch_share=round(patch.patch_bytes / pulled.model_bytes, 5),
-        checked=report.checks,
+        checked=report.checked,
         equals_parent_plus_patch=patch.model_digest == pulled.model_digest,
         sample=_sample(into),
         folder=str(into),

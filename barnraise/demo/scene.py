@@ -151,5 +151,5 @@ def _verdict_line(name: str, row: Mapping[str, Any]) -> str:
     word = "non-inferior" if row["passed"] else "WORSE"
     return (
         f"{name}: {row['base_mean']:.3f} -> {row['mean']:.3f} {row['unit']}, "
-        f"90% [{row['low']:+.3f}, {row['high']:+.3f}], p {row['p']:.2g}: {word}"
+        f"{row['confidence']:.0%} [{row['low']:+.3f}, {row['high']:+.3f}]: {word}"
     )

@@ -53,7 +53,7 @@ def check_alone(base: NDArray[np.float64], alone: NDArray[np.float64], margin: f
     p = below_zero(margin - worsening, np.random.default_rng(SEED))
     before, after, change = float(base.mean()), float(alone.mean()), float(worsening.mean())
     accepted = p > ALPHA
-    limit = f"worse by more than {margin:g} is {'not shown' if accepted else 'shown'}, p {p:.2g}"
-    reason = f"alone it takes {len(base)} held-out windows from {before:.3f} to {after:.3f} bits/byte; {limit}"
+    limit = f"more than +{margin:g} is {'not shown' if accepted else 'shown'}, p {p:.2g}"
+    reason = f"alone it moves {len(base)} held-out windows {before:.3f} -> {after:.3f} bits/byte; {limit}"
     evidence = {"windows": len(base), "base": before, "alone": after, "change": change, "margin": margin, "p": p}
     return CheckVerdict(accepted, reason, evidence)

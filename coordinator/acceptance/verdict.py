@@ -50,7 +50,7 @@ class CaseVerdict:
 
     Attributes:
         unit: of the means, the effect and the margin.
-        effect: candidate minus base; ``low`` and ``high`` bound it at confidence 1 - 2 alpha.
+        effect: candidate minus base; ``low`` and ``high`` bound it at ``confidence``, which is 1 - 2 alpha.
         p: that the candidate would look this good were it worse by the margin.
         p_holm: ``p`` corrected over the supported tests; of others it is ``p``.
         reason: all of this in a sentence.
@@ -64,6 +64,7 @@ class CaseVerdict:
     effect: float
     low: float
     high: float
+    confidence: float
     p: float
     p_holm: float
     margin: float
@@ -93,6 +94,7 @@ class Verdict:
                 "effect": case.effect,
                 "low": case.low,
                 "high": case.high,
+                "confidence": case.confidence,
                 "p": case.p_holm,
                 "passed": case.passed,
                 "unit": case.unit,
@@ -180,6 +182,7 @@ def _case(pair: PairedScores, p: float, p_holm: float, alpha: float, seed: int) 
         effect=effect,
         low=low,
         high=high,
+        confidence=confidence,
         p=p,
         p_holm=p_holm,
         margin=test.margin,

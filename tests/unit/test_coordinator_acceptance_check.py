@@ -15,7 +15,7 @@ NOISE = np.random.default_rng(1).normal(0.0, 0.2, 32)
 def test_poison_is_rejected_with_evidence() -> None:
     verdict = check_alone(BASE, BASE + 2.0 + NOISE, 0.3)
     assert not verdict.accepted
-    assert "worse by more than 0.3 is shown" in verdict.reason
+    assert "more than +0.3 is shown" in verdict.reason
     assert verdict.evidence["p"] <= ALPHA
     assert verdict.evidence["change"] == pytest.approx(2.0, abs=0.1)
     json.dumps(verdict.evidence, allow_nan=False)

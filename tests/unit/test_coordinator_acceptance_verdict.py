@@ -143,6 +143,7 @@ def test_a_verdict_is_plain_json() -> None:
         "effect": case.effect,
         "low": case.low,
         "high": case.high,
+        "confidence": 0.9,
         "p": case.p_holm,
         "passed": True,
         "supported": True,
