@@ -145,6 +145,6 @@ def _require_same(manifest: Manifest, candidate: Candidate) -> None:
     found = (candidate.model_digest, candidate.patch_digest)
     if found != (manifest.model_digest, manifest.patch.digest):
         raise VerificationError(
-            f"{manifest.version} computed again is model {found[0][:15]}.. by patch {found[1][:15]}.., it was published "
-            f"as {manifest.model_digest[:15]}.. by {manifest.patch.digest[:15]}..; do not trust this release"
+            f"{manifest.version} computed again is model {found[0][:15]}.. by patch {found[1][:15]}.., published was "
+            f"{manifest.model_digest[:15]}.. by {manifest.patch.digest[:15]}..; do not trust this release"
         )

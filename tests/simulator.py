@@ -25,7 +25,7 @@ from barnraise.digest import digest_bytes
 from barnraise.identity import Identity
 from barnraise.protocol import Signed, UpdateEnvelope
 from barnraise.run_folder import RunFolder
-from barnraise.updates import write_update
+from barnraise.updates import Role, write_update
 from coordinator.acceptance.heldout import HeldOut
 from coordinator.conductor.conductor import Conductor
 from coordinator.conductor.desk import Desk
@@ -166,13 +166,13 @@ class Contributor:
         base_P = np.array(world.desk.models.verified(base.model_digest))
         return train(world.config, self.shard, base_P, steps, seed=len(self.name)) - base_P
 
-    def encoded(self, delta_P: NDArray[np.float32], base_digest: str | None = None) -> bytes:
+    def encoded(self, delta_P: NDArray[np.float32], base_digest: str | None = None, role: Role = "update") -> bytes:
         world = self.simulation
         base = world.ledger.newest_release()
         assert base is not None
         codec = world.config.update.codec
         segments, _ = compress(torch.from_numpy(delta_P), world.desk.space, codec)
-        return write_update(world.desk.space, base_digest or base.model_digest, codec, segments, role="update")
+        return write_update(world.desk.space, base_digest or base.model_digest, codec, segments, role=role)
 
     def sends(self, lease_id: str, data: bytes) -> str:
         """Bytes in the store, then the row, as the gateway does it."""

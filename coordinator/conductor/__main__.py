@@ -23,8 +23,7 @@ def main() -> int:
     folder = RunFolder(parser.parse_args().run.resolve())
     os.umask(0o077)
     stop = Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+    _listen(stop)
     try:
         prepare_environment(folder.root / "keys" / "ray.token")
         _conduct(folder, stop)
@@ -47,7 +46,14 @@ def _conduct(folder: RunFolder, stop: Event) -> None:
     desk = Desk(folder.root, run.config, run.held_out_digest)
     publisher = Publisher(desk, run.ledger, run.identity, now_ms)
     with local_ray(run.config.conductor.workers, folder.root):
+        _listen(stop)  # again: Ray puts its own handlers in place, which end the process on the spot
         Conductor(run.config, run.ledger, desk, publisher, RayPool(), now_ms).run(stop)
+
+
+def _listen(stop: Event) -> None:
+    """Let SIGINT and SIGTERM set ``stop``."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
 
 
 if __name__ == "__main__":

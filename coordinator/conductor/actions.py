@@ -22,7 +22,7 @@ from coordinator.conductor import work
 from coordinator.conductor.desk import Desk
 from coordinator.conductor.merging import MergeJob, plan_inputs, segment_ranges
 from coordinator.conductor.pool import Task
-from coordinator.ledger import Ledger
+from coordinator.ledger import Ledger, ReleaseRow
 from coordinator.ledger.events import Event, UpdateChecked, UpdateRejected
 from coordinator.publish import Publisher
 from coordinator.round import (
@@ -88,7 +88,7 @@ def find_culprits(desk: Desk, config: RunConfig, ledger: Ledger, current: Round,
         while (subset := search.next_subset()) is not None:
             candidate = yield from _merged(desk, config, ledger, current, subset)
             passed, reason = yield from _tested(desk, config, current, candidate)
-            desk.forget(candidate)
+            desk.forget(candidate, _base(ledger, current))
             search.record(subset, passed)
             trials.append({"updates": [short(digest) for digest in subset], "passed": passed, "reason": reason})
     except (MergeError, UpdateError) as error:
@@ -114,12 +114,10 @@ def _merged(
 ) -> Generator[list[Task], list[Any], Candidate]:
     wanted = set(merge_set)
     rows = [row for row in ledger.updates(round=current.number) if row.digest in wanted]
-    base = ledger.release(current.base_version)
-    assert base is not None
     job = MergeJob(
         base_digest=current.base_digest,
         inputs=plan_inputs(config.merge, [(row.digest, row.segment_square_sums or [], row.tokens) for row in rows]),
-        state_digest=base.state_digest,
+        state_digest=_base(ledger, current).state_digest,
         merge=config.merge,
         codec=config.release.codec,
     )
@@ -131,6 +129,12 @@ def _merged(
     (candidate,) = yield [Task(work.assemble_candidate, (desk, job, parts), timeout_s)]
     assert isinstance(candidate, Candidate)
     return candidate
+
+
+def _base(ledger: Ledger, current: Round) -> ReleaseRow:
+    base = ledger.release(current.base_version)
+    assert base is not None, current.base_version
+    return base
 
 
 def _tested(

@@ -189,7 +189,7 @@ class Conductor:
         draft = self.publisher.draft(self.round, action)
         self._feed(Tagged(draft.version), *draft.events)
         self.publisher.write_index()
-        self.desk.tidy(self.ledger.releases()[-2:])
+        self.desk.tidy(self.ledger.releases())
 
     def _start(self, work: Work) -> None:
         job = _Job(work, [], {})

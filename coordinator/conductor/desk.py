@@ -141,10 +141,19 @@ class Desk:
         if self.models.put(flat_P) != wanted.model_digest:
             raise BrokenChainError(f"rebuilding {wanted.version} gives another model; run: barnraise verify")
 
-    def tidy(self, keep: Sequence[ReleaseRow]) -> None:
-        """Forget models that are in no release of ``keep``."""
-        self.models.keep_only(release.model_digest for release in keep)
+    def tidy(self, releases: Sequence[ReleaseRow], keep: int = 2) -> None:
+        """Forget the models and optimiser states of all releases but the newest; both can be computed again."""
+        newest = releases[-keep:]
+        self.models.keep_only(release.model_digest for release in newest)
+        needed = {release.state_digest for release in newest}
+        for release in releases[:-keep]:
+            if release.state_digest is not None and release.state_digest not in needed:
+                self.private.delete(release.state_digest)
 
-    def forget(self, candidate: Candidate) -> None:
+    def forget(self, candidate: Candidate, base: ReleaseRow) -> None:
         """Remove a candidate that only a culprit search needed; its scores stay."""
-        self.models.path(candidate.model_digest).unlink(missing_ok=True)
+        if candidate.model_digest != base.model_digest:
+            self.models.path(candidate.model_digest).unlink(missing_ok=True)
+        self.private.delete(candidate.patch_digest)
+        if candidate.state_digest != base.state_digest:
+            self.private.delete(candidate.state_digest)

@@ -80,11 +80,15 @@ class RayPool:
 
         self._ray = ray
         self._max_retries = max_retries
+        self._remote: dict[Callable[..., Any], Any] = {}
         self._running: dict[Any, tuple[int, float, Task]] = {}
         self._next = 0
 
     def submit(self, task: Task) -> int:
-        remote = self._ray.remote(num_cpus=1, max_retries=self._max_retries)(task.function)
+        remote = self._remote.get(task.function)
+        if remote is None:  # made once: each one that is made is shipped to every worker
+            remote = self._ray.remote(num_cpus=1, max_retries=self._max_retries)(task.function)
+            self._remote[task.function] = remote
         self._next += 1
         self._running[remote.remote(*task.arguments)] = (self._next, time.monotonic() + task.timeout_s, task)
         return self._next

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from barnraise.errors import UpdateError
+from barnraise.errors import UnsupportedFormatError, UpdateError
 from barnraise.releases.keyframe import write_keyframe
 from barnraise.updates import Update, apply_update
 from coordinator.acceptance.check import check_alone
@@ -63,6 +63,8 @@ def check_update(desk: Desk, base_digest: str, digest: str) -> Checked:
     try:
         data = desk.private.map(digest)
         update = Update.parse(data, desk.space, base_digest=base_digest, max_bytes=desk.config.gateway.max_update_bytes)
+        if update.role != "update":
+            raise UnsupportedFormatError(f"a contribution has the role update, this file has the role {update.role}")
         square_sums = [
             square_sum(torch.from_numpy(update.decode(segment))) for segment in range(desk.space.segment_count)
         ]
