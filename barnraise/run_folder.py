@@ -71,11 +71,11 @@ class RunFolder:
         return self.root / "logs"
 
     def create(self) -> None:
-        """Make the folders that are missing; existing ones stay as they are."""
+        """Make the folders that are missing. All but ``public`` and the logs are for their owner only."""
         for folder in (self.public, self.private, self.staging, self.key.parent, self.logs):
             folder.mkdir(parents=True, exist_ok=True)
-        self.private.chmod(0o700)
-        self.key.parent.chmod(0o700)
+        for folder in (self.private, self.staging, self.key.parent):
+            folder.chmod(0o700)
 
     def require(self) -> RunFolder:
         """Itself.
@@ -84,7 +84,9 @@ class RunFolder:
             NotARunFolderError: there is no run in it.
         """
         if not self.config.is_file():
-            raise NotARunFolderError(f"{self.root} holds no run (no run.toml). Start one: barnraise serve CONFIG --run DIR")
+            raise NotARunFolderError(
+                f"{self.root} holds no run (no run.toml). Start one: barnraise serve CONFIG --run DIR"
+            )
         return self
 
     @contextmanager

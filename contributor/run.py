@@ -14,7 +14,7 @@ from barnraise.identity import Identity, config_home
 from barnraise.protocol import PROTOCOL_VERSION, RunInfo, check_name
 from contributor.base import ReleasedBase
 from contributor.client import GatewayClient
-from contributor.events import Joined, NodeEvent, Stopped
+from contributor.events import Joined, NodeEvent, Notice, Stopped
 from contributor.interrupt import Interrupt, StopRequestedError
 from contributor.node import Change, Node, Parts, subtract
 from contributor.patience import Patience
@@ -64,10 +64,12 @@ def run_node(
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
+    interrupt = interrupt or Interrupt()
+    report = _saying_what_ctrl_c_does(report, interrupt)
     url = base_url(config.url)
     identity = Identity.load_or_create(config.key or config_home() / "identity.key")
     name = check_name(config.name if config.name is not None else f"contributor-{identity.public[:8]}")
-    patience = Patience(url, interrupt or Interrupt(), report, config.give_up_after_s)
+    patience = Patience(url, interrupt, report, config.give_up_after_s)
     client = GatewayClient.connect(url)
     try:
         info = _checked(patience.ask(client.run_info))
@@ -85,6 +87,20 @@ def run_node(
         reason = node.run(max_units)
     report(Stopped(node.units, reason))
     return node.units
+
+
+def _saying_what_ctrl_c_does(report: Callable[[NodeEvent], None], interrupt: Interrupt) -> Callable[[NodeEvent], None]:
+    """``report``, with a notice before the first event after the first Ctrl-C."""
+    told = False
+
+    def also(event: NodeEvent) -> None:
+        nonlocal told
+        if interrupt.finish and not interrupt.stop and not told:
+            told = True
+            report(Notice("finishing this unit, then stopping; Ctrl-C again stops at the next step"))
+        report(event)
+
+    return also
 
 
 def _checked(info: RunInfo) -> RunInfo:

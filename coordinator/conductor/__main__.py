@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import signal
 import sys
 from pathlib import Path
@@ -12,20 +11,21 @@ from threading import Event
 from barnraise.errors import BarnraiseError
 from barnraise.process import end_with_parent
 from barnraise.run_folder import RunFolder
-from coordinator.conductor.cluster import local_ray, prepare_environment
+from coordinator.conductor.cluster import local_ray, prepare_environment, ray_token
 
 
 def main() -> int:
     """Conduct until SIGTERM; the exit code is the error family's."""
-    end_with_parent()
     parser = argparse.ArgumentParser(prog="python -m coordinator.conductor")
     parser.add_argument("--run", type=Path, required=True)
-    folder = RunFolder(parser.parse_args().run.resolve())
-    os.umask(0o077)
+    parser.add_argument("--parent", type=int, help="process id of whoever starts this; the end of both")
+    chosen = parser.parse_args()
+    end_with_parent(chosen.parent)
+    folder = RunFolder(chosen.run.resolve())
     stop = Event()
     _listen(stop)
     try:
-        prepare_environment(folder.root / "keys" / "ray.token")
+        prepare_environment(ray_token(folder))
         _conduct(folder, stop)
     except BarnraiseError as error:
         print(f"barnraise: {error}", file=sys.stderr)

@@ -38,11 +38,12 @@ GRACE_S = 5
 
 def main() -> int:
     """Serve until SIGTERM; the exit code is the error family's."""
-    end_with_parent()
     parser = argparse.ArgumentParser(prog="python -m coordinator.gateway")
     parser.add_argument("--run", type=Path, required=True)
-    folder = RunFolder(parser.parse_args().run.resolve())
-    os.umask(0o077)
+    parser.add_argument("--parent", type=int, help="process id of whoever starts this; the end of both")
+    chosen = parser.parse_args()
+    end_with_parent(chosen.parent)
+    folder = RunFolder(chosen.run.resolve())
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("alembic").setLevel(logging.WARNING)
     for number in (signal.SIGINT, signal.SIGTERM):
