@@ -48,9 +48,10 @@
     |   |-- NotEnoughUpdatesError
     |   `-- UnknownStrategyError
     |-- AcceptanceError                  10    500  a suite that cannot be run
-    `-- InstallationError                11    500  this Python environment
-        |-- MissingExtraError
-        `-- NameClashError
+    |-- InstallationError                11    500  this Python environment
+    |   |-- MissingExtraError
+    |   `-- NameClashError
+    `-- RayLostError                     12    503  the Ray that computes has died
 
 ``exit_code`` is what a command returns; ``http_status`` what the gateway answers. Both
 belong to the class, never to the place that raises. A message says what was found, what
@@ -98,6 +99,7 @@ __all__ = [
     "OversizedUpdateError",
     "PortInUseError",
     "QuotaExceededError",
+    "RayLostError",
     "RefusedError",
     "ReleaseError",
     "ReplayedMessageError",
@@ -387,3 +389,10 @@ class MissingExtraError(InstallationError):
 
 class NameClashError(InstallationError):
     """Another distribution has overwritten one of our top-level packages."""
+
+
+class RayLostError(BarnraiseError):
+    """Ray, or a part of it that tasks need, has ended. Nobody's fault who sent an update: start another and go on."""
+
+    exit_code = 12
+    http_status = 503

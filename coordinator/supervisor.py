@@ -7,6 +7,7 @@ process that crashes is started again after a growing pause; one that refuses to
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from typing import IO
 from barnraise.errors import BarnraiseError, StorageError
 from barnraise.process import stop_group
 from barnraise.run_folder import RunFolder
+from coordinator.conductor.cluster import ray_token, stop_leftovers
 
 __all__ = ["Crashes", "Verdict", "supervise"]
 
@@ -76,7 +78,15 @@ class _Child:
         self.close_log()
         self.log = self.log_path.open("ab")
         self.process = subprocess.Popen(
-            [sys.executable, "-m", f"coordinator.{self.role}", "--run", str(self.folder.root)],
+            [
+                sys.executable,
+                "-m",
+                f"coordinator.{self.role}",
+                "--run",
+                str(self.folder.root),
+                "--parent",
+                str(os.getpid()),
+            ],
             stdin=subprocess.DEVNULL,
             stdout=self.log,
             stderr=self.log,
@@ -122,6 +132,7 @@ def supervise(folder: RunFolder, stop: Event, report: Callable[[str], None], eve
         report("stopping")
         for child in reversed(children):
             child.stop()
+        stop_leftovers(ray_token(folder))
         folder.address.unlink(missing_ok=True)
 
 

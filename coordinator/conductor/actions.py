@@ -128,6 +128,8 @@ def _merged(
     ]
     (candidate,) = yield [Task(work.assemble_candidate, (desk, job, parts), timeout_s)]
     assert isinstance(candidate, Candidate)
+    for part in parts:
+        desk.private.delete(part)
     return candidate
 
 

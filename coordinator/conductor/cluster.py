@@ -19,10 +19,16 @@ from pathlib import Path
 import psutil
 
 from barnraise.digest import digest_bytes
+from barnraise.run_folder import RunFolder
 
-__all__ = ["local_ray", "prepare_environment"]
+__all__ = ["local_ray", "prepare_environment", "ray_token", "stop_leftovers"]
 
 OBJECT_STORE_BYTES = 128 * 1024 * 1024
+
+
+def ray_token(folder: RunFolder) -> Path:
+    """Authentication token of a run's Ray. Its path tells that Ray's processes from all others."""
+    return folder.key.parent / "ray.token"
 
 
 def prepare_environment(token: Path) -> None:
@@ -55,7 +61,8 @@ def local_ray(workers: int, owner: Path) -> Iterator[None]:
     """
     import ray
 
-    _stop_leftovers(os.environ["RAY_AUTH_TOKEN_PATH"])
+    token = Path(os.environ["RAY_AUTH_TOKEN_PATH"])
+    stop_leftovers(token)
     prefix = f"br-ray-{digest_bytes(str(owner.resolve()).encode())[3:11]}-"
     for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
         shutil.rmtree(left, ignore_errors=True)
@@ -73,6 +80,7 @@ def local_ray(workers: int, owner: Path) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+        stop_leftovers(token)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -86,14 +94,14 @@ def _create_token(path: Path) -> None:
         file.write(secrets.token_hex(32))
 
 
-def _stop_leftovers(token: str) -> None:
-    """End what is left of a Ray whose driver was killed: processes that were given this token file.
+def stop_leftovers(token: Path) -> None:
+    """End what is left of a Ray that was killed, or whose driver was: processes that were given this token file.
 
-    Ray's agents notice the loss of their cluster only after a while, and would outlive a restart.
+    Workers and agents notice the loss of their cluster only after a while, and would outlive a restart.
     """
     for process in psutil.process_iter():
         try:
-            if process.pid != os.getpid() and process.environ().get("RAY_AUTH_TOKEN_PATH") == token:
+            if process.pid != os.getpid() and process.environ().get("RAY_AUTH_TOKEN_PATH") == str(token):
                 process.kill()
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue

@@ -109,7 +109,10 @@ def merge_range(bench: Bench, job: MergeJob, first: int, end: int) -> str:
 
 
 def assemble(bench: Bench, job: MergeJob, parts: Sequence[str]) -> Candidate:
-    """Put the parts, in segment order, together: patch file, optimiser state, candidate model."""
+    """Put the parts, in segment order, together: patch file, optimiser state, candidate model.
+
+    The parts stay, for this may be done again; whoever has the candidate may delete them.
+    """
     loaded = [load(bench.blobs.read(part)) for part in parts]
     segments = [segment for part in loaded for segment in _unpack_segments(part)]
     patch = write_update(bench.space, job.base_digest, job.codec, segments, role="patch")
@@ -118,15 +121,12 @@ def assemble(bench: Bench, job: MergeJob, parts: Sequence[str]) -> Candidate:
     candidate_P = apply_update(base_P, Update.parse(patch, bench.space, base_digest=job.base_digest))
     if not np.isfinite(candidate_P).all():
         raise MergeError("the merged model has values that are not finite; the round cannot be released")
-    candidate = Candidate(
+    return Candidate(
         model_digest=bench.models.put(candidate_P),
         patch_digest=bench.blobs.put(patch),
         patch_bytes=len(patch),
         state_digest=bench.blobs.put(save(state)),
     )
-    for part in parts:
-        bench.blobs.delete(part)
-    return candidate
 
 
 def _merge_one(bench: Bench, job: MergeJob, updates: Sequence[Update], segment: int) -> MergedSegment:

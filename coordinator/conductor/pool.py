@@ -13,9 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from barnraise.errors import AcceptanceError, BarnraiseError, MergeError
+import psutil
+
+from barnraise.errors import AcceptanceError, BarnraiseError, MergeError, RayLostError
 
 __all__ = ["InlinePool", "Outcome", "Pool", "RayPool", "Task"]
+
+VITAL = frozenset({"raylet", "gcs_server"})
 
 
 @dataclass(frozen=True)
@@ -73,12 +77,17 @@ class InlinePool:
 
 
 class RayPool:
-    """Runs tasks on the Ray that this process is connected to, one CPU each."""
+    """Runs tasks on the Ray that this process has started, one CPU each.
+
+    Ray runs a task again when its worker dies. When Ray itself dies, a driver hears nothing for
+    minutes and then takes its tasks for failed, so this pool looks after Ray's processes itself.
+    """
 
     def __init__(self, max_retries: int = 2) -> None:
         import ray
 
         self._ray = ray
+        self._vital = [child for child in psutil.Process().children() if child.name() in VITAL]
         self._max_retries = max_retries
         self._remote: dict[Callable[..., Any], Any] = {}
         self._running: dict[Any, tuple[int, float, Task]] = {}
@@ -94,6 +103,12 @@ class RayPool:
         return self._next
 
     def wait(self, timeout_s: float) -> list[Outcome]:
+        """As the protocol says.
+
+        Raises:
+            RayLostError: no task can end any more.
+        """
+        self._require_ray()
         if not self._running:
             time.sleep(timeout_s)
             return []
@@ -101,6 +116,7 @@ class RayPool:
         done, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0)
         if not done:
             done, _ = self._ray.wait(refs, num_returns=1, timeout=timeout_s)
+        self._require_ray()
         return [self._outcome(ref) for ref in done] + self._expired()
 
     def _outcome(self, ref: Any) -> Outcome:
@@ -112,9 +128,16 @@ class RayPool:
             if isinstance(cause, BarnraiseError):
                 return Outcome(ticket, error=cause)
             return Outcome(ticket, error=MergeError(f"{task.function.__name__} failed: {cause!r}"))
-        except self._ray.exceptions.RayError as error:
-            first = str(error).strip().splitlines()[0][:200]
-            return Outcome(ticket, error=AcceptanceError(f"{task.function.__name__} lost its worker: {first}"))
+        except (self._ray.exceptions.WorkerCrashedError, self._ray.exceptions.OutOfMemoryError) as error:
+            reason = f"{task.function.__name__} lost its worker {self._max_retries + 1} times: {_first_line(error)}"
+            return Outcome(ticket, error=AcceptanceError(reason))
+        except self._ray.exceptions.RayError as error:  # what was lost is Ray's, and says nothing about the task
+            raise RayLostError(f"Ray lost {task.function.__name__}: {_first_line(error)}") from error
+
+    def _require_ray(self) -> None:
+        for process in self._vital:
+            if not _lives(process):
+                raise RayLostError(f"a vital process of Ray ({process.pid}) has ended; its tasks will run on a new Ray")
 
     def _expired(self) -> list[Outcome]:
         now = time.monotonic()
@@ -126,3 +149,14 @@ class RayPool:
             reason = f"{task.function.__name__} took longer than {task.timeout_s:.0f} s and was cancelled"
             outcomes.append(Outcome(ticket, error=AcceptanceError(reason)))
         return outcomes
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -6,6 +6,9 @@ uvicorn by itself waits for ever on all three. The decision is :meth:`Deadlines.
     head     from the first moment until all headers are there    ``request_deadline_s``
     body     while the body comes                                 that, plus bytes / rate
     answer   while written bytes wait for the client to read      that, plus bytes / rate
+
+Bytes earn at most one deadline: with that many the count begins anew, so that whoever sends
+much and then stalls is shown out as soon as anybody else.
 """
 
 from __future__ import annotations
@@ -41,6 +44,10 @@ class Deadlines:
     @property
     def tick_s(self) -> float:
         return min(1.0, self.request_s / 4)
+
+    def earned(self, moved_bytes: int) -> bool:
+        """Whether that many bytes are worth a whole deadline, from when on a stage counts anew."""
+        return moved_bytes > 0 and moved_bytes >= self.request_s * self.min_bytes_per_s
 
     def overdue(self, stage: Stage, elapsed_s: float, moved_bytes: int) -> str | None:
         """Why a connection should be closed that is ``elapsed_s`` in a stage; None while it may go on.
@@ -123,6 +130,8 @@ class _Watched(H11Protocol):
         if self._stage == "body" and self.flow.read_paused:
             self._since_s += self.deadlines.tick_s  # it is us who do not read
             return
+        if self._stage != "head" and self.deadlines.earned(self._moved_bytes):
+            self._enter(self._stage)
         reason = self.deadlines.overdue(self._stage, self.loop.time() - self._since_s, self._moved_bytes)
         if reason is not None:
             self._expire(TooSlowError(reason))

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from weakref import WeakValueDictionary
 
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import ClientDisconnect
 
 from barnraise.errors import BarnraiseError, OversizedUpdateError, ReplayedMessageError
 from barnraise.protocol import Receipt, Signed, UpdateEnvelope, UploadStatus
@@ -109,12 +110,17 @@ class Intake:
         return lock
 
     async def _append_all(self, upload: StagedUpload, offset: int, body: AsyncIterator[bytes]) -> None:
+        """Write a body as it comes; of one that breaks off, what did come stays."""
         buffer = bytearray()
-        async for piece in body:
-            buffer += piece
-            if len(buffer) >= PIECE_BYTES:
-                offset = await run_in_threadpool(upload.append, offset, bytes(buffer))
-                buffer.clear()
+        try:
+            async for piece in body:
+                buffer += piece
+                if len(buffer) >= PIECE_BYTES:
+                    offset = await run_in_threadpool(upload.append, offset, bytes(buffer))
+                    buffer.clear()
+        except ClientDisconnect:
+            await run_in_threadpool(upload.append, offset, bytes(buffer))
+            raise
         await run_in_threadpool(upload.append, offset, bytes(buffer))
 
     def _announce(self, signed: Signed, envelope: UpdateEnvelope) -> UploadStatus:

@@ -12,12 +12,19 @@ HEX.full   all bytes, digest checked
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from barnraise.digest import digest_file, is_digest
-from barnraise.errors import BlobMissingError, OffsetMismatchError, OversizedUpdateError, VerificationError
+from barnraise.errors import (
+    BlobMissingError,
+    MessageError,
+    OffsetMismatchError,
+    OversizedUpdateError,
+    VerificationError,
+)
 from barnraise.protocol import Signed, UpdateEnvelope
 from barnraise.releases.durable import disk_full_translated, fsync_folder, replace_file, write_all
 from barnraise.releases.store import BlobStore
@@ -133,14 +140,18 @@ class Staging:
         return found
 
     def find(self, digest: str) -> StagedUpload | None:
+        """The upload of that digest; None when there is none, or its envelope cannot be read."""
         if not is_digest(digest):
             return None
         try:
             text = (self.folder / f"{digest[3:]}.json").read_bytes()
         except FileNotFoundError:
             return None
-        signed = Signed.model_validate_json(text)
-        return StagedUpload(self.folder, signed, digest, int(signed.body["size_bytes"]))
+        try:
+            signed = Signed.read(json.loads(text))
+            return StagedUpload(self.folder, signed, digest, UpdateEnvelope.read(signed.body).size_bytes)
+        except (ValueError, MessageError):
+            return None
 
     def all(self) -> list[StagedUpload]:
         """Every upload with an envelope, sorted by digest."""

@@ -13,7 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Column, ColumnElement, Connection, Engine, Select, Table, delete, func, insert, select
+from sqlalchemy import Column, ColumnElement, Connection, Engine, Float, Select, Table, delete, func, insert, select
+from sqlalchemy import cast as cast_to
 
 from barnraise.digest import canonical_json
 from coordinator.ledger import schema
@@ -224,7 +225,7 @@ class Ledger:
             rounds=self._counts(schema.rounds.c.phase),
             updates=self._counts(updates.state),
             received_bytes=int(self._scalar(select(func.sum(updates.size_bytes))) or 0),
-            tokens=int(self._scalar(select(func.sum(updates.tokens))) or 0),
+            tokens=int(self._scalar(select(func.sum(cast_to(updates.tokens, Float(53))))) or 0),
         )
 
     # -- how rows are read ----------------------------------------------------------------------
