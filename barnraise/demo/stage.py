@@ -78,7 +78,8 @@ class Stage:
                 continue
             if actor.starts >= MAX_STARTS or code > 0:
                 raise StorageError(f"{actor.name} ended with exit code {code}; see {actor.log}")
-            told.append(f"{actor.name} was killed (signal {-code}); starting it again")
+            how = f"was killed (signal {-code})" if code else "was stopped"
+            told.append(f"{actor.name} {how}; starting it again")
             self._start(actor)
         return told
 
