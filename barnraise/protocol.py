@@ -1,8 +1,9 @@
 """What contributors, consumers and the coordinator say to each other, as validated messages.
 
-Every message refuses unknown fields. Signed ones travel as :class:`Signed`: the body as
-plain JSON, the key that signed it, and the signature over the body's canonical JSON. Times
-are whole milliseconds since the Unix epoch. The HTTP paths are listed at the end.
+Every message refuses unknown fields, and numbers that are written as text. Signed ones travel
+as :class:`Signed`: the body as plain JSON, the key that signed it, and the signature over the
+body's canonical JSON. Times are whole milliseconds since the Unix epoch. The HTTP paths are
+listed at the end.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ __all__ = [
 
 PROTOCOL_VERSION = 1
 NAME_MAX = 64
+INVISIBLE_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # no control characters, yet nothing to see
 _RUN_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?\Z")
 
 
@@ -53,7 +55,8 @@ def check_name(text: str) -> str:
     if text != text.strip() or text in {".", ".."}:
         raise BadNameError("a name does not begin or end with a space and is not a dot")
     for char in text:
-        if unicodedata.category(char)[0] == "C" or unicodedata.category(char) in {"Zl", "Zp"} or char in "/\\":
+        category = unicodedata.category(char)
+        if category[0] == "C" or category in {"Zl", "Zp"} or char in INVISIBLE_LETTERS or char in "/\\":
             raise BadNameError(f"a name has no control, invisible or path character; found U+{ord(char):04X}")
     return text
 
@@ -88,8 +91,9 @@ Key = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Signature = Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
 Nonce = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 LeaseId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-Millis = Annotated[int, Field(ge=0, lt=1 << 53)]
-Count = Annotated[int, Field(ge=0, lt=1 << 53)]
+Millis = Annotated[int, Field(strict=True, ge=0, lt=1 << 53)]
+Count = Annotated[int, Field(strict=True, ge=0, lt=1 << 53)]
+Number = Annotated[float, Field(strict=True)]
 
 
 M = TypeVar("M", bound="Message")
@@ -219,12 +223,12 @@ class UpdateEnvelope(Message):
     round: Count
     base_digest: Digest
     update_digest: Digest
-    size_bytes: Annotated[int, Field(gt=0, lt=1 << 53)]
+    size_bytes: Annotated[int, Field(strict=True, gt=0, lt=1 << 53)]
     tokens: Count
     examples: Count
     steps: Count
-    loss_first: float
-    loss_last: float
+    loss_first: Number
+    loss_last: Number
     nonce: Nonce
     at_ms: Millis
 

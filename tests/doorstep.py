@@ -24,6 +24,7 @@ from coordinator.ledger import Ledger
 from coordinator.ledger.events import Event, ReleaseTagged, RoundOpened, RunCreated
 
 START_MS = 1_700_000_000_000
+HANGS_UP = b"the client hangs up here, and this is not sent"
 BASE = "b3:" + "0" * 64
 ADA = Identity.from_seed(b"a" * 32)
 BOB = Identity.from_seed(b"b" * 32)
@@ -188,6 +189,8 @@ async def _call(app: Any, method: str, path: str, body: bytes | Sequence[bytes],
     async def receive() -> dict[str, Any]:
         if not inbox:
             await asyncio.Event().wait()  # the caller stays and listens
+        if inbox[0]["body"] is HANGS_UP:
+            return {"type": "http.disconnect"}
         return inbox.pop(0)
 
     async def send(message: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
@@ -41,7 +41,7 @@ from coordinator.ledger.events import (
     UpdateRejected,
     UpdateUnmerged,
 )
-from doorstep import ADA, BASE, BOB, START_MS, Doorstep, doorstep
+from doorstep import ADA, BASE, BOB, HANGS_UP, START_MS, Doorstep, doorstep
 
 DATA = bytes(range(256)) * 4
 
@@ -199,6 +199,9 @@ def lease_request(**changes: Any) -> dict[str, Any]:
         (canonical_json(lease_request(name="a\u202eb")), 400, "bad-name"),
         (canonical_json(lease_request(name="\ud800")), 400, "bad-name"),
         (canonical_json(lease_request(name="x" * 65)), 400, "bad-name"),
+        (canonical_json(lease_request(name="\x00")), 400, "bad-name"),
+        (canonical_json(lease_request(name="\u3164")), 400, "bad-name"),
+        (canonical_json(lease_request(at_ms=str(START_MS))), 400, "unknown-field"),
         (canonical_json(lease_request(nonce="short")), 400, "unknown-field"),
         (canonical_json(lease_request(at_ms=START_MS - 10**6)), 400, "clock-skew"),
         (canonical_json(lease_request(run="other")), 410, "lease"),
@@ -324,6 +327,41 @@ def test_other_bytes_than_announced_are_dropped(door: Doorstep) -> None:
     assert door.put(DATA, 0, DATA).code == "blob-missing"
     assert door.post("/v1/updates", envelope).value["offset"] == 0
     assert door.put(DATA, 0, DATA).value["receipt"] is not None
+
+
+@pytest.mark.parametrize("field", ["size_bytes", "round", "at_ms", "tokens", "loss_first"])
+@pytest.mark.parametrize("write", [str, lambda number: f"{number}.0", lambda number: [number], bool])
+def test_a_number_that_is_written_as_something_else_is_refused(
+    door: Doorstep, field: str, write: Callable[[Any], Any]
+) -> None:
+    body = dict(door.envelope(door.leased(), DATA).body)
+    body[field] = write(body[field])
+    before = door.trace()
+    signed = Signed(body=body, key=ADA.public, signature=ADA.sign("update", canonical_json(body)))
+    answer = door.post("/v1/updates", signed)
+    assert (answer.status, answer.code) == (400, "unknown-field")
+    assert field in answer.value["error"]["reason"]
+    assert door.trace() == before
+
+
+def test_a_staged_envelope_that_cannot_be_read_stops_nobody(door: Doorstep) -> None:
+    envelope = door.envelope(door.leased(), DATA)
+    door.post("/v1/updates", envelope)
+    staged = door.state.folder.staging / f"{digest_bytes(DATA)[3:]}.json"
+    for damaged in (b"", b"[", b"[]", canonical_json({**envelope.model_dump(), "body": {"size_bytes": "10.0"}})):
+        staged.write_bytes(damaged)
+        door.restart()
+        assert door.post("/v1/updates", door.envelope(door.leased(BOB), DATA[:9], BOB)).status == 200
+        assert door.put(DATA, 0, DATA).code == "blob-missing"
+    assert door.post("/v1/updates", envelope).value["offset"] == 0
+    assert door.put(DATA, 0, DATA).value["receipt"] is not None
+
+
+def test_a_body_that_breaks_off_keeps_what_came(door: Doorstep) -> None:
+    door.post("/v1/updates", door.envelope(door.leased(), DATA))
+    assert door.call("PUT", f"/v1/updates/{digest_bytes(DATA)}/bytes?offset=0", [DATA[:300], HANGS_UP]).status == 400
+    assert "offset=300" in door.put(DATA, 0, DATA).value["error"]["reason"]
+    assert door.put(DATA, 300, DATA[300:]).value["receipt"] is not None
 
 
 def test_bytes_that_nobody_announced_are_refused(door: Doorstep) -> None:

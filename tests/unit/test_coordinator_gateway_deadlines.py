@@ -25,6 +25,13 @@ def test_a_body_earns_time_with_its_bytes() -> None:
     assert "taken of the answer" in str(LIMITS.overdue("answer", 31.0, 5))
 
 
+def test_a_stage_counts_anew_once_a_whole_deadline_is_earned() -> None:
+    assert not LIMITS.earned(29_999)
+    assert LIMITS.earned(30_000)
+    assert not Deadlines(30.0, 0).earned(0)
+    assert Deadlines(30.0, 0).earned(1)  # without a rate something has to move, however little
+
+
 def test_without_a_rate_only_the_deadline_counts() -> None:
     assert Deadlines(30.0, 0).overdue("body", 29.0, 0) is None
     assert Deadlines(30.0, 0).overdue("body", 31.0, 10**9) is not None
