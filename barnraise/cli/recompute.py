@@ -42,7 +42,7 @@ def recompute(
             from coordinator.conductor.pool import RayPool
             from coordinator.recompute import recompute as repeat
 
-            with local_ray(workers, Path(temporary)):
+            with local_ray(workers):
                 done = repeat(place, version, pool=RayPool(), report=tell)
     else:
         from coordinator.recompute import recompute as repeat

@@ -45,7 +45,7 @@ def _conduct(folder: RunFolder, stop: Event) -> None:
     make_strategy(run.config.merge.strategy, run.config.merge.options)  # a typo is told now, not after a round
     desk = Desk(folder.root, run.config, run.held_out_digest)
     publisher = Publisher(desk, run.ledger, run.identity, now_ms)
-    with local_ray(run.config.conductor.workers, folder.root):
+    with local_ray(run.config.conductor.workers):
         _listen(stop)  # again: Ray puts its own handlers in place, which end the process on the spot
         Conductor(run.config, run.ledger, desk, publisher, RayPool(), now_ms).run(stop)
 

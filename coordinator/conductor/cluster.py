@@ -21,7 +21,7 @@ import psutil
 from barnraise.digest import digest_bytes
 from barnraise.run_folder import RunFolder
 
-__all__ = ["local_ray", "prepare_environment", "ray_token", "stop_leftovers"]
+__all__ = ["local_ray", "prepare_environment", "ray_folders", "ray_token", "stop_leftovers"]
 
 OBJECT_STORE_BYTES = 128 * 1024 * 1024
 
@@ -29,6 +29,11 @@ OBJECT_STORE_BYTES = 128 * 1024 * 1024
 def ray_token(folder: RunFolder) -> Path:
     """Authentication token of a run's Ray. Its path tells that Ray's processes from all others."""
     return folder.key.parent / "ray.token"
+
+
+def ray_folders(token: Path) -> list[Path]:
+    """Temporary folders of the Rays with this token: one while Ray runs, none after it was stopped."""
+    return list(Path(tempfile.gettempdir()).glob(f"{_prefix(token)}*"))
 
 
 def prepare_environment(token: Path) -> None:
@@ -51,22 +56,16 @@ def prepare_environment(token: Path) -> None:
 
 
 @contextmanager
-def local_ray(workers: int, owner: Path) -> Iterator[None]:
-    """Start Ray on this machine and stop it at the end.
+def local_ray(workers: int) -> Iterator[None]:
+    """Start Ray on this machine and stop it at the end; what a killed predecessor left behind goes first.
 
     Args:
         workers: CPUs that tasks may use.
-        owner: run folder that this Ray works for, which its caller has locked; what a killed
-            predecessor left behind for the same folder is removed.
     """
     import ray
 
     token = Path(os.environ["RAY_AUTH_TOKEN_PATH"])
     stop_leftovers(token)
-    prefix = f"br-ray-{digest_bytes(str(owner.resolve()).encode())[3:11]}-"
-    for left in Path(tempfile.gettempdir()).glob(f"{prefix}*"):
-        shutil.rmtree(left, ignore_errors=True)
-    folder = tempfile.mkdtemp(prefix=prefix)
     try:
         ray.init(
             address="local",
@@ -75,13 +74,12 @@ def local_ray(workers: int, owner: Path) -> Iterator[None]:
             log_to_driver=False,
             logging_level=logging.ERROR,
             object_store_memory=OBJECT_STORE_BYTES,
-            _temp_dir=folder,
+            _temp_dir=tempfile.mkdtemp(prefix=_prefix(token)),
         )
         yield
     finally:
         ray.shutdown()
         stop_leftovers(token)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _create_token(path: Path) -> None:
@@ -95,7 +93,7 @@ def _create_token(path: Path) -> None:
 
 
 def stop_leftovers(token: Path) -> None:
-    """End what is left of a Ray that was killed, or whose driver was: processes that were given this token file.
+    """End what is left of a Ray that was killed, or whose driver was: processes that were given this token, and files.
 
     Workers and agents notice the loss of their cluster only after a while, and would outlive a restart.
     """
@@ -105,3 +103,9 @@ def stop_leftovers(token: Path) -> None:
                 process.kill()
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
+    for folder in ray_folders(token):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _prefix(token: Path) -> str:
+    return f"br-ray-{digest_bytes(str(token).encode())[3:11]}-"

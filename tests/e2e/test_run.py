@@ -1,0 +1,121 @@
+"""A run by hand, as the README has it: serve, three join, and consumers look, pull, verify and recompute."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from processes import TINY, Site, until
+
+NAMES = ("ada", "barbara", "grace")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A coordinator that has tagged two releases by three volunteers, who have left since."""
+    with Site(tmp_path_factory.mktemp("run")) as site:
+        site.serves(site.write_config())
+        volunteers = [site.joins(name, "--units", "2") for name in NAMES]
+        until(lambda: len(site.releases()) >= 3, "two releases after the first")
+        assert [volunteer.ends() for volunteer in volunteers] == [0, 0, 0]
+        yield site
+
+
+@pytest.fixture(params=["folder", "url"])
+def source(run: Site, request: pytest.FixtureRequest) -> str:
+    return run.url if request.param == "url" else str(run.folder.root)
+
+
+def test_releases_are_listed_and_shown(run: Site, source: str) -> None:
+    listed = run.runs("ls", "--from", source, "--json").result
+    assert [row["version"] for row in listed["releases"]] == ["0.1.0", "0.1.1", "0.1.2"]
+    assert listed["channels"] == {"nightly": "0.1.2"}
+    shown = run.runs("show", "0.1.2", "--from", source, "--json").result
+    assert shown["manifest"]["parent"]["version"] == "0.1.1"
+    assert len(shown["manifest"]["updates"]) == 3
+    assert all(row["passed"] and row["effect"] < 0 for row in shown["tests"].values())
+
+
+def test_a_release_is_pulled_by_range_and_verified(run: Site, source: str, tmp_path: Path) -> None:
+    pulled = run.runs("pull", "tiny@^0.1", "--into", str(tmp_path / "model"), "--from", source, "--json").result
+    assert (pulled["version"], pulled["changed"]) == ("0.1.2", True)
+    again = run.runs("pull", "tiny@^0.1", "--into", str(tmp_path / "model"), "--from", source, "--json").result
+    assert (again["changed"], again["fetched_bytes"]) == (False, 0)
+    verified = run.runs("verify", str(tmp_path / "model"), "--from", source, "--json").result
+    assert (verified["version"], verified["patch"]["parent"]) == ("0.1.2", "0.1.1")
+    assert verified["model_digest"] == pulled["model_digest"]
+
+
+def test_a_release_is_computed_again_from_what_was_published(run: Site, source: str) -> None:
+    done = run.runs("recompute", "0.1.2", "--from", source, "--json").result["releases"]
+    assert [(row["version"], row["updates"]) for row in done] == [("0.1.1", 3), ("0.1.2", 3)]
+
+
+def test_a_second_coordinator_on_the_same_folder_is_refused(run: Site) -> None:
+    before = run.folder.address.read_bytes()
+    answer = run.runs("serve", str(run.folder.root), "--json")
+    assert answer.code == 7
+    assert answer.error["code"] == "folder-locked"
+    assert "another coordinator already works" in answer.error["reason"]
+    assert run.folder.address.read_bytes() == before
+
+
+def test_a_port_in_use_is_refused(run: Site, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        config = tmp_path / "taken.toml"
+        config.write_text(f"{TINY}\n[gateway]\nport = {port}\n")
+        answer = run.runs("serve", str(config), "--run", str(tmp_path / "other"), "--json")
+    assert answer.code == 8
+    assert f"port {port} of 127.0.0.1 is taken" in answer.error["reason"]
+
+
+def test_a_missing_configuration_is_refused_and_nothing_is_made(run: Site, tmp_path: Path) -> None:
+    answer = run.runs("serve", str(tmp_path / "none.toml"), "--run", str(tmp_path / "other"), "--json")
+    assert (answer.code, answer.error["code"]) == (3, "config-missing")
+    assert not (tmp_path / "other" / "ledger.sqlite").exists()
+
+
+def test_ctrl_c_stops_everything_and_the_run_goes_on_at_the_same_address(tmp_path: Path) -> None:
+    """Also of a contributor: once ends it with its unit, twice in the middle of one, to be continued."""
+    long_units = TINY.replace("steps = 30", "steps = 600").replace("target_updates = 3, min_updates = 2", "ONE")
+    config = long_units.replace("ONE", "target_updates = 1, min_updates = 1").replace("_for_s = 8", "_for_s = 600")
+    with Site(tmp_path) as site:
+        serving = site.serves(site.write_config(config))
+        url = site.url
+        ada = site.joins("ada")
+        ada.says("step", 3)
+        ada.interrupt()
+        assert "this unit is the last" in ada.says("notice")["text"]
+        ada.interrupt()
+        assert ada.ends() == 0
+        stopped_at = ada.said("step")[-1]["step"]
+        assert stopped_at < 600
+        assert ada.said("stopped")[-1]["units"] == 0
+
+        serving.interrupt()
+        assert serving.ends() == 0
+        assert site.left_behind() == []
+        assert not site.folder.address.exists()
+
+        site.serves()
+        assert site.url == url
+        ada = site.joins("ada")
+        assert f"continuing a unit after step {stopped_at}" in ada.says("notice", 2)["text"]
+        before = len(ada.said("step"))
+        ada.says("step", before + 1)
+        assert ada.said("step")[before]["step"] == stopped_at + 1
+        ada.interrupt()
+        assert ada.ends() == 0
+        assert [event["units"] for event in ada.said("stopped")] == [0, 1]
+        assert len(ada.said("received")) == 1
+        until(lambda: site.releases() == ["0.1.0", "0.1.1"], "the release of that unit")
+
+
+def test_what_serve_prints_is_one_json_object_a_line(run: Site) -> None:
+    lines = (run.root / "serve.log").read_text().splitlines()
+    assert {"notice", "release-tagged", "update-received"} <= {json.loads(line)["kind"] for line in lines}
