@@ -1,0 +1,200 @@
+"""Write docs/configuration.md: names, defaults and bounds from barnraise/config.py, meanings from here.
+
+    python docs/generate_configuration.py           writes the page
+    python docs/generate_configuration.py --check   says whether it is up to date
+
+A key without a meaning here, and a meaning without a key, both end the script.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from barnraise.config import RunConfig
+
+PAGE = Path(__file__).with_name("configuration.md")
+REQUIRED = "required"
+
+MEANINGS: dict[str, tuple[str, str]] = {  # key -> (unit, meaning)
+    "name": ("-", "Name of the run and of its model. Cannot change later."),
+    "description": ("-", "One line for people, told to whoever asks for the run."),
+    "licence": ("-", "Licence of the releases, an SPDX name; goes into every manifest."),
+    "model.architecture": ("-", "Which architecture is trained; see merge/architectures."),
+    "model.dim": ("elements", "Width of the residual stream; a multiple of 2 * heads."),
+    "model.layers": ("blocks", "How many transformer blocks."),
+    "model.heads": ("heads", "Attention heads in a block."),
+    "model.hidden": ("elements", "Width inside the feed-forward block."),
+    "model.context": ("bytes", "How much the model sees at once; also the length of a test window."),
+    "model.init_seed": ("-", "Seed of the first release's weights."),
+    "data.corpus": ("-", "Where the text comes from: the standard library of the running Python."),
+    "data.held_out_percent": ("% of files", "Share of files, by digest of their path, kept for acceptance tests."),
+    "data.shards": ("-", "Table: name of a domain = list of its top-level modules and packages."),
+    "training.steps": ("optimiser steps", "Inner AdamW steps in one unit of work."),
+    "training.batch": ("windows", "Windows in a batch."),
+    "training.learning_rate": ("-", "Learning rate of AdamW."),
+    "training.warmup_steps": ("optimiser steps", "Steps over which the learning rate rises to its value."),
+    "training.weight_decay": ("-", "Weight decay of AdamW."),
+    "training.beta1": ("-", "First moment decay of AdamW."),
+    "training.beta2": ("-", "Second moment decay of AdamW."),
+    "training.clip_grad_norm": ("L2 norm", "Gradients are clipped at this norm."),
+    "update.codec.name": ("-", "How contributors compress: dense, blockwise or topk."),
+    "update.codec.bits": ("bits an element", "Used by blockwise only."),
+    "update.codec.k": ("of 4,096 elements", "Entries kept in every chunk; used by topk only."),
+    "update.error_feedback": ("-", "Contributors keep what compression left out and add it to the next unit."),
+    "update.fold_back_unmerged": ("-", "Contributors may add an update that was not merged, without fault, back."),
+    "release.codec.name": ("-", "How the coordinator compresses a patch."),
+    "release.codec.bits": ("bits an element", "Used by blockwise only."),
+    "release.codec.k": ("of 4,096 elements", "Entries kept in every chunk; used by topk only."),
+    "release.keyframe_every": ("releases", "Every so many releases the whole model is stored beside the patch."),
+    "round.target_updates": ("updates", "Enough: collecting ends with this many checked and no lease out."),
+    "round.min_updates": ("updates", "With fewer at the deadline the round is abandoned."),
+    "round.collect_for_s": ("seconds", "Deadline of collecting, counted from the first lease of the round."),
+    "round.lease_for_s": ("seconds", "How long a contributor may take; never beyond the deadline."),
+    "round.max_rounds": ("rounds", "Open no more rounds after this many; absent means no end."),
+    "merge.strategy": ("-", "Rule that combines updates: mean or trimmed-mean."),
+    "merge.options": ("-", "Table of the strategy's hyperparameters, such as trim = 0.2."),
+    "merge.clip_norm_at": ("times the median", "An update's norm is clipped at this multiple of the round's median."),
+    "merge.weight_by": ("-", "All updates count alike, or by the tokens that contributors state."),
+    "merge.segments_per_task": ("segments", "Segments that one Ray task merges."),
+    "merge.outer.name": ("-", "Outer optimiser over the merged change; none adds it as it is."),
+    "merge.outer.learning_rate": ("-", "Outer learning rate."),
+    "merge.outer.momentum": ("-", "Outer Nesterov momentum."),
+    "acceptance.alpha": ("probability", "Family-wise error rate of calling a worse model non-inferior."),
+    "acceptance.check_examples": ("windows", "Held-out windows for the check of every single update."),
+    "acceptance.check_margin": ("bits per byte", "By how much an update alone may worsen those windows."),
+    "acceptance.tests[].name": ("-", "Name of the test, unique in the suite."),
+    "acceptance.tests[].kind": ("-", "loss: bits per byte, lower is better. accuracy: share of right next bytes."),
+    "acceptance.tests[].shard": ("-", "The domain whose held-out files it uses."),
+    "acceptance.tests[].examples": ("windows", "How many held-out windows it scores."),
+    "acceptance.tests[].margin": ("the test's unit", "How much worse still counts as non-inferior."),
+    "acceptance.tests[].supported": ("-", "A release promises this test; otherwise it is only reported."),
+    "gateway.host": ("-", "Address to listen on."),
+    "gateway.port": ("-", "Port to listen on; 0 takes the last one, or any free one."),
+    "gateway.max_update_bytes": ("bytes", "Larger updates are refused when they are announced."),
+    "gateway.max_pending_updates_per_contributor": ("updates", "Uploading or unchecked updates of one key."),
+    "gateway.request_deadline_s": ("seconds", "A request's headers must be there after this long."),
+    "gateway.min_body_bytes_per_s": ("bytes a second", "A slower body, or a slower reader, is ended."),
+    "gateway.max_clock_skew_s": ("seconds", "A signed message from further away in time is refused."),
+    "conductor.workers": ("CPU cores", "What the local Ray may use for tasks."),
+    "conductor.poll_every_s": ("seconds", "How often the conductor looks at ledger and clock."),
+    "conductor.check_timeout_s": ("seconds", "Time limit of the check of one update."),
+    "conductor.test_timeout_s": ("seconds", "Time limit of every other task: merging, scoring, the first model."),
+}
+
+HEAD = """\
+# Configuration
+
+<!-- Written by docs/generate_configuration.py. Change that, or barnraise/config.py, and run it again. -->
+
+A run is one TOML file, such as [configs/runs/stdlib-lm.toml](../configs/runs/stdlib-lm.toml). Every key below may be
+left out unless it says *required*; in brackets are its default, its unit if it has one, and what is allowed. A key that
+nothing reads is an error that names the file, the key and the nearest key that exists; nothing is started then. A run
+folder keeps its own copy, `run.toml`. When a run is continued, `name`, `[model]` and `[data]` must be what they were;
+everything else may change.
+
+The configuration decides behaviour; the environment does not. These variables name places:
+
+| variable | meaning |
+|---|---|
+| `BARNRAISE_FROM` | where `ls`, `show`, `pull` and `recompute` read when `--from` is not given |
+| `XDG_CONFIG_HOME` | folder above `barnraise/identity.key` and `barnraise/known-runs.json`; default `~/.config` |
+| `XDG_STATE_HOME` | folder above `barnraise/RUN/KEY`, a contributor's state; default `~/.local/state` |
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key of the file: its dotted name, its default in TOML, and what is allowed."""
+
+    name: str
+    default: str
+    allowed: str
+
+
+def keys() -> list[Key]:
+    """Every key of a run's file, in the order of barnraise/config.py."""
+    schema = RunConfig.model_json_schema()
+    return list(_walk(schema, schema.get("$defs", {}), "", {}))
+
+
+def render() -> str:
+    """The whole page."""
+    found = keys()
+    names = {key.name for key in found}
+    if names != set(MEANINGS):
+        missing, extra = sorted(names - set(MEANINGS)), sorted(set(MEANINGS) - names)
+        raise SystemExit(f"MEANINGS lacks {missing} and has {extra} too many")
+    parts = [HEAD]
+    section = None
+    for key in found:
+        if _section(key.name) != section:
+            section = _section(key.name)
+            parts.append(f"\n## {section}\n\n")
+        unit, meaning = MEANINGS[key.name]
+        default = REQUIRED if key.default == REQUIRED else f"default {key.default}"
+        facts = "; ".join([default, *([unit] if unit != "-" else []), key.allowed])
+        entry = f"- `{key.name}` ({facts}). {meaning}"
+        parts.append(textwrap.fill(entry, 118, subsequent_indent="  ", break_on_hyphens=False) + "\n")
+    return "".join(parts)
+
+
+def _section(name: str) -> str:
+    return f"[{name.split('.')[0]}]" if "." in name else "Top level"
+
+
+def _walk(schema: dict[str, Any], defs: dict[str, Any], prefix: str, given: dict[str, Any]) -> Iterator[Key]:
+    required = set(schema.get("required", ()))
+    for name, value in schema["properties"].items():
+        default = given.get(name, value.get("default"))
+        items = value.get("items", {})
+        inner = _referred(value, defs)
+        if inner is not None:
+            yield from _walk(inner, defs, f"{prefix}{name}.", default or {})
+        elif "$ref" in items:
+            yield from _walk(_referred(items, defs) or {}, defs, f"{prefix}{name}[].", {})
+        else:
+            text = REQUIRED if name in required else _toml(default)
+            yield Key(prefix + name, text, _allowed(value))
+
+
+def _referred(value: dict[str, Any], defs: dict[str, Any]) -> dict[str, Any] | None:
+    reference = value.get("$ref")
+    if reference is None:
+        return None
+    found: dict[str, Any] = defs[reference.rsplit("/", 1)[1]]
+    return found
+
+
+def _toml(value: Any) -> str:
+    return "absent" if value is None else f"`{json.dumps(value)}`"
+
+
+def _allowed(value: dict[str, Any]) -> str:
+    kinds = [kind for kind in value.get("anyOf", [value]) if kind.get("type") != "null"]
+    (kind,) = kinds
+    if "enum" in kind:
+        return ", ".join(f"`{json.dumps(one)}`" for one in kind["enum"])
+    if "const" in kind:
+        return f"`{json.dumps(kind['const'])}`"
+    names = {"exclusiveMinimum": "above", "minimum": "at least", "exclusiveMaximum": "below", "maximum": "at most"}
+    bounds = [f"{words} {kind[bound]:g}" for bound, words in names.items() if bound in kind]
+    types = {"integer": "whole number", "number": "number", "string": "text", "boolean": "true or false"}
+    return " ".join([types.get(kind.get("type", ""), "table"), " and ".join(bounds)]).strip()
+
+
+def main(arguments: list[str]) -> int:
+    text = render()
+    if "--check" in arguments:
+        return 0 if PAGE.read_text(encoding="ascii") == text else 1
+    PAGE.write_text(text, encoding="ascii")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
