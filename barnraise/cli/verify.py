@@ -29,8 +29,11 @@ def verify(
     Example: barnraise verify ./model
     """
     report = verify_folder(folder, pinned_key=key)
-    result: dict[str, Any] = {**asdict(report), "checks": list(report.checks), "patch": None}
-    lines = [f"{report.name} {report.version} in {folder} is what it claims to be:", *(f"  {c}" for c in report.checks)]
+    result: dict[str, Any] = {**asdict(report), "checked": list(report.checked), "patch": None}
+    lines = [
+        f"{report.name} {report.version} in {folder} is what it claims to be:",
+        *(f"  {c}" for c in report.checked),
+    ]
     if source is not None:
         place = open_source(source)
         patch = verify_patch(place, report.version, pinned_key=place.key or report.key)

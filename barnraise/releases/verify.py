@@ -26,7 +26,7 @@ class FolderReport:
     Attributes:
         key: who signed. key_is_pinned: whether that is the key that was expected, or pinned when
             the run was first seen; otherwise the signature only shows that the folder is whole.
-        checks: one sentence each.
+        checked: one sentence each.
     """
 
     name: str
@@ -34,7 +34,7 @@ class FolderReport:
     model_digest: str
     key: str
     key_is_pinned: bool
-    checks: tuple[str, ...]
+    checked: tuple[str, ...]
 
 
 def verify_folder(folder: Path, *, pinned_key: str | None = None, known_keys: Path | None = None) -> FolderReport:
@@ -61,7 +61,7 @@ def verify_folder(folder: Path, *, pinned_key: str | None = None, known_keys: Pa
         model_digest=manifest.model_digest,
         key=installed.key,
         key_is_pinned=pinned,
-        checks=(
+        checked=(
             f"release.json is signed by {whose}, {installed.key[:16]}..",
             f"all {len(manifest.tensors)} tensors ({4 * installed.space.size:,} bytes) have the digests it lists",
             f"the model is {manifest.model_digest}",

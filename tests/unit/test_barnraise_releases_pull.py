@@ -1,0 +1,334 @@
+"""Pulling from a folder: what arrives is exact, what is wrong changes nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from barnraise.digest import digest_bytes
+from barnraise.errors import (
+    BarnraiseError,
+    BlobMissingError,
+    FolderLockedError,
+    NoSuchVersionError,
+    NotARunFolderError,
+    UsageError,
+    VerificationError,
+)
+from barnraise.identity import Identity
+from barnraise.protocol import BlobRef, Signed
+from barnraise.releases import installed as installed_module
+from barnraise.releases.index import IndexEntry
+from barnraise.releases.installed import CONFIG_FILE, FILES, MODEL_FILE, RELEASE_FILE, Installed, install
+from barnraise.releases.load import load
+from barnraise.releases.manifest import Manifest
+from barnraise.releases.publish import store_blob
+from barnraise.releases.pull import PullResult, pull
+from barnraise.releases.source import FolderSource, open_source
+from barnraise.releases.trust import KnownRuns
+from barnraise.run_folder import RunFolder, locked_file
+from published import KEY, SPACE, PublishedRun, dense_patch, published
+
+
+@pytest.fixture(autouse=True)
+def own_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+def fetch(run: PublishedRun, into: Path, wanted: str = "^0.1") -> PullResult:
+    return pull(FolderSource(run.public), f"{run.name}@{wanted}", into)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()} if folder.exists() else {}
+
+
+def test_a_release_arrives_bit_for_bit(tmp_path: Path) -> None:
+    run = published(tmp_path / "run")
+    done = fetch(run, tmp_path / "model")
+    assert (done.version, done.changed, done.warnings) == ("0.1.3", True, ())
+    assert set(contents(tmp_path / "model")) == FILES
+    model, space, flat_P = load(tmp_path / "model")
+    assert model.dim == 8
+    assert space == SPACE
+    assert flat_P.tobytes() == run.models["0.1.3"].tobytes()
+    tensors = load_file(tmp_path / "model" / MODEL_FILE)
+    assert tensors["embedding"].shape == (256, 8)
+    assert json.loads((tmp_path / "model" / CONFIG_FILE).read_text())["architecture"] == "byte-lm"
+    assert done.model_bytes == (tmp_path / "model" / MODEL_FILE).stat().st_size
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config", "model", "run"]
+
+
+def test_following_the_trunk_costs_one_patch(tmp_path: Path) -> None:
+    run = published(tmp_path / "run", releases=2)
+    fetch(run, tmp_path / "model")
+    entry = run.release("0.1.2")
+    done = fetch(run, tmp_path / "model")
+    assert entry.patch is not None
+    assert done.plan.keyframe is None
+    assert done.fetched_bytes == entry.patch.size_bytes + entry.manifest.size_bytes
+    assert load(tmp_path / "model")[2].tobytes() == run.models["0.1.2"].tobytes()
+
+
+def test_pulling_again_changes_and_fetches_nothing(tmp_path: Path) -> None:
+    run = published(tmp_path / "run")
+    fetch(run, tmp_path / "model")
+    inode = (tmp_path / "model").stat().st_ino
+    done = fetch(run, tmp_path / "model")
+    assert (done.changed, done.fetched_bytes) == (False, 0)
+    assert (tmp_path / "model").stat().st_ino == inode
+
+
+def test_rolling_back_and_yanked_releases(tmp_path: Path) -> None:
+    run = published(tmp_path / "run", releases=2)
+    run.release("0.1.2", yanked="leaked a test")
+    assert fetch(run, tmp_path / "model").version == "0.1.1"
+    done = fetch(run, tmp_path / "model", "0.1.2")
+    assert done.warnings == ("0.1.2 was yanked: leaked a test",)
+    assert fetch(run, tmp_path / "model", "0.1.0").version == "0.1.0"
+    assert load(tmp_path / "model")[2].tobytes() == run.models["0.1.0"].tobytes()
+
+
+def test_a_cache_saves_fetching_again(tmp_path: Path) -> None:
+    run = published(tmp_path / "run")
+    source = FolderSource(run.public)
+    pull(source, "tiny-lm@0.1.3", tmp_path / "one", cache=tmp_path / "cache")
+    done = pull(source, "tiny-lm@0.1.3", tmp_path / "two", cache=tmp_path / "cache")
+    assert done.fetched_bytes == 0
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+def test_a_damaged_cache_is_fetched_anew(tmp_path: Path) -> None:
+    run = published(tmp_path / "run", releases=1)
+    source, cache = FolderSource(run.public), tmp_path / "cache"
+    pull(source, "tiny-lm", tmp_path / "one", cache=cache)
+    keyframe = run.entries[0].keyframe
+    assert keyframe is not None
+    path = cache / "blobs" / keyframe.digest[3:5] / keyframe.digest[5:]
+    path.write_bytes(b"\0" * keyframe.size_bytes)
+    assert pull(source, "tiny-lm", tmp_path / "two", cache=cache).fetched_bytes == keyframe.size_bytes
+
+
+def test_a_damaged_folder_is_replaced_with_a_warning(tmp_path: Path) -> None:
+    run = published(tmp_path / "run")
+    fetch(run, tmp_path / "model")
+    with (tmp_path / "model" / MODEL_FILE).open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x7f")
+    done = fetch(run, tmp_path / "model")
+    assert done.changed
+    assert "tensor embedding" in done.warnings[0]
+    assert load(tmp_path / "model")[2].tobytes() == run.models["0.1.3"].tobytes()
+
+
+def tamper(run: PublishedRun, ref: BlobRef, data: bytes) -> None:
+    path = run.store.path(ref.digest)
+    path.unlink()
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("which", ["manifest", "keyframe", "patch"])
+@pytest.mark.parametrize("damage", ["flipped", "short", "long", "gone"])
+def test_a_bad_blob_installs_nothing(tmp_path: Path, which: str, damage: str) -> None:
+    run = published(tmp_path / "run", releases=2)
+    fetch(run, tmp_path / "model", "0.1.0")
+    before = contents(tmp_path / "model")
+    ref = getattr(run.entries[0 if which == "keyframe" else 1], which)
+    data = run.store.read(ref.digest)
+    bad = {"flipped": bytes([data[0] ^ 1]) + data[1:], "short": data[:-1], "long": b"x" + data, "gone": b""}[damage]
+    tamper(run, ref, bad)
+    if damage == "gone":
+        run.store.path(ref.digest).unlink()
+    into = tmp_path / ("new" if which == "keyframe" else "model")
+    with pytest.raises(BlobMissingError if damage == "gone" else VerificationError):
+        fetch(run, into, "0.1.1")
+    assert contents(tmp_path / "model") == before
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_patch_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:
+    run = published(tmp_path / "run", releases=2)
+    first, second = run.entries
+    for patch in (
+        dense_patch(first.model_digest, np.ones(SPACE.size, dtype=np.float32)),
+        dense_patch(second.model_digest, np.ones(SPACE.size, dtype=np.float32)),
+        dense_patch(first.model_digest, np.ones(SPACE.size, dtype=np.float32), role="update"),
+        b"no update at all",
+    ):
+        ref = store_blob(run.store, patch)
+        run.entries[1] = republished(run, 1, patch=ref)
+        run.write_index()
+        with pytest.raises(VerificationError):
+            fetch(run, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def republished(run: PublishedRun, number: int, patch: BlobRef) -> IndexEntry:
+    """An entry whose signed manifest names another patch, as a faulty coordinator would publish it."""
+    entry = run.entries[number]
+    old = Signed.read(json.loads(run.store.read(entry.manifest.digest)))
+    body = {**old.body, "patch": patch.model_dump()}
+    manifest = store_blob(run.store, Signed.make(Manifest.read(body), run.identity).canonical())
+    return entry.model_copy(update={"patch": patch, "manifest": manifest})
+
+
+@pytest.mark.parametrize("data", [b"", b"{}", b"[" * 100_000, b'{"body": {}, "key": 1}', b"\xff\xfe"])
+def test_an_index_that_is_none(tmp_path: Path, data: bytes) -> None:
+    run = published(tmp_path / "run", releases=1)
+    (run.public / "index.json").write_bytes(data)
+    with pytest.raises(VerificationError, match="is not acceptable"):
+        fetch(run, tmp_path / "model")
+    assert not (tmp_path / "config").exists()
+
+
+def test_an_altered_index_is_not_signed(tmp_path: Path) -> None:
+    run = published(tmp_path / "run", releases=1)
+    text = (run.public / "index.json").read_text()
+    (run.public / "index.json").write_text(text.replace('"serial":1', '"serial":2'))
+    with pytest.raises(VerificationError, match="signature"):
+        fetch(run, tmp_path / "model")
+
+
+def test_another_key_under_a_known_name_is_refused(tmp_path: Path) -> None:
+    fetch(published(tmp_path / "run"), tmp_path / "model")
+    stranger = PublishedRun(tmp_path / "stranger", identity=Identity.from_seed(b"s" * 32))
+    stranger.release("0.1.9")
+    before = contents(tmp_path / "model")
+    with pytest.raises(VerificationError, match="was pinned when it was first seen"):
+        fetch(stranger, tmp_path / "model")
+    assert contents(tmp_path / "model") == before
+    with pytest.raises(VerificationError, match="expected"):
+        pull(FolderSource(stranger.public), "tiny-lm", tmp_path / "model", pinned_key=KEY.public)
+
+
+def test_a_mirror_that_lags_is_used_with_a_warning(tmp_path: Path) -> None:
+    run = published(tmp_path / "run", releases=2)
+    fetch(run, tmp_path / "model")
+    run.serial = 0
+    run.write_index()
+    assert "this mirror is behind" in fetch(run, tmp_path / "model").warnings[0]
+    known = KnownRuns.of_user().get("tiny-lm")
+    assert known is not None
+    assert known.serial == 2
+
+
+def test_a_run_folder_vouches_for_itself(tmp_path: Path) -> None:
+    run = published(tmp_path / "run", releases=1)
+    run.as_run_folder()
+    identity = Identity.load_or_create(RunFolder(run.root).key)
+    with pytest.raises(VerificationError, match="expected"):
+        pull(FolderSource(run.root), "tiny-lm", tmp_path / "model")
+    run.identity = identity
+    run.entries.clear()
+    run.release("0.1.0")
+    pull(FolderSource(run.root), "tiny-lm", tmp_path / "model")
+    assert not (tmp_path / "config").exists()
+
+
+def test_known_keys_can_lie_elsewhere(tmp_path: Path) -> None:
+    run = published(tmp_path / "run", releases=1)
+    pull(FolderSource(run.public), "tiny-lm", tmp_path / "model", known_keys=tmp_path / "keys.json")
+    assert KnownRuns(tmp_path / "keys.json").get("tiny-lm") is not None
+    assert not (tmp_path / "config").exists()
+
+
+@pytest.mark.parametrize("spec", ["other-lm", "other-lm@^0.1", "../tiny-lm", "^0.1", "tiny-lm@^0.9"])
+def test_what_is_not_there(tmp_path: Path, spec: str) -> None:
+    run = published(tmp_path / "run", releases=1)
+    with pytest.raises(NoSuchVersionError):
+        pull(FolderSource(run.public), spec, tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_folders_that_are_no_target(tmp_path: Path) -> None:
+    run = published(tmp_path / "run", releases=1)
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("years of work")
+    for into in (tmp_path / "file", tmp_path / "thesis"):
+        with pytest.raises(UsageError):
+            fetch(run, into)
+    assert contents(tmp_path / "thesis") == {"chapter.tex": b"years of work"}
+    (tmp_path / "empty").mkdir()
+    assert fetch(run, tmp_path / "empty").changed
+
+
+def test_folders_that_are_no_source(tmp_path: Path) -> None:
+    with pytest.raises(NotARunFolderError):
+        open_source(str(tmp_path))
+    (tmp_path / "run.toml").write_text("")
+    with pytest.raises(NoSuchVersionError, match="without a release yet"):
+        open_source(str(tmp_path)).index()
+    with pytest.raises(UsageError):
+        open_source("ftp://example.org")
+
+
+def test_an_interrupted_transfer_goes_on(tmp_path: Path) -> None:
+    run = published(tmp_path / "run", releases=1)
+    keyframe = run.entries[0].keyframe
+    assert keyframe is not None
+    partial = tmp_path / "cache" / "partial" / keyframe.digest[3:]
+    partial.parent.mkdir(parents=True)
+    data = run.store.read(keyframe.digest)
+    for left in (data[:100], b"rubbish", data + b"more"):
+        partial.write_bytes(left)
+        done = pull(FolderSource(run.public), "tiny-lm", tmp_path / "model", cache=tmp_path / "cache")
+        assert load(tmp_path / "model")[2].tobytes() == run.models["0.1.0"].tobytes()
+        (tmp_path / "cache" / "blobs" / keyframe.digest[3:5] / keyframe.digest[5:]).unlink()
+        for path in (tmp_path / "model").iterdir():
+            path.unlink()
+        assert done.changed
+
+
+def test_one_pull_at_a_time(tmp_path: Path) -> None:
+    run = published(tmp_path / "run", releases=1)
+    (tmp_path / ".model.pull").mkdir()
+    with locked_file(tmp_path / ".model.pull" / "lock", "held"), pytest.raises(FolderLockedError):
+        fetch(run, tmp_path / "model")
+
+
+@pytest.mark.parametrize("atomic", [True, False])
+def test_a_crash_while_installing_leaves_the_old_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, atomic: bool
+) -> None:
+    run = published(tmp_path / "run", releases=1)
+    fetch(run, tmp_path / "model")
+    run.release("0.1.1")
+    old = contents(tmp_path / "model")
+
+    def crash(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(installed_module, "_exchange", crash)
+        with pytest.raises(KeyboardInterrupt):
+            fetch(run, tmp_path / "model")
+    assert contents(tmp_path / "model") == old
+    if not atomic:
+        monkeypatch.setattr(installed_module, "_rename_exchange", lambda *_: False)
+    assert fetch(run, tmp_path / "model").version == "0.1.1"
+    assert not list(tmp_path.glob(".model*"))
+
+
+def test_install_sweeps_nothing_but_its_own(tmp_path: Path) -> None:
+    run = published(tmp_path / "run", releases=1)
+    fetch(run, tmp_path / "model")
+    there = Installed.read(tmp_path / "model")
+    install(tmp_path / "copy", there.manifest, there.release, there.flat_P)
+    assert contents(tmp_path / "copy") == contents(tmp_path / "model")
+    (tmp_path / "copy" / RELEASE_FILE).unlink()
+    with pytest.raises(VerificationError, match=r"no release\.json"):
+        Installed.read(tmp_path / "copy")
+
+
+def test_every_refusal_is_ours(tmp_path: Path) -> None:
+    run = published(tmp_path / "run", releases=1)
+    huge = BlobRef(digest=digest_bytes(b"x"), size_bytes=1 << 40)
+    run.entries[0] = run.entries[0].model_copy(update={"manifest": huge})
+    run.write_index()
+    with pytest.raises(BarnraiseError, match="not one of ours"):
+        fetch(run, tmp_path / "model")
