@@ -177,15 +177,12 @@ class Node:
 
     def _steps(self, trainer: Trainer, lease: Lease, base: Base) -> None:
         """Step until the unit is done; stop at a step boundary with a checkpoint when asked to."""
-        parts, saved_at, told = self._parts, self._parts.clock_s(), False
+        parts, saved_at = self._parts, self._parts.clock_s()
         while not trainer.done:
             if parts.interrupt.stop and not trainer.losses:
                 raise StopRequestedError
             loss = trainer.step()
             parts.report(Step(len(trainer.losses), lease.training.steps, loss))
-            if parts.interrupt.finish and not told:
-                parts.report(Notice("this unit is the last; ask again to stop at the next step and continue it later"))
-                told = True
             if parts.interrupt.stop or parts.clock_s() - saved_at > parts.checkpoint_every_s:
                 save_checkpoint(parts.folder.checkpoint, lease.lease_id, base.space, trainer.progress())
                 saved_at = parts.clock_s()

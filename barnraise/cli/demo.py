@@ -17,6 +17,9 @@ def demo(
         Path | None, typer.Option("--into", help="Folder of the demo's run; ./demo-run by default.")
     ] = None,
     rounds: Annotated[int, typer.Option("--rounds", min=4, help="Rounds that must have ended.")] = 5,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="Another run's TOML file, such as a smaller one.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one summary instead of progress.")] = False,
 ) -> None:
     """Run a coordinator, four volunteers and a poisoner; pull the result.
@@ -36,7 +39,7 @@ def demo(
     folder = (into or _free_folder()).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     with opened(as_json=as_json) as screen:
-        told = play(DemoPlan(bundled_config("stdlib-lm"), folder, rounds=rounds), screen)
+        told = play(DemoPlan(config or bundled_config("stdlib-lm"), folder, rounds=rounds), screen)
     (folder / "demo.done").touch()
     print_result("demo", told, as_json=as_json, human=_words(told))
 

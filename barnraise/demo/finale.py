@@ -16,7 +16,7 @@ from barnraise.releases.verify import verify_folder, verify_patch
 
 __all__ = ["Finale", "pull_and_verify"]
 
-MODEL = "stdlib-lm@^0.1"
+RANGE = "^0.1"
 PROMPT = "def "
 SAMPLE_BYTES = 160
 
@@ -41,19 +41,19 @@ class Finale:
         return asdict(self)
 
 
-def pull_and_verify(url: str, into: Path) -> Finale:
-    """Pull the newest release in range from a gateway, check it in every way, and let it write.
+def pull_and_verify(url: str, name: str, into: Path) -> Finale:
+    """Pull the newest release of ``name`` in range from a gateway, check it in every way, and let it write.
 
     Raises:
         ReleaseError, NetworkError: whatever does not hold.
     """
-    source = open_source(url)
+    source, spec = open_source(url), f"{name}@{RANGE}"
     known = into.parent / "known-runs.json"
-    pulled = pull(source, MODEL, into, known_keys=known)
+    pulled = pull(source, spec, into, known_keys=known)
     report = verify_folder(into, known_keys=known)
     patch = verify_patch(source, pulled.version, known_keys=known)
     return Finale(
-        spec=MODEL,
+        spec=spec,
         version=pulled.version,
         model_digest=pulled.model_digest,
         fetched_bytes=pulled.fetched_bytes,

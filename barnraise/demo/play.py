@@ -15,6 +15,7 @@ from typing import Any
 
 import urllib3
 
+from barnraise.config import load_run_config
 from barnraise.demo.finale import Finale, pull_and_verify
 from barnraise.demo.scene import Scene
 from barnraise.demo.screen import Screen
@@ -64,7 +65,7 @@ def play(plan: DemoPlan, screen: Screen) -> dict[str, Any]:
         theatre.until_done()
         stage.leave([*VOLUNTEERS, POISONER], grace_s=15.0)
         screen.tell("volunteers have left; pulling the newest release as a consumer would")
-        finale = pull_and_verify(theatre.url, plan.folder / "pulled")
+        finale = pull_and_verify(theatre.url, theatre.model, plan.folder / "pulled")
     finally:
         stage.leave()
     told = summary(theatre.scene, finale, time.monotonic() - started_s, plan.folder)
@@ -96,6 +97,11 @@ class _Theatre:
         self.screen.tell(f"listening on {self.url}; four volunteers join over HTTP")
         for name in VOLUNTEERS:
             self.stage.enter(self._volunteer(name))
+
+    @property
+    def model(self) -> str:
+        """Name of the run's model, as releases are pulled by."""
+        return load_run_config(RunFolder(self.plan.folder).config).name
 
     def until_done(self) -> None:
         while not self._done():
