@@ -17,8 +17,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ import psutil
 
 from barnraise.run_folder import RunFolder
 from coordinator.conductor.cluster import ray_folders, ray_token, stop_leftovers
+from coordinator.ledger import Ledger
 
 __all__ = ["TINY", "Answer", "Program", "Site", "until"]
 
@@ -202,15 +203,9 @@ class Site:
 
     @property
     def url(self) -> str:
-        return str(self._address()["url"])
-
-    @property
-    def gateway_pid(self) -> int:
-        return int(self._address()["pid"])
-
-    def _address(self) -> dict[str, Any]:
+        """Where the gateway listens; waits until it does."""
         until(self.folder.address.exists, "an address")
-        return dict(json.loads(self.folder.address.read_bytes()))
+        return str(json.loads(self.folder.address.read_bytes())["url"])
 
     def releases(self) -> list[str]:
         """Versions in the published index, oldest first."""
@@ -226,6 +221,28 @@ class Site:
                 if process.environ().get(MARK) == str(self.root) and process.status() != psutil.STATUS_ZOMBIE:
                     found.append(process)
         return found
+
+    def find(self, command_line: str) -> psutil.Process:
+        """A running process of ours with this in its command line; waits for one."""
+
+        def found() -> psutil.Process | None:
+            for process in self.processes():
+                with suppress(psutil.Error):
+                    if command_line in " ".join(process.cmdline()):
+                        return process
+            return None
+
+        process = until(found, f"a process {command_line}")
+        assert process is not None
+        return process
+
+    @contextmanager
+    def opens_ledger(self) -> Iterator[Ledger]:
+        ledger = Ledger.open(self.folder.ledger)
+        try:
+            yield ledger
+        finally:
+            ledger.close()
 
     def left_behind(self) -> list[str]:
         """What should be gone once a coordinator has stopped: its processes, and Ray's folders."""

@@ -82,7 +82,7 @@ def test_a_missing_configuration_is_refused_and_nothing_is_made(run: Site, tmp_p
 
 def test_ctrl_c_stops_everything_and_the_run_goes_on_at_the_same_address(tmp_path: Path) -> None:
     """Also of a contributor: once ends it with its unit, twice in the middle of one, to be continued."""
-    long_units = TINY.replace("steps = 30", "steps = 600").replace("target_updates = 3, min_updates = 2", "ONE")
+    long_units = TINY.replace("steps = 30", "steps = 400").replace("target_updates = 3, min_updates = 2", "ONE")
     config = long_units.replace("ONE", "target_updates = 1, min_updates = 1").replace("_for_s = 8", "_for_s = 600")
     with Site(tmp_path) as site:
         serving = site.serves(site.write_config(config))
@@ -90,11 +90,11 @@ def test_ctrl_c_stops_everything_and_the_run_goes_on_at_the_same_address(tmp_pat
         ada = site.joins("ada")
         ada.says("step", 3)
         ada.interrupt()
-        assert "this unit is the last" in ada.says("notice")["text"]
+        assert "finishing this unit" in ada.says("notice")["text"]
         ada.interrupt()
         assert ada.ends() == 0
         stopped_at = ada.said("step")[-1]["step"]
-        assert stopped_at < 600
+        assert stopped_at < 400
         assert ada.said("stopped")[-1]["units"] == 0
 
         serving.interrupt()

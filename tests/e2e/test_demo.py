@@ -1,0 +1,72 @@
+"""``barnraise demo``, played with a tiny model: what it promises, also when its processes are killed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from barnraise.run_folder import RunFolder
+from processes import TINY, Program, Site, until
+
+CONFIG = TINY.replace("target_updates = 3", "target_updates = 4")
+
+
+def plays(site: Site) -> Program:
+    config = site.write_config(CONFIG)
+    arguments = ["demo", "--into", str(site.folder.root), "--rounds", "4", "--config", str(config), "--json"]
+    return site.starts("demo", *arguments)
+
+
+def summary_of(demo: Program) -> dict[str, Any]:
+    """The demo's one line, once it has ended well."""
+    assert demo.ends() == 0, demo.log.read_text()[-2000:]
+    (line,) = demo.log.read_text().splitlines()
+    envelope = json.loads(line)
+    assert envelope["ok"] is True
+    return dict(envelope["result"])
+
+
+def assert_as_promised(told: dict[str, Any]) -> None:
+    versions = [release["version"] for release in told["releases"]]
+    assert versions == [f"0.1.{number}" for number in range(len(versions))]
+    assert len(versions) > 3
+    assert told["rounds"] >= 4
+    assert all(release["non_inferior"] for release in told["releases"])
+    assert told["bits_per_byte"]["end"] < told["bits_per_byte"]["start"] - 1
+    assert told["pull"]["equals_parent_plus_patch"]
+    assert told["pull"]["version"] == versions[-1]
+    assert told["pull"]["sample"].startswith("def ")
+
+
+def test_the_demo_keeps_its_promises(tmp_path: Path) -> None:
+    with Site(tmp_path) as site:
+        told = summary_of(plays(site))
+        assert_as_promised(told)
+        (poison,) = told["rejected"]
+        assert poison["by"] == "mallory"
+        assert "held-out windows" in poison["reason"]
+        with site.opens_ledger() as ledger:
+            row = ledger.update(poison["digest"])
+            assert row is not None
+            assert row.evidence is not None
+            assert row.evidence["change"] > 0.5
+            others = [update for update in ledger.updates(round=row.round) if update.digest != row.digest]
+            assert {update.state for update in others} == {"merged"}
+        assert site.left_behind() == []
+        assert RunFolder(Path(told["folder"])).config.exists()
+        assert site.runs("ls", "--from", told["folder"], "--json").result["channels"] == {
+            "nightly": told["releases"][-1]["version"]
+        }
+
+
+def test_the_demo_ends_well_although_its_processes_are_killed(tmp_path: Path) -> None:
+    with Site(tmp_path) as site:
+        demo = plays(site)
+        for releases, target in ((1, "coordinator.gateway"), (2, "coordinator.conductor"), (3, "barnraise join")):
+            until(lambda count=releases: len(site.releases()) >= count or demo.ended, f"{releases} releases")
+            site.find(target).kill()
+        told = summary_of(demo)
+        assert_as_promised(told)
+        assert [row["by"] for row in told["rejected"]] == ["mallory"]
+        assert site.left_behind() == []
