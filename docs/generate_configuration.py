@@ -117,7 +117,7 @@ class Key:
     allowed: str
 
 
-def keys() -> list[Key]:
+def every_key() -> list[Key]:
     """Every key of a run's file, in the order of barnraise/config.py."""
     schema = RunConfig.model_json_schema()
     return list(_walk(schema, schema.get("$defs", {}), "", {}))
@@ -125,7 +125,7 @@ def keys() -> list[Key]:
 
 def render() -> str:
     """The whole page."""
-    found = keys()
+    found = every_key()
     names = {key.name for key in found}
     if names != set(MEANINGS):
         missing, extra = sorted(names - set(MEANINGS)), sorted(set(MEANINGS) - names)
