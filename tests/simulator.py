@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from barnraise.config import RunConfig, parse_run_config
+from barnraise.config import CodecConfig, RunConfig, parse_run_config
 from barnraise.corpus import Corpus
 from barnraise.digest import digest_bytes
 from barnraise.identity import Identity
@@ -166,11 +166,17 @@ class Contributor:
         base_P = np.array(world.desk.models.verified(base.model_digest))
         return train(world.config, self.shard, base_P, steps, seed=len(self.name)) - base_P
 
-    def encoded(self, delta_P: NDArray[np.float32], base_digest: str | None = None, role: Role = "update") -> bytes:
+    def encoded(
+        self,
+        delta_P: NDArray[np.float32],
+        base_digest: str | None = None,
+        role: Role = "update",
+        codec: CodecConfig | None = None,
+    ) -> bytes:
         world = self.simulation
         base = world.ledger.newest_release()
         assert base is not None
-        codec = world.config.update.codec
+        codec = codec or world.config.update.codec
         segments, _ = compress(torch.from_numpy(delta_P), world.desk.space, codec)
         return write_update(world.desk.space, base_digest or base.model_digest, codec, segments, role=role)
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import torch
 
+from barnraise.config import CodecConfig
 from barnraise.errors import UnsupportedFormatError, UpdateError
 from barnraise.releases.keyframe import write_keyframe
-from barnraise.updates import Update, apply_update
+from barnraise.updates import Update, apply_update, canonical_codec
 from coordinator.acceptance.check import check_alone
 from coordinator.acceptance.evaluate import scores
 from coordinator.conductor.desk import Desk
@@ -63,8 +64,7 @@ def check_update(desk: Desk, base_digest: str, digest: str) -> Checked:
     try:
         data = desk.private.map(digest)
         update = Update.parse(data, desk.space, base_digest=base_digest, max_bytes=desk.config.gateway.max_update_bytes)
-        if update.role != "update":
-            raise UnsupportedFormatError(f"a contribution has the role update, this file has the role {update.role}")
+        _require_as_leased(update, desk.config.update.codec)
         square_sums = [
             square_sum(torch.from_numpy(update.decode(segment))) for segment in range(desk.space.segment_count)
         ]
@@ -77,6 +77,19 @@ def check_update(desk: Desk, base_digest: str, digest: str) -> Checked:
     after = scores(alone_P, desk.config.model, desk.space, windows)
     verdict = check_alone(before.bits_per_byte, after.bits_per_byte, desk.config.acceptance.check_margin)
     return Checked(verdict.accepted, verdict.reason, verdict.evidence, square_sums)
+
+
+def _require_as_leased(update: Update, codec: CodecConfig) -> None:
+    """In another role or codec the same change would be another file, and count as another update."""
+    if update.role != "update":
+        raise UnsupportedFormatError(f"a contribution has the role update, this file has the role {update.role}")
+    wanted = canonical_codec(codec)
+    if update.codec != wanted:
+        raise UnsupportedFormatError(f"the lease asks for {_named(wanted)}, this file is {_named(update.codec)}")
+
+
+def _named(codec: CodecConfig) -> str:
+    return {"topk": f"topk with k {codec.k}", "blockwise": f"blockwise with {codec.bits} bits"}.get(codec.name, "dense")
 
 
 def score_model(desk: Desk, model_digest: str, shard: str) -> None:

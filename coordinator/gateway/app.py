@@ -120,7 +120,7 @@ def _add_watching_routes(app: FastAPI, state: GatewayState, metrics: GatewayMetr
 
 
 class _CountRequests:
-    """Counts every answer by its route's pattern, never by what a stranger typed."""
+    """Counts every answer by its route's pattern and methods, never by what a stranger typed."""
 
     def __init__(self, app: ASGIApp, metrics: GatewayMetrics) -> None:
         self._app = app
@@ -139,8 +139,9 @@ class _CountRequests:
         try:
             await self._app(scope, receive, note)
         finally:
-            route = getattr(scope.get("route"), "path", None)
-            self._metrics.answered(scope["method"] if route else "other", route or "none", status)
+            route = scope.get("route")
+            method = scope["method"] if scope["method"] in getattr(route, "methods", ()) else "other"
+            self._metrics.answered(method, getattr(route, "path", "none"), status)
 
 
 def _answer_errors(app: FastAPI) -> None:

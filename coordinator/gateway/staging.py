@@ -66,7 +66,7 @@ class StagedUpload:
 
         Raises:
             OffsetMismatchError: it is not; the message says where to go on.
-            OversizedUpdateError: more bytes than the envelope announced; none are written.
+            OversizedUpdateError: more bytes than the envelope announced; none of these are written.
             DiskFullError: no space left; what was written stays and can be continued.
         """
         stored = self.offset
@@ -74,7 +74,7 @@ class StagedUpload:
             raise OffsetMismatchError(f"{stored} of {self.size_bytes} bytes are stored; continue with offset={stored}")
         if stored + len(data) > self.size_bytes:
             raise OversizedUpdateError(
-                f"the envelope announced {self.size_bytes} bytes and more came; nothing was kept"
+                f"the envelope announced {self.size_bytes} bytes and more came; the first {stored} were kept"
             )
         with disk_full_translated(self.folder):
             descriptor = os.open(self.part, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)

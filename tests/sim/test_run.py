@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from barnraise.config import CodecConfig
 from barnraise.updates import Update, apply_update
 from coordinator.ledger import UpdateRow
 from simulator import Simulation, tiny_config
@@ -136,7 +137,7 @@ def test_an_update_that_comes_after_its_round_closed_is_unmerged_not_rejected(tm
     assert update_of(simulation, digest).state == "unmerged"
 
 
-@pytest.mark.parametrize("damage", ["truncated", "nan", "wrong base", "a patch", "not an update"])
+@pytest.mark.parametrize("damage", ["truncated", "nan", "wrong base", "a patch", "another codec", "not an update"])
 def test_bytes_that_are_no_update_are_rejected_and_harm_nobody(tmp_path: Path, damage: str) -> None:
     simulation = Simulation(tmp_path, tiny_config(update={"codec": {"name": "dense"}}))
     mallory = simulation.contributor("mallory")
@@ -152,6 +153,8 @@ def test_bytes_that_are_no_update_are_rejected_and_harm_nobody(tmp_path: Path, d
             data = mallory.encoded(delta_P, base_digest="b3:" + "0" * 64)
         case "a patch":
             data = mallory.encoded(delta_P, role="patch")
+        case "another codec":
+            data = mallory.encoded(delta_P, codec=CodecConfig(name="blockwise", bits=8))
         case _:
             data = b"\x28\xb5\x2f\xfd" + b"\0" * 64
     digest = mallory.sends(lease_id, data)

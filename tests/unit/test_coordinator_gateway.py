@@ -107,6 +107,14 @@ def test_health_and_metrics(door: Doorstep) -> None:
         assert line in text
 
 
+def test_metrics_never_repeat_what_a_stranger_typed(door: Doorstep) -> None:
+    for method, path in (("HOSTILE", "/v1/run"), ("HOSTILE", "/hostile"), ("GET", "/v1/updates/hostile")):
+        door.call(method, path)
+    text = door.call("GET", "/metrics").body.decode()
+    assert "hostile" not in text.lower()
+    assert 'barnraise_http_requests_total{method="other",route="/v1/run",status="405"} 1.0' in text
+
+
 def test_metrics_show_the_newest_release(door: Doorstep) -> None:
     summary = {"loss-text": {"mean": 3.25, "unit": "bits/byte"}}
     door.record(ReleaseTagged("0.1.1", "0.1.0", BASE, BASE, 1, "patch", "ok", None, None, None, START_MS, summary))
