@@ -106,10 +106,10 @@ def folder(tmp_path: Path) -> RunFolder:
 
 
 @contextmanager
-def gateway(folder: RunFolder) -> Iterator[Running]:
-    """A gateway on ``folder``, ended at the end of the block."""
+def gateway(folder: RunFolder, *before: str) -> Iterator[Running]:
+    """A gateway on ``folder``, started by the command ``before`` if given, ended at the end of the block."""
     folder.address.unlink(missing_ok=True)
-    process = spawn(folder)
+    process = spawn(folder, *before)
     try:
         until(lambda: folder.address.exists() or process.poll() is not None)
         assert process.poll() is None, process.communicate()
@@ -119,8 +119,8 @@ def gateway(folder: RunFolder) -> Iterator[Running]:
         process.communicate()
 
 
-def spawn(folder: RunFolder) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "coordinator.gateway", "--run", str(folder.root)]
+def spawn(folder: RunFolder, *before: str) -> subprocess.Popen[str]:
+    command = [*before, sys.executable, "-m", "coordinator.gateway", "--run", str(folder.root)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
@@ -198,6 +198,45 @@ def test_a_client_that_hangs_up_can_go_on(folder: RunFolder) -> None:
         status, value = running.call("PUT", f"/v1/updates/{digest_bytes(DATA)}/bytes?offset={offset}", DATA[offset:])
         assert status == 200
         assert value["receipt"] is not None
+
+
+def small_disk(folder: RunFolder, filler: str) -> list[str]:
+    """A command that runs another one with 1 MiB for ``staging/``, of which ``filler`` takes 700 KiB."""
+    staging = str(folder.staging)
+    script = 'mount -t tmpfs -o size=1m none "$0" && head -c 700k /dev/zero > "$0/$1" && shift && exec "$@"'
+    before = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, staging, filler]
+    try:
+        subprocess.run([*before, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"this machine lets us mount nothing: {error}")
+    return before
+
+
+def test_a_disk_that_is_really_full_refuses_and_the_upload_goes_on_later(folder: RunFolder) -> None:
+    with gateway(folder, *small_disk(folder, "filler")) as running:
+        envelope = running.announced(DATA)
+        path = f"/v1/updates/{digest_bytes(DATA)}/bytes?offset="
+        status, value = running.call("PUT", f"{path}0", DATA)
+        assert (status, value["error"]["code"]) == (507, "disk-full")
+        assert "Free some space" in value["error"]["reason"]
+        assert running.call("GET", "/v1/health")[0] == 200
+        offset = running.post("/v1/updates", envelope)["offset"]
+        assert 0 < offset < len(DATA)
+        Path(f"/proc/{running.process.pid}/root{folder.staging}/filler").unlink()
+        status, value = running.call("PUT", f"{path}{offset}", DATA[offset:])
+        assert (status, value["offset"]) == (200, len(DATA))
+    assert BlobStore(folder.private).read(digest_bytes(DATA)) == DATA
+
+
+def test_a_client_that_sends_much_and_then_nothing_is_shown_out(folder: RunFolder) -> None:
+    with gateway(folder) as running:
+        envelope = running.announced(DATA)
+        begun = time.monotonic()
+        with socket.create_connection(running.address) as client:
+            client.sendall(upload_head(DATA, len(DATA)) + DATA[:400_000])
+            assert everything_from(client).startswith(b"HTTP/1.1 408 ")
+        assert time.monotonic() - begun < 15  # at the lowest rate 400,000 bytes would be worth 40 s
+        assert running.post("/v1/updates", envelope)["offset"] == 400_000
 
 
 def test_silent_and_trickling_clients_are_shown_out(folder: RunFolder) -> None:
