@@ -112,6 +112,8 @@ class RoundConfig(_Section):
 
     Attributes:
         target_updates: enough; collecting ends once this many are checked and no lease is out.
+        settle_for_s: with ``min_updates`` checked, collecting also ends when for this long no lease
+            was out and nobody came: all who are here have delivered.
         min_updates: with fewer at the deadline the round is abandoned.
         collect_for_s: deadline, counted from the first lease of the round.
         lease_for_s: how long a contributor may take.
@@ -120,6 +122,7 @@ class RoundConfig(_Section):
 
     target_updates: Positive = 4
     min_updates: Positive = 2
+    settle_for_s: Annotated[float, Field(gt=0)] = 20.0
     collect_for_s: Annotated[float, Field(gt=0)] = 600.0
     lease_for_s: Annotated[float, Field(gt=0)] = 600.0
     max_rounds: Positive | None = None

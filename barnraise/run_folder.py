@@ -12,6 +12,8 @@
       keys/             the coordinator's signing key (0600)
       logs/
       lock              held by the one coordinator of this folder
+
+Only ``public`` is for other eyes than its owner's.
 """
 
 from __future__ import annotations

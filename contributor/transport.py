@@ -7,12 +7,12 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 import urllib3
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NameResolutionError, NewConnectionError
-from urllib3.exceptions import TimeoutError as HttpTimeoutError
+from urllib3.exceptions import HTTPError
 
 from barnraise.errors import RefusedError, UnreachableError, UsageError
+from barnraise.unreachable import why_unreachable
 
-__all__ = ["Answer", "HttpTransport", "Transport", "base_url", "why"]
+__all__ = ["Answer", "HttpTransport", "Transport", "base_url"]
 
 CONNECT_S = 5.0
 READ_S = 60.0
@@ -74,7 +74,7 @@ class HttpTransport:
             )
             answer = response.read(ANSWER_MAX_BYTES + 1)
         except HTTPError as error:
-            raise UnreachableError(why(error)) from error
+            raise UnreachableError(why_unreachable(error, connect_s=CONNECT_S, read_s=READ_S)) from error
         if len(answer) > ANSWER_MAX_BYTES:
             response.close()
             raise RefusedError(
@@ -85,23 +85,3 @@ class HttpTransport:
 
     def close(self) -> None:
         self._pool.clear()
-
-
-def why(error: HTTPError) -> str:
-    """What went wrong with a request, for somebody who does not know urllib3."""
-    match error:
-        case NameResolutionError():
-            return "its name cannot be resolved"
-        case NewConnectionError():  # before its base class, the time-out
-            cause = error.__cause__
-            return (
-                f"no connection ({cause.strerror})"
-                if isinstance(cause, OSError) and cause.strerror
-                else "no connection"
-            )
-        case ConnectTimeoutError():
-            return f"no connection within {CONNECT_S:.0f} s"
-        case HttpTimeoutError():
-            return f"no answer within {READ_S:.0f} s"
-        case _:
-            return f"the connection broke ({type(error).__name__})"

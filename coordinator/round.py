@@ -2,7 +2,7 @@
 
       +---------- deadline, too few ---------> ABANDONED
       |
-    COLLECTING -- enough, or deadline --> MERGING --> TESTING -- pass --> RELEASED
+    COLLECTING -- enough, all, deadline -> MERGING --> TESTING -- pass --> RELEASED
                                            ^  |          |
                        culprits removed    |  +-- fail --|----------------> REJECTED
                                            +--- search --+-- none found --> REJECTED
@@ -54,6 +54,7 @@ class RoundPolicy:
 
     target_updates: int
     min_updates: int
+    settle_for_ms: int
     collect_for_ms: int
 
 
@@ -124,10 +125,16 @@ class CheckFailed:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time passed. ``leases_out`` are live leases whose update has not arrived."""
+    """Time passed.
+
+    Attributes:
+        leases_out: live leases whose update has not arrived.
+        last_seen_at_ms: when a lease of the round was last granted or an update last arrived.
+    """
 
     now_ms: int
     first_lease_at_ms: int | None
+    last_seen_at_ms: int | None
     leases_out: int
 
 
@@ -280,6 +287,9 @@ def _tick(current: Round, tick: Tick, policy: RoundPolicy) -> Step:
         return Step(current)
     if have >= policy.target_updates and (tick.leases_out == 0 or late):
         return _move(current, "merging", f"{have} updates checked, {policy.target_updates} wanted", merge=True)
+    if have >= policy.min_updates and tick.leases_out == 0 and _settled(tick, policy):
+        why = f"{have} updates checked; nobody trains and nobody came for {policy.settle_for_ms / 1000:g} s"
+        return _move(current, "merging", why, merge=True)
     if late and have >= policy.min_updates:
         why = f"deadline after {waited_ms // 1000} s with {have} of {policy.target_updates} updates wanted"
         return _move(current, "merging", why, merge=True)
@@ -287,6 +297,10 @@ def _tick(current: Round, tick: Tick, policy: RoundPolicy) -> Step:
         why = f"deadline after {waited_ms // 1000} s with {have} updates; at least {policy.min_updates} needed"
         return _end(current, "abandoned", why)
     return Step(current)
+
+
+def _settled(tick: Tick, policy: RoundPolicy) -> bool:
+    return tick.last_seen_at_ms is not None and tick.now_ms - tick.last_seen_at_ms >= policy.settle_for_ms
 
 
 def _judge(current: Round, ended: Judged) -> Step:

@@ -54,6 +54,7 @@ MEANINGS: dict[str, tuple[str, str]] = {  # key -> (unit, meaning)
     "release.keyframe_every": ("releases", "Every so many releases the whole model is stored beside the patch."),
     "round.target_updates": ("updates", "Enough: collecting ends with this many checked and no lease out."),
     "round.min_updates": ("updates", "With fewer at the deadline the round is abandoned."),
+    "round.settle_for_s": ("seconds", "With min_updates in, collecting also ends when nobody trained or came so long."),
     "round.collect_for_s": ("seconds", "Deadline of collecting, counted from the first lease of the round."),
     "round.lease_for_s": ("seconds", "How long a contributor may take; never beyond the deadline."),
     "round.max_rounds": ("rounds", "Open no more rounds after this many; absent means no end."),

@@ -31,6 +31,7 @@ def serve(
     from barnraise.installation import require
 
     require("coordinator")
+    from barnraise.config import load_run_config
     from coordinator.ledger import Ledger
     from coordinator.run_setup import prepare_run
     from coordinator.supervisor import stop_signals, supervise
@@ -38,8 +39,7 @@ def serve(
     continued = config.is_dir()
     folder = RunFolder((config if continued else run).resolve())
     source = None if continued else config
-    if continued:
-        folder.require()
+    load_run_config(folder.require().config if continued else config)  # a wrong one leaves no trace
     with folder.lock("coordinator"):
         settings = prepare_run(folder, source)
         stop = Event()

@@ -24,6 +24,7 @@ from barnraise.releases.durable import disk_full_translated
 from barnraise.releases.publish import INDEX_FILE
 from barnraise.releases.source import INDEX_MAX_BYTES, PIECE_BYTES, capped
 from barnraise.releases.store import blob_path
+from barnraise.unreachable import why_unreachable
 
 __all__ = ["HttpSource", "Opener", "Reply"]
 
@@ -201,9 +202,8 @@ def _urllib3_opener() -> Opener:
             yield Reply(response.status, names, response.stream(PIECE_BYTES, decode_content=False))
         except HTTPError as error:
             host = urlsplit(url).netloc
-            raise UnreachableError(
-                f"no answer from {host} ({type(error).__name__}); check the address, or whether it is up"
-            ) from error
+            reason = why_unreachable(error, connect_s=CONNECT_S, read_s=READ_S)
+            raise UnreachableError(f"{host}: {reason}; check the address, or whether it is up") from error
         finally:
             if response is not None:
                 response.close()

@@ -49,6 +49,7 @@ def prepare_environment(token: Path) -> None:
         RAY_AUTH_MODE="token",
         RAY_AUTH_TOKEN_PATH=str(token),
         RAY_USAGE_STATS_ENABLED="0",
+        RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",  # elsewhere than there, too: every port on loopback only
         RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO="0",
         OMP_NUM_THREADS="1",
         RAY_worker_niceness="0",  # at Ray's own 15, volunteers on the same machine leave workers a thirtieth of a core

@@ -68,6 +68,7 @@ class Conductor:
         self.policy = RoundPolicy(
             target_updates=config.round.target_updates,
             min_updates=config.round.min_updates,
+            settle_for_ms=int(config.round.settle_for_s * 1000),
             collect_for_ms=int(config.round.collect_for_s * 1000),
         )
         self.round: Round | None = None
@@ -143,8 +144,11 @@ class Conductor:
         now_ms = self.clock()
         fact = self.ledger.round(current.number)
         assert fact is not None
-        leases_out = len(self.ledger.open_leases(current.number, now_ms))
-        self._feed(Tick(now_ms, fact.first_lease_at_ms, leases_out))
+        leases = self.ledger.leases(current.number)
+        arrivals = [row.received_at_ms for row in self.ledger.updates(round=current.number)]
+        last_seen_at_ms = max([lease.issued_at_ms for lease in leases] + arrivals, default=None)
+        leases_out = sum(lease.update_digest is None and now_ms < lease.expires_at_ms for lease in leases)
+        self._feed(Tick(now_ms, fact.first_lease_at_ms, last_seen_at_ms, leases_out))
 
     def _feed(self, event: RoundEvent, *with_it: Event) -> None:
         """Let the machine decide on ``event``; record the outcome and ``with_it``; act."""

@@ -4,20 +4,10 @@ from __future__ import annotations
 
 import json
 import secrets
-import socket
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from urllib3 import HTTPConnectionPool
-from urllib3.connection import HTTPConnection
-from urllib3.exceptions import (
-    ConnectTimeoutError,
-    NameResolutionError,
-    NewConnectionError,
-    ProtocolError,
-    ReadTimeoutError,
-)
 
 from barnraise.digest import digest_bytes
 from barnraise.errors import (
@@ -33,7 +23,7 @@ from barnraise.errors import (
 from barnraise.identity import Identity
 from barnraise.protocol import Receipt, Signed, UpdateEnvelope
 from contributor.client import PIECE_BYTES, GatewayClient
-from contributor.transport import Answer, HttpTransport, base_url, why
+from contributor.transport import Answer, HttpTransport, base_url
 from pretend_gateway import PretendGateway
 
 ME = Identity.from_seed(bytes([7] * 32))
@@ -178,25 +168,3 @@ def test_what_is_no_url_is_a_usage_error(text: str) -> None:
 
 def test_a_trailing_slash_does_not_matter() -> None:
     assert HttpTransport("http://127.0.0.1:9/").url == "http://127.0.0.1:9"
-
-
-@pytest.mark.parametrize(
-    ("cause", "words"),
-    [
-        (ConnectionRefusedError(111, "Connection refused"), "no connection (Connection refused)"),
-        (OSError(113, "No route to host"), "no connection (No route to host)"),
-        (None, "no connection"),
-    ],
-)
-def test_a_failed_connection_says_why(cause: OSError | None, words: str) -> None:
-    error = NewConnectionError(HTTPConnection("10.0.0.1"), "urllib3's own words")
-    error.__cause__ = cause
-    assert why(error) == words
-
-
-def test_other_failures_say_why() -> None:
-    pool = HTTPConnectionPool("10.0.0.1")
-    assert why(ConnectTimeoutError("late")) == "no connection within 5 s"
-    assert why(ReadTimeoutError(pool, "/", "late")) == "no answer within 60 s"
-    assert why(NameResolutionError("x", HTTPConnection("x"), socket.gaierror())) == "its name cannot be resolved"
-    assert why(ProtocolError("cut")) == "the connection broke (ProtocolError)"

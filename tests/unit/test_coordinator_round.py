@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,7 +30,7 @@ from coordinator.round import (
     step,
 )
 
-POLICY = RoundPolicy(target_updates=3, min_updates=2, collect_for_ms=10_000)
+POLICY = RoundPolicy(target_updates=3, min_updates=2, settle_for_ms=4_000, collect_for_ms=10_000)
 OPEN = Round(number=1, base_version="0.1.0", base_digest="b3:base")
 ALLOWED = {
     ("collecting", "merging"),
@@ -57,7 +59,8 @@ def collected(*digests: str) -> Round:
 
 
 def tick(seconds: float, leases_out: int = 0) -> Tick:
-    return Tick(now_ms=int(seconds * 1000), first_lease_at_ms=0, leases_out=leases_out)
+    now_ms = int(seconds * 1000)
+    return Tick(now_ms=now_ms, first_lease_at_ms=0, last_seen_at_ms=now_ms, leases_out=leases_out)
 
 
 def test_an_update_is_checked_once_however_often_it_arrives() -> None:
@@ -79,6 +82,16 @@ def test_a_lease_that_is_out_is_not_waited_for_after_the_deadline() -> None:
     assert step(collected("a", "b"), tick(10, leases_out=1), POLICY).round.phase == "merging"
 
 
+def test_all_who_are_here_have_delivered_so_nobody_is_waited_for() -> None:
+    settled = Tick(now_ms=8_000, first_lease_at_ms=0, last_seen_at_ms=4_000, leases_out=0)
+    moved = step(collected("a", "b"), settled, POLICY)
+    assert moved.actions == (Merge(("a", "b")),)
+    assert "nobody came for 4 s" in moved.reason
+    for waiting in (replace(settled, now_ms=7_999), replace(settled, leases_out=1)):
+        assert step(collected("a", "b"), waiting, POLICY).round.phase == "collecting"
+    assert step(collected("a"), settled, POLICY).round.phase == "collecting"
+
+
 def test_too_few_at_the_deadline_abandons_the_round_with_the_numbers() -> None:
     ended = step(collected("a"), tick(11), POLICY)
     assert ended.round.phase == "abandoned"
@@ -92,7 +105,7 @@ def test_a_running_check_holds_the_deadline() -> None:
 
 
 def test_nothing_is_abandoned_before_anybody_took_a_lease() -> None:
-    event = Tick(now_ms=10**9, first_lease_at_ms=None, leases_out=0)
+    event = Tick(now_ms=10**9, first_lease_at_ms=None, last_seen_at_ms=None, leases_out=0)
     assert step(OPEN, event, POLICY).round == OPEN
 
 
@@ -140,7 +153,7 @@ EVENTS = st.one_of(
     st.builds(UpdateArrived, DIGESTS),
     st.builds(CheckPassed, DIGESTS),
     st.builds(CheckFailed, DIGESTS),
-    st.builds(Tick, st.integers(0, 30_000), st.sampled_from([None, 0]), st.integers(0, 2)),
+    st.builds(Tick, st.integers(0, 30_000), st.sampled_from([None, 0]), st.integers(0, 9_000), st.integers(0, 2)),
     st.builds(lambda s: Merged(s, candidate_of(s)), SETS),
     st.just(MergeFailed("no space")),
     st.builds(lambda s, ok: Judged(candidate_of(s), ok, "judged", 7), SETS, st.booleans()),

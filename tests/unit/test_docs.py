@@ -17,10 +17,12 @@ from barnraise.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
-FAMILIES = sorted(errors.BarnraiseError.__subclasses__(), key=lambda family: family.exit_code)
 ERRORS = sorted(
     (kind for kind in vars(errors).values() if inspect.isclass(kind) and issubclass(kind, errors.BarnraiseError)),
     key=lambda kind: kind.__name__,
+)
+FAMILIES = sorted(
+    (kind for kind in ERRORS if kind.__base__ is errors.BarnraiseError), key=lambda family: family.exit_code
 )
 WITHOUT_SOURCE = {  # interfaces, and what follows from no publication
     "merge/strategies/__init__.py",
