@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,7 +17,9 @@ def demo(
     into: Annotated[
         Path | None, typer.Option("--into", help="Folder of the demo's run; ./demo-run by default.")
     ] = None,
-    rounds: Annotated[int, typer.Option("--rounds", min=4, help="Rounds that must have ended.")] = 5,
+    rounds: Annotated[
+        int | None, typer.Option("--rounds", min=4, help="End after this many rounds, not by the clock.")
+    ] = None,
     config: Annotated[
         Path | None, typer.Option("--config", help="Another run's TOML file, such as a smaller one.")
     ] = None,
@@ -38,8 +41,11 @@ def demo(
     require("contributor")
     folder = (into or _free_folder()).resolve()
     folder.mkdir(parents=True, exist_ok=True)
+    plan = DemoPlan(config or bundled_config("stdlib-lm"), folder)
+    if rounds is not None:
+        plan = replace(plan, rounds=rounds, play_for_s=0.0)
     with opened(as_json=as_json) as screen:
-        told = play(DemoPlan(config or bundled_config("stdlib-lm"), folder, rounds=rounds), screen)
+        told = play(plan, screen)
     (folder / "demo.done").touch()
     print_result("demo", told, as_json=as_json, human=_words(told))
 

@@ -68,6 +68,7 @@ def play(plan: DemoPlan, screen: Screen) -> dict[str, Any]:
         stage.leave([*VOLUNTEERS, POISONER], grace_s=15.0)
         screen.tell("volunteers have left; pulling the newest release as a consumer would")
         finale = pull_and_verify(theatre.url, theatre.model, plan.folder / "pulled")
+        theatre.learn_of(finale.version)
     finally:
         stage.leave()
     told = summary(theatre.scene, finale, time.monotonic() - started_s, plan.folder)
@@ -112,6 +113,12 @@ class _Theatre:
             self._watch()
             self._maybe_poison()
             self.screen.paint(self.scene)
+
+    def learn_of(self, version: str) -> None:
+        """Follow the ledger up to the tag of ``version``, which may have come while volunteers left."""
+        while all(release.version != version for release in self.scene.releases):
+            self._turn()
+            self._watch()
 
     def _done(self) -> bool:
         scene, plan = self.scene, self.plan

@@ -19,12 +19,12 @@ from coordinator.ledger.events import RecordedEvent, ReleaseTagged, UpdateMerged
 from processes import Program, Site, until
 
 KILLS = int(os.environ.get("BARNRAISE_CHAOS_ROUNDS", "4"))
-SEED = int(os.environ.get("BARNRAISE_CHAOS_SEED", "1"))
+SEED = int(os.environ.get("BARNRAISE_CHAOS_SEED", "12"))
 TARGETS = ("gateway", "conductor", "ray worker", "raylet", "supervisor", "contributor")
 COMMAND_LINES = {
-    "gateway": "coordinator.gateway",
-    "conductor": "coordinator.conductor",
-    "ray worker": "ray::",
+    "gateway": r"coordinator\.gateway",
+    "conductor": r"coordinator\.conductor",
+    "ray worker": "ray::(?!.*Agent)",
     "raylet": "raylet/raylet",
 }
 NAMES = ("ada", "barbara", "grace")

@@ -82,8 +82,8 @@ def test_a_missing_configuration_is_refused_and_nothing_is_made(run: Site, tmp_p
 
 def test_ctrl_c_stops_everything_and_the_run_goes_on_at_the_same_address(tmp_path: Path) -> None:
     """Also of a contributor: once ends it with its unit, twice in the middle of one, to be continued."""
-    long_units = TINY.replace("steps = 30", "steps = 400").replace("target_updates = 3, min_updates = 2", "ONE")
-    config = long_units.replace("ONE", "target_updates = 1, min_updates = 1").replace("_for_s = 8", "_for_s = 600")
+    long_units = TINY.replace("steps = 30", "steps = 400").replace("target_updates = 3, min_updates = 3", "ONE")
+    config = long_units.replace("ONE", "target_updates = 1, min_updates = 1").replace("_for_s = 60", "_for_s = 600")
     with Site(tmp_path) as site:
         serving = site.serves(site.write_config(config))
         url = site.url
