@@ -278,7 +278,7 @@ def load_run_config(path: Path) -> RunConfig:
         raise ConfigValueError(f"{path} is not UTF-8 text") from error
     try:
         value = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigValueError(f"{path} is not TOML: {error}") from error
     return parse_run_config(value, source=str(path))
 

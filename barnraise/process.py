@@ -13,7 +13,7 @@ import subprocess
 import sys
 from contextlib import suppress
 
-__all__ = ["end_with_parent", "stop_group"]
+__all__ = ["end_with_parent", "last_words", "stop_group"]
 
 PR_SET_PDEATHSIG = 1
 GRACE_S = 10.0
@@ -31,6 +31,12 @@ def end_with_parent(parent: int | None = None) -> None:
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if parent is not None and os.getppid() != parent:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def last_words(error: Exception) -> None:
+    """Say on standard error why this process ends; on a full disk nothing is said, and the exit code still tells."""
+    with suppress(OSError):
+        os.write(sys.stderr.fileno(), f"barnraise: {error}\n".encode("utf-8", "replace"))
 
 
 def stop_group(process: subprocess.Popen[bytes], grace_s: float = GRACE_S) -> int:

@@ -106,7 +106,7 @@ class _Child:
 
     def last_words(self) -> str:
         lines = self.log_path.read_text(errors="replace").strip().splitlines()
-        return lines[-1][:500] if lines else "it said nothing"
+        return lines[-1][:500] if lines else "it wrote nothing into its log; is the disk full?"
 
 
 def supervise(folder: RunFolder, stop: Event, report: Callable[[str], None], every_tick: Callable[[], None]) -> None:

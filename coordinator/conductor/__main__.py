@@ -9,7 +9,7 @@ from pathlib import Path
 from threading import Event
 
 from barnraise.errors import BarnraiseError
-from barnraise.process import end_with_parent
+from barnraise.process import end_with_parent, last_words
 from barnraise.run_folder import RunFolder
 from coordinator.conductor.cluster import local_ray, prepare_environment, ray_token
 
@@ -28,7 +28,7 @@ def main() -> int:
         prepare_environment(ray_token(folder))
         _conduct(folder, stop)
     except BarnraiseError as error:
-        print(f"barnraise: {error}", file=sys.stderr)
+        last_words(error)
         return error.exit_code
     return 0
 

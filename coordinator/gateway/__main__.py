@@ -21,7 +21,7 @@ import uvicorn
 
 from barnraise.config import GatewayConfig
 from barnraise.errors import BarnraiseError, ConfigValueError, PortInUseError
-from barnraise.process import end_with_parent
+from barnraise.process import end_with_parent, last_words
 from barnraise.releases.durable import replace_file
 from barnraise.run_folder import RunFolder
 from coordinator.gateway.app import create_app
@@ -51,7 +51,7 @@ def main() -> int:
     try:
         _serve(folder)
     except BarnraiseError as error:
-        print(f"barnraise: {error}", file=sys.stderr)
+        last_words(error)
         return error.exit_code
     return 0
 

@@ -24,6 +24,7 @@ from barnraise.errors import BarnraiseError, ConfigValueError, DiskFullError, Mi
 __all__ = ["open_engine", "reading", "writing"]
 
 BUSY_TIMEOUT_MS = 30_000
+SQLITE_FULL = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE")  # the second when there is no room for the WAL's index
 POSTGRES_WRITE_LOCK = 0x62_61_72_6E  # "barn"
 
 
@@ -86,7 +87,7 @@ def _translated() -> Iterator[None]:
     except (BarnraiseError, RuntimeError):
         raise
     except OperationalError as error:
-        if "disk is full" in str(error.orig):
+        if getattr(error.orig, "sqlite_errorname", "") in SQLITE_FULL:
             raise DiskFullError("the ledger's disk is full; nothing was recorded. Free some space.") from error
         raise StorageError(f"the ledger cannot be used: {error.orig}") from error
     except PoolTimeoutError as error:

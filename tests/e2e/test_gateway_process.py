@@ -318,6 +318,13 @@ def test_a_taken_port_is_refused_with_the_family_exit_code(folder: RunFolder) ->
     assert not folder.address.exists()
 
 
+def test_the_exit_code_tells_even_when_the_log_is_on_a_full_disk(folder: RunFolder) -> None:
+    folder.config.write_text(CONFIG.replace("gateway = { ", 'gateway = { host = "203.0.113.1", '))
+    command = [sys.executable, "-m", "coordinator.gateway", "--run", str(folder.root)]
+    with Path("/dev/full").open("wb") as full:
+        assert subprocess.run(command, stderr=full, check=False).returncode == ConfigValueError.exit_code
+
+
 def test_an_address_that_is_not_ours_is_refused(folder: RunFolder) -> None:
     folder.config.write_text(CONFIG.replace("gateway = { ", 'gateway = { host = "203.0.113.1", '))
     process = spawn(folder)

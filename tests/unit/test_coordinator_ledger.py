@@ -14,6 +14,7 @@ from alembic.runtime.migration import MigrationContext
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import create_engine
+from sqlalchemy.exc import OperationalError
 
 from barnraise.errors import (
     BarnraiseError,
@@ -26,6 +27,7 @@ from barnraise.errors import (
     TagExistsError,
 )
 from coordinator.ledger import Ledger, LedgerMovedError, schema
+from coordinator.ledger.engine import writing
 from coordinator.ledger.events import (
     ChannelMoved,
     ContributorSeen,
@@ -319,6 +321,14 @@ def test_a_full_disk_records_nothing(ledger: Ledger) -> None:
         ledger.record(RunCreated("toy", BASE, {"big": "x" * 100_000}, "k", BASE), at_ms=1)
     assert ledger.run() is None
     assert ledger.last_seq() == 1
+
+
+@pytest.mark.parametrize("name", ["SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"])
+def test_every_way_that_sqlite_finds_no_space_is_a_full_disk(ledger: Ledger, name: str) -> None:
+    full = sqlite3.OperationalError("as SQLite says it")
+    full.sqlite_errorname = name
+    with pytest.raises(DiskFullError), writing(ledger._engine):
+        raise OperationalError("INSERT", {}, full)
 
 
 @settings(deadline=None, max_examples=20)

@@ -1,0 +1,66 @@
+"""Configurations that cannot be right are refused by class, with the file, the key and a way on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from barnraise.config import bundled_config, load_run_config
+from barnraise.errors import BarnraiseError, ConfigMissingError, ConfigUnknownKeyError, ConfigValueError
+
+GOOD = """
+name = "toy"
+[data.shards]
+text = ["json"]
+[[acceptance.tests]]
+name = "loss-text"
+kind = "loss"
+shard = "text"
+margin = 0.05
+"""
+
+
+def test_the_bundled_run_is_good() -> None:
+    assert load_run_config(bundled_config("stdlib-lm")).name == "stdlib-lm"
+
+
+@pytest.mark.parametrize(
+    ("text", "refusal", "words"),
+    [
+        (GOOD + "[gateway]\nprot = 1\n", ConfigUnknownKeyError, "unknown key 'gateway.prot'; did you mean 'port'?"),
+        (GOOD + "[surprise]\n", ConfigUnknownKeyError, "unknown key 'surprise'"),
+        (GOOD + "extra = 1\n", ConfigUnknownKeyError, "extra"),
+        (GOOD + "[gateway]\nport = 65536\n", ConfigValueError, "gateway.port"),
+        (GOOD + "[merge]\nclip_norm_at = nan\n", ConfigValueError, "merge.clip_norm_at"),
+        (GOOD + "[model]\nheads = 3\n", ConfigValueError, "multiple of 2 * heads"),
+        (GOOD + "[round]\nmin_updates = 9\n", ConfigValueError, "min_updates is larger"),
+        (GOOD.replace("toy", "../toy"), ConfigValueError, "name"),
+        (GOOD.replace('shard = "text"', 'shard = "no"'), ConfigValueError, "no shard 'no'; there are text"),
+        ("name = ", ConfigValueError, "not TOML"),
+        ("name = " + "[" * 100_000, ConfigValueError, "not TOML"),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path: Path, text: str, refusal: type[BarnraiseError], words: str) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    with pytest.raises(refusal) as caught:
+        load_run_config(path)
+    assert str(path) in caught.value.reason
+    assert words in caught.value.reason
+    assert caught.value.exit_code == 3
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_bytes(b"\xff\x00")
+    with pytest.raises(ConfigValueError, match="not UTF-8"):
+        load_run_config(path)
+
+
+@pytest.mark.parametrize("name", ["nothing.toml", ".", "file/below.toml"])
+def test_a_missing_configuration_names_one_that_exists(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigMissingError, match="A ready-made one") as caught:
+        load_run_config(tmp_path / name)
+    assert caught.value.exit_code == 3

@@ -1,0 +1,35 @@
+"""One coordinator a folder, and no folder taken for a run that is none."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from barnraise.errors import FolderLockedError, NotARunFolderError
+from barnraise.run_folder import RunFolder
+
+
+def test_a_second_coordinator_is_refused_until_the_first_has_gone(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    with folder.lock("coordinator"):
+        refused = pytest.raises(FolderLockedError, match="another coordinator already works in")
+        with refused as caught, folder.lock("coordinator"):
+            raise AssertionError("two coordinators in one folder")
+        assert f"process {os.getpid()}" in caught.value.reason
+        assert caught.value.exit_code == 7
+    with folder.lock("coordinator"):
+        pass
+
+
+def test_a_folder_without_a_run_is_refused_and_stays_empty(tmp_path: Path) -> None:
+    with pytest.raises(NotARunFolderError, match="barnraise serve CONFIG"):
+        RunFolder(tmp_path).require()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_the_owner_sees_what_is_private(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "run")
+    folder.create()
+    assert [path.stat().st_mode & 0o777 for path in (folder.private, folder.key.parent)] == [0o700, 0o700]
