@@ -39,10 +39,8 @@ def _conduct(folder: RunFolder, stop: Event) -> None:
     from coordinator.conductor.pool import RayPool
     from coordinator.publish import Publisher
     from coordinator.run_setup import now_ms, open_run
-    from merge.strategies import make_strategy
 
     run = open_run(folder)
-    make_strategy(run.config.merge.strategy, run.config.merge.options)  # a typo is told now, not after a round
     desk = Desk(folder.root, run.config, run.held_out_digest)
     publisher = Publisher(desk, run.ledger, run.identity, now_ms)
     with local_ray(run.config.conductor.workers):

@@ -36,6 +36,7 @@ from coordinator.round import (
     Round,
     RoundEvent,
 )
+from merge.strategies import Mean, make_strategy
 
 __all__ = ["Finished", "Work", "check", "find_culprits", "first_release", "merge", "run_tests"]
 
@@ -86,7 +87,7 @@ def find_culprits(desk: Desk, config: RunConfig, ledger: Ledger, current: Round,
     trials: list[dict[str, Any]] = []
     try:
         while (subset := search.next_subset()) is not None:
-            candidate = yield from _merged(desk, config, ledger, current, subset)
+            candidate = yield from _merged(desk, _for_few(config, len(subset)), ledger, current, subset)
             passed, reason = yield from _tested(desk, config, current, candidate)
             desk.forget(candidate, _base(ledger, current))
             search.record(subset, passed)
@@ -107,6 +108,14 @@ def first_release(desk: Desk, config: RunConfig, publisher: Publisher, clock: Ca
     (model,) = yield [Task(work.first_model, (desk,), config.conductor.test_timeout_s)]
     yield _score_tasks(desk, config, model.model_digest)
     return Finished(None, publisher.first(model, clock()).events)
+
+
+def _for_few(config: RunConfig, updates: int) -> RunConfig:
+    """The settings that can merge so few updates: a mean where the strategy needs more of them."""
+    if updates >= make_strategy(config.merge.strategy, config.merge.options).min_updates:
+        return config
+    mean = config.merge.model_copy(update={"strategy": Mean.name, "options": {}})
+    return config.model_copy(update={"merge": mean})
 
 
 def _merged(

@@ -93,6 +93,7 @@ def test_ctrl_c_stops_everything_and_the_run_goes_on_at_the_same_address(tmp_pat
         assert "finishing this unit" in ada.says("notice")["text"]
         ada.interrupt()
         assert ada.ends() == 0
+        before = len(ada.said("step"))
         stopped_at = ada.said("step")[-1]["step"]
         assert stopped_at < 400
         assert ada.said("stopped")[-1]["units"] == 0
@@ -106,7 +107,6 @@ def test_ctrl_c_stops_everything_and_the_run_goes_on_at_the_same_address(tmp_pat
         assert site.url == url
         ada = site.joins("ada")
         assert f"continuing a unit after step {stopped_at}" in ada.says("notice", 2)["text"]
-        before = len(ada.said("step"))
         ada.says("step", before + 1)
         assert ada.said("step")[before]["step"] == stopped_at + 1
         ada.interrupt()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from barnraise.config import CodecConfig
+from barnraise.errors import ConfigValueError, UnknownStrategyError
 from barnraise.updates import Update, apply_update
 from coordinator.ledger import UpdateRow
 from simulator import Simulation, tiny_config
@@ -207,3 +208,29 @@ def test_the_model_cache_can_be_lost(tmp_path: Path) -> None:
     newest = simulation.ledger.newest_release()
     assert newest is not None
     assert simulation.desk.models.verified(newest.model_digest).shape == (simulation.desk.space.size,)
+
+
+def test_a_strategy_that_needs_more_updates_than_a_round_has_is_told_at_the_start(tmp_path: Path) -> None:
+    merge = {"strategy": "trimmed-mean", "options": {"trim": 0.25}}
+    with pytest.raises(ConfigValueError, match=r"needs at least 4 updates, .* is 2; raise it to 4"):
+        Simulation(tmp_path, tiny_config(merge=merge))
+    with pytest.raises(UnknownStrategyError, match="there are mean, trimmed-mean"):
+        Simulation(tmp_path, tiny_config(merge={"strategy": "mode"}))
+
+
+def test_culprits_are_found_in_subsets_that_are_too_small_for_the_strategy(tmp_path: Path) -> None:
+    config = tiny_config()
+    acceptance = config.acceptance.model_copy(update={"check_margin": 60.0})
+    merge = {"strategy": "trimmed-mean", "options": {"trim": 0.25}, "clip_norm_at": 1e6}
+    rounds = {"target_updates": 4, "min_updates": 4}
+    simulation = Simulation(
+        tmp_path, tiny_config(merge=merge, round=rounds, acceptance=acceptance.model_dump(mode="json"))
+    )
+    for name in ("mallory", "malory"):
+        simulation.contributor(name).delivers(lambda delta_P: np.float32(-200.0) * delta_P)
+    for name in ("ada", "barbara"):
+        simulation.contributor(name).delivers()
+    simulation.runs_until("rejected")
+    states = {row.state for row in simulation.ledger.updates()}
+    assert states == {"rejected", "unmerged"}
+    assert len(simulation.ledger.updates(state="rejected")) == 2
