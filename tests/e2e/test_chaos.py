@@ -12,6 +12,8 @@ from collections import Counter
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from barnraise.digest import digest_bytes
 from barnraise.releases.store import BlobStore
 from coordinator.ledger import Ledger
@@ -70,6 +72,7 @@ class Chaos:
             until(lambda: ledger.last_seq() >= wanted or self.serving.ended, f"event {wanted}")
 
 
+@pytest.mark.timeout(180 + 40 * KILLS)
 def test_a_run_survives_the_death_of_each_of_its_processes(tmp_path: Path) -> None:
     draws = random.Random(SEED)
     targets = [target for _ in range(KILLS // len(TARGETS) + 1) for target in draws.sample(TARGETS, len(TARGETS))]
