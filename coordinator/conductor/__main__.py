@@ -34,6 +34,7 @@ def main() -> int:
 
 
 def _conduct(folder: RunFolder, stop: Event) -> None:
+    from coordinator.conductor import watchdog
     from coordinator.conductor.conductor import Conductor
     from coordinator.conductor.desk import Desk
     from coordinator.conductor.pool import RayPool
@@ -43,9 +44,12 @@ def _conduct(folder: RunFolder, stop: Event) -> None:
     run = open_run(folder)
     desk = Desk(folder.root, run.config, run.held_out_digest)
     publisher = Publisher(desk, run.ledger, run.identity, now_ms)
+    watchdog.promise(watchdog.START_S)
     with local_ray(run.config.conductor.workers):
         _listen(stop)  # again: Ray puts its own handlers in place, which end the process on the spot
-        Conductor(run.config, run.ledger, desk, publisher, RayPool(), now_ms).run(stop)
+        pool = RayPool(beat=lambda: watchdog.promise(watchdog.TURN_S))
+        Conductor(run.config, run.ledger, desk, publisher, pool, now_ms).run(stop)
+        watchdog.release()
 
 
 def _listen(stop: Event) -> None:

@@ -23,7 +23,7 @@ from coordinator.conductor.desk import Desk
 from coordinator.conductor.merging import MergeJob, plan_inputs, segment_ranges
 from coordinator.conductor.pool import Task
 from coordinator.ledger import Ledger, ReleaseRow
-from coordinator.ledger.events import Event, UpdateChecked, UpdateRejected
+from coordinator.ledger.events import Event, UpdateChecked, UpdateRejected, UpdateUnmerged
 from coordinator.publish import Publisher
 from coordinator.round import (
     Candidate,
@@ -53,12 +53,16 @@ Work = Generator[list[Task], list[Any], Finished]
 
 
 def check(desk: Desk, config: RunConfig, current: Round, digest: str) -> Work:
-    """Check one update; whatever is wrong with it is its own rejection."""
+    """Check one update; whatever is wrong with it is its own rejection.
+
+    A check that ends without an answer (too slow, out of memory) blames nobody: the update is not merged.
+    """
     task = Task(work.check_update, (desk, current.base_digest, digest), config.conductor.check_timeout_s)
     try:
         (found,) = yield [task]
-    except (UpdateError, AcceptanceError, MergeError) as error:
-        found = work.Checked(False, f"the check could not be completed: {error}", {"code": error.code}, [])
+    except (AcceptanceError, MergeError) as error:
+        unmerged = UpdateUnmerged(digest, current.number, f"its check did not end: {error}")
+        return Finished(CheckFailed(digest), (unmerged,))
     if found.accepted:
         checked = UpdateChecked(digest, current.number, found.segment_square_sums, found.reason, found.evidence)
         return Finished(CheckPassed(digest), (checked,))

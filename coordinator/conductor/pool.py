@@ -83,10 +83,11 @@ class RayPool:
     minutes and then takes its tasks for failed, so this pool looks after Ray's processes itself.
     """
 
-    def __init__(self, max_retries: int = 2) -> None:
+    def __init__(self, max_retries: int = 2, beat: Callable[[], None] = lambda: None) -> None:
         import ray
 
         self._ray = ray
+        self._beat = beat
         self._vital = [child for child in psutil.Process().children() if child.name() in VITAL]
         self._max_retries = max_retries
         self._remote: dict[Callable[..., Any], Any] = {}
@@ -108,6 +109,7 @@ class RayPool:
         Raises:
             RayLostError: no task can end any more.
         """
+        self._beat()
         self._require_ray()
         if not self._running:
             time.sleep(timeout_s)
