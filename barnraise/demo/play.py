@@ -46,7 +46,7 @@ class DemoPlan:
     rounds: int = 4
     releases: int = 3
     poison_after: int = 2
-    play_for_s: float = 100.0
+    play_for_s: float = 115.0
     give_up_after_s: float = 900.0
 
 

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from processes import TINY, Site, until
@@ -53,6 +54,18 @@ def test_a_release_is_pulled_by_range_and_verified(run: Site, source: str, tmp_p
 def test_a_release_is_computed_again_from_what_was_published(run: Site, source: str) -> None:
     done = run.runs("recompute", "0.1.2", "--from", source, "--json").result["releases"]
     assert [(row["version"], row["updates"]) for row in done] == [("0.1.1", 3), ("0.1.2", 3)]
+
+
+def test_nothing_listens_but_on_loopback(run: Site) -> None:
+    """The gateway, and all that Ray opens: strangers stay outside of Ray's trust boundary."""
+    listening = {
+        connection.laddr.ip
+        for process in run.processes()
+        for connection in process.net_connections(kind="inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert listening
+    assert listening <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 
 
 def test_a_second_coordinator_on_the_same_folder_is_refused(run: Site) -> None:
