@@ -35,7 +35,7 @@ __all__ = ["TINY", "Answer", "Program", "Site", "until"]
 T = TypeVar("T")
 
 MARK = "BARNRAISE_TEST_SITE"
-PATIENCE_S = 90.0
+PATIENCE_S = 150.0
 POLL_S = 0.02
 
 TINY = """

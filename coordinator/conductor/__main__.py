@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from pathlib import Path
 from threading import Event
 
-from barnraise.errors import BarnraiseError
+from barnraise.errors import BarnraiseError, RayLostError
 from barnraise.process import end_with_parent, last_words
 from barnraise.run_folder import RunFolder
 from coordinator.conductor.cluster import local_ray, prepare_environment, ray_token
@@ -48,7 +49,11 @@ def _conduct(folder: RunFolder, stop: Event) -> None:
     with local_ray(run.config.conductor.workers):
         _listen(stop)  # again: Ray puts its own handlers in place, which end the process on the spot
         pool = RayPool(beat=lambda: watchdog.promise(watchdog.TURN_S))
-        Conductor(run.config, run.ledger, desk, publisher, pool, now_ms).run(stop)
+        try:
+            Conductor(run.config, run.ledger, desk, publisher, pool, now_ms).run(stop)
+        except RayLostError as error:  # saying goodbye to a Ray that is gone can take minutes
+            last_words(error)
+            os._exit(error.exit_code)
         watchdog.release()
 
 

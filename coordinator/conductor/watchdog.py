@@ -11,7 +11,7 @@ import faulthandler
 
 __all__ = ["START_S", "TURN_S", "promise", "release"]
 
-START_S = 120.0
+START_S = 60.0
 """Starting Ray takes some seconds; on a busy machine some tens."""
 
 TURN_S = 600.0
