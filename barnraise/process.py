@@ -12,8 +12,9 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from threading import Event
 
-__all__ = ["end_with_parent", "last_words", "stop_group"]
+__all__ = ["end_with_parent", "last_words", "stop_group", "stop_on_signals"]
 
 PR_SET_PDEATHSIG = 1
 GRACE_S = 10.0
@@ -54,3 +55,9 @@ def stop_group(process: subprocess.Popen[bytes], grace_s: float = GRACE_S) -> in
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     return process.wait()
+
+
+def stop_on_signals(stop: Event) -> None:
+    """Let SIGINT and SIGTERM set ``stop``. Main thread only."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
+from barnraise.clock import now_ms
 from barnraise.errors import RefusedError
 from barnraise.identity import Identity, config_home
 from barnraise.protocol import PROTOCOL_VERSION, RunInfo, check_name
@@ -81,7 +81,7 @@ def run_node(
         report(Joined(info.name, url, name, identity.public, str(folder.root)))
         bases = ReleasedBase(url, info, folder)
         parts = Parts(
-            name, identity, client, bases, folder, patience, report, best_device(), _now_ms, change=config.change
+            name, identity, client, bases, folder, patience, report, best_device(), now_ms, change=config.change
         )
         node = Node(info, parts)
         reason = node.run(max_units)
@@ -110,7 +110,3 @@ def _checked(info: RunInfo) -> RunInfo:
             "install the version that the run's page names"
         )
     return info
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

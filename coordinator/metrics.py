@@ -6,7 +6,6 @@ the ledger remembers. Only how often the door was used lives in this process.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter
@@ -14,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
+from barnraise.clock import now_ms
 from coordinator.ledger import Ledger, RoundRow, Tally
 
 __all__ = ["CONTENT_TYPE", "GatewayMetrics"]
@@ -26,7 +26,7 @@ STATES = ("received", "checked", "rejected", "merged", "unmerged")
 class GatewayMetrics:
     """The registry of one gateway."""
 
-    def __init__(self, ledger: Ledger, now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
+    def __init__(self, ledger: Ledger, now_ms: Callable[[], int] = now_ms) -> None:
         self._registry = CollectorRegistry()
         self._registry.register(_LedgerCollector(ledger, now_ms))
         self._requests = Counter(

@@ -6,10 +6,10 @@ the same data; everything else (rounds, merging, tests, ports) is the operator's
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from barnraise.clock import now_ms
 from barnraise.config import RunConfig, load_run_config
 from barnraise.corpus import Corpus
 from barnraise.errors import ConfigValueError, NotARunFolderError
@@ -21,7 +21,7 @@ from coordinator.acceptance.heldout import HeldOut
 from coordinator.ledger import Ledger
 from coordinator.ledger.events import RunCreated
 
-__all__ = ["OpenRun", "now_ms", "open_run", "prepare_run"]
+__all__ = ["OpenRun", "open_run", "prepare_run"]
 
 FIXED = ("name", "model", "data")
 
@@ -35,11 +35,6 @@ class OpenRun:
     ledger: Ledger
     identity: Identity
     held_out_digest: str
-
-
-def now_ms() -> int:
-    """Milliseconds since the Unix epoch."""
-    return time.time_ns() // 1_000_000
 
 
 def prepare_run(folder: RunFolder, source: Path | None) -> RunConfig:

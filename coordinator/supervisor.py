@@ -8,7 +8,6 @@ process that crashes is started again after a growing pause; one that refuses to
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -157,9 +156,3 @@ def _translated(child: _Child, verdict: Verdict, exit_code: int) -> BarnraiseErr
     words = child.last_words().removeprefix("barnraise: ")
     error = next((kind for kind in BarnraiseError.__subclasses__() if kind.exit_code == exit_code), StorageError)
     return error(f"{words} ({verdict.reason}; log: {child.log_path})")
-
-
-def stop_signals(stop: Event) -> None:
-    """Let SIGINT and SIGTERM set ``stop``."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from barnraise.process import stop_on_signals
 from barnraise.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def serve(
     from barnraise.config import load_run_config
     from coordinator.ledger import Ledger
     from coordinator.run_setup import prepare_run
-    from coordinator.supervisor import stop_signals, supervise
+    from coordinator.supervisor import supervise
 
     continued = config.is_dir()
     folder = RunFolder((config if continued else run).resolve())
@@ -43,7 +44,7 @@ def serve(
     with folder.lock("coordinator"):
         settings = prepare_run(folder, source)
         stop = Event()
-        stop_signals(stop)
+        stop_on_signals(stop)
         ledger = Ledger.open(folder.ledger)
         watch = _Watch(folder, ledger, as_json)
         watch.say(f"run {settings.name} in {folder.root}; Ctrl-C stops it")

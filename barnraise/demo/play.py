@@ -54,7 +54,7 @@ def play(plan: DemoPlan, screen: Screen) -> dict[str, Any]:
     """Play the whole demo and return its summary.
 
     Raises:
-        AcceptanceError: the model did not get better.
+        AcceptanceError: the model did not get better, or a supported test got worse.
         NetworkError, StorageError, ReleaseError: something did not work; the reason says what and where to look.
     """
     started_s = time.monotonic()
@@ -74,6 +74,11 @@ def play(plan: DemoPlan, screen: Screen) -> dict[str, Any]:
     told = summary(theatre.scene, finale, time.monotonic() - started_s, plan.folder)
     if not told["bits_per_byte"]["end"] < told["bits_per_byte"]["start"]:
         raise AcceptanceError(f"the model did not get better: {told['bits_per_byte']}; see the logs in {logs}")
+    worse = [release["version"] for release in told["releases"] if not release["non_inferior"]]
+    if worse:
+        raise AcceptanceError(
+            f"{', '.join(worse)} was tagged with a supported test that is worse; see {logs}"
+        )
     return told
 
 

@@ -141,7 +141,7 @@ def release_of(payload: Mapping[str, Any]) -> Release:
         loss=sum(losses) / len(losses) if losses else float("nan"),
         patch_bytes=patch["size_bytes"] if patch else None,
         verdicts=tuple(_verdict_line(name, row) for name, row in summary.items()),
-        all_passed=all(row["passed"] for row in summary.values()),
+        all_passed=all(row["passed"] for row in summary.values() if row["supported"]),
     )
 
 

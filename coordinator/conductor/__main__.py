@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 from pathlib import Path
 from threading import Event
 
+from barnraise.clock import now_ms
 from barnraise.errors import BarnraiseError, RayLostError
-from barnraise.process import end_with_parent, last_words
+from barnraise.process import end_with_parent, last_words, stop_on_signals
 from barnraise.run_folder import RunFolder
 from coordinator.conductor.cluster import local_ray, prepare_environment, ray_token
 
@@ -24,7 +24,7 @@ def main() -> int:
     end_with_parent(chosen.parent)
     folder = RunFolder(chosen.run.resolve())
     stop = Event()
-    _listen(stop)
+    stop_on_signals(stop)
     try:
         prepare_environment(ray_token(folder))
         _conduct(folder, stop)
@@ -40,14 +40,14 @@ def _conduct(folder: RunFolder, stop: Event) -> None:
     from coordinator.conductor.desk import Desk
     from coordinator.conductor.pool import RayPool
     from coordinator.publish import Publisher
-    from coordinator.run_setup import now_ms, open_run
+    from coordinator.run_setup import open_run
 
     run = open_run(folder)
     desk = Desk(folder.root, run.config, run.held_out_digest)
     publisher = Publisher(desk, run.ledger, run.identity, now_ms)
     watchdog.promise(watchdog.START_S)
     with local_ray(run.config.conductor.workers):
-        _listen(stop)  # again: Ray puts its own handlers in place, which end the process on the spot
+        stop_on_signals(stop)  # again: Ray puts its own handlers in place, which end the process on the spot
         pool = RayPool(beat=lambda: watchdog.promise(watchdog.TURN_S))
         try:
             Conductor(run.config, run.ledger, desk, publisher, pool, now_ms).run(stop)
@@ -55,12 +55,6 @@ def _conduct(folder: RunFolder, stop: Event) -> None:
             last_words(error)
             os._exit(error.exit_code)
         watchdog.release()
-
-
-def _listen(stop: Event) -> None:
-    """Let SIGINT and SIGTERM set ``stop``."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
 
 
 if __name__ == "__main__":

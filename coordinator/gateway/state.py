@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from barnraise.clock import now_ms
 from barnraise.config import RunConfig, load_run_config
 from barnraise.errors import NotARunFolderError
 from barnraise.identity import Identity
@@ -15,10 +15,6 @@ from coordinator.admission import AdmissionPolicy
 from coordinator.ledger import Ledger
 
 __all__ = ["GatewayState"]
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def _draw_id() -> str:
@@ -37,7 +33,7 @@ class GatewayState:
     config: RunConfig
     ledger: Ledger
     identity: Identity
-    now_ms: Callable[[], int] = field(default=_now_ms)
+    now_ms: Callable[[], int] = field(default=now_ms)
     draw_id: Callable[[], str] = field(default=_draw_id)
 
     @classmethod
