@@ -76,9 +76,7 @@ def play(plan: DemoPlan, screen: Screen) -> dict[str, Any]:
         raise AcceptanceError(f"the model did not get better: {told['bits_per_byte']}; see the logs in {logs}")
     worse = [release["version"] for release in told["releases"] if not release["non_inferior"]]
     if worse:
-        raise AcceptanceError(
-            f"{', '.join(worse)} was tagged with a supported test that is worse; see {logs}"
-        )
+        raise AcceptanceError(f"{', '.join(worse)} was tagged with a supported test that is worse; see {logs}")
     return told
 
 
