@@ -4,10 +4,11 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+LOOPS  := barnraise/native/_kernels.so
 
 .PHONY: setup demo test lint types imports unit e2e chaos bench clean
 
-setup: $(STAMP)
+setup: $(STAMP) $(LOOPS)
 
 # torch is named first: with it in place, nothing asks for a build with CUDA.
 $(STAMP): pyproject.toml constraints.txt
@@ -16,6 +17,10 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
+
+# The compiled loops are optional: without a compiler the line below says so and everything still works.
+$(LOOPS): $(wildcard barnraise/native/src/*.[ch]) barnraise/native/build.py | $(STAMP)
+	-$(BIN)/python -m barnraise.native.build
 
 # A whole run on real input: four volunteers, one poisoner, releases, a pull. About two minutes.
 demo: setup
