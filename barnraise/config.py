@@ -26,6 +26,7 @@ __all__ = [
     "MergeConfig",
     "ModelConfig",
     "OuterConfig",
+    "PreAggregationConfig",
     "RoundConfig",
     "RunConfig",
     "TrainingConfig",
@@ -128,12 +129,49 @@ class RoundConfig(_Section):
     max_rounds: Positive | None = None
 
 
-class OuterConfig(_Section):
-    """Outer optimiser over the merged change (DiLoCo). ``name = "none"`` adds it as it is."""
+_OUTER_SETTINGS: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "outer-nesterov": ("learning_rate", "momentum"),
+    "fed-avg-m": ("learning_rate", "momentum"),
+    "fed-adagrad": ("learning_rate", "beta1", "tau"),
+    "fed-adam": ("learning_rate", "beta1", "beta2", "tau"),
+    "fed-yogi": ("learning_rate", "beta1", "beta2", "tau"),
+}
 
-    name: Literal["none", "outer-nesterov"] = "outer-nesterov"
+
+class OuterConfig(_Section):
+    """Outer optimiser over the merged change. ``name = "none"`` adds it as it is.
+
+    Attributes:
+        learning_rate: outer learning rate. momentum: of ``outer-nesterov`` and ``fed-avg-m``.
+        beta1, beta2: decay of the first and second moment of the adaptive ones.
+        tau: how far they adapt: added to the root of the second moment.
+    """
+
+    name: Literal["none", "outer-nesterov", "fed-avg-m", "fed-adagrad", "fed-adam", "fed-yogi"] = "outer-nesterov"
     learning_rate: Annotated[float, Field(gt=0)] = 1.0
     momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99
+    tau: Annotated[float, Field(gt=0)] = 1e-3
+
+    @model_validator(mode="after")
+    def _settings_are_used(self) -> OuterConfig:
+        used = _OUTER_SETTINGS[self.name]
+        fields = {key: field.default for key, field in type(self).model_fields.items() if key not in ("name", *used)}
+        ignored = [key for key, default in fields.items() if getattr(self, key) != default]
+        if ignored:  # by value: a resolved configuration names every key
+            raise ValueError(
+                f"{self.name} does not use {', '.join(ignored)}; it has {', '.join(used) or 'no settings'}"
+            )
+        return self
+
+
+class PreAggregationConfig(_Section):
+    """What is done to the updates before the strategy sees them; ``options`` are its hyperparameters."""
+
+    name: str
+    options: dict[str, float] = Field(default_factory=dict)
 
 
 class MergeConfig(_Section):
@@ -141,13 +179,15 @@ class MergeConfig(_Section):
 
     Attributes:
         strategy: name of a strategy; ``options`` are its hyperparameters.
+        before: pre-aggregations, in their order: ``nnm``, ``bucketing``.
         clip_norm_at: an update's norm is clipped at this multiple of the round's median norm.
         weight_by: ``equal``, or ``tokens`` as the contributors state them.
         segments_per_task: segments that one Ray task merges.
     """
 
     strategy: str = "mean"
-    options: dict[str, float] = Field(default_factory=dict)
+    options: dict[str, float | str] = Field(default_factory=dict)
+    before: tuple[PreAggregationConfig, ...] = ()
     clip_norm_at: Annotated[float, Field(gt=0)] = 2.0
     weight_by: Literal["equal", "tokens"] = "equal"
     segments_per_task: Positive = 1
@@ -198,11 +238,16 @@ class ReleaseConfig(_Section):
 
 
 class UpdateConfig(_Section):
-    """How contributions are compressed; ``error_feedback`` keeps what was left out for later."""
+    """How contributions are compressed; ``error_feedback`` keeps what was left out for later.
+
+    Attributes:
+        fisher: send a diagonal Fisher along, for the strategy ``fisher``.
+    """
 
     codec: CodecConfig = CodecConfig()
     error_feedback: bool = True
     fold_back_unmerged: bool = True
+    fisher: bool = False
 
 
 class GatewayConfig(_Section):

@@ -5,7 +5,12 @@ the code: the array is padded with zeros to a power of two and halved by element
 until one element is left. Elementwise float64 adds round alike everywhere, so the result
 depends on the input alone.
 
+What grows with the model is summed in blocks instead, so that it can be shared out and read
+once: see :func:`lane_sums`.
+
 N  elements that are summed
+L  lanes of a block
+T  terms of a lane
 """
 
 from __future__ import annotations
@@ -13,7 +18,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["square_sum", "tree_sum"]
+__all__ = ["product", "square_sum", "tree_sum"]
 
 BLOCK = 1 << 20
 
@@ -46,3 +51,36 @@ def square_sum(values_N: Tensor) -> float:
         block = values_N[start : start + BLOCK].to(torch.float64)
         total += float(tree_sum(block * block))
     return total
+
+
+def product(left_LK: Tensor, right_KM: Tensor) -> Tensor:
+    """Product of two small float64 matrices, [L, M]; each sum is taken by :func:`tree_sum`."""
+    return tree_sum(torch.mul(left_LK[:, None, :], right_KM.T[None, :, :]))
+
+
+def lane_sums(lanes_XL: Tensor) -> Tensor:
+    """Finish a block: add its lanes.
+
+    A block is ``LANE_BLOCK`` neighbouring elements, the last one filled up with zeros.
+    Element ``n`` of a block belongs to lane ``n % LANES``; each lane starts at 0.0 and adds
+    its terms in order (that is the caller's part, fused with making the terms), the lanes
+    are added by halving, and the blocks in order (:func:`add_in_order`).
+
+    Args:
+        lanes_XL: float64 [..., LANES].
+
+    Returns:
+        float64 [...].
+    """
+    return tree_sum(lanes_XL)
+
+
+def add_in_order(total_X: Tensor, sums_WX: Tensor) -> None:
+    """Add W sums to a running total, first to last.
+
+    Args:
+        total_X: float64 [...], changed in place.
+        sums_WX: float64 [W, ...].
+    """
+    for sum_X in sums_WX:
+        total_X.add_(sum_X)

@@ -1,13 +1,13 @@
-"""Merge one segment of a round: clip, combine, take the outer step, compress, keep what was left out.
+"""Merge one segment of a round: combine, take the outer step, compress, keep what was left out.
 
-    updates -> strategy -> outer rule -> + residual -> compress -> patch
-                                                          |
-                                    next residual <-- left out
+    updates -> prune -> mix -> strategy -> outer rule -> + residual -> compress -> patch
+                                                                        |
+                                                  next residual <-- left out
 
 This is all that a worker does for a segment, and needs the segment's elements of each update
-at once, never whole models. Every operation is element-wise in float32 with multiplies and
-adds kept apart, so the result has the same bits on every machine, however a segment is cut
-into blocks.
+at once, never whole models. What depends on whole updates is in the plan. Every operation is
+element-wise in float32 with multiplies and adds kept apart, so the result has the same bits
+on every machine, however a segment is cut into blocks.
 
 K  updates in the round, in the order of their digests
 P  elements of the segment, flattened
@@ -16,7 +16,7 @@ B  elements of a block
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,14 +25,38 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from barnraise.config import CodecConfig
+from barnraise.errors import MergeError
 from barnraise.updates import EncodedSegment
 from merge.compress import compress_segment
-from merge.strategies import OuterRule, Strategy
-from merge.strategies.rule import require_updates
+from merge.draws import Draws
+from merge.elementwise import weighted_sum
+from merge.exact import product
+from merge.magnitudes import Magnitudes
+from merge.measure import Piece
+from merge.plan import Decided, MergePlan, MergeRules
+from merge.strategies.outer import OuterRule, State
+from merge.strategies.rule import PrunesUpdates, UsesFisher, WeighsUpdates
 
-__all__ = ["MergedSegment", "combine_blocks", "merge_segment"]
+__all__ = ["MergedSegment", "SegmentUpdates", "Trunk", "combine_segment", "merge_segment"]
 
 BLOCK = 1 << 15  # 128 KiB of each update: a block of 16 of them stays in the second-level cache
+
+
+@dataclass(frozen=True)
+class SegmentUpdates:
+    """What the updates say about one segment.
+
+    Attributes:
+        deltas: K tensors float32 [P], decoded, finite, in the order of their digests.
+        pieces: that make up the segment.
+        magnitudes: of every update by tensor number, for strategies that prune by them.
+        fishers: K tensors float32 [P], for strategies that use them.
+    """
+
+    deltas: Sequence[Tensor]
+    pieces: Sequence[Piece]
+    magnitudes: Mapping[int, Sequence[Magnitudes]] | None = None
+    fishers: Sequence[Tensor] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,62 +66,111 @@ class MergedSegment:
     Attributes:
         encoded: the segment of the patch.
         decoded_P: float32 [P], the change that ``encoded`` stands for.
-        momentum_P: float32 [P], of the outer rule, for the next round.
+        state: of the outer rule, float32 [P] each, for the next round.
         residual_P: float32 [P], what compression left out, for the next round.
     """
 
     encoded: EncodedSegment
     decoded_P: Tensor
-    momentum_P: Tensor
+    state: State
     residual_P: Tensor
 
 
+@dataclass(frozen=True)
+class Trunk:
+    """What a segment of the trunk brings along from its last release.
+
+    Attributes:
+        state: of the outer rule, float32 [P] each.
+        residual_P: float32 [P], what compressing earlier rounds left out.
+        chunk_starts: int64 [chunks + 1], relative to the segment's start.
+    """
+
+    state: State
+    residual_P: Tensor
+    chunk_starts: NDArray[np.int64]
+
+
 def merge_segment(
-    deltas: Sequence[Tensor],
-    weights: Sequence[float],
-    factors: Sequence[float],
-    strategy: Strategy,
-    outer: OuterRule,
-    momentum_P: Tensor,
-    residual_P: Tensor,
-    chunk_starts: NDArray[np.int64],
-    codec: CodecConfig,
+    updates: SegmentUpdates, plan: MergePlan, rules: MergeRules, outer: OuterRule, trunk: Trunk, codec: CodecConfig
 ) -> MergedSegment:
     """Merge one segment; the arguments are not changed.
 
     Args:
-        deltas: K tensors float32 [P], decoded updates, finite, in the order of their digests.
-        weights: of each update, set by the coordinator.
-        factors: that each update is multiplied with first (:func:`merge.clip.clip_factors`).
-        momentum_P: float32 [P], the outer rule's, as the base's release left it.
-        residual_P: float32 [P], what compressing earlier rounds left out.
-        chunk_starts: int64 [chunks + 1], relative to the segment's start.
+        plan: what was decided from whole updates, by :func:`merge.plan.plan_merge` with the same ``rules``.
         codec: of the patch.
 
     Raises:
-        NotEnoughUpdatesError: too few for the strategy.
-        MergeError: weights that cannot be normalised.
+        MergeError: weights that cannot be normalised, or something that a strategy needs is not there.
         NonFiniteUpdateError: the result overflows float32.
     """
-    merged_P = combine_blocks(deltas, weights, factors, strategy)
-    step_P, next_momentum_P = outer.step(merged_P, momentum_P)
-    total_P = torch.add(step_P, residual_P)
-    encoded, decoded_P = compress_segment(total_P, chunk_starts, codec)
-    return MergedSegment(encoded, decoded_P, next_momentum_P, torch.sub(total_P, decoded_P))
+    merged_P = combine_segment(updates, plan, rules)
+    step_P, next_state = outer.step(merged_P, trunk.state)
+    total_P = torch.add(step_P, trunk.residual_P)
+    encoded, decoded_P = compress_segment(total_P, trunk.chunk_starts, codec)
+    return MergedSegment(encoded, decoded_P, next_state, torch.sub(total_P, decoded_P))
 
 
-def combine_blocks(
-    deltas: Sequence[Tensor], weights: Sequence[float], factors: Sequence[float], strategy: Strategy
-) -> Tensor:
-    """Apply the clip factors and the strategy, block by block; float32 [P]."""
-    assert len(deltas) == len(weights) == len(factors), (len(deltas), len(weights), len(factors))
-    require_updates(strategy, len(deltas))
-    assert all(delta.dtype == torch.float32 and delta.shape == deltas[0].shape for delta in deltas)
-    device = deltas[0].device
-    weights_K = torch.tensor(weights, dtype=torch.float32, device=device)
-    factors_K1 = torch.tensor(factors, dtype=torch.float32, device=device).unsqueeze(1)
-    merged_P = torch.empty_like(deltas[0])
-    for start in range(0, len(merged_P), BLOCK):
-        block_KB = torch.stack([delta[start : start + BLOCK] for delta in deltas])
-        merged_P[start : start + BLOCK] = strategy.combine(torch.mul(block_KB, factors_K1), weights_K)
+def combine_segment(updates: SegmentUpdates, plan: MergePlan, rules: MergeRules) -> Tensor:
+    """Prune, mix and combine, float32 [P]: the change that the strategy makes of the updates."""
+    merged_P = torch.empty_like(updates.deltas[0])
+    for piece in updates.pieces:
+        merged_P[piece.start : piece.end] = _combine_piece(updates, piece, plan.of(piece.tensor), rules)
     return merged_P
+
+
+def _combine_piece(updates: SegmentUpdates, piece: Piece, decided: Decided, rules: MergeRules) -> Tensor:
+    strategy = rules.strategy
+    rows = [delta[piece.start : piece.end] for delta in updates.deltas]
+    if isinstance(strategy, UsesFisher):
+        return _with_fishers(updates, piece, decided, strategy)
+    if isinstance(strategy, PrunesUpdates):
+        return _in_blocks(rows, updates, piece, decided, rules)
+    if isinstance(strategy, WeighsUpdates) and strategy.linear:
+        coefficients_K = product(decided.weights_L[None, :], decided.mixing_LK)[0]
+        return weighted_sum(rows, coefficients_K.to(torch.float32))
+    factors_K = decided.factors
+    if factors_K is not None and bool((factors_K == 1).all()):
+        return strategy.combine(rows, decided.weights_L.to(torch.float32))
+    return _in_blocks(rows, updates, piece, decided, rules)
+
+
+def _in_blocks(
+    rows: Sequence[Tensor], updates: SegmentUpdates, piece: Piece, decided: Decided, rules: MergeRules
+) -> Tensor:
+    weights_L = decided.weights_L.to(torch.float32)
+    mixing_LK = decided.mixing_LK.to(torch.float32)
+    merged_P = torch.empty_like(rows[0])
+    for start in range(0, len(merged_P), BLOCK):
+        blocks = [row_P[start : start + BLOCK] for row_P in rows]
+        if isinstance(rules.strategy, PrunesUpdates):
+            blocks = _pruned(blocks, updates, piece, start, rules)
+        mixtures = [weighted_sum(blocks, mixing_K) for mixing_K in mixing_LK]
+        merged_P[start : start + BLOCK] = rules.strategy.combine(mixtures, weights_L)
+    return merged_P
+
+
+def _pruned(
+    blocks: Sequence[Tensor], updates: SegmentUpdates, piece: Piece, start: int, rules: MergeRules
+) -> list[Tensor]:
+    strategy = rules.strategy
+    assert isinstance(strategy, PrunesUpdates)
+    counts: Sequence[Magnitudes | None] = [None] * len(blocks)
+    if strategy.by_magnitude:
+        assert updates.magnitudes is not None, f"{strategy} needs magnitudes, which were not measured"
+        counts = updates.magnitudes[piece.tensor]
+    return [
+        strategy.prune(block_B, counts[k], Draws(rules.seed, k, piece.place + start))
+        for k, block_B in enumerate(blocks)
+    ]
+
+
+def _with_fishers(updates: SegmentUpdates, piece: Piece, decided: Decided, strategy: UsesFisher) -> Tensor:
+    """A Fisher belongs to one update, so updates may be clipped before, not mixed."""
+    factors_K = decided.factors
+    if updates.fishers is None or factors_K is None:
+        missing = "a Fisher with every update" if updates.fishers is None else "updates that were not mixed"
+        raise MergeError(f"{strategy} needs {missing}. Set update.fisher, and no merge.before.")
+    cut = slice(piece.start, piece.end)
+    rows = [torch.mul(delta[cut], float(f)) for delta, f in zip(updates.deltas, factors_K, strict=True)]
+    return strategy.combine_with_fisher(rows, [f[cut] for f in updates.fishers], decided.weights_L.to(torch.float32))

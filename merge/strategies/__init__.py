@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping
 from barnraise.config import OuterConfig
 from barnraise.errors import UnknownStrategyError
 from merge.strategies.mean import Mean
-from merge.strategies.outer import OuterNesterov, OuterNone
-from merge.strategies.rule import OuterRule, Strategy
+from merge.strategies.outer import OuterNesterov, OuterNone, OuterRule
+from merge.strategies.rule import Strategy
 from merge.strategies.trimmed_mean import TrimmedMean
 
 __all__ = [

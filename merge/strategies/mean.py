@@ -17,7 +17,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from merge.strategies.rule import require_updates, shares
+from merge.strategies.rule import Rows, require_updates, shares
 
 __all__ = ["Mean"]
 
@@ -32,14 +32,14 @@ class Mean:
     def min_updates(self) -> int:
         return 1
 
-    def combine(self, deltas_KP: Tensor, weights_K: Tensor) -> Tensor:
+    def combine(self, deltas_KP: Rows, weights_K: Tensor) -> Tensor:
         """Merge one segment.
 
         Multiplies and adds are separate float32 operations in the order of the rows, so no
         processor fuses them and every machine rounds alike.
 
         Args:
-            deltas_KP: float32 [K, P], decoded updates, finite, in the order of their digests.
+            deltas_KP: K tensors float32 [P], decoded updates, finite, in the order of their digests.
             weights_K: float32 [K], set by the coordinator; only their ratios matter.
 
         Returns:

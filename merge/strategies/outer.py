@@ -11,13 +11,36 @@ Source: Douillard et al. 2023 (DiLoCo), https://arxiv.org/abs/2311.08105
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import torch
 from torch import Tensor
 
-__all__ = ["OuterNesterov", "OuterNone"]
+__all__ = ["OuterNesterov", "OuterNone", "OuterRule", "State"]
+
+State = Mapping[str, Tensor]
+"""What an outer rule remembers from release to release: float32 [P] by the name of its slot."""
+
+
+class OuterRule(Protocol):
+    """How the merged change becomes a step of the trunk.
+
+    Attributes:
+        slots: names of what it remembers; none, one or several vectors as long as the model.
+    """
+
+    name: ClassVar[str]
+    slots: ClassVar[tuple[str, ...]]
+
+    def initial(self, size: int) -> State:
+        """What it remembers before the first round, float32 [size] for every slot."""
+        ...
+
+    def step(self, merged_P: Tensor, state: State) -> tuple[Tensor, State]:
+        """The step, float32 [P], and what to remember. The arguments are not changed."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +48,14 @@ class OuterNone:
     """The step is the merged change."""
 
     name: ClassVar[str] = "none"
+    slots: ClassVar[tuple[str, ...]] = ()
 
-    def step(self, merged_P: Tensor, momentum_P: Tensor) -> tuple[Tensor, Tensor]:
-        """``merged_P``, and no momentum, float32 [P] each."""
-        return merged_P, torch.zeros_like(momentum_P)
+    def initial(self, size: int) -> State:
+        return {}
+
+    def step(self, merged_P: Tensor, state: State) -> tuple[Tensor, State]:
+        """``merged_P``, and nothing to remember."""
+        return merged_P, {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,25 +68,29 @@ class OuterNesterov:
     """
 
     name: ClassVar[str] = "outer-nesterov"
+    slots: ClassVar[tuple[str, ...]] = ("momentum",)
     learning_rate: float = 1.0
     momentum: float = 0.0
 
-    def step(self, merged_P: Tensor, momentum_P: Tensor) -> tuple[Tensor, Tensor]:
+    def initial(self, size: int) -> State:
+        return {"momentum": torch.zeros(size)}
+
+    def step(self, merged_P: Tensor, state: State) -> tuple[Tensor, State]:
         """One outer step.
 
-            momentum' = momentum * momentum_P + merged_P
+            momentum' = momentum * state + merged_P
             step      = learning_rate * (merged_P + momentum * momentum')
 
         Args:
             merged_P: float32 [P], what the strategy made of the updates.
-            momentum_P: float32 [P], as the last release left it; zeros at the start.
+            state: ``momentum``, as the last release left it.
 
         Returns:
-            the step and the next momentum, float32 [P] each. Without momentum there is none to
-            keep, and it comes back as zeros.
+            the step and the next momentum. Without momentum there is none to keep, and it comes
+            back as zeros.
         """
         if self.momentum == 0:
-            return torch.mul(merged_P, self.learning_rate), torch.zeros_like(momentum_P)
-        next_P = torch.add(torch.mul(momentum_P, self.momentum), merged_P)
+            return torch.mul(merged_P, self.learning_rate), {"momentum": torch.zeros_like(merged_P)}
+        next_P = torch.add(torch.mul(state["momentum"], self.momentum), merged_P)
         ahead_P = torch.add(merged_P, torch.mul(next_P, self.momentum))
-        return torch.mul(ahead_P, self.learning_rate), next_P
+        return torch.mul(ahead_P, self.learning_rate), {"momentum": next_P}

@@ -1,24 +1,54 @@
-"""What a strategy and an outer rule are: two interfaces, and the weights that they share.
+"""What a strategy is: the interfaces, smallest first, and the weights that they share.
 
-A strategy turns the updates of a round into one change, element by element. An outer rule
-turns that change into the step that the trunk takes. Both are frozen dataclasses: the fields
-are hyperparameters, the mathematics is one method.
+A strategy turns the updates of a round into one change. What every strategy has is
+:class:`Strategy`: hyperparameters as fields, and ``combine``, element by element. Some must
+know more than the elements at hand, and have one earlier method for it:
+
+    WeighsUpdates    distances between whole updates (or whole tensors) become weights: Krum
+    PrunesUpdates    elements of each update are dropped by size or by lot: TIES, DARE
+    UsesFisher       a diagonal Fisher of each update comes along
+    MergesMatrices   whole weight matrices with their inputs' Gram matrices: RegMean
+
+A :class:`PreAggregation` replaces the updates by mixtures of them before any strategy. An
+outer rule (``outer.py``) turns the merged change into the step that the trunk takes. All are
+frozen dataclasses. :mod:`merge.plan` calls the earlier methods, :mod:`merge.segment` the rest.
 
 K  updates in the round, in the order of their digests
+L  mixtures that a pre-aggregation makes of them
 P  elements of the segment (or of a block of it) being merged, flattened
 """
 
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Protocol
+from collections.abc import Sequence
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from barnraise.errors import MergeError, NotEnoughUpdatesError
+from merge.draws import Draws
+from merge.magnitudes import Magnitudes
 
-__all__ = ["OuterRule", "Strategy", "require_updates", "shares"]
+__all__ = [
+    "MergesMatrices",
+    "PreAggregation",
+    "PrunesUpdates",
+    "Rows",
+    "Scope",
+    "Strategy",
+    "UsesFisher",
+    "WeighsUpdates",
+    "require_updates",
+    "shares",
+]
+
+Rows = Sequence[Tensor]
+"""K tensors float32 [P]; never stacked, so that they may lie in mapped files."""
+
+Scope = Literal["model", "tensor"]
+"""What distances and weights are about: whole updates, or every tensor on its own."""
 
 
 class Strategy(Protocol):
@@ -31,18 +61,83 @@ class Strategy(Protocol):
         """Fewest updates with which the rule keeps its promise."""
         ...
 
-    def combine(self, deltas_KP: Tensor, weights_K: Tensor) -> Tensor:
-        """Merge float32 [K, P] into float32 [P]."""
+    def combine(self, deltas_KP: Rows, weights_K: Tensor) -> Tensor:
+        """Merge K tensors float32 [P] into float32 [P]; ``weights_K`` is float32 [K]."""
         ...
 
 
-class OuterRule(Protocol):
-    """How the merged change becomes a step of the trunk."""
+@runtime_checkable
+class WeighsUpdates(Protocol):
+    """A strategy that must see whole updates first.
+
+    Attributes:
+        scope: whether it weighs whole updates or every tensor on its own.
+        linear: ``combine`` is ``weighted_sum`` with just the weights that ``weigh`` returned.
+    """
+
+    scope: ClassVar[Scope]
+    linear: ClassVar[bool]
+
+    def weigh(self, gram_KK: Tensor, weights_K: Tensor) -> Tensor:
+        """The weights for ``combine``, float64 [K], from inner products float64 [K, K] and weights float64 [K]."""
+        ...
+
+
+@runtime_checkable
+class PrunesUpdates(Protocol):
+    """A strategy that drops elements of every update before it combines them.
+
+    Attributes:
+        by_magnitude: ``prune`` needs the magnitudes of the whole tensor.
+    """
+
+    by_magnitude: ClassVar[bool]
+
+    def prune(self, delta_P: Tensor, magnitudes: Magnitudes | None, draws: Draws) -> Tensor:
+        """A block of one update's tensor with some elements zero and others perhaps rescaled, float32 [P].
+
+        Args:
+            delta_P: float32 [P], finite; not changed.
+            magnitudes: of the whole tensor of this update; None unless ``by_magnitude``.
+            draws: one number in [0, 1) for each element, the same however a tensor is cut.
+        """
+        ...
+
+
+@runtime_checkable
+class UsesFisher(Protocol):
+    """A strategy that weighs every element by how sure its update is of it."""
+
+    def combine_with_fisher(self, deltas_KP: Rows, fishers_KP: Rows, weights_K: Tensor) -> Tensor:
+        """Merge K tensors float32 [P], given as many diagonal Fishers (not negative), into float32 [P]."""
+        ...
+
+
+@runtime_checkable
+class MergesMatrices(Protocol):
+    """A strategy for whole matrices, given the Gram matrices of what went into them."""
+
+    def combine_matrices(self, deltas_KOI: Rows, grams_KII: Rows, weights_K: Tensor) -> Tensor:
+        """Merge K matrices float32 [O, I], given ``X^T X`` of their inputs, float32 [I, I], into float32 [O, I]."""
+        ...
+
+
+class PreAggregation(Protocol):
+    """What is done to the updates before a strategy sees them: mixing them."""
 
     name: ClassVar[str]
 
-    def step(self, merged_P: Tensor, momentum_P: Tensor) -> tuple[Tensor, Tensor]:
-        """The step and the next momentum, float32 [P] each."""
+    def mix(self, gram_KK: Tensor, weights_K: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        """How L mixtures are made of K updates, and the mixtures' weights.
+
+        Args:
+            gram_KK: float64 [K, K], inner products of the updates as they are now.
+            weights_K: float64 [K].
+            seed: of whatever is drawn by lot; the same for everybody who merges this round.
+
+        Returns:
+            float64 [L, K], a row for every mixture, and float64 [L].
+        """
         ...
 
 

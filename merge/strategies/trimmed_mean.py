@@ -20,7 +20,7 @@ from torch import Tensor
 
 from barnraise.errors import UnknownStrategyError
 from merge.sorting import sort_rows
-from merge.strategies.rule import require_updates
+from merge.strategies.rule import Rows, require_updates
 
 __all__ = ["TrimmedMean"]
 
@@ -52,14 +52,14 @@ class TrimmedMean:
         """How many of ``updates`` values are dropped at each end."""
         return math.floor(self.trim * updates + SLACK)
 
-    def combine(self, deltas_KP: Tensor, weights_K: Tensor) -> Tensor:
+    def combine(self, deltas_KP: Rows, weights_K: Tensor) -> Tensor:
         """Merge one segment.
 
         The values that are kept are added in ascending order, so the result does not depend
         on the order of the updates at all.
 
         Args:
-            deltas_KP: float32 [K, P], decoded updates, finite.
+            deltas_KP: K tensors float32 [P], decoded updates, finite.
             weights_K: float32 [K], set by the coordinator. Not used: this rule trusts no weight.
 
         Returns:

@@ -1,0 +1,110 @@
+"""What must be known of whole updates before they are merged, measured piece by piece.
+
+A piece is the part of one tensor that lies in one segment. What is measured of pieces adds
+up to tensors, and tensors to the model, always in the same order; so it does not matter
+where the pieces were measured. Only inner products of the *updates* are taken, in float64:
+distances between whole models would lose the difference that matters in the last digits.
+
+K  updates in the round, in the order of their digests
+T  tensors of the model, in the order of the parameter space
+P  elements of a segment
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from merge.gram import gram
+from merge.magnitudes import Magnitudes
+
+__all__ = ["Measured", "Piece", "TensorMeasure", "measure_pieces", "total"]
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Elements ``[start, end)`` of a segment belong to tensor number ``tensor``.
+
+    ``place`` is where they begin in the flat vector of the model.
+    """
+
+    tensor: int
+    start: int
+    end: int
+    place: int
+
+
+@dataclass(frozen=True)
+class TensorMeasure:
+    """What the updates have to do with each other in one tensor, or in a part of it.
+
+    Attributes:
+        gram_KK: float64, inner products of the updates.
+        both_KK: int64, elements that both updates change; on the diagonal, that the update changes.
+        opposed_KK: int64, those of them that they change in opposite directions.
+        magnitudes: of every update, if they were asked for.
+    """
+
+    gram_KK: Tensor
+    both_KK: Tensor
+    opposed_KK: Tensor
+    magnitudes: tuple[Magnitudes, ...] = ()
+
+    def plus(self, other: TensorMeasure) -> TensorMeasure:
+        """Of both parts together; the part that lies first comes first."""
+        pairs = zip(self.magnitudes, other.magnitudes, strict=True)
+        return TensorMeasure(
+            torch.add(self.gram_KK, other.gram_KK),
+            torch.add(self.both_KK, other.both_KK),
+            torch.add(self.opposed_KK, other.opposed_KK),
+            tuple(Magnitudes.total(pair) for pair in pairs),
+        )
+
+
+Measured = Mapping[int, TensorMeasure]
+"""By number of the tensor."""
+
+
+def measure_pieces(deltas: Sequence[Tensor], pieces: Sequence[Piece], *, magnitudes: bool) -> dict[int, TensorMeasure]:
+    """Measure a segment.
+
+    Args:
+        deltas: K tensors float32 [P], decoded updates, finite, in the order of their digests.
+        pieces: that make up the segment, at most one of each tensor.
+        magnitudes: count magnitudes too.
+    """
+    return {piece.tensor: _measure([d[piece.start : piece.end] for d in deltas], magnitudes) for piece in pieces}
+
+
+def total(parts: Sequence[Measured]) -> dict[int, TensorMeasure]:
+    """Of all segments together, given in their order."""
+    whole: dict[int, TensorMeasure] = {}
+    for part in parts:
+        for tensor, found in part.items():
+            whole[tensor] = whole[tensor].plus(found) if tensor in whole else found
+    return whole
+
+
+def _measure(rows: Sequence[Tensor], magnitudes: bool) -> TensorMeasure:
+    both_KK, opposed_KK = _overlaps(rows)
+    counts = tuple(Magnitudes.of(row_P) for row_P in rows) if magnitudes else ()
+    return TensorMeasure(gram(rows), both_KK, opposed_KK, counts)
+
+
+def _overlaps(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """int64 [K, K] each: elements that both change, and that they change in opposite directions."""
+    count = len(rows)
+    both_KK = torch.zeros((count, count), dtype=torch.int64)
+    opposed_KK = torch.zeros((count, count), dtype=torch.int64)
+    signs = [torch.sign(row_P).to(torch.int8) for row_P in rows]
+    for i, first_P in enumerate(signs):
+        for j in range(i, count):
+            products_P = first_P * signs[j]
+            opposed = int((products_P < 0).sum())
+            both = opposed + int((products_P > 0).sum())
+            both_KK[i, j] = both_KK[j, i] = both
+            opposed_KK[i, j] = opposed_KK[j, i] = opposed
+    return both_KK, opposed_KK
