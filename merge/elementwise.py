@@ -1,10 +1,11 @@
 """Combine rows element by element: weighted sum, median, trimmed mean, mean of what is nearest the median.
 
 The rows are not stacked: each is read where it lies (often in a memory-mapped file), once,
-and nothing but the output is allocated, however many rows there are. The work is
-done block by block, as multiplies and adds that are separate float32 operations in a stated
-order, so the bits are the same on every machine and however the elements are cut. Where two zeros of different sign meet in a comparison
-either may come first, so everything that was sorted ends with adding 0.0.
+and nothing but the output is allocated, however many rows there are. The work is done block
+by block, as multiplies and adds that are separate float32 operations in a stated order, so
+the bits are the same on every machine and however the elements are cut. Where two zeros of
+different sign meet in a comparison either may come first, so everything that was sorted ends
+with adding 0.0.
 
 K  rows: one update or model each
 P  elements, flattened

@@ -18,9 +18,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-__all__ = ["product", "square_sum", "tree_sum"]
+__all__ = ["LANES", "LANE_BLOCK", "add_in_order", "lane_sums", "product", "square_sum", "tree_sum"]
 
 BLOCK = 1 << 20
+LANE_BLOCK = 4096  # elements: one chunk of the canonical parameter space
+LANES = 16
 
 
 def tree_sum(values_XN: Tensor) -> Tensor:

@@ -88,12 +88,11 @@ def _lanes(rows: Sequence[Tensor]) -> Iterator[Tensor]:
 
 
 def _require_alike(rows: Sequence[Tensor]) -> None:
-    """Raises RuntimeError unless there are rows, all one-dimensional and of one size on one device."""
+    """Raises RuntimeError unless there are rows, all one-dimensional, of one size and on one device."""
     if not rows:
         raise RuntimeError("there are no rows to compare")
     shape, device = rows[0].shape, rows[0].device
     for row_P in rows:
         if row_P.ndim != 1 or row_P.shape != shape or row_P.device != device or not row_P.is_floating_point():
-            raise RuntimeError(
-                f"a row is {row_P.dtype} {list(row_P.shape)} on {row_P.device}, expected floats {list(shape)} on {device}"
-            )
+            found = f"{row_P.dtype} {list(row_P.shape)} on {row_P.device}"
+            raise RuntimeError(f"a row is {found}, expected floats {list(shape)} on {device}")
