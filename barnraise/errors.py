@@ -51,7 +51,12 @@
     |-- InstallationError                11    500  this Python environment
     |   |-- MissingExtraError
     |   `-- NameClashError
-    `-- RayLostError                     12    503  the Ray that computes has died
+    |-- RayLostError                     12    503  the Ray that computes has died
+    `-- CheckpointError                  13    422  models in local files
+        |-- NotACheckpointError
+        |-- MismatchedCheckpointsError
+        |-- NonFiniteCheckpointError
+        `-- ChangedCheckpointError              409
 
 ``exit_code`` is what a command returns; ``http_status`` what the gateway answers. Both
 belong to the class, never to the place that raises. A message says what was found, what
@@ -72,6 +77,8 @@ __all__ = [
     "BarnraiseError",
     "BlobMissingError",
     "BrokenChainError",
+    "ChangedCheckpointError",
+    "CheckpointError",
     "ClockSkewError",
     "ConfigError",
     "ConfigMissingError",
@@ -85,12 +92,15 @@ __all__ = [
     "LedgerVersionError",
     "MergeError",
     "MessageError",
+    "MismatchedCheckpointsError",
     "MissingExtraError",
     "NameClashError",
     "NetworkError",
     "NoSuchVersionError",
     "NonCanonicalUpdateError",
+    "NonFiniteCheckpointError",
     "NonFiniteUpdateError",
+    "NotACheckpointError",
     "NotARunFolderError",
     "NotEnoughUpdatesError",
     "NotFoundError",
@@ -396,3 +406,26 @@ class RayLostError(BarnraiseError):
 
     exit_code = 12
     http_status = 503
+
+
+class CheckpointError(BarnraiseError):
+    exit_code = 13
+    http_status = 422
+
+
+class NotACheckpointError(CheckpointError):
+    """No safetensors model there, or a file that is cut short or says of itself what is not so."""
+
+
+class MismatchedCheckpointsError(CheckpointError):
+    """Models that cannot be merged: other tensors, other shapes, another architecture."""
+
+
+class NonFiniteCheckpointError(CheckpointError):
+    """A NaN or an infinity in a model, or in what would be made of it."""
+
+
+class ChangedCheckpointError(CheckpointError):
+    """Not the model that a recipe was written for."""
+
+    http_status = 409
