@@ -1,0 +1,168 @@
+"""What is compared: every arm as data, and the grid that each is tuned on.
+
+An arm says how changes travel and who is present. The outer learning rate and momentum are no
+part of it: every arm gets them from the same grid.
+
+Sources of the remedies for churn: residual decay as in SparseLoCo (Sarfi et al. 2025,
+https://arxiv.org/abs/2508.15706) and DeMo (Peng et al. 2024, https://arxiv.org/abs/2411.19870); density
+schedules from Deep Gradient Compression (Lin et al. 2018, https://arxiv.org/abs/1712.01887), whose warm-up sends more
+at first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from barnraise.config import CodecConfig, ModelConfig
+
+__all__ = ["ARMS", "GRID", "QUICK", "QUICK_ARMS", "STANDARD", "Arm", "Scale", "arm_named"]
+
+Tuning = tuple[float, float]
+
+DENSE = CodecConfig(name="dense")
+GRID: tuple[Tuning, ...] = ((1.0, 0.0), (1.0, 0.5), (0.7, 0.5), (1.0, 0.7), (0.7, 0.0))
+ADAMW_GRID: tuple[Tuning, ...] = ((8, 2e-3), (8, 4e-3), (64, 4e-3), (64, 8e-3))
+FAST, SLOW = 4, 1  # contributors that change places with absent ones after a round
+
+
+def topk(k: int) -> CodecConfig:
+    """``k`` entries of 4,096."""
+    return CodecConfig(name="topk", k=k)
+
+
+def blockwise(bits: Literal[8, 4, 2]) -> CodecConfig:
+    """Every element in ``bits`` bits."""
+    return CodecConfig(name="blockwise", bits=bits)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large the experiment is; the tokens of a run follow from it.
+
+    Attributes:
+        name: of the scale, in the records. rounds: of ``steps`` inner steps each. present: updates in a round.
+        held_out: windows of the curve's held-out set. final: windows of the final figure's. every: rounds between
+            points of the curve. targets: losses to which bytes are counted.
+    """
+
+    name: str
+    model: ModelConfig
+    rounds: int
+    steps: int
+    batch: int
+    learning_rate: float
+    seeds: int
+    present: int = 8
+    text_bytes: int = 800_000
+    held_out: int = 256
+    final: int = 1024
+    every: int = 2
+    targets: tuple[float, ...] = (3.5, 3.0)
+
+
+STANDARD = Scale(
+    "standard",
+    ModelConfig(dim=96, layers=2, heads=4, hidden=192, context=64),
+    rounds=30,
+    steps=12,
+    batch=8,
+    learning_rate=2e-3,
+    seeds=3,
+)
+QUICK = Scale(
+    "quick",
+    ModelConfig(dim=48, layers=1, heads=2, hidden=96, context=32),
+    rounds=8,
+    steps=6,
+    batch=8,
+    learning_rate=4e-3,
+    seeds=1,
+    held_out=128,
+    final=256,
+    targets=(6.0,),
+)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to exchange changes.
+
+    Attributes:
+        up, down: codec of updates and of releases.
+        decay: share of a contributor's residual that goes into its next update; 0 is no error feedback.
+        swapped: contributors that leave after a round, while as many come, out of twice as many as are present.
+            0 is no churn; half of ``present`` makes a stay of two rounds on average.
+        on_leaving: what becomes of the residual of one who leaves: ``lost``, or ``kept`` until it returns.
+        last: codec of the last update before leaving, if another than ``up``; ``first`` of the first after coming.
+        early: codec of updates in the first fifth of the rounds, if another than ``up``.
+        stretch: inner steps are multiplied by it, rounds divided.
+        tuning: the one grid point to run, where another arm's winner is taken: ``like``.
+        single: one machine, AdamW, no exchange; tuned over batch and inner learning rate.
+    """
+
+    name: str
+    title: str
+    up: CodecConfig = DENSE
+    down: CodecConfig = DENSE
+    decay: float = 1.0
+    swapped: int = 0
+    on_leaving: Literal["lost", "kept"] = "lost"
+    last: CodecConfig | None = None
+    first: CodecConfig | None = None
+    early: CodecConfig | None = None
+    stretch: float = 1.0
+    like: str | None = None
+    single: bool = False
+
+    def grid(self) -> tuple[Tuning, ...]:
+        """(outer learning rate, momentum), or (batch, inner learning rate) for a single machine."""
+        return ADAMW_GRID if self.single else GRID
+
+
+F32 = Arm("f32", "float32 both ways (DiLoCo)")
+TOPK = Arm("topk64", "top-k 64 up", up=topk(64))
+BOTH = Arm("both", "top-k 64 up, top-k 256 down", up=topk(64), down=topk(256))
+CHURN_F32 = replace(F32, name="churn-f32", title="churn: float32", swapped=FAST)
+CHURN = replace(TOPK, name="churn-topk64", title="churn: top-k 64 up, residual lost", swapped=FAST)
+
+
+def _remedy(name: str, title: str, **changes: object) -> Arm:
+    return replace(CHURN, name=f"churn-{name}", title=f"churn: {title}", like=CHURN.name, **changes)  # type: ignore[arg-type]
+
+
+ARMS: tuple[Arm, ...] = (
+    Arm("adamw", "one machine, AdamW", single=True),
+    F32,
+    Arm("block4", "blockwise 4 bits up", up=blockwise(4)),
+    Arm("block2", "blockwise 2 bits up", up=blockwise(2)),
+    TOPK,
+    Arm("topk256", "top-k 256 up", up=topk(256)),
+    BOTH,
+    replace(TOPK, name="topk64-early256", title="top-k 64 up, 256 in the first fifth", early=topk(256), like="topk64"),
+    replace(
+        TOPK, name="topk64-early-block2", title="top-k 64 up, first fifth in 2 bits", early=blockwise(2), like="topk64"
+    ),
+    replace(TOPK, name="topk64-forget", title="top-k 64 up, no error feedback", decay=0.0, like="topk64"),
+    CHURN_F32,
+    CHURN,
+    replace(BOTH, name="churn-both", title="churn: top-k 64 up, 256 down, residual lost", swapped=FAST),
+    _remedy("kept", "residual kept until the return", on_leaving="kept"),
+    _remedy("kept-decay", "residual kept, decayed by 0.5", on_leaving="kept", decay=0.5),
+    _remedy("decay", "residual lost, decayed by 0.9", decay=0.9),
+    _remedy("last256", "last update top-k 256", last=topk(256)),
+    _remedy("last1024", "last update top-k 1024", last=topk(1024)),
+    _remedy("last-block2", "last update blockwise 2 bits", last=blockwise(2)),
+    _remedy("early256", "top-k 256 in the first fifth", early=topk(256)),
+    _remedy("topk128", "top-k 128 up, residual lost", up=topk(128)),
+    _remedy("topk256", "top-k 256 up, residual lost", up=topk(256)),
+    _remedy("slow", "top-k 64 up, stays of 8 rounds, residual lost", swapped=SLOW),
+)
+
+
+QUICK_ARMS = ("adamw", "f32", "topk64", "both", "churn-topk64", "churn-kept")
+
+
+def arm_named(name: str) -> Arm:
+    """The arm of that name."""
+    return next(arm for arm in ARMS if arm.name == name)

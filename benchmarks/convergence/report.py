@@ -1,0 +1,111 @@
+"""The result as one page of Markdown: arms beside each other, what the grid found, and the setting."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.convergence.arms import ARMS, Scale
+from benchmarks.convergence.figures import Figures, figures_of
+
+__all__ = ["all_figures", "report"]
+
+Record = Mapping[str, Any]
+REFERENCE = "f32"
+
+
+def all_figures(scale: Scale, records: Sequence[Record]) -> list[Figures]:
+    """Of every arm that has run, in the order of ``ARMS``."""
+    ours = [r for r in records if r["scale"] == scale.name]
+    reference = next(figures_of(arm, ours) for arm in ARMS if arm.name == REFERENCE)
+    found = [figures_of(arm, ours, reference) for arm in ARMS]
+    return [figures for figures in found if figures is not None]
+
+
+def report(scale: Scale, records: Sequence[Record], parameters: int, date: str) -> str:
+    """The page.
+
+    Args:
+        parameters: of the model.
+        date: ISO date that the page states.
+    """
+    figures = all_figures(scale, records)
+    parts = [
+        f"# Does it learn, and for how many bytes? {date}",
+        _setting(scale, records, parameters),
+        "## Every arm at equal training tokens",
+        _main_table(figures, scale),
+        "## What the grid found, seed 0",
+        _grid_table([r for r in records if r["scale"] == scale.name]),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _setting(scale: Scale, records: Sequence[Record], parameters: int) -> str:
+    model = scale.model
+    windows = scale.rounds * scale.present * scale.steps * scale.batch
+    seconds = sum(float(r["cpu_seconds"]) for r in records if r["scale"] == scale.name)
+    return (
+        f"Byte model of {parameters:,} parameters (dim {model.dim}, {model.layers} layers, hidden {model.hidden}, "
+        f"context {model.context}); {scale.rounds} rounds of {scale.present} updates of {scale.steps} inner AdamW "
+        f"steps (learning rate {scale.learning_rate:g}, {scale.batch} windows): {windows * model.context:,} bytes of "
+        f"training text in every run. Eight domains of the standard library, one for each contributor; under churn "
+        f"{2 * scale.present} contributors, half a domain each, of whom {scale.present} are present in a round. "
+        f"Final loss on {scale.final:,} held-out windows, the same in every run.\n\n"
+        f"{platform.machine()}, {os.cpu_count()} cores, one used; Python {platform.python_version()}, torch "
+        f"{torch.__version__}, numpy {np.__version__}; {seconds / 60:.0f} minutes of CPU in all."
+    )
+
+
+def _main_table(figures: Sequence[Figures], scale: Scale) -> str:
+    reference = next(f for f in figures if f.arm.name == REFERENCE)
+    reach = [f"{kind} to {target:g}" for target in scale.targets for kind in ("MB up", "MB up and down")]
+    lines = [
+        "| arm | tuned to | seeds | bits per byte | to float32 | MB up | MB down | fewer up | fewer down | "
+        + " | ".join(reach)
+        + " |",
+        "|---" * (9 + len(reach)) + "|",
+    ]
+    for f in figures:
+        gap = "" if f.behind is None else f"{f.behind:+.3f}"
+        spread = f" +- {f.spread:.3f}" if len(f.runs) > 1 else ""
+        cells = [f.arm.title, _tuning(f.tuning, single=f.arm.single), str(len(f.runs)), f"{f.final:.3f}{spread}", gap]
+        if f.arm.single:
+            cells += ["0", "0", "", ""] + [""] * len(reach)
+        else:
+            cells += [_megabytes(f.up), _megabytes(f.down)]
+            cells += [f"{reference.up / f.up:.0f}x", f"{reference.down / f.down:.1f}x"]
+            cells += [_megabytes(f.reach(t, down=down)) for t in scale.targets for down in (False, True)]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _grid_table(records: Sequence[Record]) -> str:
+    lines = ["| arm | bits per byte, by outer learning rate / momentum |", "|---|---|"]
+    for arm in ARMS:
+        tried = [r for r in records if r["arm"] == arm.name and r["seed"] == 0]
+        cells = []
+        for r in sorted(tried, key=lambda r: tuple(r["tuning"])):
+            name, last = _tuning(r["tuning"], single=arm.single), r["curve"][-1]
+            given_up = f"given up in round {last[0]:.0f} at {last[4]:.3f}"
+            cells.append(f"{name}: {given_up if r['final_bits'] is None else format(r['final_bits'], '.3f')}")
+        if cells:
+            taken = f" (point taken from {arm.like})" if arm.like else ""
+            lines.append(f"| {arm.title}{taken} | {'; '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _tuning(tuning: Sequence[float], *, single: bool) -> str:
+    return f"batch {tuning[0]:.0f}, {tuning[1]:g}" if single else f"{tuning[0]:g} / {tuning[1]:g}"
+
+
+def _megabytes(size: float) -> str:
+    if math.isinf(size):
+        return "never"
+    return f"{size / 1e6:.0f}" if size >= 1e8 else f"{size / 1e6:.2f}" if size >= 1e6 else f"{size / 1e6:.3f}"

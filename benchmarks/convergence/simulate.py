@@ -1,0 +1,198 @@
+"""One run of one arm: contributors train, compress and send; the coordinator merges and releases.
+
+Everything that the project exists for is its own code: ``contributor.trainer`` and
+``contributor.unit`` make the file of an update, ``barnraise.updates`` reads it, ``merge``
+merges and compresses it (``trunk.py``). Bytes are the lengths of those files.
+
+P  elements in the whole parameter space
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from barnraise.config import CodecConfig, TrainingConfig
+from benchmarks.convergence.arms import Arm, Scale
+from benchmarks.convergence.trunk import BASE, Trunk
+from benchmarks.convergence.world import World
+from contributor.trainer import Trainer, Unit
+from contributor.unit import finish_unit
+
+__all__ = ["Ceiling", "Traffic", "presence", "run"]
+
+CPU = torch.device("cpu")
+Vector = NDArray[np.float32]
+Point = tuple[float, int, int, int, float]  # round, tokens, bytes up, bytes down, bits per byte
+Ceiling = Mapping[float, float]  # round -> bits per byte above which a run is given up
+Outcome = tuple[list[Point], float | None]  # the curve; final bits per byte, None if given up
+
+
+def presence(arm: Arm, scale: Scale, rounds: int, seed: int) -> list[list[int]]:
+    """Who is present in each round: all, or under churn as many out of twice as many."""
+    here = list(range(scale.present))
+    if not arm.swapped:
+        return [here] * rounds
+    draws = np.random.default_rng([seed, 77])
+    away = list(range(scale.present, 2 * scale.present))
+    plan = []
+    for _ in range(rounds):
+        plan.append(sorted(here))
+        leave = draws.choice(len(here), arm.swapped, replace=False)
+        come = draws.choice(len(away), arm.swapped, replace=False)
+        for i, j in zip(leave, come, strict=True):
+            here[i], away[j] = away[j], here[i]
+    return plan
+
+
+@dataclass
+class Traffic:
+    """Sizes of files sent and fetched.
+
+    Attributes:
+        keyframe: size of a whole model. patches: of every release so far. holds: which release each contributor has.
+    """
+
+    keyframe: int
+    up: int = 0
+    down: int = 0
+    patches: list[int] = field(default_factory=list)
+    holds: dict[int, int] = field(default_factory=dict)
+
+    def catch_up(self, who: Sequence[int]) -> None:
+        """Everyone in ``who`` fetches the patches that it misses, or the whole model where that is less."""
+        for contributor in who:
+            missed = self.patches[self.holds.get(contributor, 0) :]
+            self.down += min(sum(missed), self.keyframe)
+            self.holds[contributor] = len(self.patches)
+
+
+def run(arm: Arm, tuning: tuple[float, float], seed: int, world: World, ceiling: Ceiling) -> dict[str, Any]:
+    """Train one arm from the start; the record of the run."""
+    began = time.process_time()
+    train = _single if arm.single else _federated
+    curve, final = train(arm, tuning, seed, world, ceiling)
+    return {
+        "arm": arm.name,
+        "scale": world.scale.name,
+        "seed": seed,
+        "tuning": list(tuning),
+        "final_bits": final,
+        "up_bytes": curve[-1][2],
+        "down_bytes": curve[-1][3],
+        "curve": [list(point) for point in curve],
+        "cpu_seconds": round(time.process_time() - began, 1),
+    }
+
+
+def _federated(arm: Arm, tuning: tuple[float, float], seed: int, world: World, ceiling: Ceiling) -> Outcome:
+    """Rounds of contributors and coordinator."""
+    scale = world.scale
+    rounds, steps = round(scale.rounds / arm.stretch), round(scale.steps * arm.stretch)
+    every = max(1, round(scale.every / arm.stretch))
+    tokens = scale.present * steps * scale.batch * scale.model.context
+    plan = presence(arm, scale, rounds, seed)
+    trunk = Trunk(world.space, world.initial(seed), tuning)
+    crowd = Crowd(arm, world, seed, steps)
+    traffic = Traffic(keyframe=4 * world.space.size)
+    curve: list[Point] = [(0.0, 0, 0, 0, world.bits(trunk.model_P, scale.held_out))]
+    for number, here in enumerate(plan):
+        before, after = plan[max(number - 1, 0)], plan[min(number + 1, rounds - 1)]
+        files = []
+        for who in here:
+            codec = codec_of(arm, number / rounds, new=who not in before, leaves=who not in after)
+            files.append(crowd.update(who, number, trunk.model_P, codec))
+        crowd.leave([who for who in here if who not in after])
+        traffic.up += sum(len(data) for data in files)
+        traffic.patches.append(trunk.release(files, arm.down))
+        traffic.catch_up(after)
+        if (number + 1) % every and number + 1 < rounds:
+            continue
+        at = (number + 1) / rounds * scale.rounds
+        curve.append((at, (number + 1) * tokens, traffic.up, traffic.down, world.bits(trunk.model_P, scale.held_out)))
+        if curve[-1][4] > ceiling.get(at, float("inf")):
+            return curve, None
+    return curve, world.bits(trunk.model_P, scale.final)
+
+
+def codec_of(arm: Arm, done: float, *, new: bool, leaves: bool) -> CodecConfig:
+    """How an update is compressed; ``done`` is the share of the rounds that are over."""
+    if leaves and arm.last is not None:
+        return arm.last
+    if new and arm.first is not None:
+        return arm.first
+    if done < 0.2 and arm.early is not None:
+        return arm.early
+    return arm.up
+
+
+class Crowd:
+    """All contributors and their residuals."""
+
+    def __init__(self, arm: Arm, world: World, seed: int, steps: int) -> None:
+        scale = world.scale
+        self._arm = arm
+        self._world = world
+        self._seed = seed
+        self._training = TrainingConfig(steps=steps, batch=scale.batch, learning_rate=scale.learning_rate)
+        self._residuals: dict[int, Vector] = {}
+
+    def update(self, who: int, number: int, base_P: Vector, codec: CodecConfig) -> bytes:
+        """Train from ``base_P`` in round ``number``; the file that ``who`` sends."""
+        seed = _seed_of(self._seed, number, who)
+        unit = Unit(self._world.scale.model, self._world.space, base_P, self._text(who), self._training, seed)
+        trainer = Trainer(unit, CPU)
+        while not trainer.done:
+            trainer.step()
+        target_P = trainer.trained() - base_P
+        if who in self._residuals:
+            target_P += np.float32(self._arm.decay) * self._residuals[who]
+        done = finish_unit(self._world.space, target_P, codec, BASE)
+        self._residuals[who] = done.residual_P
+        return done.data
+
+    def leave(self, who: Sequence[int]) -> None:
+        """They lose their residuals, unless the arm keeps them."""
+        if self._arm.on_leaving == "lost":
+            for contributor in who:
+                del self._residuals[contributor]
+
+    def _text(self, who: int) -> bytes:
+        """Its domain; under churn two share one, half each."""
+        text = self._world.texts[who % len(self._world.texts)]
+        if not self._arm.swapped:
+            return text
+        half = len(text) // 2
+        return text[:half] if who < len(self._world.texts) else text[half:]
+
+
+def _single(arm: Arm, tuning: tuple[float, float], seed: int, world: World, ceiling: Ceiling) -> Outcome:
+    """One AdamW over all text, at the tokens of the other arms."""
+    scale, batch = world.scale, int(tuning[0])
+    windows = scale.rounds * scale.present * scale.steps * scale.batch
+    training = TrainingConfig(steps=windows // batch, batch=batch, learning_rate=tuning[1])
+    text, start_P = b"".join(world.texts), world.initial(seed)
+    trainer = Trainer(Unit(scale.model, world.space, start_P, text, training, _seed_of(seed, 5)), CPU)
+    curve: list[Point] = [(0.0, 0, 0, 0, world.bits(start_P, scale.held_out))]
+    every = training.steps * scale.every // scale.rounds
+    while not trainer.done:
+        trainer.step()
+        done = len(trainer.losses)
+        if done % every and not trainer.done:
+            continue
+        at = done / training.steps * scale.rounds
+        bits = world.bits(trainer.trained(), scale.held_out)
+        curve.append((at, done * batch * scale.model.context, 0, 0, bits))
+        if bits > ceiling.get(at, float("inf")):
+            return curve, None
+    return curve, world.bits(trainer.trained(), scale.final)
+
+
+def _seed_of(*key: int) -> int:
+    return int(np.random.SeedSequence(key).generate_state(1)[0])
