@@ -6,19 +6,31 @@ A reader sees the old content or the new, never a part. A full disk becomes
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from barnraise.errors import DiskFullError
 
-__all__ = ["disk_full_translated", "fsync_file", "fsync_folder", "make_folder", "replace_file", "write_temporary"]
+__all__ = [
+    "disk_full_translated",
+    "exchange_folders",
+    "fsync_file",
+    "fsync_folder",
+    "make_folder",
+    "replace_file",
+    "write_temporary",
+]
 
 TEMPORARY_SUFFIX = ".part"
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
 
 
 @contextmanager
@@ -106,3 +118,27 @@ def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
     view = memoryview(data).cast("B")
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def exchange_folders(staging: Path, folder: Path) -> None:
+    """Give ``folder`` the content of ``staging``; afterwards ``staging`` holds the old one, or is gone."""
+    if not folder.exists() or not any(folder.iterdir()):
+        staging.rename(folder)  # also replaces an empty folder in one step
+        return
+    if _rename_exchange(staging, folder):
+        return
+    # Without renameat2 (not Linux, or an old network file system) a crash exactly here leaves no
+    # release rather than a mixture; pulling again installs it.
+    old = staging.with_name(f"{staging.name}-old")
+    folder.rename(old)
+    staging.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _rename_exchange(one: Path, other: Path) -> bool:
+    """Swap two names atomically, where the system can. Source: man 2 rename, RENAME_EXCHANGE."""
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename is None:
+        return False
+    paths = (ctypes.c_char_p(os.fsencode(one)), ctypes.c_char_p(os.fsencode(other)))
+    return bool(rename(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], ctypes.c_uint(_RENAME_EXCHANGE)) == 0)

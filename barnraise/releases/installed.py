@@ -11,7 +11,6 @@ reader, or a power cut, meets the old release or the new one and never a mixture
 
 from __future__ import annotations
 
-import ctypes
 import json
 import mmap
 import os
@@ -25,7 +24,14 @@ from numpy.typing import NDArray
 
 from barnraise.errors import UsageError, VerificationError
 from barnraise.releases.catalog import open_signed
-from barnraise.releases.durable import disk_full_translated, fsync_folder, make_folder, write_all, write_temporary
+from barnraise.releases.durable import (
+    disk_full_translated,
+    exchange_folders,
+    fsync_folder,
+    make_folder,
+    write_all,
+    write_temporary,
+)
 from barnraise.releases.keyframe import keyframe_header, parse_keyframe
 from barnraise.releases.manifest import Manifest
 from barnraise.releases.source import MANIFEST_MAX_BYTES, capped
@@ -37,9 +43,6 @@ MODEL_FILE = "model.safetensors"
 CONFIG_FILE = "config.json"
 RELEASE_FILE = "release.json"
 FILES = {MODEL_FILE, CONFIG_FILE, RELEASE_FILE}
-
-_AT_FDCWD = -100
-_RENAME_EXCHANGE = 2
 
 
 @dataclass(frozen=True)
@@ -163,7 +166,7 @@ def install(folder: Path, manifest: Manifest, release: bytes, flat_P: NDArray[np
             _write(staging / CONFIG_FILE, [config_bytes(manifest)])
             _write(staging / RELEASE_FILE, [release])
             fsync_folder(staging)
-            _exchange(staging, folder)
+            exchange_folders(staging, folder)
             fsync_folder(folder.parent)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
@@ -181,27 +184,3 @@ def _write(path: Path, parts: list[bytes | memoryview]) -> None:
             write_all(descriptor, part)
 
     write_temporary(path.parent, write).replace(path)
-
-
-def _exchange(staging: Path, folder: Path) -> None:
-    """Give ``folder`` the content of ``staging``; afterwards ``staging`` holds the old one, or is gone."""
-    if not folder.exists() or not any(folder.iterdir()):
-        staging.rename(folder)  # also replaces an empty folder in one step
-        return
-    if _rename_exchange(staging, folder):
-        return
-    # Without renameat2 (not Linux, or an old network file system) a crash exactly here leaves no
-    # release rather than a mixture; pulling again installs it.
-    old = staging.with_name(f"{staging.name}-old")
-    folder.rename(old)
-    staging.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _rename_exchange(one: Path, other: Path) -> bool:
-    """Swap two names atomically, where the system can. Source: man 2 rename, RENAME_EXCHANGE."""
-    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
-    if rename is None:
-        return False
-    paths = (ctypes.c_char_p(os.fsencode(one)), ctypes.c_char_p(os.fsencode(other)))
-    return bool(rename(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], ctypes.c_uint(_RENAME_EXCHANGE)) == 0)

@@ -21,6 +21,7 @@ from barnraise.errors import (
 )
 from barnraise.identity import Identity
 from barnraise.protocol import BlobRef, Signed
+from barnraise.releases import durable as durable_module
 from barnraise.releases import installed as installed_module
 from barnraise.releases.index import IndexEntry
 from barnraise.releases.installed import CONFIG_FILE, FILES, MODEL_FILE, RELEASE_FILE, Installed, install
@@ -304,12 +305,12 @@ def test_a_crash_while_installing_leaves_the_old_release(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(installed_module, "_exchange", crash)
+        patched.setattr(installed_module, "exchange_folders", crash)
         with pytest.raises(KeyboardInterrupt):
             fetch(run, tmp_path / "model")
     assert contents(tmp_path / "model") == old
     if not atomic:
-        monkeypatch.setattr(installed_module, "_rename_exchange", lambda *_: False)
+        monkeypatch.setattr(durable_module, "_rename_exchange", lambda *_: False)
     assert fetch(run, tmp_path / "model").version == "0.1.1"
     assert not list(tmp_path.glob(".model*"))
 
