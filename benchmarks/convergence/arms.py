@@ -15,13 +15,14 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from barnraise.config import CodecConfig, ModelConfig
+from benchmarks.convergence.prototypes import Prototype, SignTopK, SignTurn
 
 __all__ = ["ARMS", "GRID", "QUICK", "QUICK_ARMS", "STANDARD", "Arm", "Scale", "arm_named"]
 
 Tuning = tuple[float, float]
 
 DENSE = CodecConfig(name="dense")
-GRID: tuple[Tuning, ...] = ((1.0, 0.0), (1.0, 0.5), (0.7, 0.5), (1.0, 0.7), (0.7, 0.0))
+GRID: tuple[Tuning, ...] = ((1.0, 0.5), (1.0, 0.0), (0.7, 0.5), (1.0, 0.7))
 ADAMW_GRID: tuple[Tuning, ...] = ((8, 2e-3), (8, 4e-3), (64, 4e-3), (64, 8e-3))
 FAST, SLOW = 4, 1  # contributors that change places with absent ones after a round
 
@@ -103,7 +104,7 @@ class Arm:
 
     name: str
     title: str
-    up: CodecConfig = DENSE
+    up: CodecConfig | Prototype = DENSE
     down: CodecConfig = DENSE
     decay: float = 1.0
     swapped: int = 0
@@ -123,8 +124,12 @@ class Arm:
 F32 = Arm("f32", "float32 both ways (DiLoCo)")
 TOPK = Arm("topk64", "top-k 64 up", up=topk(64))
 BOTH = Arm("both", "top-k 64 up, top-k 256 down", up=topk(64), down=topk(256))
-CHURN_F32 = replace(F32, name="churn-f32", title="churn: float32", swapped=FAST)
+CHURN_F32 = replace(F32, name="churn-f32", title="churn: float32", swapped=FAST, like="f32")
 CHURN = replace(TOPK, name="churn-topk64", title="churn: top-k 64 up, residual lost", swapped=FAST)
+
+
+SIGNS = Arm("turn1", "prototype: all signs up", up=SignTurn(1))
+TURN = Arm("turn7", "prototype: signs of a seventh in turn up", up=SignTurn(7))
 
 
 def _remedy(name: str, title: str, **changes: object) -> Arm:
@@ -134,8 +139,8 @@ def _remedy(name: str, title: str, **changes: object) -> Arm:
 ARMS: tuple[Arm, ...] = (
     Arm("adamw", "one machine, AdamW", single=True),
     F32,
-    Arm("block4", "blockwise 4 bits up", up=blockwise(4)),
-    Arm("block2", "blockwise 2 bits up", up=blockwise(2)),
+    Arm("block4", "blockwise 4 bits up", up=blockwise(4), like="f32"),
+    Arm("block2", "blockwise 2 bits up", up=blockwise(2), like="f32"),
     TOPK,
     Arm("topk256", "top-k 256 up", up=topk(256)),
     BOTH,
@@ -143,11 +148,22 @@ ARMS: tuple[Arm, ...] = (
     replace(
         TOPK, name="topk64-early-block2", title="top-k 64 up, first fifth in 2 bits", early=blockwise(2), like="topk64"
     ),
+    Arm("sign73", "prototype: top-k 73 up, signs alone", up=SignTopK(73)),
+    TURN,
+    SIGNS,
     replace(TOPK, name="topk64-forget", title="top-k 64 up, no error feedback", decay=0.0, like="topk64"),
     CHURN_F32,
     CHURN,
-    replace(BOTH, name="churn-both", title="churn: top-k 64 up, 256 down, residual lost", swapped=FAST),
-    _remedy("kept", "residual kept until the return", on_leaving="kept"),
+    replace(
+        SIGNS, name="churn-turn1", title="churn: prototype: all signs up, residual lost", swapped=FAST, like="turn1"
+    ),
+    replace(
+        TURN, name="churn-turn7", title="churn: prototype: signs of a seventh in turn up", swapped=FAST, like="turn7"
+    ),
+    replace(
+        BOTH, name="churn-both", title="churn: top-k 64 up, 256 down, residual lost", swapped=FAST, like="churn-topk64"
+    ),
+    replace(CHURN, name="churn-kept", title="churn: residual kept until the return", on_leaving="kept"),
     _remedy("kept-decay", "residual kept, decayed by 0.5", on_leaving="kept", decay=0.5),
     _remedy("decay", "residual lost, decayed by 0.9", decay=0.9),
     _remedy("last256", "last update top-k 256", last=topk(256)),

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from barnraise.config import CodecConfig, TrainingConfig
 from benchmarks.convergence.arms import Arm, Scale
+from benchmarks.convergence.prototypes import Prototype
 from benchmarks.convergence.trunk import BASE, Trunk
 from benchmarks.convergence.world import World
 from contributor.trainer import Trainer, Unit
@@ -107,9 +108,10 @@ def _federated(arm: Arm, tuning: tuple[float, float], seed: int, world: World, c
         files = []
         for who in here:
             codec = codec_of(arm, number / rounds, new=who not in before, leaves=who not in after)
-            files.append(crowd.update(who, number, trunk.model_P, codec))
+            data, size = crowd.update(who, number, trunk.model_P, codec)
+            files.append(data)
+            traffic.up += size
         crowd.leave([who for who in here if who not in after])
-        traffic.up += sum(len(data) for data in files)
         traffic.patches.append(trunk.release(files, arm.down))
         traffic.catch_up(after)
         if (number + 1) % every and number + 1 < rounds:
@@ -121,7 +123,7 @@ def _federated(arm: Arm, tuning: tuple[float, float], seed: int, world: World, c
     return curve, world.bits(trunk.model_P, scale.final)
 
 
-def codec_of(arm: Arm, done: float, *, new: bool, leaves: bool) -> CodecConfig:
+def codec_of(arm: Arm, done: float, *, new: bool, leaves: bool) -> CodecConfig | Prototype:
     """How an update is compressed; ``done`` is the share of the rounds that are over."""
     if leaves and arm.last is not None:
         return arm.last
@@ -133,7 +135,13 @@ def codec_of(arm: Arm, done: float, *, new: bool, leaves: bool) -> CodecConfig:
 
 
 class Crowd:
-    """All contributors and their residuals."""
+    """All contributors and their residuals.
+
+    Attributes:
+        last_target_P: float32 [P], the change that the last update was to say.
+    """
+
+    last_target_P: Vector
 
     def __init__(self, arm: Arm, world: World, seed: int, steps: int) -> None:
         scale = world.scale
@@ -143,8 +151,8 @@ class Crowd:
         self._training = TrainingConfig(steps=steps, batch=scale.batch, learning_rate=scale.learning_rate)
         self._residuals: dict[int, Vector] = {}
 
-    def update(self, who: int, number: int, base_P: Vector, codec: CodecConfig) -> bytes:
-        """Train from ``base_P`` in round ``number``; the file that ``who`` sends."""
+    def update(self, who: int, number: int, base_P: Vector, codec: CodecConfig | Prototype) -> tuple[bytes, int]:
+        """Train from ``base_P`` in round ``number``; the file that ``who`` sends, and the bytes that it counts for."""
         seed = _seed_of(self._seed, number, who)
         unit = Unit(self._world.scale.model, self._world.space, base_P, self._text(who), self._training, seed)
         trainer = Trainer(unit, CPU)
@@ -153,9 +161,15 @@ class Crowd:
         target_P = trainer.trained() - base_P
         if who in self._residuals:
             target_P += np.float32(self._arm.decay) * self._residuals[who]
-        done = finish_unit(self._world.space, target_P, codec, BASE)
-        self._residuals[who] = done.residual_P
-        return done.data
+        self.last_target_P = target_P
+        if isinstance(codec, CodecConfig):
+            done = finish_unit(self._world.space, target_P, codec, BASE)
+            self._residuals[who] = done.residual_P
+            return done.data, len(done.data)
+        decoded_P, payload = codec.say(target_P, self._world.space, number)
+        self._residuals[who] = target_P - decoded_P
+        file = finish_unit(self._world.space, decoded_P, CodecConfig(name="dense"), BASE).data  # says it exactly
+        return file, len(file) - 4 * len(target_P) + payload
 
     def leave(self, who: Sequence[int]) -> None:
         """They lose their residuals, unless the arm keeps them."""

@@ -1,0 +1,266 @@
+"""The convergence benchmark: its schedule, its accounting, and that its rounds are the project's own.
+
+The experiment itself takes hours; here a model of a few hundred parameters trains for a round or two.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from barnraise.config import CodecConfig, ModelConfig
+from benchmarks.convergence.arms import ARMS, QUICK, QUICK_ARMS, STANDARD, Arm, Scale, arm_named
+from benchmarks.convergence.figures import bytes_to_reach, figures_of, mean_curve
+from benchmarks.convergence.report import report
+from benchmarks.convergence.schedule import ceiling_of, next_job, whole_order, winner
+from benchmarks.convergence.simulate import Crowd, Traffic, codec_of, presence, run
+from benchmarks.convergence.trunk import Trunk
+from benchmarks.convergence.world import World
+
+TINY = Scale(
+    "tiny",
+    ModelConfig(dim=8, layers=1, heads=1, hidden=8, context=16),
+    rounds=4,
+    steps=2,
+    batch=2,
+    learning_rate=4e-3,
+    seeds=2,
+    present=8,
+    text_bytes=4_000,
+    held_out=16,
+    final=32,
+)
+F32, CHURN = arm_named("f32"), arm_named("churn-topk64")
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    torch.set_num_threads(1)
+    return World(TINY)
+
+
+def record(arm: str, seed: int, tuning: Sequence[float], bits: float | None, **more: Any) -> dict[str, Any]:
+    curve = [[0.0, 0, 0, 0, 8.0], [2.0, 10, 100, 1_000, 6.0], [4.0, 20, 200, 2_000, bits or 7.0]]
+    basis = {"scale": "tiny", "curve": curve, "up_bytes": 200, "down_bytes": 2_000, "cpu_seconds": 1.0}
+    return {"arm": arm, "seed": seed, "tuning": list(tuning), "final_bits": bits, **basis, **more}
+
+
+# Who is present.
+
+
+@given(seed=st.integers(0, 2**32), swapped=st.integers(1, 8), rounds=st.integers(1, 12))
+def test_churn_keeps_the_number_and_swaps_as_many_as_it_says(seed: int, swapped: int, rounds: int) -> None:
+    plan = presence(replace(F32, swapped=swapped), TINY, rounds, seed)
+    assert all(len(set(here)) == TINY.present and set(here) <= set(range(16)) for here in plan)
+    assert all(len(set(a) - set(b)) == swapped for a, b in pairwise(plan))
+
+
+def test_fast_churn_has_everyone_present_in_half_of_the_rounds() -> None:
+    plan = presence(CHURN, STANDARD, 2_000, 0)
+    shares = np.bincount(np.concatenate([np.array(here) for here in plan]), minlength=16) / len(plan)
+    assert np.abs(shares - 0.5).max() < 0.05
+    stays = [sum(who not in after for who in here) for here, after in pairwise(plan)]
+    assert TINY.present / np.mean(stays) == 2
+
+
+def test_without_churn_everyone_is_always_here() -> None:
+    assert presence(F32, TINY, 3, 1) == [list(range(8))] * 3
+
+
+# Traffic.
+
+
+@given(patches=st.lists(st.integers(1, 100), min_size=1, max_size=12), keyframe=st.integers(1, 300), data=st.data())
+def test_catching_up_costs_at_most_a_keyframe_and_nothing_the_second_time(
+    patches: list[int], keyframe: int, data: st.DataObject
+) -> None:
+    constant, lazy = Traffic(10**9), Traffic(keyframe)
+    visits = 0
+    for size in patches:
+        constant.patches.append(size)
+        lazy.patches.append(size)
+        constant.catch_up([0])
+        if data.draw(st.booleans()):
+            lazy.catch_up([0])
+            visits += 1
+            before = lazy.down
+            lazy.catch_up([0])
+            assert lazy.down == before
+    assert constant.down == sum(patches)
+    assert lazy.down <= min(sum(patches), visits * keyframe)
+
+
+# What runs next.
+
+
+def test_an_experiment_killed_after_every_run_does_each_once() -> None:
+    names = ("topk64", "f32", "topk64-forget")
+    records: list[dict[str, Any]] = []
+    done: list[tuple[str, tuple[float, float], int]] = []
+    while (job := next_job(whole_order(names, 2), TINY, records)) is not None:
+        done.append((job.arm.name, job.tuning, job.seed))
+        records.append(record(job.arm.name, job.seed, job.tuning, 3.0 + abs(job.tuning[1] - 0.5)))
+    grid = len(F32.grid())
+    assert len(done) == len(set(done)) == 2 * (grid + 1) + 2
+    assert {tuning for name, tuning, _ in done if name == "topk64-forget"} == {winner(arm_named("topk64"), records)}
+    assert winner(F32, records) in {(1.0, 0.5), (0.7, 0.5)}
+
+
+def test_records_of_another_scale_count_for_nothing() -> None:
+    records = [record("f32", 0, tuning, 3.0, scale="other") for tuning in F32.grid()]
+    job = next_job([("f32", 1)], TINY, records)
+    assert job is not None
+    assert job.tuning == F32.grid()[0]
+
+
+def test_a_run_given_up_wins_nothing_and_is_not_repeated() -> None:
+    records = [record("f32", 0, tuning, None if tuning == (1.0, 0.0) else 3.0) for tuning in F32.grid()]
+    assert winner(F32, records) == (1.0, 0.5)
+    assert next_job([("f32", 1)], TINY, records) is None
+
+
+def test_the_ceiling_lies_over_the_best_run_in_the_second_half_only() -> None:
+    records = [record("f32", 0, (1.0, 0.0), 5.0), record("f32", 0, (0.7, 0.0), None)]
+    assert ceiling_of(F32, TINY, records) == {2.0: 6.15}
+    assert ceiling_of(F32, TINY, []) == {}
+
+
+# Figures.
+
+
+@given(target=st.floats(4.0, 8.0))
+def test_bytes_to_reach_grow_as_the_target_falls(target: float) -> None:
+    curve = record("f32", 0, (1, 0), 4.0)["curve"]
+    here, lower = (bytes_to_reach(curve, t, down=False) for t in (target, target - 0.01))
+    assert 0 <= here <= 200
+    assert here < lower
+    assert bytes_to_reach(curve, target, down=True) == pytest.approx(11 * here)
+
+
+def test_a_loss_that_is_never_reached_costs_infinitely_much() -> None:
+    assert math.isinf(bytes_to_reach(record("f32", 0, (1, 0), 4.0)["curve"], 3.9, down=False))
+
+
+def test_figures_compare_seed_by_seed() -> None:
+    grid = [record(name, 0, t, 9.0) for name in ("f32", "topk64") for t in F32.grid()[1:]]
+    best = [record("f32", s, (1.0, 0.0), b) for s, b in ((0, 3.0), (1, 3.4))]
+    other = [record("topk64", s, (1.0, 0.0), b) for s, b in ((0, 3.1), (1, 3.5), (2, 9.0))]
+    records = grid + best + other
+    reference = figures_of(F32, records)
+    assert reference is not None
+    found = figures_of(arm_named("topk64"), records, reference)
+    assert found is not None
+    assert found.behind == pytest.approx(0.1)
+    assert (reference.final, reference.spread) == (pytest.approx(3.2), pytest.approx(0.2828427))
+    assert mean_curve(reference)[-1] == pytest.approx([4.0, 20, 200, 2_000, 3.2])
+
+
+def test_the_page_has_a_row_for_every_arm_that_ran() -> None:
+    records = [record(arm.name, 0, t, 3.0) for arm in ARMS if arm.like is None for t in arm.grid()]
+    records += [record(arm.name, 0, F32.grid()[0], 3.0) for arm in ARMS if arm.like is not None]
+    page = report(TINY, records, 1000, "2026-01-02")
+    assert all(page.count(f"| {arm.title} ") == 2 for arm in ARMS)
+
+
+# Rounds.
+
+
+def test_dense_rounds_at_rate_one_average_what_was_trained(world: World) -> None:
+    crowd = Crowd(F32, world, 0, TINY.steps)
+    base_P = world.initial(0)
+    files = [crowd.update(who, 0, base_P, F32.up)[0] for who in range(3)]
+    trained = [_trained(world, who, base_P) for who in range(3)]
+    trunk = Trunk(world.space, base_P.copy(), (1.0, 0.0))
+    trunk.release(files, F32.down)
+    np.testing.assert_allclose(trunk.model_P, np.mean(trained, axis=0), rtol=0, atol=1e-5)
+    assert not np.array_equal(trunk.model_P, base_P)
+
+
+def _trained(world: World, who: int, base_P: np.ndarray[Any, np.dtype[np.float32]]) -> Any:
+    alone = Trunk(world.space, base_P.copy(), (1.0, 0.0))
+    alone.release([Crowd(F32, world, 0, TINY.steps).update(who, 0, base_P, F32.up)[0]], F32.down)
+    return alone.model_P
+
+
+def test_a_release_keeps_what_its_codec_left_out_for_the_next(world: World) -> None:
+    base_P = world.initial(0)
+    files = [Crowd(F32, world, 0, TINY.steps).update(0, 0, base_P, F32.up)[0]]
+    dense, sparse = (Trunk(world.space, base_P.copy(), (1.0, 0.0)) for _ in range(2))
+    dense.release(files, CodecConfig(name="dense"))
+    sparse.release(files, CodecConfig(name="topk", k=64))
+    still = [CodecConfig(name="dense")]
+    nothing = Crowd(F32, world, 0, TINY.steps)
+    nothing_file = _zero_update(world)
+    sparse.release([nothing_file], still[0])
+    np.testing.assert_allclose(sparse.model_P, dense.model_P, rtol=0, atol=1e-6)
+    del nothing
+
+
+def _zero_update(world: World) -> bytes:
+    from benchmarks.convergence.trunk import BASE
+    from contributor.unit import finish_unit
+
+    return finish_unit(world.space, np.zeros(world.space.size, np.float32), CodecConfig(name="dense"), BASE).data
+
+
+def test_a_run_repeats_bit_for_bit_and_counts_its_files(world: World) -> None:
+    arm = arm_named("both")
+    first, second = (run(arm, (1.0, 0.0), 1, world, {}) for _ in range(2))
+    first.pop("cpu_seconds"), second.pop("cpu_seconds")
+    assert first == second
+    assert first["curve"][-1][1] == TINY.rounds * 8 * TINY.steps * TINY.batch * TINY.model.context
+    assert 0 < first["up_bytes"] < run(F32, (1.0, 0.0), 1, world, {})["up_bytes"]
+
+
+def test_losing_residuals_matters_from_the_first_departure_on(world: World) -> None:
+    scale = replace(TINY, every=1)
+    lost, kept = (_curve(world, scale, replace(CHURN, on_leaving=fate)) for fate in ("lost", "kept"))
+    assert lost[:2] == kept[:2]
+    assert lost[-1][4] != kept[-1][4]
+
+
+def _curve(world: World, scale: Scale, arm: Arm) -> list[list[float]]:
+    before, world.scale = world.scale, scale
+    try:
+        return run(arm, (1.0, 0.0), 0, world, {})["curve"]  # type: ignore[no-any-return]
+    finally:
+        world.scale = before
+
+
+def test_a_run_above_its_ceiling_is_given_up(world: World) -> None:
+    found = run(F32, (1.0, 0.0), 0, world, {2.0: 0.1})
+    assert found["final_bits"] is None
+    assert found["curve"][-1][0] == 2.0
+
+
+def test_the_single_machine_sees_as_many_bytes(world: World) -> None:
+    found = run(arm_named("adamw"), (8, 2e-3), 0, world, {})
+    assert found["curve"][-1][1] == run(F32, (1.0, 0.0), 0, world, {})["curve"][-1][1]
+    assert (found["up_bytes"], found["down_bytes"]) == (0, 0)
+
+
+@settings(max_examples=30)
+@given(done=st.floats(0, 0.99), new=st.booleans(), leaves=st.booleans())
+def test_special_codecs_are_used_where_they_are_for(done: float, new: bool, leaves: bool) -> None:
+    codecs = {name: CodecConfig(name="topk", k=k) for name, k in (("last", 3), ("first", 2), ("early", 4))}
+    found = codec_of(replace(CHURN, **codecs), done, new=new, leaves=leaves)
+    expected = "last" if leaves else "first" if new else "early" if done < 0.2 else None
+    assert found == (codecs[expected] if expected else CHURN.up)
+    assert codec_of(CHURN, done, new=new, leaves=leaves) == CHURN.up
+
+
+def test_names_are_unique_and_point_at_arms_that_have_a_grid() -> None:
+    names = [arm.name for arm in ARMS]
+    assert len(set(names)) == len(names)
+    assert set(QUICK_ARMS) <= set(names)
+    assert all(arm_named(arm.like).like is None for arm in ARMS if arm.like is not None)
+    assert all(scale.present == len(World.__init__.__globals__["SHARDS"]) for scale in (QUICK, STANDARD))
