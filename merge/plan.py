@@ -19,12 +19,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from barnraise.errors import NotEnoughUpdatesError
 from merge.clip import clip_factors
-from merge.exact import product
+from merge.exact import product, tree_sum
 from merge.measure import Measured
 from merge.strategies.rule import PreAggregation, Strategy, WeighsUpdates, require_updates
 
-__all__ = ["Decided", "MergePlan", "MergeRules", "plan_merge"]
+__all__ = ["Decided", "MergePlan", "MergeRules", "clipping", "plan_merge"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,14 @@ class MergeRules:
     clip_norm_at: float | None = None
     before: tuple[PreAggregation, ...] = ()
     seed: int = 0
+
+    @property
+    def min_updates(self) -> int:
+        """Fewest updates with which strategy and pre-aggregations keep their promises."""
+        needed = self.strategy.min_updates
+        for rule in reversed(self.before):
+            needed = rule.needed(needed)
+        return needed
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,13 @@ class Decided:
         if mixing.shape[0] != mixing.shape[1] or bool((mixing - torch.diag(mixing.diagonal())).any()):
             return None
         return mixing.diagonal()
+
+    @property
+    def shares(self) -> Tensor:
+        """float64 [K], what part each update has in the weighted sum; zeros where nothing has weight."""
+        coefficients_K = product(self.weights_L[None, :], self.mixing_LK)[0]
+        weight = tree_sum(self.weights_L)
+        return torch.div(coefficients_K, weight) if bool(weight > 0) else torch.zeros_like(coefficients_K)
 
 
 @dataclass(frozen=True)
@@ -88,13 +104,13 @@ def plan_merge(measured: Measured, weights: Sequence[float], rules: MergeRules) 
         weights: of each update, set by the coordinator.
 
     Raises:
-        NotEnoughUpdatesError: too few for the strategy, or too few mixtures are left for it.
+        NotEnoughUpdatesError: too few for the strategy, or for the mixtures that it then gets.
         MergeError: weights that cannot be used.
     """
-    require_updates(rules.strategy, len(weights))
+    _require_enough(rules, len(weights))
     weights_K = torch.tensor(weights, dtype=torch.float64)
     gram_KK = _summed(measured, len(weights))
-    clipping_KK = _clipping(gram_KK, rules.clip_norm_at)
+    clipping_KK = torch.diag(clipping(measured, len(weights), rules.clip_norm_at))
     whole = _decide(gram_KK, clipping_KK, weights_K, rules)
     strategy = rules.strategy
     if not (isinstance(strategy, WeighsUpdates) and strategy.scope == "tensor"):
@@ -103,20 +119,32 @@ def plan_merge(measured: Measured, weights: Sequence[float], rules: MergeRules) 
     return MergePlan(whole, by_tensor)
 
 
+def clipping(measured: Measured, updates: int, clip_norm_at: float | None) -> Tensor:
+    """The factor of every update that brings its norm down, float64 [K]; 1 where nothing is clipped."""
+    if clip_norm_at is None:
+        return torch.ones(updates, dtype=torch.float64)
+    norms: list[float] = _summed(measured, updates).diagonal().sqrt().tolist()
+    return torch.tensor(clip_factors(norms, clip_norm_at), dtype=torch.float64)
+
+
+def _require_enough(rules: MergeRules, found: int) -> None:
+    """Raises NotEnoughUpdatesError, with both the strategy and what comes before it in the message."""
+    if not rules.before:
+        require_updates(rules.strategy, found)
+    elif found < rules.min_updates:
+        before = ", ".join(str(rule) for rule in rules.before)
+        raise NotEnoughUpdatesError(
+            f"{found} updates to merge, {rules.strategy} after {before} needs at least {rules.min_updates}; "
+            "raise round.min_updates, or change [merge] strategy and before"
+        )
+
+
 def _summed(measured: Measured, updates: int) -> Tensor:
     """Inner products over the whole model, float64 [K, K], tensor by tensor."""
     gram_KK = torch.zeros((updates, updates), dtype=torch.float64)
     for tensor in sorted(measured):
         gram_KK = torch.add(gram_KK, measured[tensor].gram_KK)
     return gram_KK
-
-
-def _clipping(gram_KK: Tensor, clip_norm_at: float | None) -> Tensor:
-    """Diagonal float64 [K, K]."""
-    if clip_norm_at is None:
-        return torch.eye(len(gram_KK), dtype=torch.float64)
-    norms: list[float] = gram_KK.diagonal().sqrt().tolist()
-    return torch.diag(torch.tensor(clip_factors(norms, clip_norm_at), dtype=torch.float64))
 
 
 def _decide(gram_KK: Tensor, clipping_KK: Tensor, weights_K: Tensor, rules: MergeRules) -> Decided:

@@ -35,7 +35,7 @@ from merge.magnitudes import Magnitudes
 from merge.measure import Piece
 from merge.plan import Decided, MergePlan, MergeRules
 from merge.strategies.outer import OuterRule, State
-from merge.strategies.rule import PrunesUpdates, UsesFisher, WeighsUpdates
+from merge.strategies.rule import PrunesUpdates, Strategy, SumsUpdates, UsesFisher, WeighsUpdates
 
 __all__ = ["MergedSegment", "SegmentUpdates", "Trunk", "combine_segment", "merge_segment"]
 
@@ -126,13 +126,23 @@ def _combine_piece(updates: SegmentUpdates, piece: Piece, decided: Decided, rule
         return _with_fishers(updates, piece, decided, strategy)
     if isinstance(strategy, PrunesUpdates):
         return _in_blocks(rows, updates, piece, decided, rules)
-    if isinstance(strategy, WeighsUpdates) and strategy.linear:
-        coefficients_K = product(decided.weights_L[None, :], decided.mixing_LK)[0]
-        return weighted_sum(rows, coefficients_K.to(torch.float32))
-    factors_K = decided.factors
-    if factors_K is not None and bool((factors_K == 1).all()):
+    linear_L = _linear(decided, strategy)
+    if linear_L is not None:
+        factors_K = product(linear_L[None, :], decided.mixing_LK)[0]
+        return weighted_sum(rows, factors_K.to(torch.float32))
+    clipping_K = decided.factors
+    if clipping_K is not None and bool((clipping_K == 1).all()):
         return strategy.combine(rows, decided.weights_L.to(torch.float32))
     return _in_blocks(rows, updates, piece, decided, rules)
+
+
+def _linear(decided: Decided, strategy: Strategy) -> Tensor | None:
+    """The factors of a strategy that is a weighted sum of the mixtures, float64 [L]; None for others."""
+    if isinstance(strategy, SumsUpdates):
+        return strategy.factors(decided.weights_L)
+    if isinstance(strategy, WeighsUpdates) and strategy.linear:
+        return decided.weights_L
+    return None
 
 
 def _in_blocks(

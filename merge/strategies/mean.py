@@ -6,6 +6,11 @@ moves the result as far as it likes, so it leans on norm clipping and on accepta
 K  updates in the round
 P  elements of the segment being merged, flattened
 
+Formula: merged = sum_k w_k * x_k / sum_k w_k
+Divisor: the sum of the weights.
+Ties: none, nothing is compared.
+Tolerates: nobody; with norm clipping a liar moves it by at most its share of the clipping limit.
+Cost: one pass over the elements, no memory beside the result.
 Source: McMahan et al. 2017 (FedAvg), https://arxiv.org/abs/1602.05629
 """
 
@@ -17,6 +22,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from merge.elementwise import weighted_sum
 from merge.strategies.rule import Rows, require_updates, shares
 
 __all__ = ["Mean"]
@@ -31,6 +37,14 @@ class Mean:
     @property
     def min_updates(self) -> int:
         return 1
+
+    def factors(self, weights_K: Tensor) -> Tensor:
+        """The updates' shares of the weight, float64 [K].
+
+        Raises:
+            MergeError: the weights cannot be normalised.
+        """
+        return shares(weights_K)
 
     def combine(self, deltas_KP: Rows, weights_K: Tensor) -> Tensor:
         """Merge one segment.
@@ -50,9 +64,4 @@ class Mean:
             MergeError: the weights cannot be normalised.
         """
         require_updates(self, len(deltas_KP))
-        shares_K = shares(weights_K)
-        merged_P = torch.mul(deltas_KP[0], shares_K[0])
-        for delta_P, share in zip(deltas_KP[1:], shares_K[1:], strict=True):
-            scaled_P = torch.mul(delta_P, share)
-            merged_P = torch.add(merged_P, scaled_P)
-        return merged_P
+        return weighted_sum(deltas_KP, shares(weights_K).to(torch.float32))

@@ -4,6 +4,7 @@ A strategy turns the updates of a round into one change. What every strategy has
 :class:`Strategy`: hyperparameters as fields, and ``combine``, element by element. Some must
 know more than the elements at hand, and have one earlier method for it:
 
+    SumsUpdates      a weighted sum whose factors follow from the weights alone: the mean
     WeighsUpdates    distances between whole updates (or whole tensors) become weights: Krum
     PrunesUpdates    elements of each update are dropped by size or by lot: TIES, DARE
     UsesFisher       a diagonal Fisher of each update comes along
@@ -38,6 +39,7 @@ __all__ = [
     "Rows",
     "Scope",
     "Strategy",
+    "SumsUpdates",
     "UsesFisher",
     "WeighsUpdates",
     "require_updates",
@@ -63,6 +65,18 @@ class Strategy(Protocol):
 
     def combine(self, deltas_KP: Rows, weights_K: Tensor) -> Tensor:
         """Merge K tensors float32 [P] into float32 [P]; ``weights_K`` is float32 [K]."""
+        ...
+
+
+@runtime_checkable
+class SumsUpdates(Protocol):
+    """A strategy that is a weighted sum, whatever the updates look like.
+
+    Clipping and mixing are then folded into the factors, and the elements are read once.
+    """
+
+    def factors(self, weights_K: Tensor) -> Tensor:
+        """What ``combine`` multiplies each update by, float64 [K], from weights float64 [K]."""
         ...
 
 
@@ -127,6 +141,10 @@ class PreAggregation(Protocol):
 
     name: ClassVar[str]
 
+    def needed(self, mixtures: int) -> int:
+        """Fewest updates of which it makes at least ``mixtures`` mixtures and keeps its promise."""
+        ...
+
     def mix(self, gram_KK: Tensor, weights_K: Tensor, seed: int) -> tuple[Tensor, Tensor]:
         """How L mixtures are made of K updates, and the mixtures' weights.
 
@@ -137,6 +155,9 @@ class PreAggregation(Protocol):
 
         Returns:
             float64 [L, K], a row for every mixture, and float64 [L].
+
+        Raises:
+            NotEnoughUpdatesError: too few updates to keep its promise.
         """
         ...
 
@@ -155,10 +176,10 @@ def require_updates(strategy: Strategy, found: int) -> None:
 
 
 def shares(weights_K: Tensor) -> Tensor:
-    """Each update's share of the sum, float32 [K]; the share of a single update is exactly 1.
+    """Each update's share of the sum, of the weights' dtype; the share of a single update is exactly 1.
 
     Args:
-        weights_K: float [K], finite and not negative, at least one above zero.
+        weights_K: float32 or float64 [K], finite and not negative, at least one above zero.
 
     Raises:
         MergeError: anything else, as when every contributor states 0 tokens.
@@ -172,4 +193,4 @@ def shares(weights_K: Tensor) -> Tensor:
             f"the weights of {len(weights)} updates sum to {total:g}, lowest {min(weights, default=0.0):g}; "
             "expected finite weights above zero. Set merge.weight_by = 'equal'."
         )
-    return torch.tensor([weight / total for weight in weights], dtype=torch.float32, device=weights_K.device)
+    return torch.tensor([weight / total for weight in weights], dtype=weights_K.dtype, device=weights_K.device)
