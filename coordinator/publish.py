@@ -169,9 +169,7 @@ class Publisher:
         wanted = set(merge_set)
         rows = [row for row in self.ledger.updates(round=number) if row.digest in wanted]
         by_digest = {row.digest: row for row in rows}
-        inputs = plan_inputs(
-            self.desk.config.merge, [(row.digest, row.segment_square_sums or [], row.tokens) for row in rows]
-        )
+        inputs = plan_inputs(self.desk.config.merge, [(row.digest, row.tokens) for row in rows])
         return tuple(
             MergedUpdate(
                 digest=item.digest,

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from barnraise.config import RunConfig, parse_run_config
 from barnraise.errors import VerificationError
@@ -25,14 +22,11 @@ from barnraise.releases.keyframe import parse_keyframe
 from barnraise.releases.manifest import Manifest
 from barnraise.releases.source import ReleaseSource
 from barnraise.releases.store import BlobStore
-from barnraise.updates import Update
-from barnraise.updates.space import ParameterSpace
-from coordinator.conductor.merging import Bench, MergeInput, MergeJob, assemble, merge_range, segment_ranges
-from coordinator.conductor.pool import InlinePool, Pool, Task
+from coordinator.conductor.merging import Bench, MergeInput, MergeJob
+from coordinator.conductor.pool import InlinePool, Pool
+from coordinator.conductor.steps import merge_now
 from coordinator.models import ModelCache
 from coordinator.round import Candidate
-from merge.clip import clip_factors
-from merge.exact import square_sum
 
 __all__ = ["Recomputed", "recompute"]
 
@@ -71,8 +65,8 @@ def recompute(
         state: str | None = None
         for entry in chain[1:]:
             manifest = catalog.manifest(entry)
-            job = _job(catalog, bench, parent, manifest, state)
-            candidate = _merged(bench, job, pool or InlinePool(), _config(catalog, manifest).merge.segments_per_task)
+            job = _job(catalog, parent, manifest, state)
+            candidate = merge_now(bench, job, pool or InlinePool(), TIMEOUT_S).candidate
             _require_same(manifest, candidate)
             done.append(Recomputed(entry.version, candidate.model_digest, candidate.patch_digest, len(job.inputs)))
             report(f"{entry.version}: {len(job.inputs)} updates merged again, the same model and patch bit for bit")
@@ -102,42 +96,14 @@ def _config(catalog: Catalog, manifest: Manifest) -> RunConfig:
     return parse_run_config(settings["run"], source=f"the configuration of {manifest.version}")
 
 
-def _job(catalog: Catalog, bench: Bench, parent: Manifest, manifest: Manifest, state: str | None) -> MergeJob:
-    """The round's job from what was published: weights from the manifest, clip factors measured again."""
+def _job(catalog: Catalog, parent: Manifest, manifest: Manifest, state: str | None) -> MergeJob:
+    """The round's job from what was published; clipping and everything else is measured again."""
     config = _config(catalog, manifest)
     ordered = sorted(manifest.updates, key=lambda update: update.digest)
     for update in ordered:
         catalog.blob(BlobRef(digest=update.digest, size_bytes=update.size_bytes))
-    norms = [_norm(catalog.store, bench.space, update.digest, parent.model_digest) for update in ordered]
-    factors = clip_factors(norms, config.merge.clip_norm_at)
-    inputs = [MergeInput(u.digest, u.weight, factor) for u, factor in zip(ordered, factors, strict=True)]
-    return MergeJob(parent.model_digest, tuple(inputs), state, config.merge, config.release.codec)
-
-
-def _norm(store: BlobStore, space: ParameterSpace, digest: str, base_digest: str) -> float:
-    update = Update.parse(store.map(digest), space, base_digest=base_digest)
-    sums = [square_sum(torch.from_numpy(update.decode(segment))) for segment in range(space.segment_count)]
-    return float(sum(sums) ** 0.5)
-
-
-def _merged(bench: Bench, job: MergeJob, pool: Pool, segments_per_task: int) -> Candidate:
-    ranges = segment_ranges(bench.space, segments_per_task)
-    parts = _all(pool, [Task(merge_range, (bench, job, first, end), TIMEOUT_S) for first, end in ranges])
-    (candidate,) = _all(pool, [Task(assemble, (bench, job, parts), TIMEOUT_S)])
-    assert isinstance(candidate, Candidate)
-    return candidate
-
-
-def _all(pool: Pool, tasks: Sequence[Task]) -> list[Any]:
-    """Results of all tasks, in their order."""
-    tickets = [pool.submit(task) for task in tasks]
-    values: dict[int, Any] = {}
-    while len(values) < len(tickets):
-        for outcome in pool.wait(1.0):
-            if outcome.error is not None:
-                raise outcome.error
-            values[outcome.ticket] = outcome.value
-    return [values[ticket] for ticket in tickets]
+    inputs = tuple(MergeInput(update.digest, update.weight) for update in ordered)
+    return MergeJob(parent.model_digest, inputs, state, config.merge, config.release.codec)
 
 
 def _require_same(manifest: Manifest, candidate: Candidate) -> None:

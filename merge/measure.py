@@ -15,13 +15,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from barnraise.updates.space import ParameterSpace
 from merge.gram import gram
 from merge.magnitudes import Magnitudes
 
-__all__ = ["Measured", "Piece", "TensorMeasure", "measure_pieces", "total"]
+__all__ = ["Measured", "Piece", "TensorMeasure", "measure_pieces", "pieces_of", "total"]
+
+BLOCK = 1 << 16  # signs that are compared at once: exact in float32, which counts to 2^24
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,15 @@ Measured = Mapping[int, TensorMeasure]
 """By number of the tensor."""
 
 
+def pieces_of(space: ParameterSpace, segment: int) -> tuple[Piece, ...]:
+    """The pieces that make up a segment of a model, in their order."""
+    first, last = space.segment_range(segment)
+    starts = space.tensor_starts
+    tensors = range(int(np.searchsorted(starts, first, side="right")) - 1, int(np.searchsorted(starts, last)))
+    cuts = [(tensor, max(first, int(starts[tensor])), min(last, int(starts[tensor + 1]))) for tensor in tensors]
+    return tuple(Piece(tensor, start - first, end - first, start) for tensor, start, end in cuts if start < end)
+
+
 def measure_pieces(deltas: Sequence[Tensor], pieces: Sequence[Piece], *, magnitudes: bool) -> dict[int, TensorMeasure]:
     """Measure a segment.
 
@@ -95,16 +108,16 @@ def _measure(rows: Sequence[Tensor], magnitudes: bool) -> TensorMeasure:
 
 
 def _overlaps(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """int64 [K, K] each: elements that both change, and that they change in opposite directions."""
+    """int64 [K, K] each: elements that both change, and that they change in opposite directions.
+
+    Both are products of matrices with entries -1, 0 and 1: sums of whole numbers, exact in any order.
+    """
     count = len(rows)
     both_KK = torch.zeros((count, count), dtype=torch.int64)
-    opposed_KK = torch.zeros((count, count), dtype=torch.int64)
-    signs = [torch.sign(row_P).to(torch.int8) for row_P in rows]
-    for i, first_P in enumerate(signs):
-        for j in range(i, count):
-            products_P = first_P * signs[j]
-            opposed = int((products_P < 0).sum())
-            both = opposed + int((products_P > 0).sum())
-            both_KK[i, j] = both_KK[j, i] = both
-            opposed_KK[i, j] = opposed_KK[j, i] = opposed
-    return both_KK, opposed_KK
+    agreed_KK = torch.zeros((count, count), dtype=torch.int64)
+    for start in range(0, len(rows[0]), BLOCK):
+        signs_KB = torch.stack([torch.sign(row_P[start : start + BLOCK]) for row_P in rows])
+        agreed_KK += (signs_KB @ signs_KB.T).to(torch.int64).cpu()  # those that agree, less those that do not
+        changed_KB = signs_KB.abs_()
+        both_KK += (changed_KB @ changed_KB.T).to(torch.int64).cpu()
+    return both_KK, (both_KK - agreed_KK) // 2

@@ -20,8 +20,9 @@ from coordinator.acceptance.culprits import CulpritSearch
 from coordinator.acceptance.suite import judge_models
 from coordinator.conductor import work
 from coordinator.conductor.desk import Desk
-from coordinator.conductor.merging import MergeJob, plan_inputs, segment_ranges
+from coordinator.conductor.merging import MergeJob, plan_inputs
 from coordinator.conductor.pool import Task
+from coordinator.conductor.steps import Merging, merge_steps
 from coordinator.ledger import Ledger, ReleaseRow
 from coordinator.ledger.events import Event, UpdateChecked, UpdateRejected, UpdateUnmerged
 from coordinator.publish import Publisher
@@ -73,10 +74,10 @@ def check(desk: Desk, config: RunConfig, current: Round, digest: str) -> Work:
 def merge(desk: Desk, config: RunConfig, ledger: Ledger, current: Round, merge_set: tuple[str, ...]) -> Work:
     """Merge the round's updates into a candidate."""
     try:
-        candidate = yield from _merged(desk, config, ledger, current, merge_set)
+        merging = yield from _merged(desk, config, ledger, current, merge_set)
     except (MergeError, UpdateError) as error:
         return Finished(MergeFailed(str(error)))
-    return Finished(Merged(merge_set, candidate))
+    return Finished(Merged(merge_set, merging.candidate))
 
 
 def run_tests(desk: Desk, config: RunConfig, current: Round, candidate: Candidate, clock: Callable[[], int]) -> Work:
@@ -91,7 +92,7 @@ def find_culprits(desk: Desk, config: RunConfig, ledger: Ledger, current: Round,
     trials: list[dict[str, Any]] = []
     try:
         while (subset := search.next_subset()) is not None:
-            candidate = yield from _merged(desk, _for_few(config, len(subset)), ledger, current, subset)
+            candidate = (yield from _merged(desk, _for_few(config, len(subset)), ledger, current, subset)).candidate
             passed, reason = yield from _tested(desk, config, current, candidate)
             desk.forget(candidate, _base(ledger, current))
             search.record(subset, passed)
@@ -124,26 +125,17 @@ def _for_few(config: RunConfig, updates: int) -> RunConfig:
 
 def _merged(
     desk: Desk, config: RunConfig, ledger: Ledger, current: Round, merge_set: tuple[str, ...]
-) -> Generator[list[Task], list[Any], Candidate]:
+) -> Generator[list[Task], list[Any], Merging]:
     wanted = set(merge_set)
     rows = [row for row in ledger.updates(round=current.number) if row.digest in wanted]
     job = MergeJob(
         base_digest=current.base_digest,
-        inputs=plan_inputs(config.merge, [(row.digest, row.segment_square_sums or [], row.tokens) for row in rows]),
+        inputs=plan_inputs(config.merge, [(row.digest, row.tokens) for row in rows]),
         state_digest=_base(ledger, current).state_digest,
         merge=config.merge,
         codec=config.release.codec,
     )
-    timeout_s = config.conductor.test_timeout_s
-    parts = yield [
-        Task(work.merge_segments, (desk, job, first, end), timeout_s)
-        for first, end in segment_ranges(desk.space, config.merge.segments_per_task)
-    ]
-    (candidate,) = yield [Task(work.assemble_candidate, (desk, job, parts), timeout_s)]
-    assert isinstance(candidate, Candidate)
-    for part in parts:
-        desk.private.delete(part)
-    return candidate
+    return (yield from merge_steps(desk.bench, job, config.conductor.test_timeout_s))
 
 
 def _base(ledger: Ledger, current: Round) -> ReleaseRow:

@@ -1,36 +1,55 @@
-"""Merging one round's updates into a candidate: what a Ray task does, as plain functions of digests.
+"""Merging one round's updates into a candidate: what its tasks do, as plain functions of digests.
+
+    measure_range -> measured -> plan_merge -> range_plans -> merge_range -> assemble
 
 The same base, updates and configuration give the same candidate, whatever the order of
 arrival and however the segments are shared out. Nothing here knows about Ray, the ledger
-or the clock, so ``barnraise recompute`` uses it too.
+or the clock, so ``barnraise recompute`` uses it too. A task has one segment of every update
+in memory at a time.
 
+K  updates in the round, in the order of their digests
 P  elements in the whole space
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from safetensors import safe_open
 from safetensors.numpy import load, save
 from torch import Tensor
 
 from barnraise.config import CodecConfig, MergeConfig
+from barnraise.digest import digest_json
 from barnraise.errors import MergeError
 from barnraise.releases.store import BlobStore
-from barnraise.updates import EncodedSegment, Update, apply_update, write_update
+from barnraise.updates import Update, apply_update, write_update
 from barnraise.updates.space import ParameterSpace
+from coordinator.conductor.parts import join_state, pack_part, read_state, unpack_segments
 from coordinator.models import ModelCache
 from coordinator.round import Candidate
-from merge.clip import clip_factors
-from merge.segment import MergedSegment, merge_segment
+from merge.magnitudes import Magnitudes
+from merge.measure import Measured, TensorMeasure, measure_pieces, pieces_of
+from merge.plan import MergePlan, MergeRules
+from merge.segment import MergedSegment, SegmentUpdates, Trunk, merge_segment
 from merge.strategies import make_outer, make_strategy
+from merge.strategies.rule import PrunesUpdates
 
-__all__ = ["Bench", "MergeInput", "MergeJob", "assemble", "merge_range", "plan_inputs", "segment_ranges"]
+__all__ = [
+    "Bench",
+    "MergeInput",
+    "MergeJob",
+    "RangePlan",
+    "assemble",
+    "measure_range",
+    "merge_range",
+    "merge_rules",
+    "plan_inputs",
+    "range_plans",
+    "segment_ranges",
+]
 
 
 @dataclass(frozen=True)
@@ -52,11 +71,10 @@ class Bench:
 
 @dataclass(frozen=True, slots=True)
 class MergeInput:
-    """One update with what the round decided about it: its weight and the factor that clips its norm."""
+    """One update with its weight in the round."""
 
     digest: str
     weight: float
-    factor: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +84,8 @@ class MergeJob:
     Attributes:
         base_digest: model digest of the base.
         inputs: sorted by digest.
-        state_digest: blob with the outer optimiser's momentum and the coordinator's residual that
-            belong to the base; None for the first release, where both are zero.
+        state_digest: blob with what the outer rule and the coordinator's residual remember of the
+            base; None for the first release, where the rule begins and the residual is zero.
     """
 
     base_digest: str
@@ -76,20 +94,45 @@ class MergeJob:
     merge: MergeConfig
     codec: CodecConfig
 
+    @property
+    def rules(self) -> MergeRules:
+        """How the round merges. What is drawn by lot follows from base and updates, so anybody draws the same."""
+        seed = digest_json([self.base_digest, [item.digest for item in self.inputs]])
+        return merge_rules(self.merge, int(seed[3:18], 16))
 
-def plan_inputs(config: MergeConfig, updates: Sequence[tuple[str, Sequence[float], int]]) -> tuple[MergeInput, ...]:
-    """Weights and clip factors of a round, from what the checks measured.
+
+@dataclass(frozen=True)
+class RangePlan:
+    """What the task that merges the segments ``[first, end)`` must know of whole updates.
+
+    Attributes:
+        plan: with decisions of its own only for tensors of the range.
+        magnitudes: of every update by number of the tensor; None where the strategy needs none.
+    """
+
+    first: int
+    end: int
+    plan: MergePlan
+    magnitudes: Mapping[int, Sequence[Magnitudes]] | None
+
+
+def merge_rules(config: MergeConfig, seed: int = 0) -> MergeRules:
+    """The rules that a configuration names.
+
+    Raises:
+        UnknownStrategyError: a name or option that does not exist, or a value out of range.
+    """
+    return MergeRules(make_strategy(config.strategy, config.options), config.clip_norm_at, (), seed)
+
+
+def plan_inputs(config: MergeConfig, updates: Sequence[tuple[str, int]]) -> tuple[MergeInput, ...]:
+    """Order and weights of a round's updates.
 
     Args:
-        updates: (digest, square sum per segment, tokens) of each update, in any order.
+        updates: (digest, tokens) of each, in any order.
     """
-    ordered = sorted(updates)
-    norms = [sum(square_sums) ** 0.5 for _, square_sums, _ in ordered]  # in segment order
-    factors = clip_factors(norms, config.clip_norm_at)
-    weights = [float(tokens) if config.weight_by == "tokens" else 1.0 for _, _, tokens in ordered]
     return tuple(
-        MergeInput(digest, weight, factor)
-        for (digest, _, _), weight, factor in zip(ordered, weights, factors, strict=True)
+        MergeInput(digest, float(tokens) if config.weight_by == "tokens" else 1.0) for digest, tokens in sorted(updates)
     )
 
 
@@ -99,13 +142,33 @@ def segment_ranges(space: ParameterSpace, segments_per_task: int) -> list[tuple[
     return [(first, min(first + segments_per_task, count)) for first in range(0, count, segments_per_task)]
 
 
-def merge_range(bench: Bench, job: MergeJob, first: int, end: int) -> str:
-    """Merge the segments ``[first, end)`` and return the digest of a part blob with the result."""
-    updates = [
-        Update.parse(bench.blobs.map(item.digest), bench.space, base_digest=job.base_digest) for item in job.inputs
+def measure_range(bench: Bench, job: MergeJob, first: int, end: int) -> list[dict[int, TensorMeasure]]:
+    """Measure the segments ``[first, end)``, each on its own: adding up, in one order, is for whoever has all."""
+    updates = _updates(bench, job)
+    magnitudes = _by_magnitude(job.rules)
+    return [
+        measure_pieces(_decoded(updates, segment), pieces_of(bench.space, segment), magnitudes=magnitudes)
+        for segment in range(first, end)
     ]
-    merged = [_merge_one(bench, job, updates, segment) for segment in range(first, end)]
-    return bench.blobs.put(_pack_part(merged))
+
+
+def range_plans(space: ParameterSpace, job: MergeJob, plan: MergePlan, measured: Measured) -> list[RangePlan]:
+    """What each merging task is told: of the plan and of the magnitudes, what concerns its tensors."""
+    by_magnitude, plans = _by_magnitude(job.rules), []
+    for first, end in segment_ranges(space, job.merge.segments_per_task):
+        tensors = sorted({piece.tensor for segment in range(first, end) for piece in pieces_of(space, segment)})
+        own = MergePlan(plan.whole, {tensor: plan.by_tensor[tensor] for tensor in tensors if tensor in plan.by_tensor})
+        counts = {tensor: measured[tensor].magnitudes for tensor in tensors} if by_magnitude else None
+        plans.append(RangePlan(first, end, own, counts))
+    return plans
+
+
+def merge_range(bench: Bench, job: MergeJob, own: RangePlan) -> str:
+    """Merge a range of segments and return the digest of a part blob with the result."""
+    updates = _updates(bench, job)
+    return bench.blobs.put(
+        pack_part([_merge_one(bench, job, own, updates, segment) for segment in range(own.first, own.end)])
+    )
 
 
 def assemble(bench: Bench, job: MergeJob, parts: Sequence[str]) -> Candidate:
@@ -114,9 +177,8 @@ def assemble(bench: Bench, job: MergeJob, parts: Sequence[str]) -> Candidate:
     The parts stay, for this may be done again; whoever has the candidate may delete them.
     """
     loaded = [load(bench.blobs.read(part)) for part in parts]
-    segments = [segment for part in loaded for segment in _unpack_segments(part)]
+    segments = [segment for part in loaded for segment in unpack_segments(part)]
     patch = write_update(bench.space, job.base_digest, job.codec, segments, role="patch")
-    state = {name: np.concatenate([part[name] for part in loaded]) for name in ("momentum", "residual")}
     base_P = bench.models.verified(job.base_digest)
     candidate_P = apply_update(base_P, Update.parse(patch, bench.space, base_digest=job.base_digest))
     if not np.isfinite(candidate_P).all():
@@ -125,56 +187,27 @@ def assemble(bench: Bench, job: MergeJob, parts: Sequence[str]) -> Candidate:
         model_digest=bench.models.put(candidate_P),
         patch_digest=bench.blobs.put(patch),
         patch_bytes=len(patch),
-        state_digest=bench.blobs.put(save(state)),
+        state_digest=bench.blobs.put(save(join_state(loaded))),
     )
 
 
-def _merge_one(bench: Bench, job: MergeJob, updates: Sequence[Update], segment: int) -> MergedSegment:
-    space = bench.space
-    momentum_P, residual_P = _state_of(bench, job, *space.segment_range(segment))
-    return merge_segment(
-        [torch.from_numpy(update.decode(segment)) for update in updates],
-        [item.weight for item in job.inputs],
-        [item.factor for item in job.inputs],
-        make_strategy(job.merge.strategy, job.merge.options),
-        make_outer(job.merge.outer),
-        momentum_P=momentum_P,
-        residual_P=residual_P,
-        chunk_starts=space.segment_chunk_starts(segment),
-        codec=job.codec,
-    )
+def _merge_one(bench: Bench, job: MergeJob, own: RangePlan, updates: Sequence[Update], segment: int) -> MergedSegment:
+    space, outer = bench.space, make_outer(job.merge.outer)
+    path = bench.blobs.path(job.state_digest) if job.state_digest is not None else None
+    state, residual_P = read_state(path, outer, *space.segment_range(segment))
+    trunk = Trunk(state, residual_P, space.segment_chunk_starts(segment))
+    decoded = SegmentUpdates(_decoded(updates, segment), pieces_of(space, segment), own.magnitudes)
+    return merge_segment(decoded, own.plan, job.rules, outer, trunk, job.codec)
 
 
-def _state_of(bench: Bench, job: MergeJob, start: int, stop: int) -> tuple[Tensor, Tensor]:
-    """Momentum and residual of the elements ``[start, stop)``; only those are read."""
-    if job.state_digest is None:
-        return torch.zeros(stop - start), torch.zeros(stop - start)
-    with safe_open(bench.blobs.path(job.state_digest), framework="pt") as state:
-        return state.get_slice("momentum")[start:stop], state.get_slice("residual")[start:stop]
+def _updates(bench: Bench, job: MergeJob) -> list[Update]:
+    return [Update.parse(bench.blobs.map(item.digest), bench.space, base_digest=job.base_digest) for item in job.inputs]
 
 
-def _pack_part(merged: Sequence[MergedSegment]) -> bytes:
-    arrays: dict[str, NDArray[np.float32] | NDArray[np.uint8] | NDArray[np.int64]] = {
-        "momentum": _joined([segment.momentum_P for segment in merged]),
-        "residual": _joined([segment.residual_P for segment in merged]),
-    }
-    planes = [(segment.encoded.support, segment.encoded.levels, segment.encoded.scales) for segment in merged]
-    arrays["sizes"] = np.array([[len(plane) for plane in row] for row in planes], dtype=np.int64)
-    arrays["planes"] = np.frombuffer(b"".join(plane for row in planes for plane in row), dtype=np.uint8)
-    return save(arrays)
+def _decoded(updates: Sequence[Update], segment: int) -> list[Tensor]:
+    """A segment of every update, K tensors float32 [elements of the segment]."""
+    return [torch.from_numpy(update.decode(segment)) for update in updates]
 
 
-def _unpack_segments(part: dict[str, NDArray[np.generic]]) -> list[EncodedSegment]:
-    planes, at, segments = part["planes"].tobytes(), 0, []
-    for row in part["sizes"].tolist():
-        cuts = []
-        for size in row:
-            cuts.append(planes[at : at + size])
-            at += size
-        segments.append(EncodedSegment(*cuts))
-    return segments
-
-
-def _joined(tensors: Sequence[Tensor]) -> NDArray[np.float32]:
-    joined: NDArray[np.float32] = torch.cat(list(tensors)).numpy()
-    return joined
+def _by_magnitude(rules: MergeRules) -> bool:
+    return isinstance(rules.strategy, PrunesUpdates) and rules.strategy.by_magnitude

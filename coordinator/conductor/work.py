@@ -17,18 +17,14 @@ from barnraise.updates import Update, apply_update, canonical_codec
 from coordinator.acceptance.check import check_alone
 from coordinator.acceptance.evaluate import scores
 from coordinator.conductor.desk import Desk
-from coordinator.conductor.merging import MergeJob, assemble, merge_range
-from coordinator.round import Candidate
 from merge.architectures import build, flat_of
 from merge.exact import square_sum
 
 __all__ = [
     "Checked",
     "FirstModel",
-    "assemble_candidate",
     "check_update",
     "first_model",
-    "merge_segments",
     "score_model",
 ]
 
@@ -98,13 +94,3 @@ def score_model(desk: Desk, model_digest: str, shard: str) -> None:
         flat_P = desk.models.get(model_digest)
         found = scores(flat_P, desk.config.model, desk.space, desk.held_out.windows[shard])
         desk.keep_scores(model_digest, shard, found)
-
-
-def merge_segments(desk: Desk, job: MergeJob, first: int, end: int) -> str:
-    """Merge a range of segments; see :func:`coordinator.conductor.merging.merge_range`."""
-    return merge_range(desk.bench, job, first, end)
-
-
-def assemble_candidate(desk: Desk, job: MergeJob, parts: list[str]) -> Candidate:
-    """Put merged ranges together; see :func:`coordinator.conductor.merging.assemble`."""
-    return assemble(desk.bench, job, parts)

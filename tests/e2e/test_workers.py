@@ -17,8 +17,9 @@ from barnraise.config import CodecConfig, MergeConfig, ModelConfig, OuterConfig
 from barnraise.releases.store import BlobStore
 from barnraise.updates import write_update
 from coordinator.conductor.cluster import local_ray, prepare_environment
-from coordinator.conductor.merging import Bench, MergeJob, assemble, merge_range, plan_inputs, segment_ranges
-from coordinator.conductor.pool import InlinePool, Pool, RayPool, Task
+from coordinator.conductor.merging import Bench, MergeJob, plan_inputs
+from coordinator.conductor.pool import InlinePool, Pool, RayPool
+from coordinator.conductor.steps import merge_now
 from coordinator.models import ModelCache
 from coordinator.round import Candidate
 from merge.architectures import build, flat_of, space_of
@@ -36,7 +37,7 @@ class Yard:
 
     bench: Bench
     base_digest: str
-    made: dict[str, list[tuple[str, list[float], int]]] = field(default_factory=dict)
+    made: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
 
     @classmethod
     def at(cls, root: Path) -> Yard:
@@ -45,20 +46,20 @@ class Yard:
         bench = Bench(BlobStore(root), ModelCache(root / "models", space))
         return cls(bench, bench.models.put(flat_of(module, space)))
 
-    def updates(self, base_digest: str, seed: int) -> list[tuple[str, list[float], int]]:
+    def updates(self, base_digest: str, seed: int) -> list[tuple[str, int]]:
         """Noise as updates, as :func:`plan_inputs` takes them; made once for a base."""
         if base_digest not in self.made:
             self.made[base_digest] = self._noise(base_digest, seed)
         return list(self.made[base_digest])
 
-    def _noise(self, base_digest: str, seed: int) -> list[tuple[str, list[float], int]]:
+    def _noise(self, base_digest: str, seed: int) -> list[tuple[str, int]]:
         space, draws = self.bench.space, np.random.default_rng(seed)
         made = []
         for number in range(UPDATES):
             delta_P = torch.from_numpy((1e-3 * (number + 1) * draws.standard_normal(space.size)).astype(np.float32))
             segments, _ = compress(delta_P, space, CODEC)
             data = write_update(space, base_digest, CODEC, segments, role="update")
-            made.append((self.bench.blobs.put(data), [float(number + 1)] * space.segment_count, 1000))
+            made.append((self.bench.blobs.put(data), 1000))
         return made
 
     def two_rounds(self, pool: Pool, order: random.Random) -> tuple[Candidate, Candidate]:
@@ -72,22 +73,7 @@ class Yard:
         updates = self.updates(base_digest, seed)
         order.shuffle(updates)
         job = MergeJob(base_digest, plan_inputs(MERGE, updates), state_digest, MERGE, CODEC)
-        ranges = segment_ranges(self.bench.space, 1)
-        parts = results(pool, [Task(merge_range, (self.bench, job, first, end), 60.0) for first, end in ranges])
-        (candidate,) = results(pool, [Task(assemble, (self.bench, job, parts), 60.0)])
-        assert isinstance(candidate, Candidate)
-        return candidate
-
-
-def results(pool: Pool, tasks: list[Task]) -> list[object]:
-    """Values of all tasks, in their order."""
-    tickets = [pool.submit(task) for task in tasks]
-    values = {}
-    while len(values) < len(tickets):
-        for outcome in pool.wait(1.0):
-            assert outcome.error is None, outcome.error
-            values[outcome.ticket] = outcome.value
-    return [values[ticket] for ticket in tickets]
+        return merge_now(self.bench, job, pool, 60.0).candidate
 
 
 @pytest.fixture
