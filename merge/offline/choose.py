@@ -1,0 +1,98 @@
+"""From a recipe to what is done to every tensor.
+
+The first override that names a tensor decides about it; what no override names is merged as
+the recipe says. Tensors that are treated alike form one merge: a strategy that compares whole
+models compares these tensors of them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from barnraise.checkpoints.recipe import BASE, Override, Recipe
+from barnraise.errors import ConfigValueError, NotEnoughUpdatesError, UsageError
+from merge.offline.job import Treatment
+from merge.plan import MergeRules
+from merge.strategies import make_strategy
+from merge.strategies.rule import MergesMatrices, PrunesUpdates, Strategy, UsesFisher
+
+__all__ = ["choose", "needs_fisher", "needs_grams"]
+
+NEEDS_A_BASE = ("task-arithmetic", "model-stock")
+"""Beside all that prune: what they do makes sense of changes only."""
+
+
+def choose(recipe: Recipe, names: Sequence[str]) -> tuple[tuple[Treatment, ...], dict[str, int]]:
+    """Every treatment that occurs, and which one each tensor gets.
+
+    Args:
+        names: of the tensors that can be merged.
+
+    Raises:
+        UnknownStrategyError: a strategy or option that is not there, or out of range.
+        NotEnoughUpdatesError: too few models for a strategy.
+        UsageError: a strategy that needs a base, without one.
+        ConfigValueError: weights that sum to nothing, or an override that names no tensor.
+    """
+    treatments = [_treatment(recipe, None), *(_treatment(recipe, override) for override in recipe.override)]
+    which: dict[str, int] = {}
+    for name in names:
+        matching = (n for n, override in enumerate(recipe.override, 1) if _names(override, name))
+        which[name] = next(matching, 0)
+    for override in recipe.override:
+        for pattern in override.tensors:
+            if not any(fnmatchcase(name, pattern) for name in names):
+                near = difflib.get_close_matches(pattern, names, n=1)
+                example = near[0] if near else names[0] if names else "nothing that can be merged"
+                raise ConfigValueError(f"an override names {pattern!a}, which no tensor matches; there is {example!a}")
+    return tuple(treatments), which
+
+
+def needs_fisher(treatments: Sequence[Treatment]) -> bool:
+    return any(isinstance(one.rules.strategy, UsesFisher) for one in treatments if one.take is None)
+
+
+def needs_grams(treatments: Sequence[Treatment]) -> bool:
+    return any(isinstance(one.rules.strategy, MergesMatrices) for one in treatments if one.take is None)
+
+
+def _names(override: Override, name: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in override.tensors)
+
+
+def _treatment(recipe: Recipe, override: Override | None) -> Treatment:
+    strategy = make_strategy(*_strategy(recipe, override))
+    weights = tuple((override.weights if override else {}).get(m.name, m.weight) for m in recipe.models)
+    rules = MergeRules(strategy, seed=recipe.seed)
+    if override is not None and override.take is not None:
+        names = [model.name for model in recipe.models]
+        return Treatment(rules, weights, -1 if override.take == BASE else names.index(override.take))
+    if recipe.base is None and _needs_a_base(strategy):
+        raise UsageError(
+            f"{strategy.name} merges changes against a base, and there is none; name it first and leave out --no-base"
+        )
+    if not any(weights):
+        raise ConfigValueError(
+            f"the weights of {', '.join(m.name for m in recipe.models)} are all 0; expected one above"
+        )
+    _require_enough(rules, len(weights))
+    return Treatment(rules, weights)
+
+
+def _strategy(recipe: Recipe, override: Override | None) -> tuple[str, Mapping[str, float | str]]:
+    if override is None:
+        return recipe.strategy, recipe.options
+    if override.strategy is not None and override.strategy != recipe.strategy:
+        return override.strategy, override.options
+    return recipe.strategy, {**recipe.options, **override.options}
+
+
+def _needs_a_base(strategy: Strategy) -> bool:
+    return isinstance(strategy, PrunesUpdates) or strategy.name in NEEDS_A_BASE
+
+
+def _require_enough(rules: MergeRules, found: int) -> None:
+    if found < rules.min_updates:
+        raise NotEnoughUpdatesError(f"{found} models to merge, {rules.strategy} needs at least {rules.min_updates}")

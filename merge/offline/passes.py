@@ -1,0 +1,76 @@
+"""One pass over all tensors on a few threads, that can be stopped between two blocks.
+
+Tensors do not depend on each other, so it does not matter who does which or when. The
+largest go first, or a thread would be left alone with one at the end.
+
+T  result for one tensor
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from merge.offline.job import MergedTensor
+
+__all__ = ["Progress", "Stopped", "over_tensors"]
+
+T = TypeVar("T")
+
+Report = Callable[[int], None]
+
+
+class Stopped(Exception):  # noqa: N818  # no error: somebody else had one, or wants to stop
+    """Unwinds a thread whose work is no longer wanted."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a pass is, and whether it should go on.
+
+    Attributes:
+        report: is told bytes that were read, by whichever thread read them.
+    """
+
+    report: Report
+    _stopping: threading.Event = field(default_factory=threading.Event)
+
+    def advance(self, size_bytes: int) -> None:
+        """Called between blocks.
+
+        Raises:
+            Stopped: the pass is over, for whatever reason.
+        """
+        if self._stopping.is_set():
+            raise Stopped
+        self.report(size_bytes)
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+
+def over_tensors(
+    tensors: Sequence[MergedTensor], work: Callable[[MergedTensor], T], workers: int, progress: Progress
+) -> dict[int, T]:
+    """Do ``work`` for every tensor, and return its results by the tensor's number.
+
+    The first error ends the pass and is raised when all threads have stopped; so does Ctrl-C.
+    """
+    if workers <= 1:
+        return {tensor.number: work(tensor) for tensor in tensors}
+    largest_first = sorted(tensors, key=lambda tensor: (-tensor.size, tensor.number))
+    with ThreadPoolExecutor(workers, thread_name_prefix="barnraise-merge") as pool:
+        futures = {tensor.number: pool.submit(work, tensor) for tensor in largest_first}
+        try:
+            done, _ = wait(futures.values(), return_when=FIRST_EXCEPTION)
+        finally:
+            if not all(future.done() for future in futures.values()):
+                progress.stop()
+                for future in futures.values():
+                    future.cancel()
+    for future in done:
+        future.result()
+    return {number: future.result() for number, future in futures.items()}

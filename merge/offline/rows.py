@@ -1,0 +1,123 @@
+"""Blocks of all models as the rows that strategies take: changes against the base, or the weights.
+
+A change is model minus base, one float32 subtraction of values that float32 holds exactly;
+without a base a row is the weights themselves, read where they lie if they are float32.
+
+K  models
+B  elements of a block
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from barnraise.errors import NonFiniteCheckpointError
+from merge.offline.job import Inputs
+from merge.offline.passes import Progress
+from merge.offline.tensors import DTYPES, TensorSource, all_finite, stored_values
+
+__all__ = ["BLOCK", "Block", "RowReader", "Workspace"]
+
+BLOCK = 1 << 17  # 512 KiB of each model: much beside the cost of a call, little beside memory
+
+
+@dataclass(frozen=True)
+class Block:
+    """Elements ``[start, end)`` of one tensor.
+
+    Attributes:
+        rows: K tensors float32 [B], finite.
+        base_B: float32 [B]; None when the rows are weights and not changes.
+    """
+
+    rows: list[Tensor]
+    base_B: Tensor | None
+
+
+@dataclass
+class Workspace:
+    """Buffers of one thread, made when they are first needed and used again for every block."""
+
+    _buffers: dict[int, Tensor] = field(default_factory=dict)
+
+    def buffer(self, which: int, size: int) -> Tensor:
+        """float32 [size], with whatever is left in it."""
+        there = self._buffers.get(which)
+        if there is None or there.numel() < size:
+            self._buffers[which] = there = torch.empty(size, dtype=torch.float32)
+        return there[:size]
+
+
+class RowReader:
+    """Reads blocks of all models, and drops them again."""
+
+    def __init__(self, inputs: Inputs, progress: Progress) -> None:
+        self._inputs = inputs
+        self._progress = progress
+        self._idle: queue.SimpleQueue[Workspace] = queue.SimpleQueue()
+
+    @contextmanager
+    def workspace(self) -> Iterator[Workspace]:
+        """Buffers that nobody else uses meanwhile."""
+        try:
+            space = self._idle.get_nowait()
+        except queue.Empty:
+            space = Workspace()
+        yield space
+        self._idle.put(space)
+
+    def read(self, name: str, start: int, end: int, space: Workspace) -> Block:
+        """Elements ``[start, end)`` of a tensor of all models, until the workspace is used for another block.
+
+        Raises:
+            NonFiniteCheckpointError: a model or the base has a NaN or an infinity there.
+            Stopped: the pass is over.
+        """
+        models, base = self._inputs.models, self._inputs.base
+        self._progress.advance(sum(self._bytes(source, name, start, end) for source in self._inputs.sources))
+        if base is None:
+            rows = [as_float32(model, name, start, end, space, k) for k, model in enumerate(models)]
+            base_B = None
+        else:
+            base_B = as_float32(base, name, start, end, space, len(models))
+            stored = [stored_values(model, name, start, end) for model in models]
+            rows = [torch.sub(row_B, base_B, out=space.buffer(k, end - start)) for k, row_B in enumerate(stored)]
+        for k, row_B in enumerate(rows):
+            if not all_finite(row_B):
+                raise self._not_finite(name, k, start, end)
+        return Block(rows, base_B)
+
+    def release(self, name: str, start: int, end: int) -> None:
+        for source in self._inputs.sources:
+            source.release(name, start, end)
+
+    def _bytes(self, source: TensorSource, name: str, start: int, end: int) -> int:
+        return (end - start) * DTYPES[source.dtype(name)].itemsize
+
+    def _not_finite(self, name: str, k: int, start: int, end: int) -> NonFiniteCheckpointError:
+        suspects = [(self._inputs.names[k], self._inputs.models[k])]
+        if self._inputs.base is not None:
+            suspects.append(("the base", self._inputs.base))
+        for whose, source in suspects:
+            if not all_finite(stored_values(source, name, start, end)):
+                return NonFiniteCheckpointError(
+                    f"tensor {name!a} of {whose} has a NaN or an infinity; nothing was written. Leave that model "
+                    "out, or take the tensor from another one with an override in a recipe"
+                )
+        return NonFiniteCheckpointError(
+            f"tensor {name!a}: {self._inputs.names[k]} minus the base is more than float32 holds; nothing was written"
+        )
+
+
+def as_float32(source: TensorSource, name: str, start: int, end: int, space: Workspace, which: int) -> Tensor:
+    """A block as float32 [B]: where it lies if it is stored so, else converted into a buffer."""
+    stored_B = stored_values(source, name, start, end)
+    if stored_B.dtype == torch.float32:
+        return stored_B
+    return space.buffer(which, end - start).copy_(stored_B)
