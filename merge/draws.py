@@ -16,6 +16,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from barnraise import native
+from barnraise.native import prune as loops
+
 __all__ = ["Draws"]
 
 _WORD = 0xFFFFFFFF
@@ -35,11 +38,21 @@ class Draws:
     update: int
     start: int
 
+    @property
+    def key(self) -> int:
+        """A word made of seed and update."""
+        seed = _mixed_word((self.seed ^ (self.seed >> 32)) & _WORD)
+        return _mixed_word((seed + self.update * 0x9E3779B9) & _WORD)
+
     def uniform(self, size: int, device: torch.device) -> Tensor:
         """float32 [size] in [0, 1), multiples of 2^-24."""
+        if device.type == "cpu" and native.available():
+            drawn_P = torch.empty(size)
+            loops.draw(self.start, self.key, size, drawn_P.data_ptr())
+            return drawn_P
+        key = self.key
         places_P = torch.arange(self.start, self.start + size, dtype=torch.int64, device=device)
         low_P, high_P = places_P & _WORD, places_P >> 32
-        key = _mixed_word((self.seed ^ (self.seed >> 32)) & _WORD) ^ _mixed_word((self.update + 0x9E3779B9) & _WORD)
         word_P = _mixed(_mixed(low_P ^ key) ^ ((high_P * 0x85EBCA77 + key) & _WORD))
         return (word_P >> 8).to(torch.float32) * (1.0 / (1 << 24))
 

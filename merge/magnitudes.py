@@ -2,24 +2,31 @@
 
 A float32 magnitude is ordered like its bits. Counting them by their upper 16 bits takes one
 pass over a tensor that may come in blocks; the counts of blocks are added. With them, the
-value below which a given share of the elements lies is known to 8 significant bits, which is
-how fine these ranks are: elements that agree so far are kept or dropped together.
+value from which on a given number of elements is larger is known to 8 significant bits:
+elements that agree so far are kept or dropped together, at most a few in a thousand. Where
+that is not good enough and the tensor can be read again, a second pass over just the
+elements at the boundary (:meth:`Magnitudes.within`) makes it exact.
 
-B  distinct upper halves that occur
+B  bins: ranges of magnitudes, of which some element is in each
 P  elements of a block
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-__all__ = ["Magnitudes"]
+from barnraise import native
+from barnraise.native import prune as loops
 
+__all__ = ["Magnitudes", "refined"]
+
+KEYS = loops.KEYS
 _SIGN_OFF = 0x7FFFFFFF
+_LOWER = 0xFFFF
 
 
 @dataclass(frozen=True)
@@ -27,29 +34,30 @@ class Magnitudes:
     """Counts of magnitudes.
 
     Attributes:
-        keys_B: int32 [B], ascending, bits 16 to 30 of the magnitudes.
-        counts_B: int64 [B], how many elements have each.
+        edges_B: int32 [B], ascending, the bits of the lowest magnitude of each bin. A bin ends
+            where the upper 16 bits change, or holds one magnitude only where it was refined.
+        counts_B: int64 [B], how many elements are in each.
     """
 
-    keys_B: Tensor
+    edges_B: Tensor
     counts_B: Tensor
 
     @classmethod
     def of(cls, values_P: Tensor) -> Magnitudes:
         """Count a block, float32 [P], finite."""
-        keys_P = _keys(values_P)
-        counts = torch.bincount(keys_P, minlength=1)
-        keys_B = torch.nonzero(counts).view(-1)
-        return cls(keys_B.to(torch.int32).cpu(), counts[keys_B].cpu())
+        if _in_reach(values_P):
+            counts = torch.from_numpy(loops.count_magnitudes(values_P.data_ptr(), values_P.numel()))
+        else:
+            counts = torch.bincount(_uppers(values_P), minlength=1).cpu()
+        return cls._of_table(counts, 16, 0)
 
     @classmethod
     def total(cls, parts: Sequence[Magnitudes]) -> Magnitudes:
         """The counts of all blocks together."""
-        keys = torch.cat([part.keys_B for part in parts])
-        keys_B, where = torch.unique(keys, return_inverse=True)
-        counts_B = torch.zeros(len(keys_B), dtype=torch.int64)
+        edges_B, where = torch.unique(torch.cat([part.edges_B for part in parts]), return_inverse=True)
+        counts_B = torch.zeros(len(edges_B), dtype=torch.int64)
         counts_B.index_add_(0, where, torch.cat([part.counts_B for part in parts]))
-        return cls(keys_B, counts_B)
+        return cls(edges_B, counts_B)
 
     @property
     def elements(self) -> int:
@@ -62,22 +70,85 @@ class Magnitudes:
         """
         if count <= 0:
             return float("inf")
+        return 0.0 if count >= self.elements else _magnitude(int(self.edges_B[self._bin_of(count)]))
+
+    def beyond(self, count: int) -> float:
+        """The magnitude from which on there are at most ``count`` elements, ties left out; 0.0 if that is all."""
         if count >= self.elements:
             return 0.0
+        above = self._bin_of(count + 1) + 1
+        return _magnitude(int(self.edges_B[above])) if above < len(self.edges_B) else float("inf")
+
+    def upper_at(self, count: int) -> int:
+        """Upper 16 bits of the magnitude that is number ``count`` from the top; 1 <= count <= elements."""
+        return int(self.edges_B[self._bin_of(count)]) >> 16
+
+    @classmethod
+    def within(cls, values_P: Tensor, upper: int) -> Magnitudes:
+        """Count the elements of a block that have these upper 16 bits, each magnitude in a bin of its own."""
+        if _in_reach(values_P):
+            counts = torch.from_numpy(loops.count_within(values_P.data_ptr(), values_P.numel(), upper))
+        else:
+            bits_P = values_P.view(torch.int32) & _SIGN_OFF
+            inside = bits_P[(bits_P >> 16) == upper] & _LOWER
+            counts = torch.bincount(inside.to(torch.int64), minlength=1).cpu()
+        return cls._of_table(counts, 0, upper << 16)
+
+    def replaced(self, upper: int, finer: Magnitudes) -> Magnitudes:
+        """With the bin of these upper 16 bits replaced by finer ones."""
+        others = (self.edges_B >> 16) != upper
+        return Magnitudes.total([Magnitudes(self.edges_B[others], self.counts_B[others]), finer])
+
+    def ranks(self) -> Tensor:
+        """By upper 16 bits of a magnitude, the share of elements that are smaller, ties counted half.
+
+        Returns:
+            float64 [KEYS] in [0, 1]; 0.0 where there is no element.
+        """
+        counts = torch.zeros(KEYS, dtype=torch.int64)
+        counts.index_add_(0, (self.edges_B >> 16).to(torch.int64), self.counts_B)
+        twice_below = 2 * counts.cumsum(0) - counts
+        return torch.where(counts > 0, twice_below.to(torch.float64) / (2 * max(1, self.elements)), 0.0)
+
+    @classmethod
+    def _of_table(cls, counts: Tensor, shift: int, offset: int) -> Magnitudes:
+        found_B = torch.nonzero(counts).view(-1)
+        return cls(((found_B << shift) + offset).to(torch.int32), counts[found_B])
+
+    def _bin_of(self, count: int) -> int:
+        """In which bin number ``count`` from the top is."""
         from_top_B = self.counts_B.flip(0).cumsum(0)
-        place = int(torch.searchsorted(from_top_B, count))
-        key = int(self.keys_B[len(self.keys_B) - 1 - place])
-        return float(torch.tensor(key << 16, dtype=torch.int32).view(torch.float32))
-
-    def ranks(self, values_P: Tensor) -> Tensor:
-        """Share of the tensor's elements that are smaller than each value, ties counted half; float32 [P] in [0, 1]."""
-        below_B = self.counts_B.cumsum(0) - self.counts_B
-        middle_B = (2 * below_B + self.counts_B).to(torch.float64) / (2 * self.elements)
-        table = torch.zeros(1 << 15, dtype=torch.float32)
-        table[self.keys_B.to(torch.int64)] = middle_B.to(torch.float32)
-        return table.to(values_P.device)[_keys(values_P)]
+        return len(self.edges_B) - 1 - int(torch.searchsorted(from_top_B, count))
 
 
-def _keys(values_P: Tensor) -> Tensor:
-    bits_P = values_P.view(torch.int32) & _SIGN_OFF
-    return (bits_P >> 16).to(torch.int64)
+def refined(coarse: Magnitudes, cuts: Iterable[int], blocks: Iterable[Tensor]) -> Magnitudes:
+    """Magnitudes that are exact at the boundaries between the ``cuts`` largest and the rest.
+
+    Args:
+        coarse: of the whole tensor.
+        cuts: numbers of elements, counted from the largest.
+        blocks: the tensor again, float32, in any blocks.
+    """
+    elements = coarse.elements
+    # Beside each cut also the next element: `largest` asks for the one, `beyond` for the other.
+    places = {place for cut in cuts for place in (cut, cut + 1) if 1 <= place <= elements}
+    uppers = sorted({coarse.upper_at(place) for place in places})
+    finer: dict[int, list[Magnitudes]] = {upper: [] for upper in uppers}
+    for block_P in blocks if uppers else ():
+        for upper in uppers:
+            finer[upper].append(Magnitudes.within(block_P, upper))
+    for upper, parts in finer.items():
+        coarse = coarse.replaced(upper, Magnitudes.total(parts))
+    return coarse
+
+
+def _in_reach(values_P: Tensor) -> bool:
+    return values_P.device.type == "cpu" and values_P.is_contiguous() and native.available()
+
+
+def _uppers(values_P: Tensor) -> Tensor:
+    return ((values_P.view(torch.int32) & _SIGN_OFF) >> 16).to(torch.int64)
+
+
+def _magnitude(bits: int) -> float:
+    return float(torch.tensor(bits, dtype=torch.int32).view(torch.float32))
