@@ -21,12 +21,13 @@ from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
 
-__all__ = ["LIBRARY", "available", "disabled", "library", "spread", "threads"]
+__all__ = ["LIBRARY", "available", "disabled", "library", "spread", "threads", "use_threads"]
 
 LIBRARY = Path(__file__).with_name("_kernels.so")
 ABI = 1  # raised whenever a function's arguments change; a library of another number is not used
 
 _allowed: ContextVar[bool] = ContextVar("barnraise_native_allowed", default=True)
+_most_threads: ContextVar[int | None] = ContextVar("barnraise_native_threads", default=None)
 
 
 def library() -> ctypes.CDLL | None:
@@ -52,7 +53,16 @@ def threads() -> int:
     """How many threads a loop may use: ``OMP_NUM_THREADS`` as every numeric library reads it, else the cores."""
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(int(wanted), cores)) if wanted.isdecimal() else cores
+    most = min(cores, _most_threads.get() or cores)
+    return max(1, min(int(wanted), most)) if wanted.isdecimal() else most
+
+
+def use_threads(most: int) -> None:
+    """Let loops that the calling thread starts use at most ``most`` threads.
+
+    For a thread that is one of several which share the work out among themselves.
+    """
+    _most_threads.set(most)
 
 
 def spread(work: Callable[[int, int], None], size: int, grain: int) -> None:
