@@ -19,21 +19,23 @@ __all__ = ["EncodedSegment", "canonical_codec", "check_length", "kept_per_chunk"
 
 @dataclass(frozen=True, slots=True)
 class EncodedSegment:
-    """One segment's share of the three arrays of an update.
+    """One segment's share of the arrays of an update.
 
     Attributes:
         support: which elements changed (``topk`` only).
         levels: what they changed by, in units of the scales.
         scales: those units (not ``dense``).
+        fisher: how sure the update is of each element; None where no Fisher comes along.
     """
 
     support: bytes
     levels: bytes
     scales: bytes
+    fisher: bytes | None = None
 
     @property
     def size_bytes(self) -> int:
-        return len(self.support) + len(self.levels) + len(self.scales)
+        return len(self.support) + len(self.levels) + len(self.scales) + len(self.fisher or b"")
 
 
 def canonical_codec(codec: CodecConfig) -> CodecConfig:

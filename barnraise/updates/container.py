@@ -1,4 +1,4 @@
-"""The update file: a header, an offset table, and three byte arrays cut by it into segments.
+"""The update file: a header, an offset table, and byte arrays cut by it into segments.
 
 Reading is in two steps. :meth:`Update.parse` checks the frame (sizes, header, base, offsets)
 and allocates nothing that grows with what the file claims. :meth:`Update.decode` then decodes
@@ -30,7 +30,7 @@ from barnraise.errors import (
     WrongBaseError,
 )
 from barnraise.updates.codec import EncodedSegment, canonical_codec
-from barnraise.updates.decode import decode_segment, sparse_segment
+from barnraise.updates.decode import decode_fisher, decode_segment, sparse_segment
 from barnraise.updates.header import ARRAYS, Header, Role
 from barnraise.updates.space import ParameterSpace
 
@@ -46,23 +46,29 @@ def write_update(
         space: layout of base and change.
         base_digest: digest of the model that the change is against.
         codec: how the segments were encoded.
-        segments: all S of them, in order, as ``merge.compress`` returns them.
+        segments: all S of them, in order, as ``merge.compress`` returns them; a Fisher with all or none.
         role: ``update`` (a contribution) or ``patch`` (a release's change).
     """
     assert len(segments) == space.segment_count, (len(segments), space.segment_count)
-    columns = {name: [getattr(segment, name) for segment in segments] for name in ARRAYS}
-    offsets = np.zeros((3, len(segments) + 1), dtype="<i8")
-    for row, name in enumerate(ARRAYS):
-        offsets[row, 1:] = np.cumsum([len(part) for part in columns[name]], dtype=np.int64)
+    columns: list[list[bytes]] = [[getattr(segment, name) for segment in segments] for name in ARRAYS]
+    fishers = [segment.fisher for segment in segments if segment.fisher is not None]
+    if fishers:
+        assert role == "update", role
+        assert len(fishers) == len(segments), (len(fishers), len(segments))
+        columns.append(fishers)
+    offsets = np.zeros((len(columns), len(segments) + 1), dtype="<i8")
+    for row, parts in enumerate(columns):
+        offsets[row, 1:] = np.cumsum([len(part) for part in parts], dtype=np.int64)
     header = Header(
         role=role,
         base=base_digest,
         space=space.digest,
         codec=canonical_codec(codec),
         segments=len(segments),
-        sizes=(int(offsets[0, -1]), int(offsets[1, -1]), int(offsets[2, -1])),
+        sizes=tuple(offsets[:, -1].tolist()),
+        fisher=bool(fishers),
     )
-    return b"".join([header.encode(), offsets.tobytes(), *(part for name in ARRAYS for part in columns[name])])
+    return b"".join([header.encode(), offsets.tobytes(), *(part for parts in columns for part in parts)])
 
 
 @dataclass(frozen=True)
@@ -73,12 +79,14 @@ class Update:
         codec: as :func:`barnraise.updates.canonical_codec` returns it.
         base_digest: the model that the change is against.
         role: ``update`` or ``patch``.
+        has_fisher: whether :meth:`fisher` may be asked for.
     """
 
     space: ParameterSpace
     codec: CodecConfig
     base_digest: str
     role: Role
+    has_fisher: bool
     _data: memoryview
     _arrays: tuple[memoryview, ...]
     _offsets: NDArray[np.int64]
@@ -120,6 +128,7 @@ class Update:
             codec=header.codec,
             base_digest=header.base,
             role=header.role,
+            has_fisher=header.fisher,
             _data=view,
             _arrays=arrays,
             _offsets=_read_offsets(view[begin : begin + header.offsets_bytes], header),
@@ -137,13 +146,13 @@ class Update:
 
     def segment(self, index: int) -> EncodedSegment:
         """The bytes of one segment, not checked."""
-        levels, scales, support = (
+        levels, scales, support, *fisher = (
             bytes(array[start:end])
             for array, start, end in zip(
                 self._arrays, self._offsets[:, index], self._offsets[:, index + 1], strict=True
             )
         )
-        return EncodedSegment(support, levels, scales)
+        return EncodedSegment(support, levels, scales, *fisher)
 
     def decode(self, index: int) -> NDArray[np.float32]:
         """The change of every element of one segment, float32 [P], finite.
@@ -161,6 +170,14 @@ class Update:
         """
         return sparse_segment(self.segment(index), self.space.segment_chunk_starts(index), self.codec)
 
+    def fisher(self, index: int) -> NDArray[np.float32]:
+        """How sure the update is of every element of one segment, float32 [P], finite; 0 where it names none.
+
+        Raises:
+            UpdateError: not the one encoding of a Fisher.
+        """
+        return decode_fisher(self.segment(index), self.space.segment_chunk_starts(index), self.codec)
+
     def validate(self) -> None:
         """Decode every segment, one after the other.
 
@@ -169,6 +186,8 @@ class Update:
         """
         for index in range(self.space.segment_count):
             self.sparse(index)
+            if self.has_fisher:
+                self.fisher(index)
 
 
 def _check_base(header: Header, space: ParameterSpace, base_digest: str | None) -> None:
@@ -190,8 +209,8 @@ def _check_size(found: int, expected: int) -> None:
 
 
 def _read_offsets(data: memoryview, header: Header) -> NDArray[np.int64]:
-    """int64 [3, S + 1]: each row from 0 to the array's size without going back."""
-    offsets = np.frombuffer(data, dtype="<i8").reshape(3, header.segments + 1)
+    """int64 [number of arrays, S + 1]: each row from 0 to the array's size without going back."""
+    offsets = np.frombuffer(data, dtype="<i8").reshape(len(header.arrays), header.segments + 1)
     rows_fit = (offsets[:, 0] == 0).all() and (offsets[:, -1] == header.sizes).all()
     if not rows_fit or (offsets[:, 1:] < offsets[:, :-1]).any():
         raise NonCanonicalUpdateError("the offsets do not cut the arrays into segments. Write the update again.")

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barnraise.config import CodecConfig
-from barnraise.updates import blockwise, dense, topk
+from barnraise.updates import blockwise, dense, fisher, topk
 from barnraise.updates.codec import EncodedSegment
 
-__all__ = ["decode_segment", "sparse_segment"]
+__all__ = ["decode_fisher", "decode_segment", "named_positions", "sparse_segment"]
 
 
 def decode_segment(segment: EncodedSegment, chunk_starts: NDArray[np.int64], codec: CodecConfig) -> NDArray[np.float32]:
@@ -52,3 +52,30 @@ def sparse_segment(
     if codec.name == "topk":
         return topk.decode(segment, chunk_starts, codec.k)
     return np.arange(int(chunk_starts[-1]), dtype=np.int64), decode_segment(segment, chunk_starts, codec)
+
+
+def decode_fisher(segment: EncodedSegment, chunk_starts: NDArray[np.int64], codec: CodecConfig) -> NDArray[np.float32]:
+    """How sure the update is of every element, float32 [P], finite; 0 for elements that it does not name.
+
+    Args:
+        segment: with a Fisher.
+
+    Raises:
+        UpdateError: not the one encoding of a Fisher; or the elements named cannot be told.
+    """
+    assert segment.fisher is not None, "this update has no Fisher"
+    positions_N = named_positions(segment, chunk_starts, codec)
+    fisher_P = np.zeros(int(chunk_starts[-1]), dtype=np.float32)
+    fisher_P[positions_N] = fisher.decode(segment.fisher, np.diff(np.searchsorted(positions_N, chunk_starts)))
+    return fisher_P
+
+
+def named_positions(segment: EncodedSegment, chunk_starts: NDArray[np.int64], codec: CodecConfig) -> NDArray[np.int64]:
+    """int64 [N], strictly increasing: the elements that an update names, which are all unless it is ``topk``.
+
+    Raises:
+        UpdateError: as :func:`decode_segment`, for ``topk``.
+    """
+    if codec.name == "topk":
+        return topk.decode(segment, chunk_starts, codec.k)[0]
+    return np.arange(int(chunk_starts[-1]), dtype=np.int64)

@@ -3,8 +3,9 @@
     length u64 | JSON, keys sorted, no spaces, padded with spaces to a multiple of 8 | arrays
 
 The arrays follow in the order ``offsets`` (i64 [3, segments + 1]), ``levels``, ``scales``,
-``support`` (u8). Nothing of a header is believed because it parses: what was read is
-written again, and must come out as the same bytes.
+``support`` (u8). With a Fisher there are the key ``fisher`` (its bits an element), a fourth row
+of offsets, and behind the others the array ``fisher``. Nothing of a header is believed because
+it parses: what was read is written again, and must come out as the same bytes.
 
 Source: https://github.com/huggingface/safetensors#format
 """
@@ -25,6 +26,7 @@ from barnraise.errors import (
     UnsupportedFormatError,
 )
 from barnraise.updates.codec import canonical_codec
+from barnraise.updates.fisher import FISHER_BITS
 from barnraise.updates.space import CHUNK
 
 __all__ = ["ARRAYS", "FORMAT", "HEADER_MAX", "Header", "Role"]
@@ -45,8 +47,9 @@ class Header:
 
     Attributes:
         base: digest of the model that the change is against. space: digest of its layout.
-        segments: S, the offsets are int64 [3, S + 1].
-        sizes: bytes of the arrays, in the order of ``ARRAYS``.
+        segments: S, the offsets are int64 [number of arrays, S + 1].
+        sizes: bytes of the arrays, in the order of ``arrays``.
+        fisher: whether a Fisher comes along. Never with a patch.
     """
 
     role: Role
@@ -54,11 +57,17 @@ class Header:
     space: str
     codec: CodecConfig
     segments: int
-    sizes: tuple[int, int, int]
+    sizes: tuple[int, ...]
+    fisher: bool = False
+
+    @property
+    def arrays(self) -> tuple[str, ...]:
+        """Names of the arrays that the offsets cut, in their order."""
+        return (*ARRAYS, "fisher") if self.fisher else ARRAYS
 
     @property
     def offsets_bytes(self) -> int:
-        return 3 * 8 * (self.segments + 1)
+        return len(self.arrays) * 8 * (self.segments + 1)
 
     @property
     def data_bytes(self) -> int:
@@ -69,8 +78,8 @@ class Header:
         """Length and padded JSON: the one encoding of this header."""
         value: dict[str, Any] = {"__metadata__": self._metadata()}
         end = self.offsets_bytes
-        value["offsets"] = {"dtype": "I64", "shape": [3, self.segments + 1], "data_offsets": [0, end]}
-        for name, size in zip(ARRAYS, self.sizes, strict=True):
+        value["offsets"] = {"dtype": "I64", "shape": [len(self.arrays), self.segments + 1], "data_offsets": [0, end]}
+        for name, size in zip(self.arrays, self.sizes, strict=True):
             value[name] = {"dtype": "U8", "shape": [size], "data_offsets": [end, end + size]}
             end += size
         text = canonical_json(value)
@@ -83,7 +92,8 @@ class Header:
             "blockwise": (self.codec.bits, CHUNK),
             "topk": (2, self.codec.k),
         }[self.codec.name]
-        return {
+        fisher = {"fisher": str(FISHER_BITS)} if self.fisher else {}
+        return fisher | {
             "format": FORMAT,
             "role": self.role,
             "base": self.base,
@@ -127,17 +137,21 @@ def _raw_header(data: memoryview) -> bytes:
 
 def _header_of(value: Any) -> Header:
     """The header that a JSON value describes, ignoring whatever writing it again will reveal."""
-    if not isinstance(value, dict) or set(value) != {"__metadata__", "offsets", *ARRAYS}:
+    fisher = isinstance(value, dict) and "fisher" in value
+    arrays = (*ARRAYS, "fisher") if fisher else ARRAYS
+    if not isinstance(value, dict) or set(value) != {"__metadata__", "offsets", *arrays}:
         raise UnsupportedFormatError(f"the header must name exactly __metadata__, offsets, {', '.join(ARRAYS)}")
     shape = _shape(value["offsets"], 2)
-    sizes = [_shape(value[name], 1)[0] for name in ARRAYS]
     metadata = value["__metadata__"]
-    if not isinstance(metadata, dict) or set(metadata) != _METADATA:
-        raise UnsupportedFormatError(f"the metadata must name exactly {', '.join(sorted(_METADATA))}")
+    wanted = _METADATA | {"fisher"} if fisher else _METADATA
+    if not isinstance(metadata, dict) or set(metadata) != wanted:
+        raise UnsupportedFormatError(f"the metadata must name exactly {', '.join(sorted(wanted))}")
     if metadata["format"] != FORMAT:
         raise UnsupportedFormatError(f"the format is not {FORMAT}. Update Barnraise, or ask the sender to.")
     if metadata["role"] not in get_args(Role):
         raise UnsupportedFormatError(f"the role is none of {', '.join(get_args(Role))}")
+    if fisher and metadata["role"] != "update":
+        raise UnsupportedFormatError("a patch with a Fisher: only an update may have one")
     for key in ("base", "space"):
         if not isinstance(metadata[key], str) or not is_digest(metadata[key]):
             raise UnsupportedFormatError(f"{key} is no digest of the form b3:<64 hex>")
@@ -147,7 +161,8 @@ def _header_of(value: Any) -> Header:
         space=metadata["space"],
         codec=_codec(metadata),
         segments=shape[1] - 1,
-        sizes=(sizes[0], sizes[1], sizes[2]),
+        sizes=tuple(_shape(value[name], 1)[0] for name in arrays),
+        fisher=fisher,
     )
 
 
