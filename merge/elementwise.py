@@ -1,11 +1,12 @@
 """Combine rows element by element: weighted sum, median, trimmed mean, mean of what is nearest the median.
 
 The rows are not stacked: each is read where it lies (often in a memory-mapped file), once,
-and nothing but the output is allocated, however many rows there are. The work is done block
-by block, as multiplies and adds that are separate float32 operations in a stated order, so
-the bits are the same on every machine and however the elements are cut. Where two zeros of
-different sign meet in a comparison either may come first, so everything that was sorted ends
-with adding 0.0.
+and nothing but the output is allocated, however many rows there are. The compiled
+loops do it where they can (:mod:`merge.loops`), else plain torch does, block by block, as on
+a GPU. Both give the same bits on every machine and however the elements are cut: multiplies
+and adds are separate float32 operations in a stated order. Where two zeros of different sign
+meet in a comparison either may come first, so everything that was sorted ends with adding
+0.0.
 
 K  rows: one update or model each
 P  elements, flattened
@@ -22,7 +23,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from merge.sorting import sort_rows
+from barnraise.native import dense
+from merge.loops import loop_rows, new_output
+from merge.sorting import network, sort_rows
 
 __all__ = ["median", "near_median_mean", "trimmed_mean", "weighted_sum"]
 
@@ -52,6 +55,11 @@ def weighted_sum(rows: Sequence[Tensor], factors: Tensor, out: Tensor | None = N
     used = [(row_P, factor) for row_P, factor in zip(rows, factors.tolist(), strict=True) if factor != 0]
     if not used:
         return result_P.zero_()
+    used_rows = [row_P for row_P, _ in used]
+    native_rows = loop_rows(used_rows, result_P)
+    if native_rows is not None:
+        dense.weighted_sum(native_rows, [factor for _, factor in used], result_P.data_ptr())
+        return result_P
 
     def combine(blocks: list[Tensor], result_B: Tensor) -> None:
         torch.mul(blocks[0], used[0][1], out=result_B)
@@ -59,7 +67,7 @@ def weighted_sum(rows: Sequence[Tensor], factors: Tensor, out: Tensor | None = N
         for block_B, (_, factor) in zip(blocks[1:], used[1:], strict=True):
             result_B.add_(torch.mul(block_B, factor, out=scaled_B))
 
-    return _in_blocks([row_P for row_P, _ in used], result_P, combine)
+    return _in_blocks(used_rows, result_P, combine)
 
 
 def trimmed_mean(rows: Sequence[Tensor], drop: int, out: Tensor | None = None) -> Tensor:
@@ -81,6 +89,10 @@ def trimmed_mean(rows: Sequence[Tensor], drop: int, out: Tensor | None = None) -
     result_P = _result(rows, out)
     if not 0 <= 2 * drop < len(rows):
         raise RuntimeError(f"cannot drop {drop} of {len(rows)} values at each end")
+    native_rows = loop_rows(rows, result_P)
+    if native_rows is not None:
+        dense.sorted_mean(native_rows, network(len(rows)), drop, 0, result_P.data_ptr())
+        return result_P
 
     def combine(blocks: list[Tensor], result_B: Tensor) -> None:
         kept = sort_rows(blocks)[drop : len(blocks) - drop]
@@ -128,6 +140,10 @@ def near_median_mean(rows: Sequence[Tensor], keep: int, out: Tensor | None = Non
     result_P = _result(rows, out)
     if not 1 <= keep <= len(rows):
         raise RuntimeError(f"cannot keep {keep} of {len(rows)} values")
+    native_rows = loop_rows(rows, result_P)
+    if native_rows is not None:
+        dense.sorted_mean(native_rows, network(len(rows)), 0, keep, result_P.data_ptr())
+        return result_P
 
     def combine(blocks: list[Tensor], result_B: Tensor) -> None:
         torch.add(_mean(_window(sort_rows(blocks), keep), keep), 0.0, out=result_B)
@@ -188,7 +204,7 @@ def _result(rows: Sequence[Tensor], out: Tensor | None) -> Tensor:
                 f"float32, bfloat16 or float16 {list(shape)} on {device}"
             )
     if out is None:
-        return torch.empty(shape, dtype=torch.float32, device=device)
+        return new_output(rows[0].numel(), device)
     if out.shape != shape or out.device != device or out.dtype != torch.float32:
         raise RuntimeError(f"out is {out.dtype} {list(out.shape)}, expected torch.float32 {list(shape)}")
     return out

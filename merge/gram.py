@@ -20,7 +20,9 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from barnraise.native import dense
 from merge.exact import LANE_BLOCK, LANES, add_in_order, lane_sums
+from merge.loops import loop_rows
 
 __all__ = ["gram", "square_sums"]
 
@@ -43,13 +45,18 @@ def gram(rows: Sequence[Tensor]) -> Tensor:
     _require_alike(rows)
     count = len(rows)
     gram_KK = torch.zeros((count, count), dtype=torch.float64, device=rows[0].device)
+    native_rows = loop_rows(rows)
+    if native_rows is not None:
+        upper = torch.triu_indices(count, count)
+        gram_KK[upper[0], upper[1]] = torch.frombuffer(dense.gram_sums(native_rows), dtype=torch.float64)
+        return gram_KK + gram_KK.triu(1).T
     for terms_TKWL in _lanes(rows):
-        for first in range(count):
-            lanes_KWL = torch.zeros_like(terms_TKWL[0, first:])
-            for terms_KWL in terms_TKWL:
-                lanes_KWL.addcmul_(terms_KWL[first], terms_KWL[first:])  # exact product, so one rounding
-            add_in_order(gram_KK[first, first:], lane_sums(lanes_KWL).T)
-    return gram_KK.triu() + gram_KK.triu(1).T
+        _, _, width, lanes = terms_TKWL.shape
+        lanes_KKWL = torch.zeros((count, count, width, lanes), dtype=torch.float64, device=gram_KK.device)
+        for terms_KWL in terms_TKWL:
+            lanes_KKWL.addcmul_(terms_KWL[:, None], terms_KWL[None, :])  # an exact product, so one rounding
+        add_in_order(gram_KK, lane_sums(lanes_KKWL).permute(2, 0, 1))
+    return gram_KK
 
 
 def square_sums(rows: Sequence[Tensor]) -> Tensor:
@@ -65,6 +72,9 @@ def square_sums(rows: Sequence[Tensor]) -> Tensor:
         RuntimeError: the rows do not fit together.
     """
     _require_alike(rows)
+    native_rows = loop_rows(rows)
+    if native_rows is not None:
+        return torch.frombuffer(dense.square_sums(native_rows), dtype=torch.float64)
     sums_K = torch.zeros(len(rows), dtype=torch.float64, device=rows[0].device)
     for terms_TKWL in _lanes(rows):
         lanes_KWL = torch.zeros_like(terms_TKWL[0])

@@ -15,11 +15,12 @@ algorithm M.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-__all__ = ["comparisons", "sort_rows"]
+__all__ = ["comparisons", "network", "sort_rows"]
 
 
 def sort_rows(rows: Sequence[Tensor]) -> list[Tensor]:
@@ -32,10 +33,16 @@ def sort_rows(rows: Sequence[Tensor]) -> list[Tensor]:
         K tensors float32 [P], element-wise ascending. Zeros of both signs count as equal.
     """
     ordered = list(rows)
-    for low, high in comparisons(len(ordered)):
+    for low, high in network(len(ordered)):
         first_P, second_P = ordered[low], ordered[high]
         ordered[low], ordered[high] = torch.minimum(first_P, second_P), torch.maximum(first_P, second_P)
     return ordered
+
+
+@lru_cache(maxsize=64)
+def network(count: int) -> tuple[tuple[int, int], ...]:
+    """All of :func:`comparisons`, kept: a merge asks for them again with every piece."""
+    return tuple(comparisons(count))
 
 
 def comparisons(count: int) -> Iterator[tuple[int, int]]:

@@ -16,7 +16,7 @@ from functools import cache
 
 from barnraise.native import library, spread, threads
 
-__all__ = ["KINDS", "Rows", "gram_sums", "sorted_mean", "square_sums", "weighted_sum"]
+__all__ = ["KINDS", "Rows", "gram_sums", "prefer_large_pages", "sorted_mean", "square_sums", "weighted_sum"]
 
 KINDS = {"float32": 0, "bfloat16": 1, "float16": 2}  # the same numbers as in src/rows.h
 GRAIN = 1 << 14  # elements: below, another thread costs more than it takes off
@@ -50,7 +50,11 @@ def weighted_sum(rows: Rows, factors: Sequence[float], out: int) -> None:
     places, kinds = rows.arguments()
     factors_K = (ctypes.c_float * len(factors))(*factors)
     count = len(rows.addresses)
-    spread(lambda start, end: function(places, kinds, factors_K, count, start, end, out), rows.size, GRAIN)
+
+    def work(start: int, end: int) -> None:
+        function(places, kinds, factors_K, count, start, end, out)
+
+    spread(work, rows.size, GRAIN)
 
 
 def sorted_mean(rows: Rows, pairs: Sequence[tuple[int, int]], drop: int, keep: int, out: int) -> None:
@@ -99,7 +103,6 @@ def _block_sums(rows: Rows, function: Callable[..., int | None], width: int) -> 
     total = (ctypes.c_double * width)()
     sums = (ctypes.c_double * (at_once * width))()
     add = _function("barnraise_add_in_order", "ppnn")
-
     for first in range(0, blocks, max(1, at_once)):
 
         def work(start: int, end: int, first: int = first) -> None:
@@ -113,13 +116,18 @@ def _block_sums(rows: Rows, function: Callable[..., int | None], width: int) -> 
     return total
 
 
+def prefer_large_pages(address: int, size_bytes: int) -> None:
+    """Ask the system to back new memory with large pages; it may not."""
+    _function("barnraise_prefer_large_pages", "pn")(address, size_bytes)
+
+
 @cache
-def _function(name: str, arguments: str, result: type[ctypes.c_int] | None = None) -> ctypes._NamedFuncPointer:
+def _function(name: str, arguments: str, result: type[ctypes.c_int] | None = None) -> Callable[..., int | None]:
     """A loop with its arguments declared: ``p`` an address, ``n`` a number of 64 bits."""
     loaded = library()
     if loaded is None:
         raise RuntimeError("the compiled loops are not there; ask barnraise.native.available() first")
-    types = {"p": ctypes.c_void_p, "n": ctypes.c_int64}
+    types: dict[str, type[ctypes.c_void_p] | type[ctypes.c_int64]] = {"p": ctypes.c_void_p, "n": ctypes.c_int64}
     function = loaded[name]
     function.argtypes = [types[letter] for letter in arguments if letter != " "]
     function.restype = result
