@@ -35,7 +35,7 @@ from merge.magnitudes import Magnitudes
 from merge.measure import Piece
 from merge.plan import Decided, MergePlan, MergeRules
 from merge.strategies.outer import OuterRule, State
-from merge.strategies.rule import PrunesUpdates, Strategy, SumsUpdates, UsesFisher, WeighsUpdates
+from merge.strategies.rule import PrunesInOnePass, PrunesUpdates, Strategy, SumsUpdates, UsesFisher, WeighsUpdates
 
 __all__ = ["MergedSegment", "SegmentUpdates", "Trunk", "combine_segment", "merge_segment"]
 
@@ -124,13 +124,17 @@ def _combine_piece(updates: SegmentUpdates, piece: Piece, decided: Decided, rule
     rows = [delta[piece.start : piece.end] for delta in updates.deltas]
     if isinstance(strategy, UsesFisher):
         return _with_fishers(updates, piece, decided, strategy)
+    clipping_K = decided.factors
+    if isinstance(strategy, PrunesInOnePass) and clipping_K is not None:
+        draws = [Draws(rules.seed, k, piece.place) for k in range(len(rows))]
+        counts = _magnitudes(updates, piece, strategy)
+        return strategy.prune_and_combine(rows, counts, draws, decided.weights_L, clipping_K)
     if isinstance(strategy, PrunesUpdates):
         return _in_blocks(rows, updates, piece, decided, rules)
     linear_L = _linear(decided, strategy)
     if linear_L is not None:
         factors_K = product(linear_L[None, :], decided.mixing_LK)[0]
         return weighted_sum(rows, factors_K.to(torch.float32))
-    clipping_K = decided.factors
     if clipping_K is not None and bool((clipping_K == 1).all()):
         return strategy.combine(rows, decided.weights_L.to(torch.float32))
     return _in_blocks(rows, updates, piece, decided, rules)
@@ -165,14 +169,18 @@ def _pruned(
 ) -> list[Tensor]:
     strategy = rules.strategy
     assert isinstance(strategy, PrunesUpdates)
-    counts: Sequence[Magnitudes | None] = [None] * len(blocks)
-    if strategy.by_magnitude:
-        assert updates.magnitudes is not None, f"{strategy} needs magnitudes, which were not measured"
-        counts = updates.magnitudes[piece.tensor]
+    counts = _magnitudes(updates, piece, strategy)
     return [
         strategy.prune(block_B, counts[k], Draws(rules.seed, k, piece.place + start))
         for k, block_B in enumerate(blocks)
     ]
+
+
+def _magnitudes(updates: SegmentUpdates, piece: Piece, strategy: Strategy) -> Sequence[Magnitudes | None]:
+    if not (isinstance(strategy, PrunesUpdates) and strategy.by_magnitude):
+        return [None] * len(updates.deltas)
+    assert updates.magnitudes is not None, f"{strategy} needs magnitudes, which were not measured"
+    return updates.magnitudes[piece.tensor]
 
 
 def _with_fishers(updates: SegmentUpdates, piece: Piece, decided: Decided, strategy: UsesFisher) -> Tensor:

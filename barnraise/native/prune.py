@@ -1,6 +1,6 @@
 """Calls of the loops over pruned rows: magnitudes, draws, and what pruned updates agree on.
 
-Addresses go in, because this package knows no torch; :mod:`merge.consensus`,
+Addresses go in, because this package knows no torch; :mod:`merge.strategies.consensus`,
 :mod:`merge.magnitudes` and :mod:`merge.draws` are who calls, and guard what is promised here:
 every row is float32, contiguous, as long as the others, and outlives the call.
 

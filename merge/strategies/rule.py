@@ -7,6 +7,7 @@ know more than the elements at hand, and have one earlier method for it:
     SumsUpdates      a weighted sum whose factors follow from the weights alone: the mean
     WeighsUpdates    distances between whole updates (or whole tensors) become weights: Krum
     PrunesUpdates    elements of each update are dropped by size or by lot: TIES, DARE
+    PrunesInOnePass  the same together with combining, without a pruned copy of the updates
     UsesFisher       a diagonal Fisher of each update comes along
     MergesMatrices   whole weight matrices with their inputs' Gram matrices: RegMean
 
@@ -35,6 +36,7 @@ from merge.magnitudes import Magnitudes
 __all__ = [
     "MergesMatrices",
     "PreAggregation",
+    "PrunesInOnePass",
     "PrunesUpdates",
     "Rows",
     "Scope",
@@ -114,6 +116,27 @@ class PrunesUpdates(Protocol):
             delta_P: float32 [P], finite; not changed.
             magnitudes: of the whole tensor of this update; None unless ``by_magnitude``.
             draws: one number in [0, 1) for each element, the same however a tensor is cut.
+        """
+        ...
+
+
+@runtime_checkable
+class PrunesInOnePass(Protocol):
+    """A strategy that prunes and combines in one pass, for updates that were not mixed in between."""
+
+    def prune_and_combine(
+        self,
+        deltas_KP: Rows,
+        magnitudes: Sequence[Magnitudes | None],
+        draws: Sequence[Draws],
+        weights_K: Tensor,
+        clipping_K: Tensor,
+    ) -> Tensor:
+        """Prune K tensors float32 [P], multiply each by its clipping factor, combine them into float32 [P].
+
+        Args:
+            magnitudes, draws: of each update, as for :meth:`PrunesUpdates.prune`.
+            weights_K, clipping_K: float64 [K].
         """
         ...
 

@@ -1,5 +1,5 @@
 // Pruned rows and what they agree on: TIES, DARE, DELLA, breadcrumbs. merge/prune.py and
-// merge/consensus.py say what is computed; here it is done in one pass over the rows, in short
+// merge/strategies/consensus.py say what is computed; here it is done in one pass over the rows, in short
 // runs that stay in the first-level cache.
 #include "kernels.h"
 
