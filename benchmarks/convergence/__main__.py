@@ -2,6 +2,7 @@
 
     python -m benchmarks.convergence --quick            a small version, about a minute; nothing is left behind
     python -m benchmarks.convergence --full             the experiment, two hours on a core; continues where it stopped
+    python -m benchmarks.convergence --demo             as few rounds as `barnraise demo`, some minutes
     python -m benchmarks.convergence --report           page and plot from the records of the experiment
 
 Each finished run is one line of the records (``--records``), so a killed experiment loses one
@@ -20,7 +21,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.convergence.arms import ARMS, QUICK, QUICK_ARMS, STANDARD, Scale
+from benchmarks.convergence.arms import ARMS, DEMO, DEMO_ARMS, QUICK, QUICK_ARMS, STANDARD, Scale
 from benchmarks.convergence.report import all_figures, report
 from benchmarks.convergence.schedule import Job, ceiling_of, next_job, whole_order
 from benchmarks.convergence.simulate import run
@@ -37,6 +38,7 @@ def main() -> None:
     )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--quick", action="store_true")
+    what.add_argument("--demo", action="store_true")
     what.add_argument("--full", action="store_true")
     what.add_argument("--report", action="store_true")
     parser.add_argument("--records", type=Path, default=RESULTS / f"convergence-{today}.jsonl")
@@ -44,9 +46,11 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, help="at most this many")
     chosen = parser.parse_args()
     torch.set_num_threads(1)  # the model is small: more threads gain nothing, and one gives the same bits everywhere
-    scale, names = (QUICK, QUICK_ARMS) if chosen.quick else (STANDARD, tuple(arm.name for arm in ARMS))
+    scale, names = STANDARD, tuple(arm.name for arm in ARMS)
+    if chosen.quick or chosen.demo:
+        scale, names = (QUICK, QUICK_ARMS) if chosen.quick else (DEMO, DEMO_ARMS)
     world = World(scale)
-    path = None if chosen.quick else chosen.records
+    path = chosen.records if chosen.full or chosen.report else None
     records = [] if path is None or not path.exists() else [json.loads(line) for line in path.read_text().splitlines()]
     if not chosen.report:
         names = tuple(chosen.arms.split(",")) if chosen.arms else names

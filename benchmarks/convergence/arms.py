@@ -17,13 +17,25 @@ from typing import Literal
 from barnraise.config import CodecConfig, ModelConfig
 from benchmarks.convergence.prototypes import Prototype, SignTopK, SignTurn
 
-__all__ = ["ARMS", "GRID", "QUICK", "QUICK_ARMS", "STANDARD", "Arm", "Scale", "arm_named"]
+__all__ = [
+    "ARMS",
+    "DEMO",
+    "DEMO_ARMS",
+    "GRID",
+    "QUICK",
+    "QUICK_ARMS",
+    "STANDARD",
+    "Arm",
+    "Scale",
+    "Tuning",
+    "arm_named",
+]
 
 Tuning = tuple[float, float]
 
 DENSE = CodecConfig(name="dense")
-GRID: tuple[Tuning, ...] = ((1.0, 0.5), (1.0, 0.0), (0.7, 0.5), (1.0, 0.7))
-ADAMW_GRID: tuple[Tuning, ...] = ((8, 2e-3), (8, 4e-3), (64, 4e-3), (64, 8e-3))
+GRID: tuple[Tuning, ...] = ((0.7, 0.0), (1.0, 0.0), (0.7, 0.5), (1.0, 0.5), (1.0, 0.7), (1.0, 0.85), (1.0, 0.9))
+INNER_GRID = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3)
 FAST, SLOW = 4, 1  # contributors that change places with absent ones after a round
 
 
@@ -98,8 +110,9 @@ class Arm:
         last: codec of the last update before leaving, if another than ``up``; ``first`` of the first after coming.
         early: codec of updates in the first fifth of the rounds, if another than ``up``.
         stretch: inner steps are multiplied by it, rounds divided.
-        tuning: the one grid point to run, where another arm's winner is taken: ``like``.
-        single: one machine, AdamW, no exchange; tuned over batch and inner learning rate.
+        like: the arm whose winner on the grid is taken, instead of a search.
+        single: not 0 for one machine that trains with AdamW on batches of so many windows; tuned over the inner
+            learning rate.
     """
 
     name: str
@@ -114,11 +127,16 @@ class Arm:
     early: CodecConfig | None = None
     stretch: float = 1.0
     like: str | None = None
-    single: bool = False
+    single: int = 0
 
     def grid(self) -> tuple[Tuning, ...]:
-        """(outer learning rate, momentum), or (batch, inner learning rate) for a single machine."""
-        return ADAMW_GRID if self.single else GRID
+        """(outer learning rate, momentum), or (batch, inner learning rate) for a single machine; slowest first."""
+        return tuple((self.single, rate) for rate in INNER_GRID) if self.single else GRID
+
+    @property
+    def start(self) -> Tuning:
+        """The grid point that is tried first."""
+        return self.grid()[len(self.grid()) // 2]
 
 
 F32 = Arm("f32", "float32 both ways (DiLoCo)")
@@ -137,7 +155,8 @@ def _remedy(name: str, title: str, **changes: object) -> Arm:
 
 
 ARMS: tuple[Arm, ...] = (
-    Arm("adamw", "one machine, AdamW", single=True),
+    Arm("adamw", "one machine, AdamW, batch 8", single=8),
+    Arm("adamw64", "one machine, AdamW, batch 64", single=64),
     F32,
     Arm("block4", "blockwise 4 bits up", up=blockwise(4), like="f32"),
     Arm("block2", "blockwise 2 bits up", up=blockwise(2), like="f32"),
@@ -148,9 +167,16 @@ ARMS: tuple[Arm, ...] = (
     replace(
         TOPK, name="topk64-early-block2", title="top-k 64 up, first fifth in 2 bits", early=blockwise(2), like="topk64"
     ),
-    Arm("sign73", "prototype: top-k 73 up, signs alone", up=SignTopK(73)),
+    Arm("sign73", "prototype: top-k 73 up, signs alone", up=SignTopK(73), like="topk64"),
     TURN,
     SIGNS,
+    Arm("both256", "top-k 256 both ways", up=topk(256), down=topk(256)),
+    Arm("both1024", "top-k 1024 both ways", up=topk(1024), down=topk(1024)),
+    Arm("both-block2", "blockwise 2 bits both ways", up=blockwise(2), down=blockwise(2)),
+    Arm("both-block4", "blockwise 4 bits both ways", up=blockwise(4), down=blockwise(4)),
+    replace(F32, name="f32-36", title="float32 both ways, 10 rounds of 36 steps", stretch=3.0, like="f32"),
+    replace(TOPK, name="topk64-4", title="top-k 64 up, 90 rounds of 4 steps", stretch=1 / 3, like="topk64"),
+    replace(SIGNS, name="turn1-36", title="prototype: all signs up, 10 rounds of 36 steps", stretch=3.0, like="turn1"),
     replace(TOPK, name="topk64-forget", title="top-k 64 up, no error feedback", decay=0.0, like="topk64"),
     CHURN_F32,
     CHURN,
@@ -176,6 +202,8 @@ ARMS: tuple[Arm, ...] = (
 )
 
 
+DEMO = replace(STANDARD, name="demo", rounds=6, present=4, every=1, targets=(5.0,))
+DEMO_ARMS = ("f32", "topk64", "both", "both256", "both1024", "both-block2", "both-block4")
 QUICK_ARMS = ("adamw", "f32", "topk64", "both", "churn-topk64", "churn-kept")
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.convergence.arms import Arm
+from benchmarks.convergence.arms import Arm, Tuning
 from benchmarks.convergence.schedule import winner
 
 __all__ = ["Figures", "bytes_to_reach", "figures_of", "mean_curve"]
@@ -33,7 +33,7 @@ class Figures:
     """
 
     arm: Arm
-    tuning: tuple[float, float]
+    tuning: Tuning
     runs: Mapping[int, Record]
     final: float
     spread: float

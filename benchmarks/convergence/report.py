@@ -101,7 +101,7 @@ def _grid_table(records: Sequence[Record]) -> str:
     return "\n".join(lines)
 
 
-def _tuning(tuning: Sequence[float], *, single: bool) -> str:
+def _tuning(tuning: Sequence[float], *, single: int) -> str:
     return f"batch {tuning[0]:.0f}, {tuning[1]:g}" if single else f"{tuning[0]:g} / {tuning[1]:g}"
 
 

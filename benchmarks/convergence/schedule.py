@@ -1,18 +1,21 @@
 """What to run next, decided from the records that are there: so a killed experiment continues.
 
-An arm's grid is searched on seed 0; the point with the lowest final loss runs on the other
-seeds. A grid run is given up half-way when it is far behind the best one of its arm.
+The grid is a line, ordered by the step that a lasting change takes in the end: learning rate /
+(1 - momentum). Every arm walks along it downhill on seed 0, from the same start, until both
+neighbours of its best point are worse; that point then runs on the other seeds. A run of the
+walk is given up in its second half when it is far behind the arm's best.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.convergence.arms import Arm, Scale, arm_named
+from benchmarks.convergence.arms import Arm, Scale, Tuning, arm_named
 
-__all__ = ["Job", "ceiling_of", "next_job", "whole_order", "winner"]
+__all__ = ["Job", "ceiling_of", "next_job", "next_point", "whole_order", "winner"]
 
 Record = Mapping[str, Any]
 FAR_BEHIND = 0.15  # bits per byte
@@ -23,7 +26,7 @@ class Job:
     """One run: an arm at one grid point."""
 
     arm: Arm
-    tuning: tuple[float, float]
+    tuning: Tuning
     seed: int
 
 
@@ -36,16 +39,33 @@ def of(records: Iterable[Record], arm: str, seed: int) -> list[Record]:
     return [r for r in records if r["arm"] == arm and r["seed"] == seed]
 
 
-def winner(arm: Arm, records: Sequence[Record]) -> tuple[float, float] | None:
-    """The grid point with the lowest final loss on seed 0, once its grid is done."""
+def next_point(arm: Arm, records: Iterable[Record]) -> Tuning | None:
+    """Where to look next on the grid of ``arm``, on seed 0; None when the best point has two worse neighbours."""
+    grid, done = arm.grid(), _losses(arm, records)
+    if arm.start not in done:
+        return arm.start
+    best = grid.index(min(done, key=lambda point: done[point]))
+    around = [grid[i] for i in (best + 1, best - 1) if 0 <= i < len(grid)]
+    return next((point for point in around if point not in done), None)
+
+
+def winner(arm: Arm, records: Sequence[Record]) -> Tuning | None:
+    """The grid point with the lowest final loss on seed 0, once the search is over."""
     if arm.like is not None:
         return winner(arm_named(arm.like), records)
-    done = {tuple(r["tuning"]): r["final_bits"] for r in of(records, arm.name, 0)}
-    finished = {tuning: bits for tuning, bits in done.items() if bits is not None}
-    if not finished or set(arm.grid()) - set(done):
+    if next_point(arm, records) is not None:
         return None
-    first, second = min(finished, key=lambda tuning: finished[tuning])
-    return first, second
+    done = _losses(arm, records)
+    return min(done, key=lambda point: done[point])
+
+
+def _losses(arm: Arm, records: Iterable[Record]) -> dict[Tuning, float]:
+    """Final loss of every grid point tried on seed 0; infinite where it was given up."""
+    found = {}
+    for r in of(records, arm.name, 0):
+        if (point := (r["tuning"][0], r["tuning"][1])) in arm.grid():
+            found[point] = math.inf if r["final_bits"] is None else float(r["final_bits"])
+    return found
 
 
 def ceiling_of(arm: Arm, scale: Scale, records: Sequence[Record]) -> dict[float, float]:
@@ -68,11 +88,10 @@ def next_job(order: Sequence[tuple[str, int]], scale: Scale, records: Sequence[R
     for name, seeds in order:
         arm = arm_named(name)
         best = winner(arm, ours)
-        if best is None and arm.like is None:
-            tried = {tuple(r["tuning"]) for r in of(ours, name, 0)}
-            return Job(arm, next(tuning for tuning in arm.grid() if tuning not in tried), 0)
+        if best is None and (point := next_point(arm, ours)) is not None and arm.like is None:
+            return Job(arm, point, 0)
         if best is None:
-            continue  # its model arm comes later in the order
+            continue  # the arm that it is like comes later in the order
         for seed in range(min(seeds, scale.seeds)):
             if not any(tuple(r["tuning"]) == best for r in of(ours, name, seed)):
                 return Job(arm, best, seed)

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 
 from barnraise.config import CodecConfig, TrainingConfig
-from benchmarks.convergence.arms import Arm, Scale
+from benchmarks.convergence.arms import Arm, Scale, Tuning
 from benchmarks.convergence.prototypes import Prototype
 from benchmarks.convergence.trunk import BASE, Trunk
 from benchmarks.convergence.world import World
@@ -74,7 +74,7 @@ class Traffic:
             self.holds[contributor] = len(self.patches)
 
 
-def run(arm: Arm, tuning: tuple[float, float], seed: int, world: World, ceiling: Ceiling) -> dict[str, Any]:
+def run(arm: Arm, tuning: Tuning, seed: int, world: World, ceiling: Ceiling) -> dict[str, Any]:
     """Train one arm from the start; the record of the run."""
     began = time.process_time()
     train = _single if arm.single else _federated
@@ -92,7 +92,7 @@ def run(arm: Arm, tuning: tuple[float, float], seed: int, world: World, ceiling:
     }
 
 
-def _federated(arm: Arm, tuning: tuple[float, float], seed: int, world: World, ceiling: Ceiling) -> Outcome:
+def _federated(arm: Arm, tuning: Tuning, seed: int, world: World, ceiling: Ceiling) -> Outcome:
     """Rounds of contributors and coordinator."""
     scale = world.scale
     rounds, steps = round(scale.rounds / arm.stretch), round(scale.steps * arm.stretch)
@@ -186,9 +186,9 @@ class Crowd:
         return text[:half] if who < len(self._world.texts) else text[half:]
 
 
-def _single(arm: Arm, tuning: tuple[float, float], seed: int, world: World, ceiling: Ceiling) -> Outcome:
+def _single(arm: Arm, tuning: Tuning, seed: int, world: World, ceiling: Ceiling) -> Outcome:
     """One AdamW over all text, at the tokens of the other arms."""
-    scale, batch = world.scale, int(tuning[0])
+    scale, batch = world.scale, arm.single
     windows = scale.rounds * scale.present * scale.steps * scale.batch
     training = TrainingConfig(steps=windows // batch, batch=batch, learning_rate=tuning[1])
     text, start_P = b"".join(world.texts), world.initial(seed)

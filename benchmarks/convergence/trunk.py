@@ -16,6 +16,7 @@ from barnraise.config import CodecConfig, OuterConfig
 from barnraise.digest import digest_bytes
 from barnraise.updates import Update, write_update
 from barnraise.updates.space import ParameterSpace
+from benchmarks.convergence.arms import Tuning
 from merge.measure import Piece, measure_pieces, total
 from merge.plan import MergeRules, plan_merge
 from merge.segment import SegmentUpdates, merge_segment
@@ -35,7 +36,7 @@ class Trunk:
         model_P: float32 [P].
     """
 
-    def __init__(self, space: ParameterSpace, model_P: NDArray[np.float32], tuning: tuple[float, float]) -> None:
+    def __init__(self, space: ParameterSpace, model_P: NDArray[np.float32], tuning: Tuning) -> None:
         """``tuning`` is the outer learning rate and momentum."""
         self.model_P = model_P
         self._space = space

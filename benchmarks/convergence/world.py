@@ -48,8 +48,9 @@ class World:
     """
 
     def __init__(self, scale: Scale) -> None:
-        corpus = Corpus.of(DataConfig(shards={name: tuple(modules.split()) for name, modules in SHARDS.items()}))
-        texts = [corpus.text(shard, "train")[: scale.text_bytes] for shard in SHARDS]
+        domains = {name: tuple(modules.split()) for name, modules in list(SHARDS.items())[: scale.present]}
+        corpus = Corpus.of(DataConfig(shards=domains))
+        texts = [corpus.text(shard, "train")[: scale.text_bytes] for shard in domains]
         shortest = min(len(text) for text in texts)
         self.texts = [text[:shortest] for text in texts]
         self.scale = scale
@@ -58,8 +59,8 @@ class World:
         self.space = space_of(self._module)
         width = scale.model.context + 1
         draws = np.random.default_rng(0)
-        held_out = [np.frombuffer(corpus.text(shard, "held-out"), dtype=np.uint8) for shard in SHARDS]
-        starts = [draws.integers(0, len(text) - width, scale.final // len(SHARDS)) for text in held_out]
+        held_out = [np.frombuffer(corpus.text(shard, "held-out"), dtype=np.uint8) for shard in domains]
+        starts = [draws.integers(0, len(text) - width, scale.final // len(domains)) for text in held_out]
         windows = [text[at[:, None] + np.arange(width)] for text, at in zip(held_out, starts, strict=True)]
         interleaved = np.stack(windows, axis=1).reshape(-1, width)  # so that any beginning has all domains alike
         self._held_out = torch.from_numpy(interleaved)
