@@ -115,7 +115,7 @@ def test_clipping_is_about_whole_updates_even_for_a_strategy_that_weighs_tensors
 
 def test_mixtures_that_are_too_few_are_refused() -> None:
     deltas = rows(5)
-    with pytest.raises(NotEnoughUpdatesError, match="5 updates to merge, .* needs at least 10"):
+    with pytest.raises(NotEnoughUpdatesError, match=r"5 updates to merge, .* needs at least 10"):
         plan_merge(measured(deltas), [1.0] * 5, MergeRules(TrimmedMean(), before=(Pairs(),)))
 
 
