@@ -21,6 +21,7 @@ from torch import Tensor
 __all__ = ["LANES", "LANE_BLOCK", "add_in_order", "lane_sums", "product", "square_sum", "tree_sum"]
 
 BLOCK = 1 << 20
+PRODUCTS = 1 << 22  # float64 values that a product of matrices holds at once
 LANE_BLOCK = 4096  # elements: one chunk of the canonical parameter space
 LANES = 16
 
@@ -56,8 +57,14 @@ def square_sum(values_N: Tensor) -> float:
 
 
 def product(left_LK: Tensor, right_KM: Tensor) -> Tensor:
-    """Product of two small float64 matrices, [L, M]; each sum is taken by :func:`tree_sum`."""
-    return tree_sum(torch.mul(left_LK[:, None, :], right_KM.T[None, :, :]))
+    """Product of two small float64 matrices, [L, M]; each sum is taken by :func:`tree_sum`.
+
+    A few rows at a time, so that the products of a thousand updates do not fill the memory.
+    """
+    step = max(1, PRODUCTS // max(1, right_KM.numel()))
+    right_1MK = right_KM.T[None, :, :]
+    parts = [tree_sum(torch.mul(rows_lK[:, None, :], right_1MK)) for rows_lK in left_LK.split(step)]
+    return torch.cat(parts)
 
 
 def lane_sums(lanes_XL: Tensor) -> Tensor:

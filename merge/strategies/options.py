@@ -73,7 +73,7 @@ def _fitted(where: str, value: object, wanted: Any) -> object:
     choices = _choices(wanted)
     if choices is not None or wanted is str:
         if not isinstance(value, str) or (choices is not None and value not in choices):
-            expected = ", ".join(repr(choice) for choice in choices) if choices else "text"
+            expected = " or ".join(repr(choice) for choice in choices) if choices else "text"
             raise _misfit(where, value, expected)
         return value
     if wanted not in (float, int, bool):

@@ -26,6 +26,8 @@ FAMILIES = sorted(
 )
 WITHOUT_SOURCE = {  # interfaces, and what follows from no publication
     "merge/strategies/__init__.py",
+    "merge/strategies/options.py",
+    "merge/strategies/registry.py",
     "merge/strategies/rule.py",
     "merge/compress/__init__.py",
     "merge/compress/blockwise.py",
