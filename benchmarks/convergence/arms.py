@@ -110,6 +110,7 @@ class Arm:
         last: codec of the last update before leaving, if another than ``up``; ``first`` of the first after coming.
         early: codec of updates in the first fifth of the rounds, if another than ``up``.
         stretch: inner steps are multiplied by it, rounds divided.
+        moments: contributors keep AdamW's moments from round to round, as in DiLoCo, until they leave.
         like: the arm whose winner on the grid is taken, instead of a search.
         single: not 0 for one machine that trains with AdamW on batches of so many windows; tuned over the inner
             learning rate.
@@ -126,6 +127,7 @@ class Arm:
     first: CodecConfig | None = None
     early: CodecConfig | None = None
     stretch: float = 1.0
+    moments: bool = False
     like: str | None = None
     single: int = 0
 
@@ -174,6 +176,8 @@ ARMS: tuple[Arm, ...] = (
     Arm("both1024", "top-k 1024 both ways", up=topk(1024), down=topk(1024)),
     Arm("both-block2", "blockwise 2 bits both ways", up=blockwise(2), down=blockwise(2)),
     Arm("both-block4", "blockwise 4 bits both ways", up=blockwise(4), down=blockwise(4)),
+    replace(F32, name="f32-moments", title="float32 both ways, AdamW's moments kept", moments=True, like="f32"),
+    replace(TOPK, name="topk64-moments", title="top-k 64 up, AdamW's moments kept", moments=True, like="topk64"),
     replace(F32, name="f32-36", title="float32 both ways, 10 rounds of 36 steps", stretch=3.0, like="f32"),
     replace(TOPK, name="topk64-4", title="top-k 64 up, 90 rounds of 4 steps", stretch=1 / 3, like="topk64"),
     replace(SIGNS, name="turn1-36", title="prototype: all signs up, 10 rounds of 36 steps", stretch=3.0, like="turn1"),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from benchmarks.convergence.arms import Arm, Scale, Tuning
 from benchmarks.convergence.prototypes import Prototype
 from benchmarks.convergence.trunk import BASE, Trunk
 from benchmarks.convergence.world import World
-from contributor.trainer import Trainer, Unit
+from contributor.trainer import Progress, Trainer, Unit
 from contributor.unit import finish_unit
 
 __all__ = ["Ceiling", "Traffic", "presence", "run"]
@@ -150,15 +150,21 @@ class Crowd:
         self._seed = seed
         self._training = TrainingConfig(steps=steps, batch=scale.batch, learning_rate=scale.learning_rate)
         self._residuals: dict[int, Vector] = {}
+        self._moments: dict[int, Progress] = {}
 
     def update(self, who: int, number: int, base_P: Vector, codec: CodecConfig | Prototype) -> tuple[bytes, int]:
         """Train from ``base_P`` in round ``number``; the file that ``who`` sends, and the bytes that it counts for."""
         seed = _seed_of(self._seed, number, who)
         unit = Unit(self._world.scale.model, self._world.space, base_P, self._text(who), self._training, seed)
         trainer = Trainer(unit, CPU)
+        if who in self._moments:
+            trainer.restore(replace(self._moments[who], losses=(), model_P=base_P))
         while not trainer.done:
             trainer.step()
         target_P = trainer.trained() - base_P
+        if self._arm.moments:
+            done_before = self._moments[who].step if who in self._moments else 0
+            self._moments[who] = replace(trainer.progress(), step=done_before + self._training.steps)
         if who in self._residuals:
             target_P += np.float32(self._arm.decay) * self._residuals[who]
         self.last_target_P = target_P
@@ -172,9 +178,10 @@ class Crowd:
         return file, len(file) - 4 * len(target_P) + payload
 
     def leave(self, who: Sequence[int]) -> None:
-        """They lose their residuals, unless the arm keeps them."""
-        if self._arm.on_leaving == "lost":
-            for contributor in who:
+        """They lose their residuals, unless the arm keeps them, and AdamW's moments."""
+        for contributor in who:
+            self._moments.pop(contributor, None)
+            if self._arm.on_leaving == "lost":
                 del self._residuals[contributor]
 
     def _text(self, who: int) -> bytes:

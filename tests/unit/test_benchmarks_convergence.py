@@ -248,6 +248,13 @@ def _curve(world: World, scale: Scale, arm: Arm) -> list[list[float]]:
         world.scale = before
 
 
+def test_moments_change_nothing_in_the_first_round_and_something_later(world: World) -> None:
+    scale = replace(TINY, every=1)
+    fresh, kept = (_curve(world, scale, replace(F32, moments=moments)) for moments in (False, True))
+    assert fresh[:2] == kept[:2]
+    assert fresh[2][4] != kept[2][4]
+
+
 def test_a_run_above_its_ceiling_is_given_up(world: World) -> None:
     found = run(F32, (1.0, 0.0), 0, world, {2.0: 0.1})
     assert found["final_bits"] is None
