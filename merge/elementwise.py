@@ -121,10 +121,10 @@ def near_median_mean(rows: Sequence[Tensor], keep: int, out: Tensor | None = Non
     """At every element, the mean of the ``keep`` values that are nearest the median.
 
     The nearest ones are neighbours in sorted order, so the window of the ``keep`` lowest
-    slides up while the value that would come in is strictly nearer than the one that would
-    go out: of two that are equally near the lower one stays. Distances are float32
-    differences from the median as :func:`median` defines it. The values are added in
-    ascending order, and the sum is divided by ``keep``.
+    slides up while ``comer - median < median - leaver`` for the value that would come in and
+    the one that would go out, as float32 differences from the median that :func:`median`
+    defines. So of two that are equally near, one on each side, the lower one stays. The
+    values are added in ascending order, and the sum is divided by ``keep``.
 
     Args:
         rows: K tensors [P], float32, bfloat16 or float16, finite.

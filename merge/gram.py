@@ -26,7 +26,7 @@ from merge.loops import loop_rows
 
 __all__ = ["gram", "square_sums"]
 
-SCRATCH = 1 << 21  # float64 values held at once in plain torch: 16 MiB
+SCRATCH = 1 << 19  # float64 values of the rows held at once in plain torch: 4 MiB
 
 
 def gram(rows: Sequence[Tensor]) -> Tensor:

@@ -8,6 +8,7 @@ picks one (``MULTIVERSION`` in src/kernels.h), so a library may travel.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -30,25 +31,28 @@ OPTIONS = (
     "-Wextra",
     "-Werror",
 )
+PLAIN = "the plain implementations are used, which give the same bits more slowly"
 
 
 def build(target: Path = HERE / "_kernels.so") -> str | None:
-    """Compile all of ``src`` into ``target``.
+    """Compile all of ``src`` into ``target``; what was there is replaced as a whole or left alone.
 
     Returns:
-        None, or in one sentence why there is no library now.
+        None, or in one sentence why there is no new library.
     """
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
-        return "no C compiler was found; the plain implementations are used, which give the same bits more slowly"
+        return f"no C compiler was found; {PLAIN}"
     sources = sorted(str(path) for path in (HERE / "src").glob("*.c"))
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         made = Path(folder) / target.name
-        done = subprocess.run(
-            [*compiler.split(), *OPTIONS, *sources, "-o", str(made), "-lm"], capture_output=True, text=True, check=False
-        )
+        command = [*shlex.split(compiler), *OPTIONS, *sources, "-o", str(made), "-lm"]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+        except OSError as problem:
+            return f"the C compiler {compiler} cannot be run ({problem.strerror}); {PLAIN}"
         if done.returncode:
-            return f"{compiler} could not compile the loops; the plain implementations are used:\n{done.stderr.strip()}"
+            return f"{compiler} could not compile the loops; {PLAIN}\n{done.stderr.strip()}"
         made.replace(target)
     return None
 
