@@ -177,6 +177,7 @@ class Lease(Message):
     Attributes:
         shard: data domain that this unit should train on.
         seed: seed of the data order of this unit.
+        fisher: send a diagonal Fisher along with the change.
     """
 
     kind: ClassVar[str] = "lease"
@@ -189,6 +190,7 @@ class Lease(Message):
     seed: Count
     training: TrainingConfig
     codec: CodecConfig
+    fisher: bool = False
     issued_at_ms: Millis
     expires_at_ms: Millis
 

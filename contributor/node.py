@@ -196,7 +196,8 @@ class Node:
         if state.residual is not None:
             target_P += parts.folder.vector(state.residual, base.space.size)
         add_decoded(target_P, base.space, (parts.folder.store.read(digest) for digest in state.to_fold))
-        finished = finish_unit(base.space, target_P, work.lease.codec, work.lease.base_digest)
+        fisher_P = trainer.fisher() if work.lease.fisher else None
+        finished = finish_unit(base.space, target_P, work.lease.codec, work.lease.base_digest, fisher_P)
         envelope = work.envelope(finished.data, trainer.losses, secrets.token_hex(16), parts.now_ms())
         outgoing = Outgoing(
             digest=parts.folder.store.put(finished.data),

@@ -126,6 +126,19 @@ class Trainer:
         """The model as it is now, float32 [P]."""
         return flat_of(self._module, self._unit.space)
 
+    def fisher(self) -> NDArray[np.float32]:
+        """How sure training is of each element, float32 [P], not negative: a diagonal Fisher that costs nothing.
+
+        AdamW's second moment, corrected for its start at zero. It is an average of squares of the
+        gradients of whole batches, clipped, so a diagonal empirical Fisher up to a common factor and what
+        averaging over a batch and over a moving model takes away; the order of elements is what it is
+        for. At least one step was done.
+
+        Source: Li et al. 2025, "Fishers for Free?", https://arxiv.org/abs/2507.18807
+        """
+        seen = 1.0 - self._unit.training.beta2 ** len(self.losses)
+        return self._moment("exp_avg_sq") / np.float32(seen)
+
     def progress(self) -> Progress:
         """What a checkpoint must hold. At least one step was done."""
         return Progress(

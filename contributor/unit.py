@@ -21,6 +21,7 @@ from barnraise.protocol import Lease, UpdateEnvelope
 from barnraise.updates import Update, write_update
 from barnraise.updates.space import ParameterSpace
 from merge.compress import compress
+from merge.compress.fisher import with_fisher
 
 __all__ = ["FinishedUnit", "Work", "add_decoded", "finish_unit"]
 
@@ -75,7 +76,11 @@ def add_decoded(target_P: NDArray[np.float32], space: ParameterSpace, updates: I
 
 
 def finish_unit(
-    space: ParameterSpace, target_P: NDArray[np.float32], codec: CodecConfig, base_digest: str
+    space: ParameterSpace,
+    target_P: NDArray[np.float32],
+    codec: CodecConfig,
+    base_digest: str,
+    fisher_P: NDArray[np.float32] | None = None,
 ) -> FinishedUnit:
     """Compress a change.
 
@@ -84,10 +89,15 @@ def finish_unit(
         target_P: float32 [P], the change to say.
         codec: as leased.
         base_digest: model digest of the base.
+        fisher_P: float32 [P], not negative, to send along where the lease asks for it. What the codec
+            leaves out of the change is in the residual; of the Fisher it is gone, for it says
+            something about this change only.
 
     Raises:
-        NonFiniteUpdateError: the change holds a NaN or an infinity.
+        NonFiniteUpdateError: the change or the Fisher holds a NaN or an infinity.
     """
     encoded, decoded_P = compress(torch.from_numpy(target_P), space, codec)
+    if fisher_P is not None:
+        encoded = with_fisher(encoded, fisher_P, space, codec)
     data = write_update(space, base_digest, codec, encoded, role="update")
     return FinishedUnit(data, target_P - decoded_P.cpu().numpy())

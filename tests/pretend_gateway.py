@@ -71,6 +71,7 @@ class PretendGateway:
 
     bases: PretendBases = field(default_factory=PretendBases)
     codec: CodecConfig = field(default_factory=lambda: CodecConfig(name="topk", k=64))
+    fisher: bool = False
     identity: Identity = field(default_factory=lambda: Identity.from_seed(bytes(32)))
     error_feedback: bool = True
     now_ms: int = 1_700_000_000_000
@@ -167,6 +168,7 @@ class PretendGateway:
             seed=self.round,
             training=TRAINING,
             codec=self.codec,
+            fisher=self.fisher,
             issued_at_ms=self.now_ms,
             expires_at_ms=self.now_ms + 600_000,
         )

@@ -74,6 +74,7 @@ class Leasing:
             seed=int(lease.lease_id[:12], 16),
             training=config.training,
             codec=config.update.codec,
+            fisher=config.update.fisher,
             issued_at_ms=lease.issued_at_ms,
             expires_at_ms=lease.expires_at_ms,
         )

@@ -82,6 +82,10 @@ class World:
 
     def trained(self, round_number: int) -> NDArray[np.float32]:
         """What an honest unit of a round changes, float32 [P]."""
+        return self.trainer(round_number).trained() - self.gateway.bases.flat_P
+
+    def trainer(self, round_number: int) -> Trainer:
+        """One that has trained the unit of a round."""
         bases = self.gateway.bases
         text = Corpus.of(self.gateway.info().data).text("text", "train")
         model: ModelConfig = self.gateway.info().model
@@ -90,7 +94,7 @@ class World:
         )
         while not trainer.done:
             trainer.step()
-        return trainer.trained() - bases.flat_P
+        return trainer
 
     def residual(self) -> NDArray[np.float32]:
         state = self.folder.load()
@@ -132,6 +136,39 @@ def test_the_residual_goes_into_the_next_unit(world: World) -> None:
     world.process()
     (second,) = set(world.gateway.received) - {first}
     assert np.array_equal(world.residual(), world.trained(2) + residual_P - world.said(second))
+
+
+def test_a_fisher_goes_along_where_the_lease_asks_for_it(world: World) -> None:
+    world.process()
+    plain = only(world)
+    space = world.gateway.bases.space
+    assert not Update.parse(world.gateway.received[plain], space, base_digest=None).has_fisher
+    without = world.residual().copy()
+    asked = World(NodeFolder(world.folder.root.parent / "asked"))
+    asked.folder.root.mkdir()
+    asked.gateway.fisher = True
+    asked.process()
+    update = Update.parse(asked.gateway.received[only(asked)], space, base_digest=None)
+    assert np.array_equal(asked.said(only(asked)), world.said(plain))
+    assert np.array_equal(asked.residual(), without)
+    fisher_P = np.concatenate([update.fisher(s) for s in range(space.segment_count)])
+    wanted_P = asked.trainer(1).fisher()
+    some_P = fisher_P > 0
+    assert some_P.any()
+    assert set(np.flatnonzero(some_P)) <= set(np.flatnonzero(asked.said(only(asked))))
+    assert np.corrcoef(np.log(fisher_P[some_P]), np.log(wanted_P[some_P] + 1e-12))[0, 1] > 0.95
+
+
+def test_a_unit_continued_from_a_checkpoint_sends_the_same_fisher(world: World) -> None:
+    whole = World(NodeFolder(world.folder.root.parent / "whole"))
+    whole.folder.root.mkdir()
+    whole.gateway.fisher = world.gateway.fisher = True
+    whole.process()
+    world.on_event = press_at(2, times=2)
+    assert world.process() == "asked to stop"
+    world.on_event = lambda _event, _interrupt: None
+    world.process()
+    assert only(world) == only(whole)
 
 
 def test_a_dense_update_is_exact_and_leaves_nothing(world: World) -> None:

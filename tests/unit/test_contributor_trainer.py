@@ -74,6 +74,30 @@ def test_a_damaged_checkpoint_is_not_used(tmp_path: Path, damage: slice) -> None
     assert load_checkpoint(path, LEASE, unit().space) is None
 
 
+def test_the_fisher_is_the_mean_square_of_the_gradients() -> None:
+    work = unit(steps=1)
+    trainer = run(Trainer(work, CPU))
+    once_P = trainer.fisher()
+    # One step: AdamW's first moment is (1 - beta1) times the gradient, its second (1 - beta2) times the square.
+    gradient_P = trainer.progress().first_P / np.float32(1 - work.training.beta1)
+    np.testing.assert_allclose(once_P, gradient_P**2, rtol=1e-4)
+    assert (once_P > 0).any()
+
+
+def test_the_fisher_does_not_grow_with_the_number_of_steps() -> None:
+    short_P, long_P = (run(Trainer(unit(steps=steps, rate=1e-9), CPU)).fisher() for steps in (4, 40))
+    assert np.isfinite(long_P).all()
+    assert (long_P >= 0).all()
+    assert long_P.mean() == pytest.approx(short_P.mean(), rel=0.3)
+
+
+def test_a_continued_unit_has_the_same_fisher() -> None:
+    whole = run(Trainer(unit(), CPU))
+    first, second = run(Trainer(unit(), CPU), 3), Trainer(unit(), CPU)
+    second.restore(first.progress())
+    assert np.array_equal(run(second).fisher(), whole.fisher())
+
+
 def test_the_base_is_left_alone() -> None:
     work = unit()
     before_P = work.base_P.copy()
