@@ -46,6 +46,8 @@ def narrate(kind: str, payload: Mapping[str, Any], names: Mapping[str, str]) -> 
             return f"round {number}: open, from {payload['base_version']}"
         case "round-moved":
             return f"round {number}: {payload['phase']}: {payload['reason']}"
+        case "round-merged":
+            return f"round {number}: merged {payload['reason']}"
         case "release-tagged":
             return f"TAGGED {payload['version']} ({payload['bump']}): {payload['reason']}"
         case "channel-moved":

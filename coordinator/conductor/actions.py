@@ -18,13 +18,15 @@ from barnraise.errors import AcceptanceError, MergeError, UpdateError
 from barnraise.narrate import short
 from coordinator.acceptance.culprits import CulpritSearch
 from coordinator.acceptance.suite import judge_models
+from coordinator.acceptance.verdict import Verdict
 from coordinator.conductor import work
 from coordinator.conductor.desk import Desk
-from coordinator.conductor.merging import MergeJob, plan_inputs
+from coordinator.conductor.merging import MergeJob, plan_inputs, state_note
 from coordinator.conductor.pool import Task
-from coordinator.conductor.steps import Merging, merge_steps
+from coordinator.conductor.record import merge_record, record_in_words
+from coordinator.conductor.steps import merge_steps
 from coordinator.ledger import Ledger, ReleaseRow
-from coordinator.ledger.events import Event, UpdateChecked, UpdateRejected, UpdateUnmerged
+from coordinator.ledger.events import Event, RoundMerged, RoundTested, UpdateChecked, UpdateRejected, UpdateUnmerged
 from coordinator.publish import Publisher
 from coordinator.round import (
     Candidate,
@@ -73,17 +75,21 @@ def check(desk: Desk, config: RunConfig, current: Round, digest: str) -> Work:
 
 def merge(desk: Desk, config: RunConfig, ledger: Ledger, current: Round, merge_set: tuple[str, ...]) -> Work:
     """Merge the round's updates into a candidate."""
+    job = _job(config, ledger, current, merge_set)
     try:
-        merging = yield from _merged(desk, config, ledger, current, merge_set)
+        merging = yield from merge_steps(desk.bench, job, config.conductor.test_timeout_s)
     except (MergeError, UpdateError) as error:
         return Finished(MergeFailed(str(error)))
-    return Finished(Merged(merge_set, merging.candidate))
+    record = merge_record(desk.space, job, merging, state_note(desk.bench, job))
+    words = f"{len(merge_set)} updates by {config.merge.strategy}: {record_in_words(record)}"
+    return Finished(Merged(merge_set, merging.candidate), (RoundMerged(current.number, words, record),))
 
 
 def run_tests(desk: Desk, config: RunConfig, current: Round, candidate: Candidate, clock: Callable[[], int]) -> Work:
     """Run the suite on a candidate against its base. A suite that cannot be run stops the conductor."""
-    passed, reason = yield from _tested(desk, config, current, candidate)
-    return Finished(Judged(candidate, passed, reason, clock()))
+    verdict = yield from _tested(desk, config, current, candidate)
+    told = RoundTested(current.number, verdict.passed, verdict.reason, verdict.summary())
+    return Finished(Judged(candidate, verdict.passed, verdict.reason, clock()), (told,))
 
 
 def find_culprits(desk: Desk, config: RunConfig, ledger: Ledger, current: Round, merge_set: tuple[str, ...]) -> Work:
@@ -92,11 +98,13 @@ def find_culprits(desk: Desk, config: RunConfig, ledger: Ledger, current: Round,
     trials: list[dict[str, Any]] = []
     try:
         while (subset := search.next_subset()) is not None:
-            candidate = (yield from _merged(desk, _for_few(config, len(subset)), ledger, current, subset)).candidate
-            passed, reason = yield from _tested(desk, config, current, candidate)
+            job = _job(_for_few(config, len(subset)), ledger, current, subset)
+            candidate = (yield from merge_steps(desk.bench, job, config.conductor.test_timeout_s)).candidate
+            verdict = yield from _tested(desk, config, current, candidate)
             desk.forget(candidate, _base(ledger, current))
-            search.record(subset, passed)
-            trials.append({"updates": [short(digest) for digest in subset], "passed": passed, "reason": reason})
+            search.record(subset, verdict.passed)
+            tried = [short(digest) for digest in subset]
+            trials.append({"updates": tried, "passed": verdict.passed, "reason": verdict.reason})
     except (MergeError, UpdateError) as error:
         return Finished(CulpritsFound((), f"the search could not be completed: {error}"))
     culprits = search.result()
@@ -123,19 +131,16 @@ def _for_few(config: RunConfig, updates: int) -> RunConfig:
     return config.model_copy(update={"merge": mean})
 
 
-def _merged(
-    desk: Desk, config: RunConfig, ledger: Ledger, current: Round, merge_set: tuple[str, ...]
-) -> Generator[list[Task], list[Any], Merging]:
+def _job(config: RunConfig, ledger: Ledger, current: Round, merge_set: tuple[str, ...]) -> MergeJob:
     wanted = set(merge_set)
     rows = [row for row in ledger.updates(round=current.number) if row.digest in wanted]
-    job = MergeJob(
+    return MergeJob(
         base_digest=current.base_digest,
         inputs=plan_inputs(config.merge, [(row.digest, row.tokens) for row in rows]),
         state_digest=_base(ledger, current).state_digest,
         merge=config.merge,
         codec=config.release.codec,
     )
-    return (yield from merge_steps(desk.bench, job, config.conductor.test_timeout_s))
 
 
 def _base(ledger: Ledger, current: Round) -> ReleaseRow:
@@ -146,12 +151,11 @@ def _base(ledger: Ledger, current: Round) -> ReleaseRow:
 
 def _tested(
     desk: Desk, config: RunConfig, current: Round, candidate: Candidate
-) -> Generator[list[Task], list[Any], tuple[bool, str]]:
+) -> Generator[list[Task], list[Any], Verdict]:
     yield _score_tasks(desk, config, current.base_digest) + _score_tasks(desk, config, candidate.model_digest)
-    verdict = judge_models(
+    return judge_models(
         config.acceptance, desk.known_scores(current.base_digest), desk.known_scores(candidate.model_digest)
     )
-    return verdict.passed, verdict.reason
 
 
 def _score_tasks(desk: Desk, config: RunConfig, model_digest: str) -> list[Task]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from barnraise.errors import MergeError
 from barnraise.releases.store import BlobStore
 from barnraise.updates import Update, apply_update, write_update
 from barnraise.updates.space import ParameterSpace
-from coordinator.conductor.parts import join_state, pack_part, read_state, unpack_segments
+from coordinator.conductor.parts import changed_slots, join_state, pack_part, read_state, unpack_segments
 from coordinator.models import ModelCache
 from coordinator.round import Candidate
 from merge.magnitudes import Magnitudes
@@ -35,7 +36,7 @@ from merge.measure import Measured, TensorMeasure, measure_pieces, pieces_of
 from merge.plan import MergePlan, MergeRules
 from merge.segment import MergedSegment, SegmentUpdates, Trunk, merge_segment
 from merge.strategies import make_outer, make_strategy
-from merge.strategies.rule import PrunesUpdates
+from merge.strategies.rule import PrunesUpdates, UsesFisher
 
 __all__ = [
     "Bench",
@@ -49,6 +50,7 @@ __all__ = [
     "plan_inputs",
     "range_plans",
     "segment_ranges",
+    "state_note",
 ]
 
 
@@ -142,6 +144,11 @@ def segment_ranges(space: ParameterSpace, segments_per_task: int) -> list[tuple[
     return [(first, min(first + segments_per_task, count)) for first in range(0, count, segments_per_task)]
 
 
+def state_note(bench: Bench, job: MergeJob) -> str:
+    """What becomes of the base's state when the outer rule was changed since, in words; "" when it was not."""
+    return changed_slots(_state_path(bench, job), make_outer(job.merge.outer))
+
+
 def measure_range(bench: Bench, job: MergeJob, first: int, end: int) -> list[dict[int, TensorMeasure]]:
     """Measure the segments ``[first, end)``, each on its own: adding up, in one order, is for whoever has all."""
     updates = _updates(bench, job)
@@ -193,11 +200,16 @@ def assemble(bench: Bench, job: MergeJob, parts: Sequence[str]) -> Candidate:
 
 def _merge_one(bench: Bench, job: MergeJob, own: RangePlan, updates: Sequence[Update], segment: int) -> MergedSegment:
     space, outer = bench.space, make_outer(job.merge.outer)
-    path = bench.blobs.path(job.state_digest) if job.state_digest is not None else None
-    state, residual_P = read_state(path, outer, *space.segment_range(segment))
+    state, residual_P = read_state(_state_path(bench, job), outer, *space.segment_range(segment))
     trunk = Trunk(state, residual_P, space.segment_chunk_starts(segment))
-    decoded = SegmentUpdates(_decoded(updates, segment), pieces_of(space, segment), own.magnitudes)
-    return merge_segment(decoded, own.plan, job.rules, outer, trunk, job.codec)
+    rules = job.rules
+    fishers = _fishers(updates, segment) if isinstance(rules.strategy, UsesFisher) else None
+    decoded = SegmentUpdates(_decoded(updates, segment), pieces_of(space, segment), own.magnitudes, fishers)
+    return merge_segment(decoded, own.plan, rules, outer, trunk, job.codec)
+
+
+def _state_path(bench: Bench, job: MergeJob) -> Path | None:
+    return bench.blobs.path(job.state_digest) if job.state_digest is not None else None
 
 
 def _updates(bench: Bench, job: MergeJob) -> list[Update]:
@@ -207,6 +219,13 @@ def _updates(bench: Bench, job: MergeJob) -> list[Update]:
 def _decoded(updates: Sequence[Update], segment: int) -> list[Tensor]:
     """A segment of every update, K tensors float32 [elements of the segment]."""
     return [torch.from_numpy(update.decode(segment)) for update in updates]
+
+
+def _fishers(updates: Sequence[Update], segment: int) -> list[Tensor] | None:
+    """The diagonal Fisher of every update in a segment; None if one came without."""
+    if not all(update.has_fisher for update in updates):
+        return None
+    return [torch.from_numpy(update.fisher(segment)) for update in updates]
 
 
 def _by_magnitude(rules: MergeRules) -> bool:

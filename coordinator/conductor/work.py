@@ -8,12 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from barnraise.config import CodecConfig
-from barnraise.errors import UnsupportedFormatError, UpdateError
+from barnraise.config import CodecConfig, UpdateConfig
+from barnraise.errors import NonFiniteUpdateError, UnsupportedFormatError, UpdateError
 from barnraise.releases.keyframe import write_keyframe
-from barnraise.updates import Update, apply_update, canonical_codec
+from barnraise.updates import Update, canonical_codec
 from coordinator.acceptance.check import check_alone
 from coordinator.acceptance.evaluate import scores
 from coordinator.conductor.desk import Desk
@@ -60,12 +62,9 @@ def check_update(desk: Desk, base_digest: str, digest: str) -> Checked:
     try:
         data = desk.private.map(digest)
         update = Update.parse(data, desk.space, base_digest=base_digest, max_bytes=desk.config.gateway.max_update_bytes)
-        _require_as_leased(update, desk.config.update.codec)
-        square_sums = [
-            square_sum(torch.from_numpy(update.decode(segment))) for segment in range(desk.space.segment_count)
-        ]
+        _require_as_leased(update, desk.config.update)
         base_P = desk.models.get(base_digest)
-        alone_P = apply_update(base_P, update)
+        alone_P, square_sums = _measured(base_P, update)
     except UpdateError as error:
         return Checked(False, str(error), {"code": error.code}, [])
     windows = desk.held_out.check_windows(desk.config.acceptance.check_examples)
@@ -75,13 +74,38 @@ def check_update(desk: Desk, base_digest: str, digest: str) -> Checked:
     return Checked(verdict.accepted, verdict.reason, verdict.evidence, square_sums)
 
 
-def _require_as_leased(update: Update, codec: CodecConfig) -> None:
+def _measured(base_P: NDArray[np.float32], update: Update) -> tuple[NDArray[np.float32], list[float]]:
+    """Base plus update, float32 [P], and the sum of squares of each segment; every segment is decoded once.
+
+    Raises:
+        UpdateError: a segment is wrong, or a sum is not finite.
+    """
+    alone_P, square_sums = np.empty_like(base_P), []
+    for segment in range(update.space.segment_count):
+        start, end = update.space.segment_range(segment)
+        delta_P = update.decode(segment)
+        square_sums.append(square_sum(torch.from_numpy(delta_P)))
+        with np.errstate(over="ignore"):
+            np.add(base_P[start:end], delta_P, out=alone_P[start:end])
+        if not np.isfinite(alone_P[start:end]).all():
+            raise NonFiniteUpdateError(f"base plus change is not finite in segment {segment}. Discard this update.")
+        if update.has_fisher:
+            update.fisher(segment)  # refused now, or in the middle of a merge
+    return alone_P, square_sums
+
+
+def _require_as_leased(update: Update, asked: UpdateConfig) -> None:
     """In another role or codec the same change would be another file, and count as another update."""
     if update.role != "update":
         raise UnsupportedFormatError(f"a contribution has the role update, this file has the role {update.role}")
-    wanted = canonical_codec(codec)
+    wanted = canonical_codec(asked.codec)
     if update.codec != wanted:
         raise UnsupportedFormatError(f"the lease asks for {_named(wanted)}, this file is {_named(update.codec)}")
+    if update.has_fisher != asked.fisher:
+        raise UnsupportedFormatError(
+            f"the run asks for updates {'with' if asked.fisher else 'without'} a Fisher, this file comes "
+            f"{'with' if update.has_fisher else 'without'} one; leave and join again"
+        )
 
 
 def _named(codec: CodecConfig) -> str:

@@ -17,8 +17,10 @@ __all__ = [
     "LeaseGranted",
     "RecordedEvent",
     "ReleaseTagged",
+    "RoundMerged",
     "RoundMoved",
     "RoundOpened",
+    "RoundTested",
     "RunCreated",
     "UpdateChecked",
     "UpdateMerged",
@@ -147,12 +149,17 @@ class UpdateMerged:
 
 @dataclass(frozen=True, slots=True)
 class UpdateUnmerged:
-    """Not at fault, and yet in no release: it came too late or its round ended without one."""
+    """Not at fault, and yet in no release: it came too late or its round ended without one.
+
+    Attributes:
+        evidence: of one that came too late, what it conflicts with; see ``coordinator.conductor.stale``.
+    """
 
     kind: ClassVar[str] = "update-unmerged"
     digest: str
     round: int
     reason: str
+    evidence: dict[str, Any] = field(default_factory=dict)
 
     @property
     def subject(self) -> str:
@@ -186,6 +193,40 @@ class RoundMoved:
     phase: str
     reason: str
     state: dict[str, Any]
+
+    @property
+    def subject(self) -> str:
+        return str(self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class RoundMerged:
+    """How a round's updates were merged into a candidate; once more after culprits were found.
+
+    Attributes:
+        record: rules, what every update got, and the conflicts between them; see
+            ``coordinator.conductor.record``.
+    """
+
+    kind: ClassVar[str] = "round-merged"
+    number: int
+    reason: str
+    record: dict[str, Any]
+
+    @property
+    def subject(self) -> str:
+        return str(self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class RoundTested:
+    """The acceptance verdict on a round's candidate. ``summary`` is as in :class:`ReleaseTagged`."""
+
+    kind: ClassVar[str] = "round-tested"
+    number: int
+    passed: bool
+    reason: str
+    summary: dict[str, Any]
 
     @property
     def subject(self) -> str:
@@ -245,6 +286,8 @@ Event = (
     | UpdateUnmerged
     | RoundOpened
     | RoundMoved
+    | RoundMerged
+    | RoundTested
     | ReleaseTagged
     | ChannelMoved
 )
@@ -262,6 +305,8 @@ EVENTS: dict[str, type[Event]] = {
         UpdateUnmerged,
         RoundOpened,
         RoundMoved,
+        RoundMerged,
+        RoundTested,
         ReleaseTagged,
         ChannelMoved,
     )

@@ -25,8 +25,10 @@ from coordinator.ledger.events import (
     LeaseGranted,
     RecordedEvent,
     ReleaseTagged,
+    RoundMerged,
     RoundMoved,
     RoundOpened,
+    RoundTested,
     RunCreated,
     UpdateChecked,
     UpdateMerged,
@@ -71,12 +73,17 @@ def project(connection: Connection, recorded: RecordedEvent) -> None:
         case UpdateMerged(digest, _, version, weight):
             merged = {"state": "merged", "version": version, "weight": weight, "reason": f"merged in {version}"}
             _move_update(connection, digest, ("checked",), merged)
-        case UpdateUnmerged(digest, _, reason):
-            _move_update(connection, digest, ("received", "checked"), {"state": "unmerged", "reason": reason})
+        case UpdateUnmerged(digest, _, reason, evidence):
+            unmerged = {"state": "unmerged", "reason": reason, **({"evidence": evidence} if evidence else {})}
+            _move_update(connection, digest, ("received", "checked"), unmerged)
         case RoundOpened():
             _round_opened(connection, event, at_ms)
         case RoundMoved():
             _round_moved(connection, event, at_ms)
+        case RoundMerged(number, _, record):
+            _update_round(connection, number, {"merge": record, "verdict": None})
+        case RoundTested(number, passed, reason, summary):
+            _update_round(connection, number, {"verdict": {"passed": passed, "reason": reason, "tests": summary}})
         case ReleaseTagged():
             twice = TagExistsError(f"{event.version} is tagged already; a tag is written once")
             _insert(connection, schema.releases, {**asdict(event), "seq": recorded.seq}, twice)
@@ -146,8 +153,12 @@ def _round_opened(connection: Connection, event: RoundOpened, at_ms: int) -> Non
 
 def _round_moved(connection: Connection, event: RoundMoved, at_ms: int) -> None:
     values = {"phase": event.phase, "reason": event.reason, "state": event.state, "moved_at_ms": at_ms}
-    moved = connection.execute(update(schema.rounds).where(schema.rounds.c.number == event.number).values(values))
-    _require_one(moved.rowcount, f"round {event.number} was never opened")
+    _update_round(connection, event.number, values)
+
+
+def _update_round(connection: Connection, number: int, values: dict[str, Any]) -> None:
+    moved = connection.execute(update(schema.rounds).where(schema.rounds.c.number == number).values(values))
+    _require_one(moved.rowcount, f"round {number} was never opened")
 
 
 def _channel_moved(connection: Connection, event: ChannelMoved) -> None:

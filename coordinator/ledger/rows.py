@@ -38,6 +38,7 @@ class RoundRow:
         moved_at_ms: when it was opened or last moved.
         first_lease_at_ms: when its collecting deadline began to run; None without a lease.
         state: the conductor's state machine as of the last move, {} before the first one.
+        merge, verdict: the record of its newest merge, and what the tests said; None before.
     """
 
     number: int
@@ -49,6 +50,8 @@ class RoundRow:
     moved_at_ms: int
     first_lease_at_ms: int | None
     state: dict[str, Any]
+    merge: dict[str, Any] | None = None
+    verdict: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)

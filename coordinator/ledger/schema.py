@@ -71,6 +71,8 @@ rounds = Table(
     Column("moved_at_ms", BigInteger, nullable=False),
     Column("first_lease_at_ms", BigInteger),
     Column("state", _Json, nullable=False),
+    Column("merge", _Json),
+    Column("verdict", _Json),
 )
 
 leases = Table(

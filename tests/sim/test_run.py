@@ -214,7 +214,7 @@ def test_a_strategy_that_needs_more_updates_than_a_round_has_is_told_at_the_star
     merge = {"strategy": "trimmed-mean", "options": {"trim": 0.25}}
     with pytest.raises(ConfigValueError, match=r"needs at least 4 updates, .* is 2; raise it to 4"):
         Simulation(tmp_path, tiny_config(merge=merge))
-    with pytest.raises(UnknownStrategyError, match="there are mean, trimmed-mean"):
+    with pytest.raises(UnknownStrategyError, match="there are mean, "):
         Simulation(tmp_path, tiny_config(merge={"strategy": "mode"}))
 
 

@@ -1,0 +1,96 @@
+"""What a merge leaves in its round's record: the rules, what every update got, and who was in whose way.
+
+    {"strategy": "krum", "options": {..}, "before": [..], "outer": "none", "note": "",
+     "updates": [{"digest": "b3:..", "weight": 1.0, "clip": 0.5, "share": 0.25}, ..],
+     "conflicts": {..}}                              as merge.conflicts.Conflicts
+
+K  updates in the round, in the order of their digests
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from barnraise.narrate import short
+from barnraise.updates.space import ParameterSpace, TensorSpec
+from coordinator.conductor.merging import MergeJob
+from coordinator.conductor.steps import Merging
+from merge.conflicts import conflicts
+from merge.measure import Measured
+from merge.plan import MergePlan, clipping
+from merge.strategies.rule import Strategy, SumsUpdates, WeighsUpdates
+
+__all__ = ["agreement_in_words", "merge_record", "record_in_words"]
+
+
+def merge_record(space: ParameterSpace, job: MergeJob, merging: Merging, note: str) -> dict[str, Any]:
+    """The record of a merge, JSON values, its size bounded by the number of updates.
+
+    Args:
+        note: of the outer rule's state, where the rule was changed.
+    """
+    rules, measured = job.rules, merging.measured
+    clips = clipping(measured, len(job.inputs), rules.clip_norm_at).tolist()
+    shares: Sequence[float | None] = _shares(rules.strategy, merging.plan, measured, space.tensors) or [None] * len(
+        clips
+    )
+    updates = [
+        {"digest": item.digest, "weight": item.weight, "clip": clip, "share": share}
+        for item, clip, share in zip(job.inputs, clips, shares, strict=True)
+    ]
+    report = conflicts(measured, space.tensors, [item.digest for item in job.inputs])
+    return {
+        "strategy": job.merge.strategy,
+        "options": dict(job.merge.options),
+        "before": [rule.name for rule in job.merge.before],
+        "outer": job.merge.outer.name,
+        "note": note,
+        "updates": updates,
+        "conflicts": report.as_json(),
+    }
+
+
+def record_in_words(record: dict[str, Any]) -> str:
+    """What of a record belongs into the log: how far the updates agree, who was left out, what was noted."""
+    parts = [agreement_in_words(record["conflicts"]["overall"])]
+    clipped = [short(row["digest"]) for row in record["updates"] if row["clip"] < 1]
+    chosen = [short(row["digest"]) for row in record["updates"] if row["share"]]
+    parts += [f"clipped {', '.join(clipped)}"] if clipped else []
+    parts += [f"chose {', '.join(chosen)}"] if 0 < len(chosen) < len(record["updates"]) else []
+    parts += [record["note"]] if record["note"] else []
+    return "; ".join(parts)
+
+
+def agreement_in_words(overall: dict[str, Any]) -> str:
+    """An agreement, as a record has it, in half a sentence."""
+    if overall["cosine"] is None:
+        return "nothing to compare"
+    parts = [f"cosine {overall['cosine']:.3f}"]
+    if overall["overlap"] is not None:
+        chance = f" ({overall['expected_overlap']:.1%} by chance)"
+        parts.insert(0, f"{overall['overlap']:.1%} of what the one changes the other changes too{chance}")
+    if overall["opposed"] is not None:
+        parts.insert(1, f"{overall['opposed']:.1%} of that in opposite directions")
+    return ", ".join(parts)
+
+
+def _shares(
+    strategy: Strategy, plan: MergePlan, measured: Measured, tensors: Sequence[TensorSpec]
+) -> list[float] | None:
+    """What part of the merged change each update is: its mean over the elements, where tensors differ.
+
+    None for a rule that decides element by element, such as the median: there is no part to tell.
+    """
+    if not isinstance(strategy, SumsUpdates | WeighsUpdates):
+        return None
+    shares_K = plan.whole.shares
+    if plan.by_tensor:
+        sizes = {number: tensors[number].size for number in sorted(measured)}
+        shares_K = torch.zeros_like(shares_K)
+        for number, size in sizes.items():
+            shares_K = torch.add(shares_K, torch.mul(plan.of(number).shares, size / sum(sizes.values())))
+    found: list[float] = shares_K.tolist()
+    return found
