@@ -20,12 +20,13 @@ __all__ = ["require"]
 
 OUR_PACKAGES = ("coordinator", "contributor", "merge")
 MODULES_OF_EXTRA: dict[str, tuple[str, ...]] = {
+    "merge": ("torch",),
     "contributor": ("torch", "psutil"),
     "coordinator": ("torch", "ray", "sqlalchemy", "alembic", "fastapi", "uvicorn", "prometheus_client", "psutil"),
 }
 
 
-def require(extra: Literal["contributor", "coordinator"]) -> None:
+def require(extra: Literal["merge", "contributor", "coordinator"]) -> None:
     """Check that the commands of an extra can run here.
 
     Raises:
@@ -42,7 +43,7 @@ def require(extra: Literal["contributor", "coordinator"]) -> None:
     for package in OUR_PACKAGES:
         spec = importlib.util.find_spec(package)
         check_origin(package, spec.origin if spec else None, home)
-    check_claims(importlib.metadata.packages_distributions())
+    check_claims(_distributions())
 
 
 def check_origin(package: str, origin: str | None, home: Path) -> None:
@@ -77,3 +78,15 @@ def check_claims(distributions: Mapping[str, Sequence[str]]) -> None:
                     f"the distribution {name!r} has overwritten barnraise's package {package!r}. "
                     f"Run: pip uninstall {name} && pip install --force-reinstall --no-deps barnraise"
                 )
+
+
+def _distributions() -> dict[str, list[str]]:
+    """Our packages, and who has files in them: by looking into lists of files without parsing them, which is quick."""
+    found: dict[str, list[str]] = {}
+    for distribution in importlib.metadata.distributions():
+        files = distribution.read_text("RECORD") or distribution.read_text("installed-files.txt") or ""
+        listed = f"\n{files}"
+        for package in OUR_PACKAGES:
+            if f"\n{package}/" in listed:
+                found.setdefault(package, []).append(distribution.metadata["Name"])
+    return found

@@ -14,6 +14,7 @@ import math
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -74,6 +75,10 @@ class Override(_Section):
     options: Options = Field(default_factory=dict)
     weights: dict[str, Weight] = Field(default_factory=dict)
 
+    def names(self, name: str) -> bool:
+        """Whether it is about this tensor."""
+        return any(fnmatchcase(name, pattern) for pattern in self.tensors)
+
     @model_validator(mode="before")
     @classmethod
     def _one_pattern_is_a_list_of_one(cls, value: Any) -> Any:
@@ -122,6 +127,10 @@ class Recipe(_Section):
             if override.take == BASE and self.base is None:
                 raise ValueError("an override takes tensors from the base, and there is none")
         return self
+
+    def override_for(self, name: str) -> Override | None:
+        """What is different for a tensor: the first override that names it."""
+        return next((one for one in self.override if one.names(name)), None)
 
 
 def load_recipe(path: Path) -> Recipe:

@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pull": ("barnraise.cli.pull", "Consumer: pull a release, verified."),
     "verify": ("barnraise.cli.verify", "Check a release that was pulled."),
     "sample": ("barnraise.cli.sample", "Let a pulled model write."),
+    "merge": ("barnraise.cli.merge", "Merge local checkpoints into one."),
     "recompute": ("barnraise.cli.recompute", "Compute a release again from its updates, and compare."),
     "identity": ("barnraise.cli.identity", "Show the key that signs for you."),
 }

@@ -13,11 +13,15 @@ import json
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from barnraise.errors import BarnraiseError
 
-__all__ = ["print_error", "print_result", "print_warnings", "printable", "table"]
+__all__ = ["JsonOption", "print_error", "print_result", "print_warnings", "printable", "table"]
+
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")]
 
 
 def print_result(command: str, result: dict[str, Any], *, as_json: bool, human: str) -> None:

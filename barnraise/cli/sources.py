@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from barnraise.cli.output import JsonOption
 from barnraise.errors import UsageError
 from barnraise.releases.source import ReleaseSource, open_source
 from barnraise.run_folder import RunFolder
@@ -21,7 +22,6 @@ FromOption = Annotated[
     str | None,
     typer.Option("--from", help=f"Coordinator's URL, mirror, or folder. Default: ${ENVIRONMENT}, or a run right here."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")]
 
 
 def find_source(text: str | None) -> ReleaseSource:

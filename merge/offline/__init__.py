@@ -2,7 +2,7 @@
 
 from merge.offline.choose import choose, needs_fisher, needs_grams
 from merge.offline.job import Inputs, MergedTensor, OfflineMerge, Treatment, lay_out
-from merge.offline.merging import bytes_to_read, merge_offline
+from merge.offline.merging import buffer_bytes, bytes_to_read, merge_offline
 from merge.offline.passes import Progress
 from merge.offline.tensors import TensorSink, TensorSource
 
@@ -14,6 +14,7 @@ __all__ = [
     "TensorSink",
     "TensorSource",
     "Treatment",
+    "buffer_bytes",
     "bytes_to_read",
     "choose",
     "lay_out",

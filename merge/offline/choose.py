@@ -28,7 +28,7 @@ def choose(recipe: Recipe, names: Sequence[str]) -> tuple[tuple[Treatment, ...],
     """Every treatment that occurs, and which one each tensor gets.
 
     Args:
-        names: of the tensors that can be merged.
+        names: of all tensors.
 
     Raises:
         UnknownStrategyError: a strategy or option that is not there, or out of range.
@@ -39,13 +39,13 @@ def choose(recipe: Recipe, names: Sequence[str]) -> tuple[tuple[Treatment, ...],
     treatments = [_treatment(recipe, None), *(_treatment(recipe, override) for override in recipe.override)]
     which: dict[str, int] = {}
     for name in names:
-        matching = (n for n, override in enumerate(recipe.override, 1) if _names(override, name))
-        which[name] = next(matching, 0)
+        override = recipe.override_for(name)
+        which[name] = 0 if override is None else 1 + recipe.override.index(override)
     for override in recipe.override:
         for pattern in override.tensors:
             if not any(fnmatchcase(name, pattern) for name in names):
                 near = difflib.get_close_matches(pattern, names, n=1)
-                example = near[0] if near else names[0] if names else "nothing that can be merged"
+                example = near[0] if near else names[0]
                 raise ConfigValueError(f"an override names {pattern!a}, which no tensor matches; there is {example!a}")
     return tuple(treatments), which
 
@@ -56,10 +56,6 @@ def needs_fisher(treatments: Sequence[Treatment]) -> bool:
 
 def needs_grams(treatments: Sequence[Treatment]) -> bool:
     return any(isinstance(one.rules.strategy, MergesMatrices) for one in treatments if one.take is None)
-
-
-def _names(override: Override, name: str) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in override.tensors)
 
 
 def _treatment(recipe: Recipe, override: Override | None) -> Treatment:

@@ -18,16 +18,19 @@ import torch
 from torch import Tensor
 
 from barnraise.errors import NonFiniteCheckpointError
+from barnraise.updates.space import CHUNK, CHUNKS_PER_SEGMENT
 from merge.measure import Piece
 from merge.offline.job import Inputs, MergedTensor, OfflineMerge
-from merge.offline.measuring import TensorPlan, measured_tensors, plan_tensors
+from merge.offline.measuring import TensorPlan, measured_tensors, needs_gram, plan_tensors
 from merge.offline.passes import Progress, over_tensors
 from merge.offline.rows import BLOCK, RowReader, Workspace, as_float32
 from merge.offline.tensors import DTYPES, TensorSink, TensorSource, all_finite, stored_bytes, stored_values
 from merge.segment import SegmentUpdates, combine_segment
 from merge.strategies.rule import MergesMatrices, UsesFisher
 
-__all__ = ["bytes_to_read", "merge_offline"]
+__all__ = ["buffer_bytes", "bytes_to_read", "merge_offline"]
+
+TEMPORARIES = 24  # blocks that strategies hold at once, at most, beside the rows
 
 
 def merge_offline(job: OfflineMerge, inputs: Inputs, sink: TensorSink, workers: int, progress: Progress) -> None:
@@ -53,6 +56,19 @@ def bytes_to_read(job: OfflineMerge, inputs: Inputs) -> int:
         sources = inputs.sources if take is None else [inputs.taken(take)]
         total += sum(_size_bytes(tensor, source) for source in sources)
     return total
+
+
+def buffer_bytes(job: OfflineMerge, inputs: Inputs, workers: int) -> int:
+    """About what a merge allocates at once: blocks of every model for every thread, or whole matrices."""
+    largest = max((tensor.size for tensor in job.tensors), default=0)
+    segment = CHUNK * CHUNKS_PER_SEGMENT if any(map(needs_gram, job.treatments)) else BLOCK
+    blocks = 4 * (len(inputs.models) + 1) * min(segment, largest) + 4 * TEMPORARIES * min(BLOCK, largest)
+    matrices = [
+        4 * (len(inputs.models) + 3) * tensor.size + 12 * len(inputs.models) * tensor.shape[1] ** 2
+        for tensor in job.tensors
+        if tensor.name in inputs.with_gram
+    ]
+    return workers * max([blocks, *matrices])
 
 
 def _size_bytes(tensor: MergedTensor, source: TensorSource) -> int:

@@ -14,6 +14,9 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import torch
+
+from barnraise.native import use_threads
 from merge.offline.job import MergedTensor
 
 __all__ = ["Progress", "Stopped", "over_tensors"]
@@ -62,7 +65,7 @@ def over_tensors(
     if workers <= 1:
         return {tensor.number: work(tensor) for tensor in tensors}
     largest_first = sorted(tensors, key=lambda tensor: (-tensor.size, tensor.number))
-    with ThreadPoolExecutor(workers, thread_name_prefix="barnraise-merge") as pool:
+    with ThreadPoolExecutor(workers, "barnraise-merge", _one_of_several) as pool:
         futures = {tensor.number: pool.submit(work, tensor) for tensor in largest_first}
         try:
             done, _ = wait(futures.values(), return_when=FIRST_EXCEPTION)
@@ -74,3 +77,9 @@ def over_tensors(
     for future in done:
         future.result()
     return {number: future.result() for number, future in futures.items()}
+
+
+def _one_of_several() -> None:
+    """A thread of the pool shares nothing out again."""
+    torch.set_num_threads(1)
+    use_threads(1)
