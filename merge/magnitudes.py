@@ -13,23 +13,27 @@ P  elements of a block
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from barnraise import native
 from barnraise.native import prune as loops
 
-__all__ = ["Magnitudes", "refined"]
+__all__ = ["MagnitudeCounter", "Magnitudes", "refined"]
+
+T = TypeVar("T")
 
 KEYS = loops.KEYS
 _SIGN_OFF = 0x7FFFFFFF
 _LOWER = 0xFFFF
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Magnitudes:
     """Counts of magnitudes.
 
@@ -41,15 +45,14 @@ class Magnitudes:
 
     edges_B: Tensor
     counts_B: Tensor
+    _known: dict[Hashable, object] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, values_P: Tensor) -> Magnitudes:
         """Count a block, float32 [P], finite."""
-        if _in_reach(values_P):
-            counts = torch.from_numpy(loops.count_magnitudes(values_P.data_ptr(), values_P.numel()))
-        else:
-            counts = torch.bincount(_uppers(values_P), minlength=1).cpu()
-        return cls._of_table(counts, 16, 0)
+        counter = MagnitudeCounter()
+        counter.add(values_P)
+        return counter.magnitudes()
 
     @classmethod
     def total(cls, parts: Sequence[Magnitudes]) -> Magnitudes:
@@ -87,7 +90,9 @@ class Magnitudes:
     def within(cls, values_P: Tensor, upper: int) -> Magnitudes:
         """Count the elements of a block that have these upper 16 bits, each magnitude in a bin of its own."""
         if _in_reach(values_P):
-            counts = torch.from_numpy(loops.count_within(values_P.data_ptr(), values_P.numel(), upper))
+            table = np.zeros(1 << 16, dtype=np.int64)
+            loops.count_within(values_P.data_ptr(), values_P.numel(), upper, table)
+            counts = torch.from_numpy(table)
         else:
             bits_P = values_P.view(torch.int32) & _SIGN_OFF
             inside = bits_P[(bits_P >> 16) == upper] & _LOWER
@@ -110,6 +115,12 @@ class Magnitudes:
         twice_below = 2 * counts.cumsum(0) - counts
         return torch.where(counts > 0, twice_below.to(torch.float64) / (2 * max(1, self.elements)), 0.0)
 
+    def known(self, key: Hashable, find: Callable[[Magnitudes], T]) -> T:
+        """What ``find`` makes of the counts, found once: a tensor that comes in many blocks asks for each."""
+        if key not in self._known:
+            self._known[key] = find(self)
+        return cast("T", self._known[key])
+
     @classmethod
     def _of_table(cls, counts: Tensor, shift: int, offset: int) -> Magnitudes:
         found_B = torch.nonzero(counts).view(-1)
@@ -119,6 +130,24 @@ class Magnitudes:
         """In which bin number ``count`` from the top is."""
         from_top_B = self.counts_B.flip(0).cumsum(0)
         return len(self.edges_B) - 1 - int(torch.searchsorted(from_top_B, count))
+
+
+class MagnitudeCounter:
+    """Counts a tensor that comes in blocks: the table is there once and not once a block."""
+
+    def __init__(self) -> None:
+        self._counts = np.zeros(KEYS, dtype=np.int64)
+
+    def add(self, values_P: Tensor) -> None:
+        """Count a block too, float32 [P], finite."""
+        if _in_reach(values_P):
+            loops.count_magnitudes(values_P.data_ptr(), values_P.numel(), self._counts)
+        else:
+            self._counts += torch.bincount(_uppers(values_P), minlength=KEYS).cpu().numpy()
+
+    def magnitudes(self) -> Magnitudes:
+        """Of everything that was added so far."""
+        return Magnitudes._of_table(torch.from_numpy(self._counts), 16, 0)
 
 
 def refined(coarse: Magnitudes, cuts: Iterable[int], blocks: Iterable[Tensor]) -> Magnitudes:

@@ -16,7 +16,9 @@ from torch import Tensor
 from barnraise.native import prune as loops
 from merge.draws import Draws
 
-__all__ = ["ByLot", "ByLotAndSize", "BySize", "Pruning"]
+__all__ = ["SLACK", "ByLot", "ByLotAndSize", "BySize", "Pruning", "kept"]
+
+SLACK = 1e-9  # 0.29 * 100 is 28.999999999999996 in binary, and means 29
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +94,8 @@ class ByLotAndSize:
 
 
 Pruning = BySize | ByLot | ByLotAndSize
+
+
+def kept(density: float, elements: int) -> int:
+    """How many of a tensor's elements a share means: rounded down, at least one."""
+    return max(1, int(density * elements + SLACK))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import numpy as np
@@ -65,34 +65,32 @@ def draw(place: int, key: int, size: int, out: int) -> None:
     spread(lambda start, end: function(place, key, start, end, out), size, GRAIN)
 
 
-def count_magnitudes(values: int, size: int) -> NDArray[np.int64]:
-    """How many of float32 [size] at ``values`` have each upper half of a magnitude, int64 [KEYS]."""
+def count_magnitudes(values: int, size: int, counts: NDArray[np.int64]) -> None:
+    """Add how many of float32 [size] at ``values`` have each upper half of a magnitude to int64 [KEYS]."""
     function = _function("barnraise_count_magnitudes", "pnnp")
-    counts, lock = np.zeros(KEYS, dtype=np.int64), threading.Lock()
-
-    def work(start: int, end: int) -> None:
-        part = np.zeros(KEYS, dtype=np.int64)
-        function(values, start, end, part.ctypes.data)
-        with lock:
-            np.add(counts, part, out=counts)
-
-    spread(work, size, COUNT_GRAIN)
-    return counts
+    _count(lambda start, end, part: function(values, start, end, part), size, counts)
 
 
-def count_within(values: int, size: int, upper: int) -> NDArray[np.int64]:
-    """How many of float32 [size] at ``values``, of those with this upper half, have each lower half, int64 [2^16]."""
+def count_within(values: int, size: int, upper: int, counts: NDArray[np.int64]) -> None:
+    """Add how many of those that have this upper half have each lower half, to int64 [2^16]."""
     function = _function("barnraise_count_within", "pnnup")
-    counts, lock = np.zeros(1 << 16, dtype=np.int64), threading.Lock()
+    _count(lambda start, end, part: function(values, start, end, upper, part), size, counts)
 
-    def work(start: int, end: int) -> None:
-        part = np.zeros(1 << 16, dtype=np.int64)
-        function(values, start, end, upper, part.ctypes.data)
+
+def _count(work: Callable[[int, int, int], None], size: int, counts: NDArray[np.int64]) -> None:
+    """Let every range add to a table of its own, or to the only one."""
+    if size <= COUNT_GRAIN:
+        work(0, size, counts.ctypes.data)
+        return
+    lock = threading.Lock()
+
+    def apart(start: int, end: int) -> None:
+        part = np.zeros_like(counts)
+        work(start, end, part.ctypes.data)
         with lock:
             np.add(counts, part, out=counts)
 
-    spread(work, size, COUNT_GRAIN)
-    return counts
+    spread(apart, size, COUNT_GRAIN)
 
 
 @cache

@@ -3,7 +3,7 @@
 To add one: a file here with a frozen dataclass that has the shape of :class:`Strategy`,
 :class:`PreAggregation` or :class:`OuterRule`, the sections in its docstring that
 docs/generate_strategies.py reads, and a place in the list below. The laws in
-tests/unit/test_merge_strategies_laws.py then hold it to account. Another distribution adds
+tests/unit/test_merge_strategies.py then hold it to account. Another distribution adds
 one through an entry point in the groups ``barnraise.strategies``,
 ``barnraise.pre_aggregations`` or ``barnraise.outer_rules``.
 """
@@ -14,48 +14,68 @@ from collections.abc import Mapping, Sequence
 
 from barnraise.config import OuterConfig, PreAggregationConfig
 from barnraise.errors import UnknownStrategyError
+from merge.strategies.breadcrumbs import Breadcrumbs
 from merge.strategies.bucketing import Bucketing
 from merge.strategies.bulyan import Bulyan
 from merge.strategies.centred_clipping import CentredClipping
+from merge.strategies.dare import Dare
+from merge.strategies.della import Della
 from merge.strategies.fed_adagrad import FedAdagrad
 from merge.strategies.fed_adam import FedAdam
 from merge.strategies.fed_avg_m import FedAvgM
 from merge.strategies.fed_yogi import FedYogi
+from merge.strategies.fisher import Fisher
 from merge.strategies.geometric_median import GeometricMedian
 from merge.strategies.krum import Krum
 from merge.strategies.mean import Mean
 from merge.strategies.median import Median
+from merge.strategies.model_stock import ModelStock
 from merge.strategies.multi_krum import MultiKrum
+from merge.strategies.multi_slerp import MultiSlerp
 from merge.strategies.nesterov import OuterNesterov
 from merge.strategies.nnm import NearestNeighbourMixing
 from merge.strategies.options import Option, option_names
 from merge.strategies.outer import OuterNone, OuterRule
 from merge.strategies.registry import Shelf
+from merge.strategies.regmean import RegMean
 from merge.strategies.rule import PreAggregation, Strategy
+from merge.strategies.slerp import Slerp
+from merge.strategies.task_arithmetic import TaskArithmetic
+from merge.strategies.ties import Ties
 from merge.strategies.trimmed_mean import TrimmedMean
 
 __all__ = [
     "BUILT_IN",
     "OUTER_RULES",
     "PRE_AGGREGATIONS",
+    "Breadcrumbs",
     "Bucketing",
     "Bulyan",
     "CentredClipping",
+    "Dare",
+    "Della",
     "FedAdagrad",
     "FedAdam",
     "FedAvgM",
     "FedYogi",
+    "Fisher",
     "GeometricMedian",
     "Krum",
     "Mean",
     "Median",
+    "ModelStock",
     "MultiKrum",
+    "MultiSlerp",
     "NearestNeighbourMixing",
     "OuterNesterov",
     "OuterNone",
     "OuterRule",
     "PreAggregation",
+    "RegMean",
+    "Slerp",
     "Strategy",
+    "TaskArithmetic",
+    "Ties",
     "TrimmedMean",
     "make_before",
     "make_outer",
@@ -73,6 +93,16 @@ BUILT_IN: tuple[type[Strategy], ...] = (
     MultiKrum,
     Bulyan,
     CentredClipping,
+    TaskArithmetic,
+    Ties,
+    Dare,
+    Della,
+    Breadcrumbs,
+    Fisher,
+    RegMean,
+    Slerp,
+    MultiSlerp,
+    ModelStock,
 )
 PRE_AGGREGATIONS: tuple[type[PreAggregation], ...] = (NearestNeighbourMixing, Bucketing)
 OUTER_RULES: tuple[type[OuterRule], ...] = (OuterNone, OuterNesterov, FedAvgM, FedAdagrad, FedAdam, FedYogi)

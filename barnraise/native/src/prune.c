@@ -154,10 +154,14 @@ EXPORT MULTIVERSION void barnraise_draws(uint64_t place, uint32_t key, int64_t s
         draw(place + (uint64_t)i, key, end - i < RUN ? end - i : RUN, out + i);
 }
 
-// How many elements have each upper half of a magnitude. Neighbours go to different tables,
-// so that equal ones do not wait for each other.
+// How many elements have each upper half of a magnitude. In a long range neighbours go to
+// different tables, so that equal ones do not wait for each other.
 EXPORT void barnraise_count_magnitudes(const bits_of_float *bits, int64_t start, int64_t end, int64_t *counts) {
     static const int64_t most = INT64_C(1) << 30; // what a table of 32 bits surely holds
+    if (end - start < KEYS) {
+        for (int64_t i = start; i < end; i++) counts[(bits[i] & 0x7FFFFFFFu) >> 16]++;
+        return;
+    }
     for (int64_t from = start; from < end; from += most) {
         const int64_t to = end - from < most ? end : from + most;
         uint32_t tables[2][KEYS] = {{0}};
