@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import itertools
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +26,7 @@ __all__ = ["LIBRARY", "available", "disabled", "library", "spread", "threads", "
 
 LIBRARY = Path(__file__).with_name("_kernels.so")
 ABI = 1  # raised whenever a function's arguments change; a library of another number is not used
+PIECES = 4  # ranges for each thread
 
 _allowed: ContextVar[bool] = ContextVar("barnraise_native_allowed", default=True)
 _most_threads: ContextVar[int | None] = ContextVar("barnraise_native_threads", default=None)
@@ -69,18 +71,22 @@ def spread(work: Callable[[int, int], None], size: int, grain: int) -> None:
     """Call ``work(start, end)`` on ranges that cover ``[0, size)``, on several threads.
 
     The ranges begin at multiples of ``grain``, and what is computed must not depend on how
-    they are cut. The first error is raised when all ranges have ended.
+    they are cut. There are a few for each thread, and a thread that is done takes the next,
+    so one that the system holds up holds up little. An error ends its thread, the others go
+    on, and the first one is raised when all have ended.
     """
     blocks = -(-size // grain)
     count = min(threads(), blocks)
-    if count <= 1:
-        if size:
-            work(0, size)
-        return
-    cuts = [min(size, grain * (blocks * i // count)) for i in range(count + 1)]
-    futures = [_pool(count - 1).submit(work, cuts[i], cuts[i + 1]) for i in range(1, count)]
+    pieces = 1 if count == 1 else min(blocks, count * PIECES)
+    upcoming = itertools.count()
+
+    def take_turns() -> None:
+        while (piece := next(upcoming)) < pieces:
+            work(grain * (blocks * piece // pieces), min(size, grain * (blocks * (piece + 1) // pieces)))
+
+    futures = [_pool(count - 1).submit(take_turns) for _ in range(1, count)]
     try:
-        work(cuts[0], cuts[1])
+        take_turns()
     finally:
         for future in futures:
             future.exception()
