@@ -29,7 +29,7 @@ __all__ = ["FISHER_BITS", "HIGHEST", "LOWEST", "NO_FISHER", "WEAKEST", "FisherCo
 FISHER_BITS = 4
 WEAKEST = (1 << FISHER_BITS) - 1
 NO_FISHER = -128
-HIGHEST = 127
+HIGHEST = 63  # so that a Fisher times a change stays finite, and so does a sum of them
 LOWEST = -126 + WEAKEST  # so that every code gives a normal float32
 
 
@@ -93,6 +93,9 @@ def _check(codes: FisherCodes, counts_C: NDArray[np.int64]) -> None:
     first_C = np.cumsum(counts_C[some_C]) - counts_C[some_C]
     if np.minimum.reduceat(codes.octaves_M, first_C).any():
         raise NonCanonicalUpdateError("a chunk has no element of Fisher code 0, which its largest must have")
-    lowest = int(codes.exponents_C[some_C].min())
-    if lowest < LOWEST:
-        raise IndexOutOfRangeError(f"a chunk has a Fisher of 2**{lowest} at most, at least 2**{LOWEST} is expected")
+    lowest, highest = int(codes.exponents_C[some_C].min()), int(codes.exponents_C[some_C].max())
+    if lowest < LOWEST or highest > HIGHEST:
+        raise IndexOutOfRangeError(
+            f"the largest Fishers of chunks range from 2**{lowest} to 2**{highest}, "
+            f"expected are 2**{LOWEST} to 2**{HIGHEST}. Encode the update again."
+        )

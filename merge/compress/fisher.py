@@ -81,7 +81,7 @@ def choose_codes(fisher_N: NDArray[np.float32], counts_C: NDArray[np.int64]) -> 
 
 
 def _nearest_exponents(fisher_N: NDArray[np.float32]) -> NDArray[np.int64]:
-    """The ``e`` for which ``2 ** e`` is nearest by ratio, int64 [N]; of 0 one below all that are used."""
+    """The ``e`` for which ``2 ** e`` is nearest by ratio, at most HIGHEST; of 0 one below all that are used."""
     halves_N, exponents_N = np.frexp(fisher_N.astype(np.float64))
     nearest_N = exponents_N.astype(np.int64) - (halves_N < _SQRT_HALF)
     nearest_N = np.where(fisher_N > 0, nearest_N, NO_FISHER)

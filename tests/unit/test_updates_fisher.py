@@ -175,7 +175,7 @@ def test_values_are_what_the_format_says():
 
 def test_the_whole_range_is_normal():
     ends = fisher.decode(pack([HIGHEST, LOWEST], [0, 0, 15]), np.array([1, 2]))
-    assert ends.tolist() == [2.0**127, 2.0**-111, 2.0**-126]
+    assert ends.tolist() == [2.0**63, 2.0**-111, 2.0**-126]
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,8 @@ def test_the_whole_range_is_normal():
         (b"\x00\x00\x00\x00\x00\x00", NonCanonicalUpdateError, "nothing is named has a Fisher"),
         (b"\x00\x80\x00\x11\x00\x00", NonCanonicalUpdateError, "no element of Fisher code 0"),
         (b"\x00\x80\x00\x00\x11\x01", NonCanonicalUpdateError, "no element of Fisher code 0"),
-        (b"\x00\x80\x90\x00\x00\x00", IndexOutOfRangeError, r"2\*\*-112 at most, at least 2\*\*-111"),
+        (b"\x00\x80\x90\x00\x00\x00", IndexOutOfRangeError, r"from 2\*\*-112 to 2\*\*0"),
+        (b"\x00\x80\x40\x00\x00\x00", IndexOutOfRangeError, r"to 2\*\*64, expected are 2\*\*-111 to 2\*\*63"),
     ],
 )
 def test_anything_else_is_refused(packed, error, message):
