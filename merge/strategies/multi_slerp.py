@@ -13,8 +13,8 @@ Formula: u_k = x_k / |x_k|; m = s / |s| with s = sum_k w_k * u_k; cos(a_k) = <m,
     merged = (sum_k w_k * |x_k|) * (cos(|v|) * m + sin(|v|) / |v| * v), weights w_k that sum to 1, for each tensor;
     sum_k w_k * x_k where |s| < 0.0001 or some u_k is opposite to m (sine below 0.0001)
 Divisor: the sum of the weights.
-Ties: none, nothing is compared. An update that does not change a tensor has no direction there: the others decide the
-    direction, and it counts with length 0.
+Ties: none, nothing is compared. An update below 1e-9 of the longest in a tensor has no direction there: the others
+    decide the direction, and it counts with its length only.
 Tolerates: none; one liar turns the direction by at most its weight but lengthens the result at will.
 Cost: inner products of all pairs (K^2 / 2 multiplications an element), then one pass; no memory beside the result.
 Source: Buss and Fillmore 2001, "Spherical averages and applications to spherical splines and interpolation"
@@ -36,6 +36,8 @@ from merge.strategies.rule import Rows, Scope, require_updates, shares
 from merge.strategies.slerp import NEARLY_PARALLEL
 
 __all__ = ["MultiSlerp"]
+
+NO_DIRECTION = 1e-9  # of the longest; stretched to its length, such an update would be noise
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class MultiSlerp:
         require_updates(self, len(weights_K))
         shares_K = shares(weights_K)
         lengths_K = gram_KK.diagonal().sqrt()
-        there_K = lengths_K > 0
+        there_K = lengths_K > lengths_K.max() * NO_DIRECTION
         divisors_K = torch.where(there_K, lengths_K, 1.0)
         turned_K = torch.where(there_K, shares_K, 0.0)
         if not bool(turned_K.any()):
