@@ -22,7 +22,7 @@ from barnraise.process import stop_group
 from barnraise.run_folder import RunFolder
 from coordinator.conductor.cluster import ray_token, stop_leftovers
 
-__all__ = ["Crashes", "Verdict", "supervise"]
+__all__ = ["Crashes", "Verdict", "check_mergeable", "supervise"]
 
 ROLES = ("gateway", "conductor")
 REFUSALS = frozenset({2, 3, 7, 8, 9, 11})  # exit codes after which trying again cannot help
@@ -108,6 +108,21 @@ class _Child:
         return lines[-1][:500] if lines else "it wrote nothing into its log; is the disk full?"
 
 
+def check_mergeable(config: Path) -> None:
+    """Refuse a configuration whose rounds could not be merged; asked of a process that ends, for it needs torch.
+
+    Raises:
+        ConfigError, MergeError: what is wrong with it.
+        StorageError: the process ended otherwise.
+    """
+    command = [sys.executable, "-m", "coordinator.conductor", "--check", str(config), "--parent", str(os.getpid())]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        words = lines[-1][:1000] if lines else f"checking {config} ended with exit code {done.returncode}"
+        raise _of_family(done.returncode)(words.removeprefix("barnraise: "))
+
+
 def supervise(folder: RunFolder, stop: Event, report: Callable[[str], None], every_tick: Callable[[], None]) -> None:
     """Keep both processes of a run alive until ``stop`` is set; the caller holds the folder's lock.
 
@@ -154,5 +169,8 @@ def _tend(child: _Child, report: Callable[[str], None]) -> None:
 
 def _translated(child: _Child, verdict: Verdict, exit_code: int) -> BarnraiseError:
     words = child.last_words().removeprefix("barnraise: ")
-    error = next((kind for kind in BarnraiseError.__subclasses__() if kind.exit_code == exit_code), StorageError)
-    return error(f"{words} ({verdict.reason}; log: {child.log_path})")
+    return _of_family(exit_code)(f"{words} ({verdict.reason}; log: {child.log_path})")
+
+
+def _of_family(exit_code: int) -> type[BarnraiseError]:
+    return next((kind for kind in BarnraiseError.__subclasses__() if kind.exit_code == exit_code), StorageError)

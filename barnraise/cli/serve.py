@@ -35,12 +35,14 @@ def serve(
     from barnraise.config import load_run_config
     from coordinator.ledger import Ledger
     from coordinator.run_setup import prepare_run
-    from coordinator.supervisor import supervise
+    from coordinator.supervisor import check_mergeable, supervise
 
     continued = config.is_dir()
     folder = RunFolder((config if continued else run).resolve())
     source = None if continued else config
-    load_run_config(folder.require().config if continued else config)  # a wrong one leaves no trace
+    wanted = folder.require().config if continued else config
+    load_run_config(wanted)  # a wrong one leaves no trace
+    check_mergeable(wanted)
     with folder.lock("coordinator"):
         settings = prepare_run(folder, source)
         stop = Event()

@@ -1,4 +1,8 @@
-"""``python -m coordinator.conductor --run DIR``: the conductor's process, started by ``barnraise serve``."""
+"""``python -m coordinator.conductor --run DIR``: the conductor's process, started by ``barnraise serve``.
+
+With ``--check FILE`` it only says, by its exit code and last words, whether that configuration's
+rounds could be merged.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from pathlib import Path
 from threading import Event
 
 from barnraise.clock import now_ms
+from barnraise.config import load_run_config
 from barnraise.errors import BarnraiseError, RayLostError
 from barnraise.process import end_with_parent, last_words, stop_on_signals
 from barnraise.run_folder import RunFolder
@@ -18,20 +23,30 @@ from coordinator.conductor.cluster import local_ray, prepare_environment, ray_to
 def main() -> int:
     """Conduct until SIGTERM; the exit code is the error family's."""
     parser = argparse.ArgumentParser(prog="python -m coordinator.conductor")
-    parser.add_argument("--run", type=Path, required=True)
+    parser.add_argument("--run", type=Path)
+    parser.add_argument("--check", type=Path, help="a configuration to check, instead of conducting")
     parser.add_argument("--parent", type=int, help="process id of whoever starts this; the end of both")
     chosen = parser.parse_args()
     end_with_parent(chosen.parent)
-    folder = RunFolder(chosen.run.resolve())
-    stop = Event()
-    stop_on_signals(stop)
     try:
+        if chosen.check is not None:
+            _check(chosen.check)
+            return 0
+        stop = Event()
+        stop_on_signals(stop)
+        folder = RunFolder(chosen.run.resolve())
         prepare_environment(ray_token(folder))
         _conduct(folder, stop)
     except BarnraiseError as error:
         last_words(error)
         return error.exit_code
     return 0
+
+
+def _check(config: Path) -> None:
+    from coordinator.rehearsal import require_mergeable
+
+    require_mergeable(load_run_config(config))
 
 
 def _conduct(folder: RunFolder, stop: Event) -> None:

@@ -28,6 +28,7 @@ from coordinator.conductor.steps import merge_steps
 from coordinator.ledger import Ledger, ReleaseRow
 from coordinator.ledger.events import Event, RoundMerged, RoundTested, UpdateChecked, UpdateRejected, UpdateUnmerged
 from coordinator.publish import Publisher
+from coordinator.rehearsal import can_merge
 from coordinator.round import (
     Candidate,
     CheckFailed,
@@ -39,7 +40,7 @@ from coordinator.round import (
     Round,
     RoundEvent,
 )
-from merge.strategies import Mean, make_strategy
+from merge.strategies import Mean
 
 __all__ = ["Finished", "Work", "check", "find_culprits", "first_release", "merge", "run_tests"]
 
@@ -124,10 +125,10 @@ def first_release(desk: Desk, config: RunConfig, publisher: Publisher, clock: Ca
 
 
 def _for_few(config: RunConfig, updates: int) -> RunConfig:
-    """The settings that can merge so few updates: a mean where the strategy needs more of them."""
-    if updates >= make_strategy(config.merge.strategy, config.merge.options).min_updates:
+    """The settings that can merge so few updates: a plain mean where the run's own way needs more of them."""
+    if can_merge(config.merge, updates):
         return config
-    mean = config.merge.model_copy(update={"strategy": Mean.name, "options": {}})
+    mean = config.merge.model_copy(update={"strategy": Mean.name, "options": {}, "before": ()})
     return config.model_copy(update={"merge": mean})
 
 

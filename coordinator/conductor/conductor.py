@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from threading import Event as StopEvent
 
 from barnraise.config import RunConfig
-from barnraise.errors import BarnraiseError, ConfigValueError
+from barnraise.errors import BarnraiseError
 from coordinator.conductor import actions
 from coordinator.conductor.actions import Finished, Work
 from coordinator.conductor.desk import Desk
@@ -20,6 +20,7 @@ from coordinator.conductor.pool import Outcome, Pool, Task
 from coordinator.ledger import Ledger, UpdateRow
 from coordinator.ledger.events import Event, RoundMoved, RoundOpened, UpdateUnmerged
 from coordinator.publish import Publisher
+from coordinator.rehearsal import require_mergeable
 from coordinator.round import (
     Action,
     Check,
@@ -36,7 +37,6 @@ from coordinator.round import (
     resume,
     step,
 )
-from merge.strategies import make_strategy
 
 __all__ = ["Conductor"]
 
@@ -66,7 +66,7 @@ class Conductor:
         self.publisher = publisher
         self.pool = pool
         self.clock = clock
-        _require_enough(config)
+        require_mergeable(config)
         self.policy = RoundPolicy(
             target_updates=config.round.target_updates,
             min_updates=config.round.min_updates,
@@ -236,21 +236,6 @@ class Conductor:
             self.ledger.record(*finished.events, at_ms=self.clock())
         else:
             self._feed(finished.outcome, *finished.events)
-
-
-def _require_enough(config: RunConfig) -> None:
-    """Tell a strategy that could merge no round, or does not exist, at the start and not after hours of training.
-
-    Raises:
-        ConfigValueError: it needs more updates than a round is content with.
-        UnknownStrategyError: no such strategy or option.
-    """
-    needed = make_strategy(config.merge.strategy, config.merge.options).min_updates
-    if config.round.min_updates < needed:
-        raise ConfigValueError(
-            f"merge.strategy {config.merge.strategy} needs at least {needed} updates, and round.min_updates is "
-            f"{config.round.min_updates}; raise it to {needed}, or change merge.options"
-        )
 
 
 def _digests(updates: list[UpdateRow], state: str) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ from merge.magnitudes import Magnitudes
 from merge.measure import Measured, TensorMeasure, measure_pieces, pieces_of
 from merge.plan import MergePlan, MergeRules
 from merge.segment import MergedSegment, SegmentUpdates, Trunk, merge_segment
-from merge.strategies import make_outer, make_strategy
+from merge.strategies import make_before, make_outer, make_strategy
 from merge.strategies.rule import PrunesUpdates, UsesFisher
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "MergeJob",
     "RangePlan",
     "assemble",
+    "by_magnitude",
     "measure_range",
     "merge_range",
     "merge_rules",
@@ -124,7 +125,13 @@ def merge_rules(config: MergeConfig, seed: int = 0) -> MergeRules:
     Raises:
         UnknownStrategyError: a name or option that does not exist, or a value out of range.
     """
-    return MergeRules(make_strategy(config.strategy, config.options), config.clip_norm_at, (), seed)
+    strategy = make_strategy(config.strategy, config.options)
+    return MergeRules(strategy, config.clip_norm_at, make_before(config.before), seed)
+
+
+def by_magnitude(rules: MergeRules) -> bool:
+    """Whether whole tensors' magnitudes must be counted for the strategy."""
+    return isinstance(rules.strategy, PrunesUpdates) and rules.strategy.by_magnitude
 
 
 def plan_inputs(config: MergeConfig, updates: Sequence[tuple[str, int]]) -> tuple[MergeInput, ...]:
@@ -152,7 +159,7 @@ def state_note(bench: Bench, job: MergeJob) -> str:
 def measure_range(bench: Bench, job: MergeJob, first: int, end: int) -> list[dict[int, TensorMeasure]]:
     """Measure the segments ``[first, end)``, each on its own: adding up, in one order, is for whoever has all."""
     updates = _updates(bench, job)
-    magnitudes = _by_magnitude(job.rules)
+    magnitudes = by_magnitude(job.rules)
     return [
         measure_pieces(_decoded(updates, segment), pieces_of(bench.space, segment), magnitudes=magnitudes)
         for segment in range(first, end)
@@ -161,11 +168,11 @@ def measure_range(bench: Bench, job: MergeJob, first: int, end: int) -> list[dic
 
 def range_plans(space: ParameterSpace, job: MergeJob, plan: MergePlan, measured: Measured) -> list[RangePlan]:
     """What each merging task is told: of the plan and of the magnitudes, what concerns its tensors."""
-    by_magnitude, plans = _by_magnitude(job.rules), []
+    counted, plans = by_magnitude(job.rules), []
     for first, end in segment_ranges(space, job.merge.segments_per_task):
         tensors = sorted({piece.tensor for segment in range(first, end) for piece in pieces_of(space, segment)})
         own = MergePlan(plan.whole, {tensor: plan.by_tensor[tensor] for tensor in tensors if tensor in plan.by_tensor})
-        counts = {tensor: measured[tensor].magnitudes for tensor in tensors} if by_magnitude else None
+        counts = {tensor: measured[tensor].magnitudes for tensor in tensors} if counted else None
         plans.append(RangePlan(first, end, own, counts))
     return plans
 
@@ -226,7 +233,3 @@ def _fishers(updates: Sequence[Update], segment: int) -> list[Tensor] | None:
     if not all(update.has_fisher for update in updates):
         return None
     return [torch.from_numpy(update.fisher(segment)) for update in updates]
-
-
-def _by_magnitude(rules: MergeRules) -> bool:
-    return isinstance(rules.strategy, PrunesUpdates) and rules.strategy.by_magnitude
