@@ -57,8 +57,8 @@ class Bulyan:
     def weigh(self, gram_KK: Tensor, weights_K: Tensor) -> Tensor:
         """1 for every update that is selected and 0 for the others, float64 [K].
 
-        Krum counts the neighbours among those that are left; when its number of neighbours
-        would fall to none (the last selections), it counts one.
+        Krum counts neighbours among those that are left: their number less liars + 2, and in the
+        last selections, where that would fall below, liars + 1.
 
         Args:
             gram_KK: float64 [K, K], inner products of the updates.

@@ -8,7 +8,7 @@ updates that differ much (as with different data) make it choose a mediocre one.
 K  updates in the round, in the order of their digests
 P  elements of the segment being merged, flattened
 
-Formula: merged = x_i with the lowest sum of |x_i - x_j|^2 over its K - liars - 2 nearest x_j
+Formula: merged = x_i with the lowest sum of |x_i - x_j|^2 over its K - liars - 2 nearest x_j (at least 2 of them)
 Divisor: none, the update is taken as it is; weights do not count.
 Ties: of equal scores the lowest digest position wins.
 Tolerates: liars of K, given K >= 2 * liars + 3.
@@ -77,14 +77,16 @@ def krum_order(squares_KK: Tensor, liars: int) -> list[int]:
     """Positions by Krum's score, lowest first.
 
     The distances of an update are added from the nearest on, so equal sets of distances give
-    equal scores in whatever order the updates come.
+    equal scores in whatever order the updates come. With K below 2 * liars + 3, as Bulyan has it
+    in the end, liars + 1 neighbours are counted: more than liars can be for each other. With one
+    neighbour the nearest pair would always be equal, so at least two are counted.
 
     Args:
         squares_KK: float64 [K, K], squared distances.
-        liars: how many may lie; K - liars - 2 neighbours are counted, and at least one if there is one.
+        liars: how many may lie; K - liars - 2 neighbours are counted.
     """
     count = len(squares_KK)
-    neighbours = min(count - 1, max(1, count - liars - 2))
+    neighbours = min(count - 1, max(2, liars + 1, count - liars - 2))
     others_KK = squares_KK.clone()
     others_KK.fill_diagonal_(float("inf"))
     nearest_KK = torch.sort(others_KK, dim=1).values[:, :neighbours]
