@@ -35,6 +35,7 @@ from coordinator.ledger.events import ContributorSeen, LeaseGranted, RunCreated,
 from coordinator.publish import Publisher
 from merge.architectures import build, flat_of, load_flat
 from merge.compress import compress
+from merge.compress.fisher import with_fisher
 
 __all__ = ["Simulation", "tiny_config"]
 
@@ -107,6 +108,14 @@ class Simulation:
                 return
         raise AssertionError([(row.number, row.phase, row.reason) for row in self.ledger.rounds()])
 
+    def runs_until_tagged(self, version: str, most: int = 400) -> None:
+        """Tick until a version is tagged."""
+        for _ in range(most):
+            self.ticks()
+            if self.ledger.release(version) is not None:
+                return
+        raise AssertionError([(row.number, row.phase, row.reason) for row in self.ledger.rounds()])
+
     def passes(self, seconds: float) -> None:
         self.clock.now_ms += int(seconds * 1000)
 
@@ -131,6 +140,7 @@ class Contributor:
     name: str
     shard: str
     identity: Identity
+    fisher_P: NDArray[np.float32] | None = None  # of the last training
 
     def takes_lease(self) -> str:
         """A lease for the current round, as the gateway would grant it."""
@@ -164,7 +174,14 @@ class Contributor:
         base = world.ledger.newest_release()
         assert base is not None
         base_P = np.array(world.desk.models.verified(base.model_digest))
-        return train(world.config, self.shard, base_P, steps, seed=len(self.name)) - base_P
+        trained_P, self.fisher_P = train(world.config, self.shard, base_P, steps, seed=len(self.name))
+        return trained_P - base_P
+
+    def noise(self) -> NDArray[np.float32]:
+        """A change that says nothing and harms nothing, of this contributor's own; float32 [P]."""
+        draws = np.random.default_rng(int(self.identity.public[:8], 16))
+        noise_P: NDArray[np.float32] = draws.standard_normal(self.simulation.desk.space.size).astype(np.float32)
+        return np.float32(1e-5) * noise_P
 
     def encoded(
         self,
@@ -172,12 +189,16 @@ class Contributor:
         base_digest: str | None = None,
         role: Role = "update",
         codec: CodecConfig | None = None,
+        fisher: bool | None = None,
     ) -> bytes:
         world = self.simulation
         base = world.ledger.newest_release()
         assert base is not None
         codec = codec or world.config.update.codec
         segments, _ = compress(torch.from_numpy(delta_P), world.desk.space, codec)
+        if world.config.update.fisher if fisher is None else fisher:
+            assert self.fisher_P is not None, "nothing was trained yet"
+            segments = with_fisher(segments, self.fisher_P, world.desk.space, codec)
         return write_update(world.desk.space, base_digest or base.model_digest, codec, segments, role=role)
 
     def sends(self, lease_id: str, data: bytes) -> str:
@@ -216,8 +237,10 @@ class Contributor:
         return digest
 
 
-def train(config: RunConfig, shard: str, base_P: NDArray[np.float32], steps: int, seed: int) -> NDArray[np.float32]:
-    """A few AdamW steps of the tiny model on a shard's text; float32 [P]."""
+def train(
+    config: RunConfig, shard: str, base_P: NDArray[np.float32], steps: int, seed: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """A few AdamW steps of the tiny model on a shard's text; weights and second moments, float32 [P] each."""
     module = build(config.model)
     from merge.architectures import space_of
 
@@ -233,7 +256,8 @@ def train(config: RunConfig, shard: str, base_P: NDArray[np.float32], steps: int
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    return flat_of(module, space)
+    moments = {name: optimiser.state[p]["exp_avg_sq"].numpy() for name, p in module.named_parameters()}
+    return flat_of(module, space), space.flatten(moments)
 
 
 def _text(config: RunConfig, shard: str) -> bytes:
