@@ -9,7 +9,7 @@ L  buckets, ceil(K / size)
 
 Formula: y_l = sum of w_k * x_k / sum of w_k over the updates in bucket l; the bucket weighs sum of w_k
 Ties: of equal lots the lowest digest position is dealt first.
-Tolerates: what the strategy that follows tolerates of ceil(K / size): liars of K spoil at most as many buckets.
+Tolerates: what its strategy tolerates of ceil(K / size); liars of K spoil at most as many buckets.
 Cost: none by itself; before a strategy that is not a weighted sum one more multiplication an element.
 Source: Karimireddy et al. 2022, https://arxiv.org/abs/2006.09365
 """

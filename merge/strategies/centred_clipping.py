@@ -13,8 +13,8 @@ Formula: v <- v + sum_k s_k * (x_k - v) * min(1, r / |x_k - v|), `iterations` ti
     s_k = w_k / sum w; r = radius, or radius times the median norm
 Divisor: the sum of the weights; weights count.
 Ties: none, nothing is chosen.
-Tolerates: liars with less than half of the weight move the result by at most iterations * r times their
-    share; the paper proves more for up to a tenth of the weight.
+Tolerates: up to a tenth of the weight by the paper's proof; with any share, liars move the result by at most
+    iterations * r times their share.
 Cost: inner products of all pairs (K^2 / 2 multiplications an element), `iterations` times K^2 numbers, then
     one pass over the elements.
 Source: Karimireddy et al. 2021, https://arxiv.org/abs/2012.10333

@@ -8,7 +8,7 @@ K  updates in the round, in the order of their digests
 
 Formula: y_i = the mean of the K - liars updates nearest to x_i, itself among them
 Ties: of equal distances the lowest digest position is nearer.
-Tolerates: liars of K, given K >= 2 * liars + 1, if the strategy that follows tolerates as many.
+Tolerates: liars of K, given K >= 2 * liars + 1; the strategy that follows must tolerate as many.
 Cost: inner products of all pairs (K^2 / 2 multiplications an element); before a strategy that is a
     weighted sum nothing more, before others K^2 multiplications an element.
 Source: Allouah et al. 2023, https://arxiv.org/abs/2302.01772

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from merge.clip import clip_factors
+from merge.clip import clip_factors, median_norm
 
 norms = st.lists(st.just(0.0) | st.floats(1e-45, 1e30), max_size=20)  # those that float32 changes can have
 
@@ -23,6 +23,13 @@ def test_updates_that_change_nothing_have_no_say() -> None:
     assert clip_factors([0.0, 0.0, 0.0, 4.0, 4.0], 1.0) == [1.0] * 5
     assert clip_factors([0.0, 0.0], 1.0) == [1.0, 1.0]
     assert clip_factors([], 1.0) == []
+
+
+def test_the_usual_norm_is_the_lower_median_of_those_that_move() -> None:
+    assert median_norm([0.0, 3.0, 0.0, 1.0, 2.0]) == 2.0
+    assert median_norm([5.0, 1.0]) == 1.0
+    assert median_norm([0.0, 0.0]) == 0.0
+    assert median_norm([]) == 0.0
 
 
 @given(norms, st.floats(0.5, 10))
