@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from merge.exact import square_sum, tree_sum
+from merge.exact import LANES, add_in_order, lane_sums, square_sum, tree_sum
 
 
 @given(st.lists(st.floats(-1e6, 1e6), max_size=70))
@@ -42,3 +42,18 @@ def test_squares_do_not_overflow_float32() -> None:
 
 def test_squares_are_summed_over_several_blocks() -> None:
     assert square_sum(torch.ones((1 << 20) + 5)) == (1 << 20) + 5
+
+
+def test_lanes_are_added_by_halving() -> None:
+    lanes = torch.tensor([1e16, 1.0] + [0.0] * (LANES - 4) + [-1e16, 1.0], dtype=torch.float64)
+    work = lanes.tolist()
+    while len(work) > 1:
+        work = [a + b for a, b in zip(work[: len(work) // 2], work[len(work) // 2 :], strict=True)]
+    assert float(lane_sums(lanes)) == work[0]
+    assert lane_sums(lanes.expand(2, 3, LANES)).tolist() == [[work[0]] * 3] * 2
+
+
+def test_blocks_are_added_first_to_last() -> None:
+    total = torch.zeros(2, dtype=torch.float64)
+    add_in_order(total, torch.tensor([[1.0, 1e16], [1e16, 1.0], [-1e16, -1e16]], dtype=torch.float64))
+    assert total.tolist() == [(1.0 + 1e16) - 1e16, (1e16 + 1.0) - 1e16]

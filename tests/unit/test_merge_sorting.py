@@ -1,11 +1,17 @@
 from __future__ import annotations
 
 import itertools
+import re
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from merge.sorting import comparisons, sort_rows
+from barnraise import native
+from merge.sorting import comparisons, network, sort_rows
+
+HEADER = Path(native.__file__).parent / "src" / "network.h"
 
 
 @pytest.mark.parametrize("count", range(1, 11))
@@ -24,3 +30,28 @@ def test_it_agrees_with_a_general_sort(count: int) -> None:
 def test_sixteen_rows_need_sixty_three_comparisons() -> None:
     assert len(list(comparisons(16))) == 63
     assert list(comparisons(0)) == list(comparisons(1)) == []
+
+
+NETWORK = [(int(low), int(high)) for low, high in re.findall(r"CE\((\d+), (\d+)\)", HEADER.read_text())]
+
+
+def test_the_compiled_network_makes_the_same_comparisons_in_another_order() -> None:
+    assert sorted(NETWORK) == sorted(comparisons(32))
+
+
+@pytest.mark.parametrize("count", range(1, 33))
+def test_the_compiled_network_sorts_every_number_of_rows(count: int) -> None:
+    pairs = [(low, high) for low, high in NETWORK if high < count]
+    if count <= 12:
+        columns = np.array(list(itertools.product([0, 1], repeat=count)), np.int8).T
+    else:
+        columns = np.random.default_rng(count).integers(0, 2, (count, 20_000), np.int8)
+    found = columns.copy()
+    for low, high in pairs:
+        found[low], found[high] = np.minimum(found[low], found[high]), np.maximum(found[low], found[high])
+    assert np.array_equal(found, np.sort(columns, axis=0))
+
+
+def test_the_network_is_kept() -> None:
+    assert network(16) == tuple(comparisons(16))
+    assert network(16) is network(16)
