@@ -123,7 +123,7 @@ def table(kind: str, rules: Sequence[type]) -> str:
     for rule in rules:
         said = sections(_module_doc(rule))
         does = summary(_module_doc(rule)) if kind == "outer rule" else _brief(said["Tolerates"])
-        source = re.split(r" \(|, https", said["Source"], maxsplit=1)[0]
+        source = re.split(r' \(|, https|, "', said["Source"], maxsplit=1)[0]
         lines.append(f"| [{_name(rule)}](#{_name(rule)}) | {does} | {source} |")
     return "\n".join(lines) + "\n"
 

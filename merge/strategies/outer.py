@@ -1,8 +1,8 @@
-"""Outer rules: what the trunk does with the change that a round agreed on.
+"""Outer rules, and none: the trunk takes the change that a round agreed on as it is.
 
 To an outer rule the merged change is a gradient to go along, whichever strategy merged it;
 what the rule remembers from round to round moves only with a release. This file has the
-interface and the rule ``none``, which adds the merged change as it is.
+interface, and the rule ``none``.
 
 P  elements of the segment being merged, flattened
 

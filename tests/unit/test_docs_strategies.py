@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -38,8 +38,8 @@ def test_every_rule_has_a_row_and_a_part_with_its_source(rule: type) -> None:
     assert "\n- Formula: " in part
     assert "\n- Cost: " in part
     assert "https://" in part.split("\n- Source: ")[1]
-    for option in rule.__dataclass_fields__:  # type: ignore[attr-defined]
-        assert f"\n- Option `{option}` (default " in part
+    for option in dataclasses.fields(rule):  # type: ignore[arg-type]
+        assert f"\n- Option `{option.name}` (default " in part
 
 
 def test_a_docstring_that_lacks_something_stops_the_page(generator: ModuleType) -> None:
