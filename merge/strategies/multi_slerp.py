@@ -1,16 +1,17 @@
 """Multi-slerp: the weighted mean of directions on a sphere, as long as the updates are on average.
 
-One step towards the spherical mean: start at the normalised mean of the directions, look at
-all of them in the plane that touches the sphere there, average, and go back to the sphere.
-For two updates of equal length it is slerp. Everything happens between the updates
+Start at the normalised mean of the directions, look at all of them in the plane that touches
+the sphere there, average, go back to the sphere, and begin again from there; the fixed point
+is the point with the least weighted sum of squared angles. For two updates of equal length it
+is slerp, after one step. Everything happens between the updates
 themselves, so the factors follow from inner products alone. Each tensor has its own.
 
 K  updates in the round, in the order of their digests
 P  elements of the segment being merged, flattened
 
-Formula: u_k = x_k / |x_k|; m = s / |s| with s = sum_k w_k * u_k; cos(a_k) = <m, u_k>;
-    v = sum_k w_k * a_k / sin(a_k) * (u_k - cos(a_k) * m);
-    merged = (sum_k w_k * |x_k|) * (cos(|v|) * m + sin(|v|) / |v| * v), weights w_k that sum to 1, for each tensor;
+Formula: u_k = x_k / |x_k|; m = s / |s| with s = sum_k w_k * u_k; then steps times cos(a_k) = <m, u_k>,
+    v = sum_k w_k * a_k / sin(a_k) * (u_k - cos(a_k) * m), m = cos(|v|) * m + sin(|v|) / |v| * v;
+    merged = (sum_k w_k * |x_k|) * m, weights w_k that sum to 1, for each tensor;
     sum_k w_k * x_k where |s| < 0.0001 or some u_k is opposite to m (sine below 0.0001)
 Divisor: the sum of the weights.
 Ties: none, nothing is compared. An update below 1e-9 of the longest in a tensor has no direction there: the others
@@ -18,7 +19,7 @@ Ties: none, nothing is compared. An update below 1e-9 of the longest in a tensor
 Tolerates: none; one liar turns the direction by at most its weight but lengthens the result at will.
 Cost: inner products of all pairs (K^2 / 2 multiplications an element), then one pass; no memory beside the result.
 Source: Buss and Fillmore 2001, "Spherical averages and applications to spherical splines and interpolation"
-    (algorithm A1, its first step), https://doi.org/10.1145/502122.502124
+    (algorithm A1), https://doi.org/10.1145/502122.502124
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from torch import Tensor
 from merge.angles import angle, sine_and_cosine
 from merge.elementwise import weighted_sum
 from merge.exact import product, tree_sum
+from merge.strategies.options import require
 from merge.strategies.rule import Rows, Scope, require_updates, shares
 from merge.strategies.slerp import NEARLY_PARALLEL
 
@@ -42,11 +44,19 @@ NO_DIRECTION = 1e-9  # of the longest; stretched to its length, such an update w
 
 @dataclass(frozen=True, slots=True)
 class MultiSlerp:
-    """Weighted spherical mean of the updates."""
+    """Weighted spherical mean of the updates.
+
+    Attributes:
+        steps: from the normalised mean towards the spherical mean, a whole number in [0, 100].
+    """
 
     name: ClassVar[str] = "multi-slerp"
     scope: ClassVar[Scope] = "tensor"
     linear: ClassVar[bool] = True
+    steps: int = 10
+
+    def __post_init__(self) -> None:
+        require(self, "steps", 0 <= self.steps <= 100, "a whole number in [0, 100]")
 
     @property
     def min_updates(self) -> int:
@@ -73,7 +83,7 @@ class MultiSlerp:
             return shares_K
         turned_K = torch.div(turned_K, tree_sum(turned_K))
         cosines_KK = torch.div(torch.div(gram_KK, divisors_K[:, None]), divisors_K[None, :])
-        direction_K = _spherical_mean(cosines_KK, turned_K)
+        direction_K = _spherical_mean(cosines_KK, turned_K, self.steps)
         if direction_K is None:
             return shares_K
         length = tree_sum(torch.mul(shares_K, lengths_K))
@@ -96,17 +106,25 @@ class MultiSlerp:
         return weighted_sum(deltas_KP, weights_K.to(torch.float32))
 
 
-def _spherical_mean(cosines_KK: Tensor, weights_K: Tensor) -> Tensor | None:
+def _spherical_mean(cosines_KK: Tensor, weights_K: Tensor, steps: int) -> Tensor | None:
     """What the unit vectors are multiplied by and summed, float64 [K]; None where there is no direction.
 
     Args:
         cosines_KK: float64 [K, K], inner products of the unit vectors.
         weights_K: float64 [K], with the sum 1; 0 for what has no direction.
     """
-    length = float(_inner(cosines_KK, weights_K, weights_K).clamp(min=0).sqrt())
+    length = _length(cosines_KK, weights_K)
     if length < NEARLY_PARALLEL:
         return None
-    middle_K = torch.div(weights_K, length)
+    middle_K: Tensor | None = torch.div(weights_K, length)
+    for _ in range(steps):
+        if middle_K is not None:
+            middle_K = _nearer(cosines_KK, weights_K, middle_K)
+    return middle_K
+
+
+def _nearer(cosines_KK: Tensor, weights_K: Tensor, middle_K: Tensor) -> Tensor | None:
+    """One step from a point of the sphere, given and returned as factors float64 [K]; None if one lies opposite."""
     stretched = []
     cosines: list[float] = product(cosines_KK, middle_K[:, None])[:, 0].tolist()
     for cosine, weight in zip(cosines, weights_K.tolist(), strict=True):
@@ -118,11 +136,13 @@ def _spherical_mean(cosines_KK: Tensor, weights_K: Tensor) -> Tensor | None:
     stretched_K = torch.tensor(stretched, dtype=torch.float64)
     along = tree_sum(torch.mul(stretched_K, torch.tensor(cosines, dtype=torch.float64)))
     tangent_K = torch.sub(stretched_K, torch.mul(middle_K, along))
-    radians = float(_inner(cosines_KK, tangent_K, tangent_K).clamp(min=0).sqrt())
+    radians = _length(cosines_KK, tangent_K)
     sine, cosine = sine_and_cosine(radians)
     ahead = sine / radians if radians > 0 else 1.0
     return torch.add(torch.mul(middle_K, cosine), torch.mul(tangent_K, ahead))
 
 
-def _inner(gram_KK: Tensor, left_K: Tensor, right_K: Tensor) -> Tensor:
-    return product(product(left_K[None, :], gram_KK), right_K[:, None])[0, 0]
+def _length(cosines_KK: Tensor, factors_K: Tensor) -> float:
+    """Of a weighted sum of the unit vectors."""
+    square = product(product(factors_K[None, :], cosines_KK), factors_K[:, None])[0, 0]
+    return float(square.clamp(min=0).sqrt())
