@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -78,8 +81,8 @@ def merge(
     check_target(into, inputs)
     opened = open_inputs(recipe, folder)
     require("merge")
-    from barnraise.cli.merge_run import carry_out, plan
-
+    with _lasting():
+        from barnraise.cli.merge_run import carry_out, plan
     planned = plan(opened, folder, into)
     warnings = notes(opened)
     print_warnings(warnings, as_json=as_json)
@@ -98,3 +101,14 @@ def merge(
         into / "merge.toml"
     )
     print_result("merge", result, as_json=as_json, human=human)
+
+
+@contextmanager
+def _lasting() -> Iterator[None]:
+    """Spare the garbage collector what is imported here: looking through torch costs a quarter of importing it."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()

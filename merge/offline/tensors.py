@@ -9,6 +9,7 @@ B  elements of a block
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 import numpy as np
@@ -50,7 +51,7 @@ def stored_values(source: TensorSource, name: str, start: int, end: int) -> Tens
     """A block as it is stored: float32, bfloat16 or float16 [B], a view where the bytes lie aligned."""
     data = source.block(name, start, end)
     dtype = DTYPES[source.dtype(name)]
-    if data.ctypes.data % dtype.itemsize:
+    if not data.view(f"u{dtype.itemsize}").flags.aligned:
         data = data.copy()
     return torch.from_numpy(data).view(dtype)
 
@@ -67,4 +68,4 @@ def all_finite(values_B: Tensor) -> bool:
     A sum is not finite if one of its terms is not, and costs one read; only a sum that
     overflowed is looked at more closely.
     """
-    return bool(torch.isfinite(values_B.sum())) or bool(torch.isfinite(values_B).all())
+    return math.isfinite(values_B.sum().item()) or bool(torch.isfinite(values_B).all())
