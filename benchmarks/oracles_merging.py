@@ -48,8 +48,8 @@ LOTS_HEAD = [
 REMARKS = [
     "mergekit multiplies what stays of a tensor by one number that keeps the sum of magnitudes; the papers, and ours,",
     "divide every element by its own probability of staying, which keeps the expected value of every element. DELLA's",
-    "ranks are taken within the rows of a matrix there, within the tensor here. A vote by count could not be asked for in",
-    "mergekit's configuration (it was elected by mass), so that election is tested against brute force only.",
+    "ranks are taken within the rows of a matrix there, within the tensor here. A vote by count could not be asked",
+    "for in mergekit's configuration (it elected by mass), so that election is tested against brute force only.",
 ]
 
 HIDDEN, LAYERS, INNER, VOCABULARY = 128, 2, 256, 512
@@ -339,8 +339,8 @@ def report(python: str) -> str:
         f"weights {WEIGHTS}.",
         "",
         "Largest difference of a tensor beside its largest merged change, over all tensors; then the share of elements",
-        f'that differ by more than {VISIBLE:g} of it. "One pass": magnitudes known to 8 significant bits, as in a round;',
-        '"refined": exact, as in an offline merge.',
+        f"that differ by more than {VISIBLE:g} of it. Magnitudes are refined (exact, as in a merge offline), but for the",
+        "column in one pass, where they are known to 8 significant bits, as in a round.",
         "",
         "| mergekit's method | largest difference | share that differs | the same in one pass | remark |",
         "|---|---|---|---|---|",

@@ -5,7 +5,7 @@ pass over a tensor that may come in blocks; the counts of blocks are added. With
 value from which on a given number of elements is larger is known to 8 significant bits:
 elements that agree so far are kept or dropped together, at most a few in a thousand. Where
 that is not good enough and the tensor can be read again, a second pass over just the
-elements at the boundary (:meth:`Magnitudes.within`) makes it exact.
+elements at the boundary (:class:`MagnitudeRefiner`) makes it exact.
 
 B  bins: ranges of magnitudes, of which some element is in each
 P  elements of a block
@@ -24,7 +24,7 @@ from torch import Tensor
 from barnraise import native
 from barnraise.native import prune as loops
 
-__all__ = ["MagnitudeCounter", "Magnitudes", "refined"]
+__all__ = ["MagnitudeCounter", "MagnitudeRefiner", "Magnitudes", "refined"]
 
 T = TypeVar("T")
 
@@ -86,24 +86,6 @@ class Magnitudes:
         """Upper 16 bits of the magnitude that is number ``count`` from the top; 1 <= count <= elements."""
         return int(self.edges_B[self._bin_of(count)]) >> 16
 
-    @classmethod
-    def within(cls, values_P: Tensor, upper: int) -> Magnitudes:
-        """Count the elements of a block that have these upper 16 bits, each magnitude in a bin of its own."""
-        if _in_reach(values_P):
-            table = np.zeros(1 << 16, dtype=np.int64)
-            loops.count_within(values_P.data_ptr(), values_P.numel(), upper, table)
-            counts = torch.from_numpy(table)
-        else:
-            bits_P = values_P.view(torch.int32) & _SIGN_OFF
-            inside = bits_P[(bits_P >> 16) == upper] & _LOWER
-            counts = torch.bincount(inside.to(torch.int64), minlength=1).cpu()
-        return cls._of_table(counts, 0, upper << 16)
-
-    def replaced(self, upper: int, finer: Magnitudes) -> Magnitudes:
-        """With the bin of these upper 16 bits replaced by finer ones."""
-        others = (self.edges_B >> 16) != upper
-        return Magnitudes.total([Magnitudes(self.edges_B[others], self.counts_B[others]), finer])
-
     def ranks(self) -> Tensor:
         """By upper 16 bits of a magnitude, the share of elements that are smaller, ties counted half.
 
@@ -150,25 +132,48 @@ class MagnitudeCounter:
         return Magnitudes._of_table(torch.from_numpy(self._counts), 16, 0)
 
 
-def refined(coarse: Magnitudes, cuts: Iterable[int], blocks: Iterable[Tensor]) -> Magnitudes:
-    """Magnitudes that are exact at the boundaries between the ``cuts`` largest and the rest.
+class MagnitudeRefiner:
+    """Makes magnitudes exact at some boundaries, while the tensor comes a second time in blocks."""
 
-    Args:
-        coarse: of the whole tensor.
-        cuts: numbers of elements, counted from the largest.
-        blocks: the tensor again, float32, in any blocks.
-    """
-    elements = coarse.elements
-    # Beside each cut also the next element: `largest` asks for the one, `beyond` for the other.
-    places = {place for cut in cuts for place in (cut, cut + 1) if 1 <= place <= elements}
-    uppers = sorted({coarse.upper_at(place) for place in places})
-    finer: dict[int, list[Magnitudes]] = {upper: [] for upper in uppers}
-    for block_P in blocks if uppers else ():
-        for upper in uppers:
-            finer[upper].append(Magnitudes.within(block_P, upper))
-    for upper, parts in finer.items():
-        coarse = coarse.replaced(upper, Magnitudes.total(parts))
-    return coarse
+    def __init__(self, coarse: Magnitudes, cuts: Iterable[int]) -> None:
+        """Between the ``cuts`` largest elements and the rest.
+
+        Args:
+            coarse: of the whole tensor.
+            cuts: numbers of elements, counted from the largest.
+        """
+        elements = coarse.elements
+        # Beside each cut also the next element: `largest` asks for the one, `beyond` for the other.
+        places = {place for cut in cuts for place in (cut, cut + 1) if 1 <= place <= elements}
+        self._coarse = coarse
+        self._tables = {upper: np.zeros(1 << 16, dtype=np.int64) for upper in {coarse.upper_at(at) for at in places}}
+
+    def add(self, values_P: Tensor) -> None:
+        """Look at a block again, float32 [P]."""
+        for upper, table in self._tables.items():
+            if _in_reach(values_P):
+                loops.count_within(values_P.data_ptr(), values_P.numel(), upper, table)
+            else:
+                bits_P = values_P.view(torch.int32) & _SIGN_OFF
+                inside = bits_P[(bits_P >> 16) == upper] & _LOWER
+                table += torch.bincount(inside.to(torch.int64), minlength=len(table)).cpu().numpy()
+
+    def magnitudes(self) -> Magnitudes:
+        """Of the whole tensor, with bins of one magnitude each around the boundaries."""
+        finer = [Magnitudes._of_table(torch.from_numpy(t), 0, upper << 16) for upper, t in self._tables.items()]
+        others = torch.ones_like(self._coarse.edges_B, dtype=torch.bool)
+        for upper in self._tables:
+            others &= (self._coarse.edges_B >> 16) != upper
+        rest = Magnitudes(self._coarse.edges_B[others], self._coarse.counts_B[others])
+        return Magnitudes.total([rest, *finer])
+
+
+def refined(coarse: Magnitudes, cuts: Iterable[int], blocks: Iterable[Tensor]) -> Magnitudes:
+    """Magnitudes that are exact at boundaries, from the tensor again in any blocks; see :class:`MagnitudeRefiner`."""
+    refiner = MagnitudeRefiner(coarse, cuts)
+    for block_P in blocks:
+        refiner.add(block_P)
+    return refiner.magnitudes()
 
 
 def _in_reach(values_P: Tensor) -> bool:
