@@ -63,8 +63,10 @@ def product(left_LK: Tensor, right_KM: Tensor) -> Tensor:
     """
     step = max(1, PRODUCTS // max(1, right_KM.numel()))
     right_1MK = right_KM.T[None, :, :]
-    parts = [tree_sum(torch.mul(rows_lK[:, None, :], right_1MK)) for rows_lK in left_LK.split(step)]
-    return torch.cat(parts)
+    product_LM = left_LK.new_empty((left_LK.shape[0], right_KM.shape[1]), dtype=torch.float64)
+    for start in range(0, len(left_LK), step):
+        product_LM[start : start + step] = tree_sum(torch.mul(left_LK[start : start + step, None, :], right_1MK))
+    return product_LM
 
 
 def lane_sums(lanes_XL: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Outer Nesterov: momentum over the merged changes, looking one step ahead.
+"""Outer Nesterov: momentum over merged changes, looking one step ahead.
 
 The outer optimiser of DiLoCo. With learning rate 1 and momentum 0 it is ``none``, bit for bit.
 
