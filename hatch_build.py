@@ -6,6 +6,7 @@ Without a compiler the installation goes on: the loops are optional.
 from __future__ import annotations
 
 import runpy
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -23,5 +24,6 @@ class NativeLoops(BuildHookInterface):  # type: ignore[type-arg]
             self.app.display_warning(problem)
             return
         build_data["pure_python"] = False
-        build_data["infer_tag"] = True
+        # ctypes loads it, so any Python will do; only the platform matters.
+        build_data["tag"] = "py3-none-" + sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["artifacts"].append("barnraise/native/_kernels.so")
