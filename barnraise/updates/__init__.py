@@ -1,10 +1,11 @@
 """Updates: the one format for a contribution going up and a patch coming down. numpy only.
 
 Reading order: space.py (what is addressed), container.py (the file), header.py, codec.py, then
-the codecs dense.py, blockwise.py and topk.py with golomb.py, grid.py and bits.py below them,
-and apply.py. Choosing what to send is in ``merge.compress``.
+the codecs dense.py, blockwise.py and topk.py, below them support.py (draw.py, rans.py, tables.py),
+grid.py and bits.py; then add.py and apply.py. Choosing what to send is in ``merge.compress``.
 """
 
+from barnraise.updates.add import add_all_scaled, add_scaled, add_segments
 from barnraise.updates.apply import apply_update
 from barnraise.updates.codec import EncodedSegment, canonical_codec
 from barnraise.updates.container import Update, write_update
@@ -18,6 +19,9 @@ __all__ = [
     "Role",
     "TensorSpec",
     "Update",
+    "add_all_scaled",
+    "add_scaled",
+    "add_segments",
     "apply_update",
     "canonical_codec",
     "decode_segment",

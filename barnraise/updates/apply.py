@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barnraise.errors import NonFiniteUpdateError
+from barnraise.native import codec as native
+from barnraise.updates.add import add_segments
 from barnraise.updates.container import Update
 
 __all__ = ["apply_update"]
@@ -35,6 +37,11 @@ def apply_update(
     space = update.space
     assert flat_P.shape == (space.size,), (flat_P.shape, space.size)
     result_P = np.empty_like(flat_P) if out is None else out
+    if update.codec.name == "topk" and native.available() and flat_P.flags.c_contiguous and result_P.flags.c_contiguous:
+        settled = native.settle(flat_P, result_P)
+        if not add_segments([update], [1.0], range(space.segment_count), result_P) or not settled:
+            raise _not_finite(update, result_P)
+        return result_P
     for index in range(space.segment_count):
         start, end = space.segment_range(index)
         _add_segment(flat_P[start:end], update, index, result_P[start:end])
@@ -50,4 +57,13 @@ def _add_segment(base_P: NDArray[np.float32], update: Update, index: int, result
         else:
             np.add(base_P, update.decode(index), out=result_P)
     if not np.isfinite(result_P).all():
-        raise NonFiniteUpdateError(f"base plus change is not finite in segment {index}. Discard this update.")
+        raise _not_finite_in(index)
+
+
+def _not_finite(update: Update, result_P: NDArray[np.float32]) -> NonFiniteUpdateError:
+    ranges = map(update.space.segment_range, range(update.space.segment_count))
+    return _not_finite_in(next(i for i, part in enumerate(ranges) if not np.isfinite(result_P[slice(*part)]).all()))
+
+
+def _not_finite_in(segment: int) -> NonFiniteUpdateError:
+    return NonFiniteUpdateError(f"base plus change is not finite in segment {segment}. Discard this update.")

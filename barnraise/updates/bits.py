@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from barnraise.errors import NonCanonicalUpdateError, TruncatedUpdateError
 
-__all__ = ["pack_fields", "packed_size", "unpack_bits", "unpack_fields"]
+__all__ = ["check_spare_bits", "pack_fields", "packed_size", "unpack_bits", "unpack_fields"]
 
 
 def packed_size(count: int, width: int) -> int:
@@ -56,7 +56,15 @@ def unpack_bits(packed: bytes, count: int) -> NDArray[np.uint8]:
         raise TruncatedUpdateError(f"{len(packed)} bytes of packed bits, expected {expected}. Send the update again.")
     if len(packed) > expected:
         raise NonCanonicalUpdateError(f"{len(packed)} bytes of packed bits, expected {expected}. Encode it again.")
-    bits = np.unpackbits(np.frombuffer(packed, dtype=np.uint8), bitorder="little")
-    if bits[count:].any():
+    check_spare_bits(packed, count)
+    return np.unpackbits(np.frombuffer(packed, dtype=np.uint8), count=count, bitorder="little")
+
+
+def check_spare_bits(packed: bytes, count: int) -> None:
+    """Refuse an array of the right length whose last byte has anything behind the first ``count`` bits.
+
+    Raises:
+        NonCanonicalUpdateError
+    """
+    if count % 8 and packed[-1] >> (count % 8):
         raise NonCanonicalUpdateError("left-over bits of a packed array are not zero. Encode the update again.")
-    return bits[:count]

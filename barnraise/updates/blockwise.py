@@ -17,12 +17,18 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from barnraise.errors import IndexOutOfRangeError, NonCanonicalUpdateError, NonFiniteUpdateError
-from barnraise.updates.bits import pack_fields, packed_size, unpack_fields
+from barnraise.errors import IndexOutOfRangeError, NonCanonicalUpdateError, NonFiniteUpdateError, UpdateError
+from barnraise.native import codec as native
+from barnraise.updates.bits import check_spare_bits, pack_fields, packed_size, unpack_fields
 from barnraise.updates.codec import EncodedSegment, check_length
 
 __all__ = ["decode", "encode"]
 
+_REFUSED: tuple[tuple[type[UpdateError], str], ...] = (
+    (NonCanonicalUpdateError, "the levels of a chunk have a common divisor; it belongs into the scale"),
+    (NonCanonicalUpdateError, "a chunk of scale 0 has levels other than 1. Encode the update again."),
+    (NonFiniteUpdateError, "a level times its scale is beyond float32. Compress the change again."),
+)  # statuses 1, 2 and 3 of src/quantise.c
 _SMALLEST_SCALE = np.float32(2.0**-126)
 _BEYOND_PRECISION = np.uint32(0xFF)  # fraction bits that a scale must not use
 
@@ -55,18 +61,31 @@ def decode(segment: EncodedSegment, chunk_starts: NDArray[np.int64], bits: int) 
     check_length("levels", segment.levels, packed_size(size, bits))
     scales_C = np.frombuffer(segment.scales, dtype="<f4").astype(np.float32)
     _check_scales(scales_C)
-    codes_P = unpack_fields(segment.levels, size, bits, np.uint8)
+    check_spare_bits(segment.levels, size * bits)
+    status, values_P = (_restore_plain, native.restore)[native.available()](
+        segment.levels, chunk_starts, bits, scales_C
+    )
+    if status:
+        refusal, message = _REFUSED[status - 1]
+        raise refusal(message)
+    return values_P
+
+
+def _restore_plain(
+    packed: bytes, chunk_starts: NDArray[np.int64], bits: int, scales_C: NDArray[np.float32]
+) -> tuple[int, NDArray[np.float32]]:
+    """As :func:`barnraise.native.codec.restore`."""
+    codes_P = unpack_fields(packed, int(chunk_starts[-1]), bits, np.uint8)
     levels_P = 2 * codes_P.astype(np.int16) - np.int16((1 << bits) - 1)
-    if (_common_divisors(levels_P, chunk_starts) != 1).any():
-        raise NonCanonicalUpdateError("the levels of a chunk have a common divisor; it belongs into the scale")
     scales_P = np.repeat(scales_C, np.diff(chunk_starts))
-    if ((scales_P == 0) & (levels_P != 1)).any():
-        raise NonCanonicalUpdateError("a chunk of scale 0 has levels other than 1. Encode the update again.")
     with np.errstate(over="ignore"):
         values_P = levels_P.astype(np.float32) * scales_P
-    if not np.isfinite(values_P).all():
-        raise NonFiniteUpdateError("a level times its scale is beyond float32. Compress the change again.")
-    return values_P
+    broken = (
+        (_common_divisors(levels_P, chunk_starts) != 1).any(),
+        ((scales_P == 0) & (levels_P != 1)).any(),
+        not np.isfinite(values_P).all(),
+    )
+    return (broken.index(True) + 1 if any(broken) else 0), values_P
 
 
 def _check_scales(scales_C: NDArray[np.float32]) -> None:

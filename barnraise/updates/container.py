@@ -29,6 +29,7 @@ from barnraise.errors import (
     UnsupportedFormatError,
     WrongBaseError,
 )
+from barnraise.native.codec import PackedUpdate
 from barnraise.updates.codec import EncodedSegment, canonical_codec
 from barnraise.updates.decode import decode_fisher, decode_segment, sparse_segment
 from barnraise.updates.header import ARRAYS, Header, Role
@@ -153,6 +154,12 @@ class Update:
             )
         )
         return EncodedSegment(support, levels, scales, *fisher)
+
+    def packed(self) -> PackedUpdate:
+        """Where the compiled loops find what :meth:`segment` cuts; ``topk`` only."""
+        assert self.codec.name == "topk", self.codec.name
+        levels, scales, support = self._arrays[: len(ARRAYS)]
+        return PackedUpdate(levels, scales, support, self._offsets[: len(ARRAYS)], self.codec.k)
 
     def decode(self, index: int) -> NDArray[np.float32]:
         """The change of every element of one segment, float32 [P], finite.

@@ -1,15 +1,16 @@
-"""The ``topk`` codec: the few largest elements of every chunk, each as a sign and one of two levels.
+"""The ``topk`` codec: the few largest elements of every chunk, each as a sign and one of at most two levels.
 
-    support   sorted positions of all chunks of the segment, entropy coded (golomb.py)
-    levels    2 bits an entry: bit 0 negative, bit 1 high
-    scales    unit i16 | ratio u8 | one code u8 a chunk
+    support   which elements, and the scale of every chunk, as one stream (support.py)
+    levels    one bit an entry: 1 for a negative one
+    scales    unit i16 | step u8
 
-A low entry of a chunk has the magnitude ``2 ** ((unit - code) / 8)``; a high one is larger
-by ``2 ** ((2 * ratio + 1) / 16)``. Lows lie on even sixteenths of an octave and highs on odd
-ones, so a magnitude says by itself what it is. With the rules below, exactly one encoding
-gives some content: the strongest chunk has code 0; a chunk without entries has code 255; any
-other has at least one low entry; a ratio that no entry uses is 0; a segment without entries
-is empty. Everything is put together from bits, so the values are the same on every machine.
+An entry has the magnitude ``2 ** (eighth / 8)`` where ``eighth`` is its chunk's scale, ``unit``
+being that of the first chunk that has entries. If ``step`` is not 0 there is a second level, and
+a high entry is larger by ``2 ** ((2 * step - 1) / 16)``. Lows lie on even sixteenths of an octave
+and highs on odd ones, so a magnitude says by itself what it is. With the rules below, exactly
+one encoding gives some content: a chunk that has entries has at least one low one; a step that
+no entry uses is 0; a segment without entries is empty. Everything is put together from bits, so
+the values are the same on every machine.
 
 N  entries of the segment
 C  chunks of the segment
@@ -24,16 +25,24 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from barnraise.errors import IndexOutOfRangeError, NonCanonicalUpdateError
-from barnraise.updates.bits import pack_fields, unpack_fields
-from barnraise.updates.codec import EncodedSegment, check_length, kept_per_chunk
-from barnraise.updates.golomb import decode_positions, encode_positions
+from barnraise.errors import IndexOutOfRangeError, NonCanonicalUpdateError, TruncatedUpdateError, UpdateError
+from barnraise.native import codec as native
+from barnraise.updates.bits import pack_fields, packed_size, unpack_bits
+from barnraise.updates.codec import EncodedSegment, check_length
 from barnraise.updates.grid import LARGEST, SMALLEST, magnitude_bits
+from barnraise.updates.support import Support, read_plain, write_plain
+from barnraise.updates.tables import compiled_tables
 
-__all__ = ["NO_ENTRIES", "Entries", "decode", "encode"]
+__all__ = ["HEAD", "LARGEST_STEP", "Entries", "decode", "encode"]
 
-NO_ENTRIES = 255
-_HEAD = struct.Struct("<hB")
+HEAD = struct.Struct("<hB")
+LARGEST_STEP = 255
+_REFUSED: tuple[tuple[type[UpdateError], str], ...] = (
+    (TruncatedUpdateError, "the support ends in the middle of a segment. Send the update again."),
+    (NonCanonicalUpdateError, "the support is not the whole encoding of its entries. Encode the update again."),
+    (IndexOutOfRangeError, "the support says more than a chunk can have. Compress the change again."),
+    (NonCanonicalUpdateError, "a chunk's pieces are not those that cost least. Encode the update again."),
+)  # statuses 1, 2, 3 and 4 of src/entropy.c
 
 
 @dataclass(frozen=True)
@@ -41,42 +50,49 @@ class Entries:
     """The content of a segment before packing.
 
     Attributes:
-        positions_N: int64, strictly increasing, in [0, P).
-        negative_N, high_N: bool.
-        codes_C: uint8, eighths of an octave below ``unit``, or ``NO_ENTRIES``.
-        unit: eighths of an octave, of the low entries of the strongest chunk.
-        ratio: a high entry is ``2 * ratio + 1`` sixteenths of an octave above a low one.
+        support: which elements, their chunks' scales, and which entries are high.
+        negative_N: bool.
+        step: a high entry is ``2 * step - 1`` sixteenths of an octave above a low one; 0 if none is high.
     """
 
-    positions_N: NDArray[np.int64]
+    support: Support
     negative_N: NDArray[np.bool_]
-    high_N: NDArray[np.bool_]
-    codes_C: NDArray[np.uint8]
-    unit: int
-    ratio: int
+    step: int
 
-    def values(self, chunk_starts: NDArray[np.int64]) -> NDArray[np.float32]:
+    def positions(self, chunk_starts: NDArray[np.int64]) -> NDArray[np.int64]:
+        """int64 [N], strictly increasing."""
+        counts_C = self.support.counts_C.astype(np.int64)
+        return np.repeat(chunk_starts[:-1], counts_C) + self.support.places_N.astype(np.int64)
+
+    def values(self) -> NDArray[np.float32]:
         """float32 [N]; all numbers must lie on the grid."""
-        chunks_N = np.repeat(np.arange(len(self.codes_C)), _counts(self.positions_N, chunk_starts))
-        bits = magnitude_bits(self._numbers(self.codes_C[chunks_N]))
-        return (bits | (self.negative_N.astype(np.uint32) << np.uint32(31))).view(np.float32)
+        bits_N = magnitude_bits(self.numbers())
+        return (bits_N | (self.negative_N.astype(np.uint32) << np.uint32(31))).view(np.float32)
 
-    def _numbers(self, codes_N: NDArray[np.uint8]) -> NDArray[np.int64]:
-        """Grid numbers of the entries' magnitudes, int64 [N]."""
-        lows_N = 2 * (self.unit - codes_N.astype(np.int64))
-        numbers_N: NDArray[np.int64] = lows_N + np.where(self.high_N, 2 * self.ratio + 1, 0)
+    def numbers(self) -> NDArray[np.int64]:
+        """Grid numbers of the magnitudes, int64 [N]."""
+        numbers_N = np.repeat(2 * self.support.eighths_C.astype(np.int64), self.support.counts_C.astype(np.int64))
+        if self.support.high_N is not None:
+            numbers_N += self.support.high_N * np.int64(2 * self.step - 1)
         return numbers_N
 
 
-def encode(entries: Entries) -> EncodedSegment:
+def encode(entries: Entries, chunk_starts: NDArray[np.int64], k: int) -> EncodedSegment:
     """Pack entries that keep the rules of this module."""
-    if len(entries.positions_N) == 0:
+    said = entries.support
+    if len(said.places_N) == 0:
         return EncodedSegment(b"", b"", b"")
-    levels_N = entries.negative_N.astype(np.uint8) | (entries.high_N.astype(np.uint8) << np.uint8(1))
+    assert (said.high_N is not None) == (entries.step > 0), entries.step
+    if native.available():
+        fields = (said.counts_C, said.eighths_C, said.places_N, said.high_N)
+        stream = native.write_support(compiled_tables(), chunk_starts, k, fields)
+    else:
+        stream = write_plain(said, chunk_starts, k)
+    unit = int(said.eighths_C[np.flatnonzero(said.counts_C)[0]])
     return EncodedSegment(
-        support=encode_positions(entries.positions_N),
-        levels=pack_fields(levels_N, 2),
-        scales=_HEAD.pack(entries.unit, entries.ratio) + entries.codes_C.tobytes(),
+        support=stream,
+        levels=pack_fields(entries.negative_N.astype(np.uint8), 1),
+        scales=HEAD.pack(unit, entries.step),
     )
 
 
@@ -88,47 +104,44 @@ def decode(
     Raises:
         TruncatedUpdateError, IndexOutOfRangeError, NonCanonicalUpdateError
     """
-    kept_C = kept_per_chunk(chunk_starts, k)
-    positions_N = decode_positions(segment.support, int(chunk_starts[-1]), int(kept_C.sum()))
-    if len(positions_N) == 0:
+    if not segment.support:
         check_length("levels", segment.levels, 0)
         check_length("scales", segment.scales, 0)
-        return positions_N, np.zeros(0, dtype=np.float32)
-    check_length("scales", segment.scales, _HEAD.size + len(kept_C))
-    levels_N = unpack_fields(segment.levels, len(positions_N), 2, np.uint8)
-    unit, ratio = _HEAD.unpack_from(segment.scales)
-    entries = Entries(
-        positions_N=positions_N,
-        negative_N=(levels_N & 1).astype(np.bool_),
-        high_N=levels_N > 1,
-        codes_C=np.frombuffer(segment.scales, dtype=np.uint8, offset=_HEAD.size),
-        unit=unit,
-        ratio=ratio,
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
+    check_length("scales", segment.scales, HEAD.size)
+    unit, step = HEAD.unpack(segment.scales)
+    said = _read(segment.support, chunk_starts, k, unit, two_levels=step > 0)
+    count = len(said.places_N)
+    if count == 0:
+        raise NonCanonicalUpdateError("a segment without entries must be empty. Encode the update again.")
+    check_length("levels", segment.levels, packed_size(count, 1))
+    entries = Entries(said, unpack_bits(segment.levels, count).astype(np.bool_), step)
+    if said.high_N is not None:
+        _check_highs(entries, said.high_N)
+    return entries.positions(chunk_starts), entries.values()
+
+
+def _read(stream: bytes, chunk_starts: NDArray[np.int64], k: int, unit: int, *, two_levels: bool) -> Support:
+    if not native.available():
+        return read_plain(stream, chunk_starts, k, unit, two_levels=two_levels)
+    status, counts_C, eighths_C, places_N, high_N = native.read_support(
+        compiled_tables(), stream, chunk_starts, k, unit, two_levels=two_levels
     )
-    _check(entries, chunk_starts, kept_C)
-    return positions_N, entries.values(chunk_starts)
+    if status:
+        refusal, message = _REFUSED[status - 1]
+        raise refusal(message)
+    return Support(counts_C, eighths_C, places_N, high_N if two_levels else None)
 
 
-def _check(entries: Entries, chunk_starts: NDArray[np.int64], kept_C: NDArray[np.int64]) -> None:
-    counts_C = _counts(entries.positions_N, chunk_starts)
-    lows_C = _counts(entries.positions_N[~entries.high_N], chunk_starts)
-    codes_C = entries.codes_C
-    if (counts_C > kept_C).any():
-        worst = int(np.argmax(counts_C - kept_C))
-        raise IndexOutOfRangeError(f"chunk {worst} has {counts_C[worst]} entries, expected at most {kept_C[worst]}")
-    if ((counts_C == 0) != (codes_C == NO_ENTRIES)).any():
-        raise NonCanonicalUpdateError(f"scale code {NO_ENTRIES} must mark exactly the chunks without entries")
-    if codes_C.min() != 0:
-        raise NonCanonicalUpdateError(f"the strongest chunk has scale code {codes_C.min()}, expected 0")
-    if ((counts_C > 0) & (lows_C == 0)).any():
+def _check_highs(entries: Entries, high_N: NDArray[np.uint8]) -> None:
+    counts_C = entries.support.counts_C.astype(np.int64)
+    ends_C = np.cumsum(counts_C)
+    highs_N = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(high_N, dtype=np.int64)])
+    highs_C = highs_N[ends_C] - highs_N[ends_C - counts_C]
+    if ((counts_C > 0) & (highs_C == counts_C)).any():
         raise NonCanonicalUpdateError("a chunk has high entries only; they must be written as low ones")
-    if entries.ratio and not entries.high_N.any():
-        raise NonCanonicalUpdateError(f"the ratio is {entries.ratio}, expected 0 where no entry is high")
-    numbers = entries._numbers(np.repeat(codes_C, counts_C))
-    if numbers.min() < SMALLEST or numbers.max() > LARGEST:
+    if highs_N[-1] == 0:
+        raise NonCanonicalUpdateError(f"the step is {entries.step}, expected 0 where no entry is high")
+    numbers_N = entries.numbers()
+    if numbers_N.min() < SMALLEST or numbers_N.max() > LARGEST:
         raise IndexOutOfRangeError("a magnitude is beyond the range of normal float32. Compress the change again.")
-
-
-def _counts(positions_N: NDArray[np.int64], chunk_starts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Entries in each chunk, int64 [C]."""
-    return np.diff(np.searchsorted(positions_N, chunk_starts))

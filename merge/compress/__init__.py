@@ -16,10 +16,13 @@ from torch import Tensor
 
 from barnraise.config import CodecConfig
 from barnraise.errors import NonFiniteUpdateError
+from barnraise.native import codec as native
+from barnraise.native import spread
 from barnraise.updates import EncodedSegment, ParameterSpace
+from barnraise.updates.codec import kept_per_chunk
 from merge.compress.blockwise import compress_blockwise
 from merge.compress.dense import compress_dense
-from merge.compress.topk import compress_topk
+from merge.compress.topk import Chosen, compress_chosen, select
 
 __all__ = ["compress", "compress_segment"]
 
@@ -42,24 +45,23 @@ def compress_segment(
     """
     assert target_P.dtype == torch.float32, target_P.dtype
     assert target_P.shape == (int(chunk_starts[-1]),), (target_P.shape, int(chunk_starts[-1]))
-    finite_P = torch.isfinite(target_P)
-    if not finite_P.all():
-        raise NonFiniteUpdateError(
-            f"{int((~finite_P).sum())} of {len(target_P)} elements to compress are NaN or infinite. "
-            "Lower the learning rate, and train again from the base."
-        )
     target_P = target_P.detach().contiguous()
-    match codec.name:
-        case "dense":
-            return compress_dense(target_P)
-        case "blockwise":
-            return compress_blockwise(target_P, chunk_starts, codec.bits)
-        case "topk":
-            return compress_topk(target_P, chunk_starts, codec.k)
+    if codec.name == "topk":
+        chosen = _choose(target_P, chunk_starts, kept_per_chunk(chunk_starts, codec.k))
+        segment, positions_N, values_N = compress_chosen(chosen, chunk_starts, codec.k)
+        decoded_P = torch.zeros_like(target_P)
+        device = target_P.device
+        decoded_P[torch.from_numpy(positions_N).to(device)] = torch.from_numpy(values_N).to(device)
+        return segment, decoded_P
+    if not torch.isfinite(target_P).all():
+        raise _not_finite(target_P)
+    if codec.name == "blockwise":
+        return compress_blockwise(target_P, chunk_starts, codec.bits)
+    return compress_dense(target_P)
 
 
 def compress(target_P: Tensor, space: ParameterSpace, codec: CodecConfig) -> tuple[list[EncodedSegment], Tensor]:
-    """Compress the change of a whole space, segment by segment.
+    """Compress the change of a whole space.
 
     Args:
         target_P: float32 [P] in the layout of ``space``.
@@ -71,10 +73,62 @@ def compress(target_P: Tensor, space: ParameterSpace, codec: CodecConfig) -> tup
         NonFiniteUpdateError: ``target_P`` holds a NaN or an infinity.
     """
     assert target_P.shape == (space.size,), (target_P.shape, space.size)
-    decoded_P = torch.empty_like(target_P, requires_grad=False)
+    target_P = target_P.detach().contiguous()
+    if codec.name == "topk" and target_P.device.type == "cpu" and native.available():
+        return _compress_whole(target_P, space, codec.k)
+    decoded_P = torch.empty_like(target_P)
     segments = []
     for index in range(space.segment_count):
         start, end = space.segment_range(index)
         segment, decoded_P[start:end] = compress_segment(target_P[start:end], space.segment_chunk_starts(index), codec)
         segments.append(segment)
     return segments, decoded_P
+
+
+def _compress_whole(target_P: Tensor, space: ParameterSpace, k: int) -> tuple[list[EncodedSegment], Tensor]:
+    """``topk`` on the CPU: choose in the whole vector at once, then share the segments out."""
+    assert target_P.dtype == torch.float32, target_P.dtype
+    starts_C = space.chunk_starts
+    chosen = _choose(target_P, starts_C, kept_per_chunk(starts_C, k))
+    ends_C = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(chosen.counts_C, dtype=np.int64)])
+    decoded_P = torch.zeros_like(target_P)
+    values_P = decoded_P.numpy()
+    segments = [EncodedSegment(b"", b"", b"")] * space.segment_count
+
+    def work(first: int, last: int) -> None:
+        for index in range(first, last):
+            chunks = slice(*np.searchsorted(starts_C, space.segment_range(index)).tolist())
+            entries = slice(int(ends_C[chunks.start]), int(ends_C[chunks.stop]))
+            part = Chosen(chosen.counts_C[chunks], chosen.places_N[entries], chosen.values_N[entries])
+            start, end = space.segment_range(index)
+            segments[index], positions_N, values_N = compress_chosen(part, space.segment_chunk_starts(index), k)
+            values_P[start:end][positions_N] = values_N
+
+    spread(work, space.segment_count, 1)
+    return segments, decoded_P
+
+
+def _choose(target_P: Tensor, chunk_starts: NDArray[np.int64], kept_C: NDArray[np.int64]) -> Chosen:
+    """The largest magnitudes of every chunk, compiled where it can be.
+
+    Raises:
+        NonFiniteUpdateError: ``target_P`` holds a NaN or an infinity.
+    """
+    if target_P.device.type != "cpu" or not native.available():
+        if not torch.isfinite(target_P).all():
+            raise _not_finite(target_P)
+        return select(target_P, chunk_starts, kept_C)
+    values_P = target_P.numpy()
+    found = native.select(values_P, chunk_starts, kept_C)
+    if found is None:
+        raise _not_finite(target_P)
+    places_N, counts_C = found
+    positions_N = np.repeat(chunk_starts[:-1], counts_C.astype(np.int64)) + places_N
+    return Chosen(counts_C, places_N, values_P[positions_N])
+
+
+def _not_finite(target_P: Tensor) -> NonFiniteUpdateError:
+    return NonFiniteUpdateError(
+        f"{int((~torch.isfinite(target_P)).sum())} of {len(target_P)} elements to compress are NaN or infinite. "
+        "Lower the learning rate, and train again from the base."
+    )

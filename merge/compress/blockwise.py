@@ -1,8 +1,10 @@
 """Every element in a few bits: the search for each chunk's scale.
 
 The scale with the least squared error depends on the shape of the distribution: at 2 bits it
-clips far below the largest element, at 8 bits hardly. So a few shares of the largest element
-are tried and the best one of each chunk is kept; the first on a tie.
+clips far below the largest element, at 8 bits hardly. So shares of the largest element are
+tried, from the whole of it down, until one is not better than the one before.
+
+On the CPU compiled loops do this if they are there, with the same bits.
 
 C  chunks of the segment
 W  elements of its longest chunk
@@ -16,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from barnraise.native import codec as native
 from barnraise.updates import blockwise
 from barnraise.updates.codec import EncodedSegment
 from merge.compress.rows import Rows
@@ -34,23 +37,36 @@ _EIGHT_SIGNIFICANT_BITS = -(1 << 16)  # mask of the sign, the exponent and 7 fra
 
 def compress_blockwise(target_P: Tensor, chunk_starts: NDArray[np.int64], bits: int) -> tuple[EncodedSegment, Tensor]:
     """Quantise float32 [P], finite. A chunk whose scale would be subnormal becomes zero."""
+    if target_P.device.type == "cpu" and native.available():
+        packed, scales_C, values_P = native.quantise(target_P.numpy(), chunk_starts, bits, _SHARES[bits])
+        return EncodedSegment(b"", packed, scales_C.astype("<f4").tobytes()), torch.from_numpy(values_P)
     rows = Rows.of(chunk_starts, target_P.device)
     target_CW = rows.spread(target_P, 0.0)
+    top = float((1 << bits) - 1)
+    scale_C = _best_scale(target_CW, rows, bits)
+    levels_CW = _levels(target_CW, scale_C, top)
+    decoded_P = rows.gather(levels_CW * scale_C[:, None])
+    levels_P = rows.gather(levels_CW).to(torch.int16)
+    segment = blockwise.encode(levels_P.cpu().numpy(), scale_C.cpu().numpy(), chunk_starts, bits)
+    return segment, decoded_P
+
+
+def _best_scale(target_CW: Tensor, rows: Rows, bits: int) -> Tensor:
+    """float32 [C]; 0 for a chunk whose scale would be subnormal."""
     top = float((1 << bits) - 1)
     largest_C = target_CW.abs().amax(dim=1)
     best_scale_C = torch.zeros_like(largest_C)
     best_error_C = torch.full_like(largest_C, torch.inf, dtype=torch.float64)
+    going_C = torch.ones_like(largest_C, dtype=torch.bool)
     for share in _SHARES[bits]:
         scale_C = _rounded_scale(largest_C * share / top)
         error_C = _square_error(target_CW, _levels(target_CW, scale_C, top), scale_C, rows)
-        better_C = error_C < best_error_C
-        best_scale_C = torch.where(better_C, scale_C, best_scale_C)
-        best_error_C = torch.where(better_C, error_C, best_error_C)
-    levels_CW = _levels(target_CW, best_scale_C, top)
-    decoded_P = rows.gather(levels_CW * best_scale_C[:, None])
-    levels_P = rows.gather(levels_CW).to(torch.int16)
-    segment = blockwise.encode(levels_P.cpu().numpy(), best_scale_C.cpu().numpy(), chunk_starts, bits)
-    return segment, decoded_P
+        going_C &= (error_C < best_error_C) & (scale_C > 0)
+        best_scale_C = torch.where(going_C, scale_C, best_scale_C)
+        best_error_C = torch.where(going_C, error_C, best_error_C)
+        if not going_C.any():
+            break
+    return best_scale_C
 
 
 def _rounded_scale(scale_C: Tensor) -> Tensor:

@@ -1,10 +1,16 @@
-"""The largest elements of every chunk, as a sign and one of two levels.
+"""The largest elements of every chunk, as a sign and one of at most two levels.
 
 Select: the k largest magnitudes of each chunk (a short chunk its share), the lowest position
-among equals. Fit: one ratio between the two levels for the whole segment, by Lloyd's method on
+among equals; magnitudes that are not normal float32 are left out and stay in the caller's
+residual. Fit: one ratio between the two levels for the whole segment, by Lloyd's method on
 magnitudes divided by their chunk's mean, then the scale of each chunk on the grid that the
-format has. Chunks more than 31 octaves below the strongest, and magnitudes that are not normal
-float32, are left out; they stay in the caller's residual.
+format has.
+
+A second level costs bits that could name further elements, so the fit weighs error against
+bits: ``BITS_WORTH`` is what a bit is worth elsewhere, in squares of a chunk's mean magnitude. An
+entry more costs about nine bits and takes the square of the smallest magnitude sent, about 0.8,
+off what is left out. Real updates are so flat that a second level hardly ever pays; then a
+segment has one.
 
 C  chunks of the segment
 W  elements of its longest chunk
@@ -13,8 +19,8 @@ N  entries of the segment
 P  elements of the segment
 
 Source: chunk-wise top-k as in DeMo (Peng et al. 2024, https://arxiv.org/abs/2411.19870) and
-    SparseLoCo (Sarfi et al. 2025, https://arxiv.org/abs/2508.15706); Lloyd 1982, "Least squares
-    quantization in PCM".
+    SparseLoCo (Sarfi et al. 2025, https://arxiv.org/abs/2508.15706); Chou, Lookabaugh and Gray 1989,
+    "Entropy-constrained vector quantization".
 """
 
 from __future__ import annotations
@@ -27,128 +33,138 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from barnraise.updates import topk
-from barnraise.updates.codec import EncodedSegment, kept_per_chunk
-from barnraise.updates.grid import LARGEST, SMALLEST, eighth_below, magnitudes, nearest_eighth
+from barnraise.updates.codec import EncodedSegment
+from barnraise.updates.grid import LARGEST, SMALLEST, eighth_below, nearest_eighth
+from barnraise.updates.support import Support
+from barnraise.updates.tables import logarithm
 from merge.compress.rows import Rows
-from merge.exact import tree_sum
 
-__all__ = ["compress_topk"]
+__all__ = ["Chosen", "compress_chosen", "select"]
 
+BITS_WORTH = 1 / 12
 _SMALLEST_NORMAL = 2.0**-126
-_LLOYD_STEPS = 6
-
-
-def compress_topk(target_P: Tensor, chunk_starts: NDArray[np.int64], k: int) -> tuple[EncodedSegment, Tensor]:
-    """Select and quantise float32 [P], finite."""
-    rows = Rows.of(chunk_starts, target_P.device)
-    kept_C = torch.from_numpy(kept_per_chunk(chunk_starts, k)).to(target_P.device)
-    sizes_CW = rows.spread(target_P.abs(), -1.0)
-    largest_CK, chosen_CW = _select(sizes_CW, kept_C)
-    levels = _fit_levels(largest_CK)
-    chosen_CW &= torch.from_numpy(levels.codes_C != topk.NO_ENTRIES).to(target_P.device)[:, None]
-    positions_N = torch.nonzero(rows.gather(chosen_CW)).view(-1)
-    entries = _entries(positions_N.cpu().numpy(), target_P[positions_N].cpu().numpy(), levels, chunk_starts)
-    decoded_P = torch.zeros_like(target_P)
-    decoded_P[positions_N] = torch.from_numpy(entries.values(chunk_starts)).to(target_P.device)
-    return topk.encode(entries), decoded_P
-
-
-def _select(sizes_CW: Tensor, kept_C: Tensor) -> tuple[Tensor, Tensor]:
-    """Choose the largest magnitudes of every chunk.
-
-    Args:
-        sizes_CW: float32 [C, W], magnitudes; negative behind a short chunk.
-        kept_C: int64 [C], how many to choose.
-
-    Returns:
-        The chosen magnitudes, largest first, 0 where there are fewer, float32 [C, K]; and where they are, bool [C, W].
-    """
-    most = int(kept_C.max())
-    largest_CK = torch.topk(sizes_CW, most, dim=1, sorted=True).values
-    threshold_C1 = largest_CK.gather(1, kept_C[:, None] - 1)
-    above_CW = sizes_CW > threshold_C1
-    tied_CW = sizes_CW == threshold_C1
-    room_C1 = kept_C[:, None] - above_CW.sum(dim=1, keepdim=True)
-    chosen_CW = (above_CW | (tied_CW & (tied_CW.cumsum(dim=1) <= room_C1))) & (sizes_CW >= _SMALLEST_NORMAL)
-    within_CK = torch.arange(most, device=sizes_CW.device) < kept_C[:, None]
-    return torch.where(within_CK & (largest_CK >= _SMALLEST_NORMAL), largest_CK, 0.0), chosen_CW
+_LLOYD_STEPS = 8
 
 
 @dataclass(frozen=True)
-class _Levels:
-    """Two levels for every chunk: those of the format, and the magnitude from which on an entry is high."""
+class Chosen:
+    """Which elements of some consecutive chunks are sent.
 
-    codes_C: NDArray[np.uint8]
-    high_from_C: NDArray[np.float64]
-    unit: int
-    ratio: int
+    Attributes:
+        counts_C: uint32, how many of each chunk.
+        places_N: uint32, within their chunks, increasing in each.
+        values_N: float32, what is to be sent.
+    """
 
-
-def _fit_levels(largest_CK: Tensor) -> _Levels:
-    """Choose the levels of a segment from the magnitudes that are to be sent, float32 [C, K], 0 for none."""
-    used_CK = largest_CK > 0
-    counts_C = used_CK.sum(dim=1)
-    means_C1 = (tree_sum(largest_CK) / counts_C.clamp(min=1))[:, None]
-    low, high = _lloyd(torch.where(used_CK, largest_CK / torch.where(means_C1 > 0, means_C1, 1.0), 0.0), used_CK)
-    ratio = min(255, int(eighth_below(np.array([high / low]))[0])) if high > low else 0
-    strongest_C = largest_CK[:, 0].to(torch.float64).cpu().numpy()
-    weakest_C = largest_CK.gather(1, (counts_C - 1).clamp(min=0)[:, None])[:, 0].to(torch.float64).cpu().numpy()
-    return _on_grid(low, ratio, means_C1[:, 0].cpu().numpy(), strongest_C, weakest_C)
+    counts_C: NDArray[np.uint32]
+    places_N: NDArray[np.uint32]
+    values_N: NDArray[np.float32]
 
 
-def _lloyd(relative_CK: Tensor, used_CK: Tensor) -> tuple[float, float]:
-    """Low and high level of magnitudes relative to their chunk's mean; both 1 if there is no spread."""
+def select(target_P: Tensor, chunk_starts: NDArray[np.int64], kept_C: NDArray[np.int64]) -> Chosen:
+    """Choose the largest magnitudes of every chunk, in plain torch on the device of ``target_P``.
+
+    Args:
+        target_P: float32 [P], finite.
+        kept_C: int64 [C], how many to choose.
+    """
+    rows = Rows.of(chunk_starts, target_P.device)
+    kept_C1 = torch.from_numpy(kept_C).to(target_P.device)[:, None]
+    sizes_CW = rows.spread(target_P.abs(), -1.0)
+    largest_CK = torch.topk(sizes_CW, int(kept_C.max()), dim=1, sorted=True).values
+    threshold_C1 = largest_CK.gather(1, kept_C1 - 1)
+    above_CW = sizes_CW > threshold_C1
+    tied_CW = sizes_CW == threshold_C1
+    room_C1 = kept_C1 - above_CW.sum(dim=1, keepdim=True)
+    chosen_CW = (above_CW | (tied_CW & (tied_CW.cumsum(dim=1) <= room_C1))) & (sizes_CW >= _SMALLEST_NORMAL)
+    positions_N = torch.nonzero(rows.gather(chosen_CW)).view(-1)
+    counts_C = chosen_CW.sum(dim=1).cpu().numpy()
+    places_N = positions_N.cpu().numpy() - np.repeat(chunk_starts[:-1], counts_C)
+    values_N = target_P[positions_N].cpu().numpy()
+    return Chosen(counts_C.astype(np.uint32), places_N.astype(np.uint32), values_N)
+
+
+def compress_chosen(
+    chosen: Chosen, chunk_starts: NDArray[np.int64], k: int
+) -> tuple[EncodedSegment, NDArray[np.int64], NDArray[np.float32]]:
+    """Quantise and pack a segment: the bytes, positions int64 [N] and decoded values float32 [N]."""
+    entries = _quantised(chosen)
+    return topk.encode(entries, chunk_starts, k), entries.positions(chunk_starts), entries.values()
+
+
+def _quantised(chosen: Chosen) -> topk.Entries:
+    """Levels for a segment, and every entry on one of them."""
+    counts_C = chosen.counts_C.astype(np.int64)
+    sizes_N = np.abs(chosen.values_N).astype(np.float64)
+    means_C = _chunk_sums(sizes_N, counts_C) / np.maximum(counts_C, 1)
+    means_N = np.repeat(means_C, counts_C)
+    low, high, border = _levels(sizes_N / means_N)
+    step = min(topk.LARGEST_STEP, int(eighth_below(np.array([high / low]))[0]) + 1) if high > low else 0
+    high_N = (sizes_N > border * means_N).astype(np.uint8) if step else np.zeros(len(sizes_N), dtype=np.uint8)
+    highs_C = _chunk_sums(high_N.astype(np.float64), counts_C)
+    all_high_C = (counts_C > 0) & (highs_C == counts_C)  # must be written as low ones
+    high_N[np.repeat(all_high_C, counts_C)] = 0
+    if not high_N.any():
+        step = 0
+    bounds = (-(-SMALLEST // 2), (LARGEST - max(2 * step - 1, 0)) // 2)
+    lows_C = np.where(counts_C > 0, np.where(all_high_C, means_C, low * means_C), 1.0)
+    eighths_C = np.where(counts_C > 0, np.clip(nearest_eighth(lows_C), *bounds), 0)
+    support = Support(chosen.counts_C, eighths_C.astype(np.int32), chosen.places_N, high_N if step else None)
+    return topk.Entries(support, np.signbit(chosen.values_N), step)
+
+
+def _levels(relative_N: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Low and high level of magnitudes relative to their chunk's mean, and where the high one begins.
+
+    All are 1 if one level is better, or if there is no spread.
+    """
+    total = len(relative_N)
     low = high = border = 1.0
-    total = int(used_CK.sum())
     for _ in range(_LLOYD_STEPS):
-        high_CK = relative_CK > border
-        highs = int(high_CK.sum())
+        high_N = relative_N > border
+        highs = int(np.count_nonzero(high_N))
         if highs in (0, total):
-            break
-        high = float(tree_sum(torch.where(high_CK, relative_CK, 0.0).view(-1))) / highs
-        low = float(tree_sum(torch.where(high_CK, 0.0, relative_CK).view(-1))) / (total - highs)
-        border = (low + high) / 2
-    return low, high
+            return 1.0, 1.0, 1.0
+        sum_high = _sum(np.where(high_N, relative_N, 0.0))
+        high, low = sum_high / highs, _sum(np.where(high_N, 0.0, relative_N)) / (total - highs)
+        border = (low + high) / 2 + BITS_WORTH * _bits_between(total - highs, highs) / (2 * (high - low))
+    high_N = relative_N > border
+    highs = int(np.count_nonzero(high_N))
+    if highs in (0, total):
+        return 1.0, 1.0, 1.0
+    gain = _sum(np.square(relative_N - 1.0)) - _sum(np.square(relative_N - np.where(high_N, high, low)))
+    bits = total * _log(total) - highs * _log(highs) - (total - highs) * _log(total - highs)
+    return (low, high, border) if gain > BITS_WORTH * bits else (1.0, 1.0, 1.0)
 
 
-def _on_grid(
-    low: float,
-    ratio: int,
-    means_C: NDArray[np.float64],
-    strongest_C: NDArray[np.float64],
-    weakest_C: NDArray[np.float64],
-) -> _Levels:
-    """Put the low level of every chunk on the grid, and keep the rules of the format."""
-    step = 2 * ratio + 1
-    some_C = means_C > 0
-    safe_C = np.where(some_C, means_C, 1.0)
-    bounds = (-(-SMALLEST // 2), (LARGEST - step) // 2)
-    eighths_C = np.clip(nearest_eighth(low * safe_C), *bounds)
-    high_from_C = (_sizes(2 * eighths_C) + _sizes(2 * eighths_C + step)) / 2
-    all_high_C = weakest_C > high_from_C  # must be written as low ones
-    eighths_C = np.where(all_high_C, np.clip(nearest_eighth(safe_C), *bounds), eighths_C)
-    high_from_C = np.where(all_high_C, np.inf, high_from_C)
-    unit = int(eighths_C[some_C].max(initial=bounds[0]))
-    some_C &= unit - eighths_C < topk.NO_ENTRIES
-    if not (some_C & (strongest_C > high_from_C)).any():
-        ratio = 0
-    codes_C = np.where(some_C, unit - eighths_C, topk.NO_ENTRIES).astype(np.uint8)
-    return _Levels(codes_C, high_from_C, unit, ratio)
+def _bits_between(lows: int, highs: int) -> float:
+    """How many bits more a high entry costs than a low one."""
+    return _log(lows) - _log(highs)
 
 
-def _sizes(numbers_C: NDArray[np.int64]) -> NDArray[np.float64]:
-    return magnitudes(numbers_C).astype(np.float64)
+def _log(count: int) -> float:
+    """log2, from integers alone: the same on every machine; 0 for 0."""
+    return logarithm(count) / 2.0**40 if count else 0.0
 
 
-def _entries(
-    positions_N: NDArray[np.int64], values_N: NDArray[np.float32], levels: _Levels, chunk_starts: NDArray[np.int64]
-) -> topk.Entries:
-    counts_C = np.diff(np.searchsorted(positions_N, chunk_starts))
-    return topk.Entries(
-        positions_N=positions_N,
-        negative_N=np.signbit(values_N),
-        high_N=np.abs(values_N).astype(np.float64) > np.repeat(levels.high_from_C, counts_C),
-        codes_C=levels.codes_C,
-        unit=levels.unit,
-        ratio=levels.ratio,
-    )
+def _sum(values_N: NDArray[np.float64]) -> float:
+    """Sum in a fixed order: padded to a power of two, and halves added."""
+    return float(_halved(values_N[None, :])[0])
+
+
+def _chunk_sums(values_N: NDArray[np.float64], counts_C: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Sum of each chunk's entries in a fixed order, float64 [C]."""
+    most = max(int(counts_C.max(initial=0)), 1)
+    rows_CK = np.zeros((len(counts_C), most))
+    rows_CK[np.arange(most) < counts_C[:, None]] = values_N
+    return _halved(rows_CK)
+
+
+def _halved(rows_CK: NDArray[np.float64]) -> NDArray[np.float64]:
+    width = 1 << max(rows_CK.shape[1] - 1, 0).bit_length()
+    work = np.zeros((rows_CK.shape[0], width))
+    work[:, : rows_CK.shape[1]] = rows_CK
+    while width > 1:
+        width //= 2
+        work = work[:, :width] + work[:, width : 2 * width]
+    return work[:, 0]

@@ -122,14 +122,12 @@ def test_topk_takes_the_lowest_positions_among_equals():
     assert torch.equal(decoded[:64], torch.ones(64))
 
 
-def test_topk_leaves_out_a_chunk_that_is_too_weak_for_its_segment():
-    starts = np.array([0, 4096, 8192], dtype=np.int64)
-    target = torch.cat([torch.full((4096,), 1.0), torch.full((4096,), 2.0**-33)])
+def test_topk_keeps_a_chunk_that_is_much_weaker_than_its_segment():
+    starts = np.array([0, 4096, 8192, 12288], dtype=np.int64)
+    target = torch.cat([torch.full((4096,), size) for size in (1.0, 2.0**-120, 2.0**120)])
     _, decoded = compress_segment(target, starts, TOPK)
-    assert int((decoded[4096:] != 0).sum()) == 0
-    target[4096:] = 2.0**-31
-    _, decoded = compress_segment(target, starts, TOPK)
-    assert int((decoded[4096:] == 2.0**-31).sum()) == 64
+    assert torch.equal(decoded[decoded != 0], target[decoded != 0])
+    assert int((decoded != 0).sum()) == 3 * 64
 
 
 def test_topk_finds_two_levels_where_there_are_two():
@@ -139,7 +137,7 @@ def test_topk_finds_two_levels_where_there_are_two():
     assert torch.allclose(decoded, target, rtol=0.05)
 
 
-@pytest.mark.parametrize(("draw", "error"), [("normal", 0.006), ("laplace", 0.016)])
+@pytest.mark.parametrize(("draw", "error"), [("normal", 0.015), ("laplace", 0.035)])
 def test_topk_keeps_most_of_the_energy_that_it_sends(draw, error):
     change = getattr(np.random.default_rng(0), draw)(size=MILLION.size).astype(np.float32)
     _, decoded = both_ways(change, MILLION, TOPK)
@@ -148,11 +146,21 @@ def test_topk_keeps_most_of_the_energy_that_it_sends(draw, error):
     assert np.square(change - decoded)[sent].sum() < error * np.square(change)[sent].sum()
 
 
+def test_topk_weighs_a_second_level_against_its_bits():
+    rng = np.random.default_rng(0)
+    flat, tailed = np.zeros(MILLION.size, dtype=np.float32), np.zeros(MILLION.size, dtype=np.float32)
+    flat[::64] = rng.uniform(0.9, 1.1, MILLION.size // 64)
+    tailed[::64] = np.where(rng.random(MILLION.size // 64) < 0.2, 8.0, 1.0)
+    for change, levels in ((flat, 1), (tailed, 2)):
+        segment, _ = compress_segment(torch.from_numpy(change), MILLION.segment_chunk_starts(0), TOPK)
+        assert (segment.scales[2] != 0) == (levels == 2)
+
+
 def test_topk_costs_at_most_three_percent_more_than_the_entropy():
-    """0.146 bits a parameter is the entropy bound at 64 of 4,096 with 2-bit levels; the header is paid once a file."""
+    """Entropy of 64 of 4,096 positions and their signs: 0.131 bits a parameter. The header is paid once a file."""
     change = np.random.default_rng(1).normal(size=MILLION.size).astype(np.float32)
     segment, _ = compress_segment(torch.from_numpy(change), MILLION.segment_chunk_starts(0), TOPK)
-    assert 8 * segment.size_bytes / MILLION.size < 1.03 * 0.146
+    assert 8 * segment.size_bytes / MILLION.size < 1.03 * 0.1307
 
 
 def test_with_error_feedback_everything_arrives_in_the_end():

@@ -1,5 +1,6 @@
 """Laws of all codecs, and what each refuses."""
 
+import contextlib
 import struct
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from barnraise import native
 from barnraise.config import CodecConfig
 from barnraise.errors import (
     IndexOutOfRangeError,
@@ -18,7 +20,7 @@ from barnraise.errors import (
 )
 from barnraise.updates import EncodedSegment, canonical_codec, decode_segment
 from barnraise.updates.codec import kept_per_chunk
-from barnraise.updates.golomb import encode_positions
+from barnraise.updates.support import Support, write_plain
 from update_samples import CODECS, SHORT_CHUNKS, SMALL, SPACES, codec_id, content, make_file, random_change
 
 STARTS = np.array([0, 4096, 4100], dtype=np.int64)
@@ -87,13 +89,21 @@ def test_settings_that_a_codec_ignores_do_not_tell_two_codecs_apart():
 # topk ---------------------------------------------------------------------------------
 
 
-def topk_segment(positions=(1, 4096), levels=b"\x08", unit=-80, ratio=3, codes=(0, 8)) -> EncodedSegment:
-    """A valid segment over ``STARTS``: a low entry in the first chunk, a ... low one in the second."""
-    support = encode_positions(np.array(positions, dtype=np.int64))
-    return EncodedSegment(support, levels, struct.pack("<hB", unit, ratio) + bytes(codes))
+def topk_segment(counts=(1, 1), places=(1, 0), eighths=(-80, -88), high=None, **arrays: bytes) -> EncodedSegment:
+    """A segment over ``STARTS``, valid unless told otherwise."""
+    support = Support(
+        np.array(counts, dtype=np.uint32),
+        np.array(eighths, dtype=np.int32),
+        np.array(places, dtype=np.uint32),
+        None if high is None else np.array(high, dtype=np.uint8),
+    )
+    scales = struct.pack("<hB", eighths[0], 0 if high is None else 4)
+    given = {"support": write_plain(support, STARTS, 64), "levels": b"\0", "scales": scales}
+    return EncodedSegment(**(given | arrays))
 
 
-VALID = topk_segment(positions=(1, 2, 4096), levels=0b00_11_00.to_bytes(1, "little"))
+VALID = topk_segment(counts=(2, 1), places=(1, 2, 0), high=(0, 1, 0), levels=b"\x02")
+ONE_LEVEL = topk_segment()
 
 
 def test_topk_values_are_what_the_format_says():
@@ -104,28 +114,34 @@ def test_topk_values_are_what_the_format_says():
     assert change[4096] == 2.0**-11
 
 
+@pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize(
     ("segment", "error", "message"),
     [
-        (replace(VALID, levels=b""), TruncatedUpdateError, "0 bytes of packed bits, expected 1"),
-        (replace(VALID, levels=VALID.levels + b"\0"), NonCanonicalUpdateError, "2 bytes of packed bits"),
-        (replace(VALID, levels=b"\x4c"), NonCanonicalUpdateError, "left-over bits"),
+        (replace(VALID, levels=b""), TruncatedUpdateError, "0 bytes of levels, expected 1"),
+        (replace(VALID, levels=VALID.levels + b"\0"), NonCanonicalUpdateError, "2 bytes of levels"),
+        (replace(VALID, levels=b"\x0a"), NonCanonicalUpdateError, "left-over bits"),
         (replace(VALID, scales=VALID.scales[:-1]), TruncatedUpdateError, "bytes of scales"),
         (replace(VALID, scales=VALID.scales + b"\0"), NonCanonicalUpdateError, "bytes of scales"),
         (replace(VALID, support=b""), NonCanonicalUpdateError, "bytes of levels, expected 0"),
-        (topk_segment(codes=(1, 8)), NonCanonicalUpdateError, "scale code 1, expected 0"),
-        (topk_segment(codes=(0, 255)), NonCanonicalUpdateError, "must mark exactly the chunks without"),
-        (topk_segment(positions=(1, 2), codes=(0, 8)), NonCanonicalUpdateError, "must mark exactly"),
-        (topk_segment(), NonCanonicalUpdateError, "high entries only"),
-        (topk_segment(levels=b"\0"), NonCanonicalUpdateError, "the ratio is 3, expected 0"),
-        (topk_segment(levels=b"\0", ratio=0, unit=-1004), IndexOutOfRangeError, "beyond the range"),
-        (topk_segment(levels=b"\0", ratio=0, unit=1024), IndexOutOfRangeError, "beyond the range"),
-        (topk_segment(positions=(4096, 4097), levels=b"\0", codes=(255, 0)), IndexOutOfRangeError, "chunk 1 has 2"),
-        (topk_segment(positions=(1, 4100)), IndexOutOfRangeError, "position 4100 in a segment of 4100"),
+        (replace(VALID, support=VALID.support[:31]), TruncatedUpdateError, "support"),
+        (replace(VALID, support=VALID.support + b"\0"), NonCanonicalUpdateError, "support"),
+        (replace(VALID, support=VALID.support + bytes(4)), NonCanonicalUpdateError, "support"),
+        (topk_segment(counts=(0, 0), places=()), NonCanonicalUpdateError, "must be empty"),
+        (topk_segment(high=(0, 1)), NonCanonicalUpdateError, "high entries only"),
+        (topk_segment(high=(0, 0)), NonCanonicalUpdateError, "the step is 4, expected 0"),
+        (topk_segment(eighths=(-1009, -1000)), IndexOutOfRangeError, "Compress"),
+        (topk_segment(eighths=(-1000, -1009)), IndexOutOfRangeError, "Compress"),
+        (topk_segment(eighths=(1024, 1000)), IndexOutOfRangeError, "Compress"),
+        (
+            topk_segment(counts=(2, 1), places=(1, 2, 0), eighths=(1023, 1000), high=(0, 1, 0)),
+            IndexOutOfRangeError,
+            "beyond the range",
+        ),
     ],
 )
-def test_topk_refuses(segment, error, message):
-    with pytest.raises(error, match=message):
+def test_topk_refuses(segment, error, message, compiled):
+    with contextlib.nullcontext() if compiled else native.disabled(), pytest.raises(error, match=message):
         decode_segment(segment, STARTS, TOPK)
 
 

@@ -215,7 +215,7 @@ def test_an_array_with_a_hostile_name_is_refused_and_not_echoed(name):
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("format", "barnraise-update-2"),
+        ("format", "barnraise-update-1"),
         ("role", "keyframe"),
         ("base", "b3:../../x"),
         ("codec", "zip"),

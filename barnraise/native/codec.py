@@ -1,0 +1,316 @@
+"""Calls of the loops of the codecs: choosing, entropy coding, quantising, and adding packed updates.
+
+Every function here checks sizes and types before it hands out an address, and is called only
+where ``available()`` is true; the callers in ``barnraise.updates`` and ``merge.compress`` hold
+the plain twins.
+
+C  chunks
+N  entries
+P  elements
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from barnraise.native import library, spread
+
+__all__ = [
+    "PackedUpdate",
+    "add_packed",
+    "available",
+    "quantise",
+    "read_support",
+    "restore",
+    "select",
+    "settle",
+    "write_support",
+]
+
+CHUNK = 4096
+CHUNKS_PER_SEGMENT = 256
+_CHUNKS_GRAIN = 16
+_ELEMENTS_GRAIN = 1 << 16
+_SYMBOLS_PER_CHUNK = 3 * 16 + 32  # three numbers at most, and bars
+_NAMES = ("select", "read_support", "write_support", "quantise", "pack_codes", "restore", "add_packed", "settle")
+
+
+def available() -> bool:
+    """Whether there is a compiled library that has all of these loops."""
+    loaded = library()
+    return loaded is not None and all(hasattr(loaded, f"barnraise_{name}") for name in _NAMES)
+
+
+def select(
+    values_P: NDArray[np.float32], starts_C: NDArray[np.int64], kept_C: NDArray[np.int64]
+) -> tuple[NDArray[np.uint32], NDArray[np.uint32]] | None:
+    """The ``kept`` largest magnitudes of every chunk that are normal, the lowest places among equals.
+
+    Returns:
+        Places within the chunks, uint32 [N], increasing in each, and how many each has, uint32
+        [C]. None if an element is not finite.
+    """
+    chunks = _check_chunks(starts_C, len(values_P))
+    _check(values_P, np.float32, len(values_P))
+    assert kept_C.shape == (chunks,), kept_C.shape
+    assert (kept_C >= 1).all(), kept_C
+    assert (kept_C <= np.diff(starts_C)).all(), kept_C
+    firsts_C = np.zeros(chunks + 1, dtype=np.int64)
+    np.cumsum(kept_C, out=firsts_C[1:])
+    places, counts_C = np.empty(int(firsts_C[-1]), dtype=np.uint32), np.empty(chunks, dtype=np.uint32)
+    function = _function("select", "pppnnpp")
+    finite: list[int] = []
+
+    def work(start: int, end: int) -> None:
+        finite.append(function(_at(values_P), _at(starts_C), _at(firsts_C), start, end, _at(places), _at(counts_C)))
+
+    spread(work, chunks, _CHUNKS_GRAIN)
+    if not all(finite):
+        return None
+    if (counts_C == kept_C).all():
+        return places, counts_C
+    within = np.arange(len(places)) - np.repeat(firsts_C[:-1], kept_C)
+    return places[within < np.repeat(counts_C, kept_C)], counts_C
+
+
+def read_support(
+    tables: NDArray[np.uint32], stream: bytes, starts_C: NDArray[np.int64], k: int, unit: int, *, two_levels: bool
+) -> tuple[int, NDArray[np.uint32], NDArray[np.int32], NDArray[np.uint32], NDArray[np.uint8]]:
+    """Decode a segment's support: (status, counts [C], eighths [C], places [N], high [N]).
+
+    A status other than 0 says that the bytes are refused; the arrays mean nothing then.
+    """
+    chunks, most = _check_chunks(starts_C, None), _most(starts_C, k)
+    counts_C, eighths_C = np.empty(chunks, dtype=np.uint32), np.empty(chunks, dtype=np.int32)
+    places, high = np.empty(most, dtype=np.uint32), np.empty(most if two_levels else 0, dtype=np.uint8)
+    status = _function("read_support", "ppnpnniipppp")(
+        _at(tables), stream, len(stream), _at(starts_C), chunks, k, unit, two_levels,
+        _at(counts_C), _at(eighths_C), _at(places), _at(high),
+    )  # fmt: skip
+    total = 0 if status else int(counts_C.sum())
+    return status, counts_C, eighths_C, places[:total], high[:total]
+
+
+def write_support(
+    tables: NDArray[np.uint32],
+    starts_C: NDArray[np.int64],
+    k: int,
+    said: tuple[NDArray[np.uint32], NDArray[np.int32], NDArray[np.uint32], NDArray[np.uint8] | None],
+) -> bytes:
+    """Encode a segment's support from counts [C], eighths [C], places [N] and high [N] or None."""
+    counts_C, eighths_C, places_N, high_N = said
+    chunks = _check_chunks(starts_C, None)
+    _check(counts_C, np.uint32, chunks)
+    _check(eighths_C, np.int32, chunks)
+    _check(places_N, np.uint32, int(counts_C.sum()))
+    assert len(places_N) <= _most(starts_C, k), len(places_N)
+    assert (places_N < np.repeat(np.diff(starts_C), counts_C)).all(), "a place lies beyond its chunk"
+    symbols = (2 if high_N is not None else 1) * len(places_N) + _SYMBOLS_PER_CHUNK * chunks
+    ops, room = np.empty(3 * symbols, dtype=np.uint32), np.empty(4 * symbols + 64, dtype=np.uint8)
+    if high_N is not None:
+        _check(high_N, np.uint8, len(places_N))
+    size = _function("write_support", "ppnnpppppp n", ctypes.c_int64)(
+        _at(tables), _at(starts_C), chunks, k, _at(counts_C), _at(eighths_C), _at(places_N),
+        None if high_N is None else _at(high_N), _at(ops), _at(room), len(room),
+    )  # fmt: skip
+    assert size > 0, size
+    return room[:size].tobytes()
+
+
+def quantise(
+    values_P: NDArray[np.float32], starts_C: NDArray[np.int64], bits: int, shares: Sequence[float]
+) -> tuple[bytes, NDArray[np.float32], NDArray[np.float32]]:
+    """Packed codes, scales float32 [C], and what they decode to, float32 [P]."""
+    size = len(values_P)
+    chunks = _check_chunks(starts_C, size)
+    _check(values_P, np.float32, size)
+    assert bits in (8, 4, 2), bits
+    packed_bytes = -(-size * bits // 8)
+    codes = np.empty(packed_bytes * 8 // bits, dtype=np.uint8)
+    codes[size:] = 0
+    scales_C, decoded_P = np.empty(chunks, dtype=np.float32), np.empty(size, dtype=np.float32)
+    wanted = np.array(shares, dtype=np.float32)
+    function = _function("quantise", "ppnnipnppp", None)
+
+    def work(start: int, end: int) -> None:
+        function(
+            _at(values_P), _at(starts_C), start, end, bits, _at(wanted), len(wanted),
+            _at(codes), _at(scales_C), _at(decoded_P),
+        )  # fmt: skip
+
+    spread(work, chunks, _CHUNKS_GRAIN)
+    if bits == 8:
+        return codes.tobytes(), scales_C, decoded_P
+    packed = np.empty(packed_bytes, dtype=np.uint8)
+    _function("pack_codes", "pnip", None)(_at(codes), packed_bytes, bits, _at(packed))
+    return packed.tobytes(), scales_C, decoded_P
+
+
+def restore(
+    packed: bytes, starts_C: NDArray[np.int64], bits: int, scales_C: NDArray[np.float32]
+) -> tuple[int, NDArray[np.float32]]:
+    """Values float32 [P] of packed codes; a status other than 0 says which rule they break."""
+    size = int(starts_C[-1])
+    chunks = _check_chunks(starts_C, size)
+    _check(scales_C, np.float32, chunks)
+    assert len(packed) == -(-size * bits // 8), len(packed)
+    values_P = np.empty(size, dtype=np.float32)
+    status = _function("restore", "ppnipp")(packed, _at(starts_C), chunks, bits, _at(scales_C), _at(values_P))
+    return status, values_P
+
+
+@dataclass(frozen=True)
+class PackedUpdate:
+    """The arrays of one top-k update; ``offsets_3S`` (int64 [3, S + 1]) cuts levels, scales and support."""
+
+    levels: memoryview
+    scales: memoryview
+    support: memoryview
+    offsets_3S: NDArray[np.int64]
+    k: int
+
+    def check(self, segments: int) -> None:
+        assert self.offsets_3S.shape == (3, segments + 1), self.offsets_3S.shape
+        assert self.offsets_3S.dtype == np.int64, self.offsets_3S.dtype
+        assert self.offsets_3S.flags.c_contiguous
+        assert (self.offsets_3S[:, 0] >= 0).all(), "offsets begin before the arrays"
+        assert (np.diff(self.offsets_3S) >= 0).all(), "offsets go back"
+        ends = [len(self.levels), len(self.scales), len(self.support)]
+        assert (self.offsets_3S[:, -1] <= ends).all(), "offsets reach beyond the arrays"
+        assert 1 <= self.k <= CHUNK // 2, self.k
+
+
+class _Packed(ctypes.Structure):
+    _fields_ = (
+        ("levels", ctypes.c_void_p),
+        ("scales", ctypes.c_void_p),
+        ("support", ctypes.c_void_p),
+        ("offsets", ctypes.c_void_p),
+        ("k", ctypes.c_int64),
+        ("factor", ctypes.c_float),
+    )
+
+
+def add_packed(
+    tables: NDArray[np.uint32],
+    starts_C: NDArray[np.int64],
+    segments: range,
+    updates: Sequence[tuple[PackedUpdate, float]],
+    out_P: NDArray[np.float32],
+) -> tuple[tuple[int, int] | None, bool]:
+    """Add updates times their factors, in their order, to the elements of consecutive segments.
+
+    Args:
+        starts_C: int64, of all chunks of the space.
+        out_P: float32, the elements of these segments.
+
+    Returns:
+        Segment and number of an update that is refused, or None; ``out_P`` is half done then. And
+        whether all sums are finite.
+    """
+    chunks = len(starts_C) - 1
+    count = -(-chunks // CHUNKS_PER_SEGMENT)
+    assert 0 <= segments.start < segments.stop <= count, segments
+    bounds = [min(edge * CHUNKS_PER_SEGMENT, chunks) for edge in (segments.start, segments.stop)]
+    first, last = (int(starts_C[bound]) for bound in bounds)
+    _check(starts_C, np.int64, chunks + 1)
+    _check(out_P, np.float32, last - first)
+    assert out_P.flags.writeable
+    for update, _ in updates:
+        update.check(count)
+    packed = (_Packed * len(updates))(*(_Packed(*_addresses(u), u.k, factor) for u, factor in updates))
+    function = _function("add_packed", "ppnnnpnppppp", ctypes.c_int64)
+    most = max((u.k for u, _ in updates), default=1) * CHUNKS_PER_SEGMENT
+    wrong: list[tuple[int, int]] = []
+    beyond: list[int] = []
+
+    def work(start: int, end: int) -> None:
+        places, high = np.empty(most, dtype=np.uint32), np.empty(most, dtype=np.uint8)
+        which, infinite = ctypes.c_int64(0), ctypes.c_uint32(0)
+        begin = int(starts_C[(segments.start + start) * CHUNKS_PER_SEGMENT]) - first
+        failed = function(
+            _at(tables), _at(starts_C), chunks, segments.start + start, segments.start + end, packed, len(updates),
+            _at(places), _at(high), out_P[begin:].ctypes.data, ctypes.byref(which), ctypes.byref(infinite),
+        )  # fmt: skip
+        if failed >= 0:
+            wrong.append((failed, which.value))
+        beyond.append(infinite.value)
+
+    spread(work, len(segments), 1)
+    return min(wrong, default=None), not any(beyond)
+
+
+def settle(base_P: NDArray[np.float32], out_P: NDArray[np.float32]) -> bool:
+    """Write ``base + 0.0`` to ``out``, which may be ``base``; whether all of it is finite."""
+    size = len(base_P)
+    _check(base_P, np.float32, size)
+    _check(out_P, np.float32, size)
+    assert out_P.flags.writeable
+    function = _function("settle", "ppnn")
+    finite: list[int] = []
+    spread(lambda start, end: finite.append(function(_at(base_P), _at(out_P), start, end)), size, _ELEMENTS_GRAIN)
+    return all(finite)
+
+
+def _most(starts_C: NDArray[np.int64], k: int) -> int:
+    """How many entries a segment may have at most."""
+    assert 1 <= k <= CHUNK // 2, k
+    return int((-(-np.diff(starts_C) * k // CHUNK)).sum())
+
+
+def _check_chunks(starts_C: NDArray[np.int64], size: int | None) -> int:
+    chunks = len(starts_C) - 1
+    _check(starts_C, np.int64, chunks + 1)
+    assert chunks >= 1, chunks
+    assert size is None or int(starts_C[-1]) == size, (int(starts_C[-1]), size)
+    sizes = np.diff(starts_C)
+    assert starts_C[0] == 0, starts_C[0]
+    assert (sizes >= 1).all(), "a chunk is empty"
+    assert (sizes <= CHUNK).all(), "a chunk is too long"
+    return chunks
+
+
+def _check(array: NDArray[np.generic], dtype: type[np.generic], size: int) -> None:
+    assert array.dtype == dtype, (array.dtype, dtype)
+    assert array.shape == (size,), (array.shape, size)
+    assert array.flags.c_contiguous
+
+
+def _addresses(update: PackedUpdate) -> list[int]:
+    views = [np.asarray(view) for view in (update.levels, update.scales, update.support)]
+    return [_at(array) for array in (*views, update.offsets_3S)]
+
+
+def _at(array: NDArray[np.generic]) -> int:
+    return array.ctypes.data
+
+
+_KINDS: dict[str, type[ctypes.c_void_p] | type[ctypes.c_int64] | type[ctypes.c_int32]] = {
+    "p": ctypes.c_void_p,
+    "n": ctypes.c_int64,
+    "i": ctypes.c_int32,
+}
+
+
+@cache
+def _prototype(
+    loaded: ctypes.CDLL, name: str, kinds: str, result: type[ctypes.c_int] | type[ctypes.c_int64] | None
+) -> ctypes._NamedFuncPointer:
+    function = loaded[f"barnraise_{name}"]  # a new object, so that nobody else's types are changed
+    function.argtypes = [_KINDS[kind] for kind in kinds.replace(" ", "")]
+    function.restype = result
+    return function
+
+
+def _function(
+    name: str, kinds: str, result: type[ctypes.c_int] | type[ctypes.c_int64] | None = ctypes.c_int
+) -> ctypes._NamedFuncPointer:
+    loaded = library()
+    assert loaded is not None, "the compiled loops are switched off"
+    return _prototype(loaded, name, kinds, result)

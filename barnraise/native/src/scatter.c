@@ -1,0 +1,139 @@
+// Packed top-k updates added into float32, decoded on the way: barnraise/updates/add.py has the plain twin.
+#include <string.h>
+
+#include "entropy.h"
+
+enum { HEAD = 3, EXPONENT = 0x7f800000 };
+
+// The 23 fraction bits of 2 ** (j / 16), as in barnraise/updates/grid.py.
+static const uint32_t FRACTIONS[16] = {0x000000, 0x05AAC3, 0x0B95C2, 0x11C3D3, 0x1837F0, 0x1EF532, 0x25FED7, 0x2D583F,
+                                       0x3504F3, 0x3D08A4, 0x45672A, 0x4E248C, 0x5744FD, 0x60CCDF, 0x6AC0C7, 0x75257D};
+
+typedef struct {
+    const uint8_t *levels, *scales, *support;
+    const int64_t *offsets; // [3, segments + 1], rows in this order
+    int64_t k;
+    float factor;
+} Packed;
+
+static inline uint32_t magnitude(int32_t number) {
+    return (uint32_t)((number >> 4) + 127) << 23 | FRACTIONS[number & 15];
+}
+
+static inline float float_of(uint32_t bits) {
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static inline uint32_t bits_of(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+// The rules of topk.py for chunks with high entries, and what both kinds of entries are worth.
+static int check_highs(const Plan *plan, int64_t chunks, int32_t step, const uint8_t *high) {
+    int64_t at = 0, all = 0;
+    for (int64_t chunk = 0; chunk < chunks; chunk++) {
+        uint32_t here = 0;
+        for (uint32_t i = 0; i < plan->counts[chunk]; i++) here += high[at++];
+        if (here && here == plan->counts[chunk]) return EXTRA;
+        if (here && 2 * plan->eighths[chunk] + step > 2047) return RANGE;
+        all += here;
+    }
+    return all ? DONE : EXTRA;
+}
+
+static uint32_t add_chunk(const uint32_t *places, uint32_t count, int64_t first, const uint8_t *signs,
+                          const uint32_t magnitudes[2], const uint8_t *high, float factor, float *out) {
+    uint32_t beyond = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        int64_t entry = first + i;
+        uint32_t negative = (uint32_t)(signs[entry >> 3] >> (entry & 7)) << 31;
+        float value = float_of(magnitudes[high != NULL ? high[entry] : 0] | negative);
+        float sum = out[places[i]] + factor * value;
+        out[places[i]] = sum;
+        beyond |= (bits_of(sum) & EXPONENT) == EXPONENT;
+    }
+    return beyond;
+}
+
+static int add_segment(const Tables *tables, const Packed *packed, int64_t segments, int64_t segment,
+                       const int64_t *starts, int64_t chunks, uint32_t *places, uint8_t *high, float *out,
+                       uint32_t *beyond) {
+    const int64_t *offsets = packed->offsets + segment;
+    int64_t row = segments + 1, sizes[3];
+    const uint8_t *arrays[3] = {packed->levels + offsets[0], packed->scales + offsets[row],
+                                packed->support + offsets[2 * row]};
+    for (int i = 0; i < 3; i++) sizes[i] = offsets[i * row + 1] - offsets[i * row];
+    if (sizes[2] == 0) return sizes[0] || sizes[1] ? EXTRA : DONE;
+    if (sizes[1] != HEAD) return sizes[1] < HEAD ? TRUNCATED : EXTRA;
+    int32_t unit = (int16_t)(arrays[1][0] | arrays[1][1] << 8), step = arrays[1][2] ? 2 * arrays[1][2] - 1 : 0;
+    Plan plan;
+    int status = barnraise_read_segment(tables, arrays[2], sizes[2], starts, chunks, packed->k, unit, step != 0, &plan,
+                                        places, high);
+    if (status != DONE) return status;
+    int64_t total = plan.total;
+    if (total == 0) return EXTRA;
+    if (sizes[0] != (total + 7) / 8) return sizes[0] < (total + 7) / 8 ? TRUNCATED : EXTRA;
+    if (total % 8 && arrays[0][sizes[0] - 1] >> (total % 8)) return EXTRA;
+    if (step && (status = check_highs(&plan, chunks, step, high)) != DONE) return status;
+    int64_t first = 0;
+    for (int64_t chunk = 0; chunk < chunks; chunk++) {
+        uint32_t count = plan.counts[chunk];
+        uint32_t magnitudes[2] = {magnitude(2 * plan.eighths[chunk]), 0};
+        if (step && count) magnitudes[1] = magnitude(2 * plan.eighths[chunk] + step);
+        *beyond |= add_chunk(places + first, count, first, arrays[0], magnitudes, step ? high : NULL, packed->factor,
+                             out + starts[chunk]);
+        first += count;
+    }
+    return DONE;
+}
+
+// out = (out + factor_0 * change_0) + factor_1 * change_1 ..., segment by segment, in the elements that changes name.
+//
+// `chunk_starts` has all chunks of the space, `out` begins at the first segment's first element. Returns -1, or the
+// segment in which an update (`which`) is wrong; it is half added then. `beyond` becomes 1 if a sum is not finite.
+EXPORT int64_t barnraise_add_packed(const uint32_t *tables, const int64_t *chunk_starts, int64_t chunks, int64_t from,
+                                    int64_t to, const Packed *updates, int64_t count, uint32_t *places, uint8_t *high,
+                                    float *out, int64_t *which, uint32_t *beyond);
+EXPORT int64_t barnraise_add_packed(const uint32_t *tables, const int64_t *chunk_starts, int64_t chunks, int64_t from,
+                                    int64_t to, const Packed *updates, int64_t count, uint32_t *places, uint8_t *high,
+                                    float *out, int64_t *which, uint32_t *beyond) {
+    Tables all = tables_at(tables);
+    int64_t segments = (chunks + CHUNKS - 1) / CHUNKS, starts[CHUNKS + 1];
+    for (int64_t segment = from; segment < to; segment++) {
+        int64_t first = segment * CHUNKS, here = chunks - first < CHUNKS ? chunks - first : CHUNKS;
+        for (int64_t chunk = 0; chunk <= here; chunk++) starts[chunk] = chunk_starts[first + chunk] - chunk_starts[first];
+        float *part = out + (chunk_starts[first] - chunk_starts[from * CHUNKS]);
+        for (int64_t i = 0; i < count; i++)
+            if (add_segment(&all, updates + i, segments, segment, starts, here, places, high, part, beyond) != DONE) {
+                *which = i;
+                return segment;
+            }
+    }
+    return -1;
+}
+
+// out = base + 0: a -0.0 becomes 0.0. Returns whether all elements are finite.
+EXPORT int barnraise_settle(const float *base, float *out, int64_t start, int64_t end);
+MULTIVERSION int barnraise_settle(const float *base, float *out, int64_t start, int64_t end) {
+    uint32_t highest = 0;
+#pragma GCC ivdep
+    for (int64_t i = start; i < end; i++) {
+        float value = base[i] + 0.0f;
+        uint32_t bits;
+        __builtin_memcpy(&bits, &value, sizeof bits);
+        bits &= EXPONENT;
+        highest = bits > highest ? bits : highest;
+        out[i] = value;
+    }
+    return highest != EXPONENT;
+}
+
+// out[positions[i]] = out[positions[i]] + factor * values[i], for decoded updates.
+EXPORT void barnraise_add_at(const int64_t *positions, const float *values, int64_t count, float factor, float *out);
+EXPORT void barnraise_add_at(const int64_t *positions, const float *values, int64_t count, float factor, float *out) {
+    for (int64_t i = 0; i < count; i++) out[positions[i]] = out[positions[i]] + factor * values[i];
+}

@@ -1,0 +1,98 @@
+"""Adding updates times factors to float32 values, without a dense vector for each.
+
+``out + factor * change``, the product and the sum rounded apart, update by update in the order
+given. An element that an update does not name is left alone. That gives the bits of adding the
+decoded change everywhere, as long as ``out`` holds no -0.0, which only adding 0.0 would change;
+sums that began at 0.0 hold none.
+
+K  updates
+P  elements
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from barnraise.native import codec as native
+from barnraise.updates.container import Update
+from barnraise.updates.tables import compiled_tables
+
+__all__ = ["add_all_scaled", "add_scaled", "add_segments"]
+
+
+def add_scaled(update: Update, segment: int, factor: float, out_P: NDArray[np.float32]) -> None:
+    """Add one segment of one update.
+
+    Args:
+        factor: is rounded to float32 first.
+        out_P: float32, the elements of that segment, contiguous; without -0.0.
+
+    Raises:
+        UpdateError: the segment is wrong; ``out_P`` is then half done.
+    """
+    add_segments([update], [factor], range(segment, segment + 1), out_P)
+
+
+def add_all_scaled(updates: Sequence[Update], factors: Sequence[float], out_P: NDArray[np.float32]) -> None:
+    """Add K whole updates of one space to float32 [P], on several threads.
+
+    Raises:
+        UpdateError: as :func:`add_scaled`.
+    """
+    if updates:
+        add_segments(updates, factors, range(updates[0].space.segment_count), out_P)
+
+
+def add_segments(
+    updates: Sequence[Update], factors: Sequence[float], segments: range, out_P: NDArray[np.float32]
+) -> bool:
+    """Add consecutive segments of K updates of one space.
+
+    Args:
+        segments: which, with a step of 1.
+        out_P: float32, the elements of these segments, contiguous; without -0.0.
+
+    Returns:
+        Whether everything that was added to is finite now.
+
+    Raises:
+        UpdateError: as :func:`add_scaled`; of the first segment that is wrong.
+    """
+    assert len(updates) == len(factors), (len(updates), len(factors))
+    assert segments.step == 1, segments
+    assert all(update.space.digest == updates[0].space.digest for update in updates)
+    if not updates or not segments:
+        return True
+    if not native.available() or any(update.codec.name != "topk" for update in updates):
+        return _add_plain(updates, factors, segments, out_P)
+    packed = [(update.packed(), factor) for update, factor in zip(updates, factors, strict=True)]
+    wrong, finite = native.add_packed(compiled_tables(), updates[0].space.chunk_starts, segments, packed, out_P)
+    if wrong is not None:
+        segment, number = wrong
+        updates[number].sparse(segment)  # raises, and says what is wrong
+        raise RuntimeError(f"segment {segment} decodes, but could not be added")
+    return finite
+
+
+def _add_plain(
+    updates: Sequence[Update], factors: Sequence[float], segments: range, out_P: NDArray[np.float32]
+) -> bool:
+    space = updates[0].space
+    first = space.segment_range(segments.start)[0]
+    finite = True
+    with np.errstate(over="ignore", invalid="ignore"):
+        for segment in segments:
+            start, end = space.segment_range(segment)
+            part_P = out_P[start - first : end - first]
+            for update, factor in zip(updates, factors, strict=True):
+                if update.codec.name == "topk":
+                    positions_N, values_N = update.sparse(segment)
+                    part_P[positions_N] += np.float32(factor) * values_N
+                    finite &= bool(np.isfinite(part_P[positions_N]).all())
+                else:
+                    part_P += np.float32(factor) * update.decode(segment)
+                    finite &= bool(np.isfinite(part_P).all())
+    return finite

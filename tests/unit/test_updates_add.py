@@ -1,0 +1,92 @@
+"""Adding packed updates: the bits of adding them decoded, on every path."""
+
+import contextlib
+
+import numpy as np
+import pytest
+
+from barnraise import native
+from barnraise.errors import UpdateError
+from barnraise.updates import ParameterSpace, TensorSpec, Update, add_all_scaled, add_scaled, add_segments
+from update_samples import BASE, CODECS, SHORT_CHUNKS, SMALL, codec_id, make_file, random_change
+
+LARGE = ParameterSpace.of([TensorSpec("w", (700, 3100)), TensorSpec("b", (77,))])  # several segments
+PATHS = {"compiled": contextlib.nullcontext, "plain": native.disabled}
+
+every_codec = pytest.mark.parametrize("codec", CODECS, ids=codec_id)
+every_path = pytest.mark.parametrize("path", PATHS.values(), ids=PATHS.keys())
+
+
+def updates_of(space: ParameterSpace, codec, count: int) -> list[Update]:
+    files = [make_file(space, codec, random_change(space, seed)) for seed in range(count)]
+    return [Update.parse(file, space, base_digest=BASE) for file in files]
+
+
+def decoded(update: Update) -> np.ndarray:
+    return np.concatenate([update.decode(index) for index in range(update.space.segment_count)])
+
+
+@every_path
+@every_codec
+@pytest.mark.parametrize("space", [SMALL, SHORT_CHUNKS], ids=["small", "short-chunks"])
+def test_it_gives_the_bits_of_adding_decoded_changes(space, codec, path):
+    updates, factors = updates_of(space, codec, 3), [0.3, -1.7, 1e-30]
+    expected = np.zeros(space.size, dtype=np.float32)
+    for update, factor in zip(updates, factors, strict=True):
+        expected += np.float32(factor) * decoded(update)
+    found = np.zeros(space.size, dtype=np.float32)
+    with path():
+        add_all_scaled(updates, factors, found)
+    assert found.tobytes() == expected.tobytes()
+
+
+def test_several_segments_on_several_threads_are_the_same(monkeypatch):
+    updates, found = updates_of(LARGE, CODECS[5], 2), []
+    for threads in ("1", "8"):
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+        found.append(np.zeros(LARGE.size, dtype=np.float32))
+        add_all_scaled(updates, [0.5, 0.25], found[-1])
+    expected = np.float32(0.5) * decoded(updates[0]) + np.float32(0.25) * decoded(updates[1])
+    assert found[0].tobytes() == found[1].tobytes() == expected.tobytes()
+
+
+@every_path
+def test_one_segment_is_added_where_it_belongs(path):
+    update = updates_of(LARGE, CODECS[5], 1)[0]
+    for segment in range(LARGE.segment_count):
+        start, end = LARGE.segment_range(segment)
+        found = np.full(end - start, 0.5, dtype=np.float32)
+        with path():
+            add_scaled(update, segment, 2.0, found)
+        assert found.tobytes() == (np.float32(0.5) + np.float32(2) * update.decode(segment)).tobytes()
+
+
+@every_path
+@every_codec
+def test_it_says_whether_all_is_finite(codec, path):
+    change = np.full(SMALL.size, 3e38, dtype=np.float32)
+    update = Update.parse(make_file(SMALL, codec, change), SMALL, base_digest=BASE)
+    sums = np.zeros(SMALL.size, dtype=np.float32)
+    with path():
+        assert add_segments([update], [1.0], range(1), sums)
+        assert not add_segments([update], [1.0], range(1), sums)
+
+
+@every_path
+def test_a_wrong_segment_is_named_by_its_own_error(path):
+    file = bytearray(make_file(LARGE, CODECS[5], random_change(LARGE)))
+    good = Update.parse(bytes(file), LARGE, base_digest=BASE)
+    part = good.segment(1).support
+    at = bytes(file).rindex(part)
+    file[at : at + len(part)] = b"\xff" * len(part)
+    wrong = Update.parse(bytes(file), LARGE, base_digest=BASE)
+    with pytest.raises(UpdateError) as expected:
+        wrong.sparse(1)
+    with path(), pytest.raises(type(expected.value)):
+        add_all_scaled([good, wrong], [1.0, 1.0], np.zeros(LARGE.size, dtype=np.float32))
+
+
+def test_nothing_to_add_is_fine():
+    sums = np.ones(3, dtype=np.float32)
+    add_all_scaled([], [], sums)
+    assert sums.tolist() == [1, 1, 1]
