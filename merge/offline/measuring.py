@@ -1,7 +1,9 @@
 """The first pass: what must be known of whole tensors, for the strategies that ask.
 
 Only what is needed is measured: inner products for those that weigh models by their
-distances, magnitudes for those that keep the largest elements. Most need neither.
+distances, magnitudes for those that keep the largest elements. Most need neither. A round
+knows magnitudes to 8 significant bits; here the files can be read once more, so a strategy
+that keeps a share of the elements by size keeps exactly that many (and ties).
 
 K  models
 B  elements of a block
@@ -9,14 +11,15 @@ B  elements of a block
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from merge.gram import gram
-from merge.magnitudes import Magnitudes
+from merge.magnitudes import MagnitudeCounter, MagnitudeRefiner, Magnitudes
 from merge.measure import TensorMeasure
 from merge.offline.job import Inputs, MergedTensor, OfflineMerge, Treatment
 from merge.offline.passes import Progress, over_tensors
@@ -24,7 +27,7 @@ from merge.offline.rows import BLOCK, RowReader
 from merge.plan import MergePlan, plan_merge
 from merge.strategies.rule import PrunesUpdates, WeighsUpdates
 
-__all__ = ["TensorPlan", "measured_tensors", "needs_gram", "needs_magnitudes", "plan_tensors"]
+__all__ = ["TensorPlan", "needs_gram", "needs_magnitudes", "passes", "plan_tensors"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,15 @@ class TensorPlan:
 
     plan: MergePlan
     magnitudes: Sequence[Magnitudes] | None
+
+
+@runtime_checkable
+class CutsBySize(Protocol):
+    """A strategy that knows between which elements of a tensor, ordered by size, it cuts."""
+
+    def cuts(self, elements: int) -> tuple[int, ...]:
+        """Numbers of elements, counted from the largest."""
+        ...
 
 
 def needs_gram(treatment: Treatment) -> bool:
@@ -46,10 +58,11 @@ def needs_magnitudes(treatment: Treatment) -> bool:
     return treatment.take is None and isinstance(strategy, PrunesUpdates) and strategy.by_magnitude
 
 
-def measured_tensors(job: OfflineMerge) -> list[MergedTensor]:
-    """Those that must be read twice."""
-    asking = [needs_gram(treatment) or needs_magnitudes(treatment) for treatment in job.treatments]
-    return [tensor for tensor in job.tensors if asking[tensor.treatment]]
+def passes(treatment: Treatment) -> int:
+    """How often a tensor is read: to be measured, to be measured exactly, to be merged."""
+    magnitudes = needs_magnitudes(treatment)
+    exactly = magnitudes and isinstance(treatment.rules.strategy, CutsBySize)
+    return 1 + int(needs_gram(treatment) or magnitudes) + int(exactly)
 
 
 def plan_tensors(job: OfflineMerge, inputs: Inputs, workers: int, progress: Progress) -> dict[int, TensorPlan]:
@@ -64,7 +77,8 @@ def plan_tensors(job: OfflineMerge, inputs: Inputs, workers: int, progress: Prog
     def measure(tensor: MergedTensor) -> TensorMeasure:
         return _measure(tensor, job.treatments[tensor.treatment], reader, len(inputs.models))
 
-    measured = over_tensors(measured_tensors(job), measure, workers, progress)
+    asking = [tensor for tensor in job.tensors if passes(job.treatments[tensor.treatment]) > 1]
+    measured = over_tensors(asking, measure, workers, progress)
     plans: dict[int, TensorPlan] = {}
     for index, treatment in enumerate(job.treatments):
         own = [tensor.number for tensor in job.tensors if tensor.treatment == index]
@@ -81,23 +95,32 @@ def plan_tensors(job: OfflineMerge, inputs: Inputs, workers: int, progress: Prog
 def _measure(tensor: MergedTensor, treatment: Treatment, reader: RowReader, models: int) -> TensorMeasure:
     gram_KK = torch.zeros((models, models), dtype=torch.float64)
     none_KK = torch.zeros((models, models), dtype=torch.int64)
-    counts: list[list[Magnitudes]] = [[] for _ in range(models)]
-    with_gram, with_magnitudes = needs_gram(treatment), needs_magnitudes(treatment)
+    counters = [MagnitudeCounter() for _ in range(models)] if needs_magnitudes(treatment) else []
+    with_gram = needs_gram(treatment)
+    for start, rows in _rows(tensor, tensor.cuts if with_gram else _blocks(tensor.size), reader):
+        if with_gram:  # added up part by part, as a round does
+            gram_KK = gram(rows) if start == 0 else torch.add(gram_KK, gram(rows))
+        for counter, row_B in zip(counters, rows, strict=False):
+            counter.add(row_B)
+    magnitudes = [counter.magnitudes() for counter in counters]
+    if magnitudes and tensor.size and isinstance(treatment.rules.strategy, CutsBySize):
+        cuts = treatment.rules.strategy.cuts(tensor.size)
+        refiners = [MagnitudeRefiner(coarse, cuts) for coarse in magnitudes]
+        for _, rows in _rows(tensor, _blocks(tensor.size), reader):
+            for refiner, row_B in zip(refiners, rows, strict=True):
+                refiner.add(row_B)
+        magnitudes = [refiner.magnitudes() for refiner in refiners]
+    return TensorMeasure(gram_KK, none_KK, none_KK, tuple(magnitudes))
+
+
+def _rows(
+    tensor: MergedTensor, ranges: Iterable[tuple[int, int]], reader: RowReader
+) -> Iterator[tuple[int, list[Tensor]]]:
+    """The tensor's rows, a range of elements after the other, each with where it starts."""
     with reader.workspace() as space:
-        for start, end in tensor.cuts if with_gram else _blocks(tensor.size):
-            rows = reader.read(tensor.name, start, end, space).rows
-            if with_gram:
-                gram_KK = _plus(gram_KK, gram(rows), first=start == 0)
-            for k, row_B in enumerate(rows if with_magnitudes else ()):
-                counts[k].append(Magnitudes.of(row_B))
+        for start, end in ranges:
+            yield start, reader.read(tensor.name, start, end, space).rows
             reader.release(tensor.name, start, end)
-    magnitudes = tuple(Magnitudes.total(of_model) for of_model in counts if of_model)
-    return TensorMeasure(gram_KK, none_KK, none_KK, magnitudes)
-
-
-def _plus(total_KK: Tensor, part_KK: Tensor, *, first: bool) -> Tensor:
-    """As a round adds up the parts of a tensor."""
-    return part_KK if first else torch.add(total_KK, part_KK)
 
 
 def _blocks(size: int) -> list[tuple[int, int]]:

@@ -21,7 +21,7 @@ from barnraise.errors import NonFiniteCheckpointError
 from barnraise.updates.space import CHUNK, CHUNKS_PER_SEGMENT
 from merge.measure import Piece
 from merge.offline.job import Inputs, MergedTensor, OfflineMerge
-from merge.offline.measuring import TensorPlan, measured_tensors, needs_gram, plan_tensors
+from merge.offline.measuring import TensorPlan, needs_gram, passes, plan_tensors
 from merge.offline.passes import Progress, over_tensors
 from merge.offline.rows import BLOCK, RowReader, Workspace, as_float32
 from merge.offline.tensors import DTYPES, TensorSink, TensorSource, all_finite, stored_bytes, stored_values
@@ -50,11 +50,11 @@ def merge_offline(job: OfflineMerge, inputs: Inputs, sink: TensorSink, workers: 
 
 def bytes_to_read(job: OfflineMerge, inputs: Inputs) -> int:
     """What ``progress`` will have been told in the end."""
-    total = sum(_size_bytes(tensor, source) for tensor in measured_tensors(job) for source in inputs.sources)
+    total = 0
     for tensor in job.tensors:
-        take = job.treatments[tensor.treatment].take
-        sources = inputs.sources if take is None else [inputs.taken(take)]
-        total += sum(_size_bytes(tensor, source) for source in sources)
+        treatment = job.treatments[tensor.treatment]
+        sources = inputs.sources if treatment.take is None else [inputs.taken(treatment.take)]
+        total += passes(treatment) * sum(_size_bytes(tensor, source) for source in sources)
     return total
 
 

@@ -62,8 +62,6 @@ def over_tensors(
 
     The first error ends the pass and is raised when all threads have stopped; so does Ctrl-C.
     """
-    if workers <= 1:
-        return {tensor.number: work(tensor) for tensor in tensors}
     largest_first = sorted(tensors, key=lambda tensor: (-tensor.size, tensor.number))
     with ThreadPoolExecutor(workers, "barnraise-merge", _one_of_several) as pool:
         futures = {tensor.number: pool.submit(work, tensor) for tensor in largest_first}
@@ -80,6 +78,6 @@ def over_tensors(
 
 
 def _one_of_several() -> None:
-    """A thread of the pool shares nothing out again."""
+    """A thread of the pool shares nothing out again, so what a library sums does not depend on their number."""
     torch.set_num_threads(1)
     use_threads(1)
