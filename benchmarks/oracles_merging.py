@@ -166,7 +166,7 @@ CASES = [
         equal=True,
     ),
 ]
-BY_LOT = [
+BY_LOT: list[tuple[str, str, dict[str, float], dict[str, float | str]]] = [
     ("dare_linear", "dare", {"density": 0.3}, {"density": 0.3}),
     ("della_linear", "della", {"density": 0.4, "epsilon": 0.2}, {"density": 0.4, "epsilon": 0.4, "consensus": "sum"}),
 ]
@@ -215,7 +215,7 @@ def configuration(folder: Path, case: Case) -> dict[str, object]:
         for name, weight in zip(NAMES, case.weights, strict=False)
     ]
     base = folder / ("base" if case.base else NAMES[0])
-    made = {"merge_method": method, "dtype": "float32", "models": models, "parameters": parameters}
+    made: dict[str, object] = {"merge_method": method, "dtype": "float32", "models": models, "parameters": parameters}
     return made if method == "linear" else {**made, "base_model": str(base)}
 
 
@@ -228,7 +228,8 @@ def lots_configuration(folder: Path, method: str, parameters: dict[str, float]) 
 
 def ask(python: str, folder: Path, configurations: Sequence[dict[str, object]]) -> tuple[str, list[Model]]:
     """mergekit's version and its merged models, in the order of the configurations."""
-    jobs = [{"into": str(folder / f"out{n}"), "config": config} for n, config in enumerate(configurations)]
+    into = [str(folder / f"out{n}") for n in range(len(configurations))]
+    jobs = [{"into": out, "config": config} for out, config in zip(into, configurations, strict=True)]
     (folder / "jobs.json").write_text(json.dumps(jobs))
     script = Path(__file__).with_name("peers") / "mergekit_rules.py"
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
@@ -238,7 +239,7 @@ def ask(python: str, folder: Path, configurations: Sequence[dict[str, object]]) 
     failed = [line for line in lines[1:] if not line.endswith(" done")]
     if failed or len(lines) != len(jobs) + 1:
         raise SystemExit(f"mergekit: {failed or done.stderr[-2000:]}")
-    return lines[0], [load_file(job["into"] + "/model.safetensors") for job in jobs]
+    return lines[0], [load_file(out + "/model.safetensors") for out in into]
 
 
 def merge(strategy: Strategy, rows: dict[str, list[Tensor]], weights: Sequence[float], *, exact: bool) -> Model:
@@ -339,8 +340,8 @@ def report(python: str) -> str:
         f"weights {WEIGHTS}.",
         "",
         "Largest difference of a tensor beside its largest merged change, over all tensors; then the share of elements",
-        f"that differ by more than {VISIBLE:g} of it. Magnitudes are refined (exact, as in a merge offline), but for the",
-        "column in one pass, where they are known to 8 significant bits, as in a round.",
+        f"that differ by more than {VISIBLE:g} of it. Magnitudes are refined (exact, as in a merge offline), but for",
+        "the column in one pass, where they are known to 8 significant bits, as in a round.",
         "",
         "| mergekit's method | largest difference | share that differs | the same in one pass | remark |",
         "|---|---|---|---|---|",

@@ -29,7 +29,7 @@ class Draws:
     """The numbers of one block of one update.
 
     Attributes:
-        seed: of the merge; any integer.
+        seed: of the merge; an integer, of which 64 bits count.
         update: which of the K updates, counted in the order of their digests.
         start: place of the block's first element in the flat vector (or in its tensor).
     """
@@ -40,8 +40,9 @@ class Draws:
 
     @property
     def key(self) -> int:
-        """A word made of seed and update."""
-        seed = _mixed_word((self.seed ^ (self.seed >> 32)) & _WORD)
+        """A word made of seed and update; another one for each update of a merge."""
+        low, high = self.seed & _WORD, (self.seed >> 32) & _WORD
+        seed = _mixed_word(low) + _mixed_word((high + 0x85EBCA77) & _WORD)
         return _mixed_word((seed + self.update * 0x9E3779B9) & _WORD)
 
     def uniform(self, size: int, device: torch.device) -> Tensor:
