@@ -50,6 +50,7 @@ chaos: setup
 
 bench: setup
 	$(BIN)/python benchmarks/update_size.py
+	$(BIN)/python benchmarks/merge_speed.py --quick $(if $(PEERS),--peers $(PEERS))
 
 clean:
 	rm -rf $(VENV) build dist demo-run .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

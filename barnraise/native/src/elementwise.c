@@ -21,7 +21,8 @@ INLINE void add_rows(const float *const *x, const float *f, int rows, int begin,
     }
 }
 
-EXPORT void barnraise_weighted_sum(const void *const *, const uint8_t *, const float *, int64_t, int64_t, int64_t, float *);
+EXPORT void barnraise_weighted_sum(
+    const void *const *, const uint8_t *, const float *, int64_t, int64_t, int64_t, float *);
 MULTIVERSION void barnraise_weighted_sum(
     const void *const *rows, const uint8_t *kinds, const float *factors, int64_t count, int64_t start, int64_t end,
     float *out) {
@@ -124,7 +125,8 @@ INLINE void mean_of_ranks(const float *restrict tile, int64_t low, int64_t high,
 }
 
 // Add a rank where it is among the `keep` nearest: where the window has reached it and has not yet passed it.
-INLINE void add_if_near(const float *value, const float *leaver, const float *comer, const float *middle, float *restrict sum) {
+INLINE void add_if_near(
+    const float *value, const float *leaver, const float *comer, const float *middle, float *restrict sum) {
     for (int i = 0; i < SORT_TILE; i++) {
         float kept = value[i];
         if (leaver) kept = value[i] - middle[i] < middle[i] - leaver[i] ? kept : 0.0f;
@@ -150,7 +152,8 @@ INLINE void mean_near_median(const float *restrict tile, int64_t count, int64_t 
 // Sorts, then takes the mean of ranks [drop, count - drop), or if keep > 0 of the `keep` values nearest the
 // median. `pairs` is the sorting network, `length` pairs of ranks. Returns 0, or -1 when there is no memory.
 EXPORT int barnraise_sorted_mean(
-    const void *const *, const uint8_t *, int64_t, const int32_t *, int64_t, int64_t, int64_t, int64_t, int64_t, float *);
+    const void *const *, const uint8_t *, int64_t, const int32_t *, int64_t, int64_t, int64_t, int64_t, int64_t,
+    float *);
 MULTIVERSION int barnraise_sorted_mean(
     const void *const *rows, const uint8_t *kinds, int64_t count, const int32_t *pairs, int64_t length, int64_t drop,
     int64_t keep, int64_t start, int64_t end, float *out) {
