@@ -22,7 +22,9 @@ from numpy.typing import NDArray
 from barnraise.native import library, spread
 
 __all__ = [
+    "DecodedUpdate",
     "PackedUpdate",
+    "add_decoded",
     "add_packed",
     "available",
     "quantise",
@@ -38,7 +40,17 @@ CHUNKS_PER_SEGMENT = 256
 _CHUNKS_GRAIN = 16
 _ELEMENTS_GRAIN = 1 << 16
 _SYMBOLS_PER_CHUNK = 3 * 16 + 32  # three numbers at most, and bars
-_NAMES = ("select", "read_support", "write_support", "quantise", "pack_codes", "restore", "add_packed", "settle")
+_NAMES = (
+    "select",
+    "read_support",
+    "write_support",
+    "quantise",
+    "pack_codes",
+    "restore",
+    "add_packed",
+    "add_decoded",
+    "settle",
+)
 
 
 def available() -> bool:
@@ -244,6 +256,62 @@ def add_packed(
 
     spread(work, len(segments), 1)
     return min(wrong, default=None), not any(beyond)
+
+
+@dataclass(frozen=True)
+class DecodedUpdate:
+    """Entries of a whole update, chunk by chunk.
+
+    Attributes:
+        places_N: uint16, within their chunks. values_N: float32.
+        firsts_C: int64 [C + 1], number of each chunk's first entry; the last one is N.
+    """
+
+    places_N: NDArray[np.uint16]
+    values_N: NDArray[np.float32]
+    firsts_C: NDArray[np.int64]
+
+    def check(self, starts_C: NDArray[np.int64]) -> None:
+        chunks, count = len(starts_C) - 1, len(self.places_N)
+        _check(self.places_N, np.uint16, count)
+        _check(self.values_N, np.float32, count)
+        _check(self.firsts_C, np.int64, chunks + 1)
+        counts_C = np.diff(self.firsts_C)
+        assert self.firsts_C[0] == 0, self.firsts_C[0]
+        assert self.firsts_C[-1] == count, (self.firsts_C[-1], count)
+        assert (counts_C >= 0).all(), "entries go back"
+
+
+class _Decoded(ctypes.Structure):
+    _fields_ = (
+        ("places", ctypes.c_void_p),
+        ("values", ctypes.c_void_p),
+        ("firsts", ctypes.c_void_p),
+        ("factor", ctypes.c_float),
+    )
+
+
+def add_decoded(
+    starts_C: NDArray[np.int64], updates: Sequence[tuple[DecodedUpdate, float]], out_P: NDArray[np.float32]
+) -> None:
+    """Add decoded updates times their factors, in their order.
+
+    Args:
+        starts_C: int64, of all chunks of the space. Every place must lie in its chunk.
+        out_P: float32, the whole space.
+    """
+    chunks = _check_chunks(starts_C, len(out_P))
+    _check(out_P, np.float32, len(out_P))
+    assert out_P.flags.writeable
+    for update, _ in updates:
+        update.check(starts_C)
+    decoded = (_Decoded * len(updates))(
+        *(_Decoded(_at(u.places_N), _at(u.values_N), _at(u.firsts_C), factor) for u, factor in updates)
+    )
+    function = _function("add_decoded", "pnnpnp", None)
+    spread(
+        lambda start, end: function(_at(starts_C), start, end, decoded, len(updates), _at(out_P)), chunks, _CHUNKS_GRAIN
+    )
 
 
 def settle(base_P: NDArray[np.float32], out_P: NDArray[np.float32]) -> bool:

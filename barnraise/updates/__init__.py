@@ -5,7 +5,7 @@ the codecs dense.py, blockwise.py and topk.py, below them support.py (draw.py, r
 grid.py and bits.py; then add.py and apply.py. Choosing what to send is in ``merge.compress``.
 """
 
-from barnraise.updates.add import add_all_scaled, add_scaled, add_segments
+from barnraise.updates.add import add_all_scaled, add_decoded, add_scaled, add_segments, decode_whole
 from barnraise.updates.apply import apply_update
 from barnraise.updates.codec import EncodedSegment, canonical_codec
 from barnraise.updates.container import Update, write_update
@@ -20,11 +20,13 @@ __all__ = [
     "TensorSpec",
     "Update",
     "add_all_scaled",
+    "add_decoded",
     "add_scaled",
     "add_segments",
     "apply_update",
     "canonical_codec",
     "decode_segment",
+    "decode_whole",
     "model_digest",
     "sparse_segment",
     "write_update",

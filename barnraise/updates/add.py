@@ -17,10 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barnraise.native import codec as native
+from barnraise.native import spread
 from barnraise.updates.container import Update
+from barnraise.updates.space import ParameterSpace
 from barnraise.updates.tables import compiled_tables
 
-__all__ = ["add_all_scaled", "add_scaled", "add_segments"]
+__all__ = ["add_all_scaled", "add_decoded", "add_scaled", "add_segments", "decode_whole"]
 
 
 def add_scaled(update: Update, segment: int, factor: float, out_P: NDArray[np.float32]) -> None:
@@ -75,6 +77,47 @@ def add_segments(
         updates[number].sparse(segment)  # raises, and says what is wrong
         raise RuntimeError(f"segment {segment} decodes, but could not be added")
     return finite
+
+
+def decode_whole(update: Update) -> native.DecodedUpdate:
+    """All entries of a ``topk`` update, for one that is added more than once; six bytes an entry.
+
+    Raises:
+        UpdateError: a segment is wrong.
+    """
+    assert update.codec.name == "topk", update.codec.name
+    space = update.space
+    parts: list[tuple[NDArray[np.uint16], NDArray[np.float32], NDArray[np.int64]] | None] = [None] * space.segment_count
+
+    def work(first: int, last: int) -> None:
+        for segment in range(first, last):
+            positions_N, values_N = update.sparse(segment)
+            starts_C = space.segment_chunk_starts(segment)
+            counts_C = np.diff(np.searchsorted(positions_N, starts_C))
+            places_N = positions_N - np.repeat(starts_C[:-1], counts_C)
+            parts[segment] = places_N.astype(np.uint16), values_N, counts_C
+
+    spread(work, space.segment_count, 1)
+    places, values, counts = zip(*(part for part in parts if part is not None), strict=True)
+    firsts_C = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(np.concatenate(counts), dtype=np.int64)])
+    return native.DecodedUpdate(np.concatenate(places), np.concatenate(values), firsts_C)
+
+
+def add_decoded(
+    space: ParameterSpace,
+    updates: Sequence[native.DecodedUpdate],
+    factors: Sequence[float],
+    out_P: NDArray[np.float32],
+) -> None:
+    """Add decoded updates to float32 [P], as :func:`add_all_scaled` adds packed ones."""
+    assert out_P.shape == (space.size,), (out_P.shape, space.size)
+    if native.available():
+        native.add_decoded(space.chunk_starts, list(zip(updates, factors, strict=True)), out_P)
+        return
+    for update, factor in zip(updates, factors, strict=True):
+        starts_N = np.repeat(space.chunk_starts[:-1], np.diff(update.firsts_C))
+        with np.errstate(over="ignore", invalid="ignore"):
+            out_P[starts_N + update.places_N] += np.float32(factor) * update.values_N
 
 
 def _add_plain(

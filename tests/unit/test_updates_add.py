@@ -7,7 +7,16 @@ import pytest
 
 from barnraise import native
 from barnraise.errors import UpdateError
-from barnraise.updates import ParameterSpace, TensorSpec, Update, add_all_scaled, add_scaled, add_segments
+from barnraise.updates import (
+    ParameterSpace,
+    TensorSpec,
+    Update,
+    add_all_scaled,
+    add_decoded,
+    add_scaled,
+    add_segments,
+    decode_whole,
+)
 from update_samples import BASE, CODECS, SHORT_CHUNKS, SMALL, codec_id, make_file, random_change
 
 LARGE = ParameterSpace.of([TensorSpec("w", (700, 3100)), TensorSpec("b", (77,))])  # several segments
@@ -84,6 +93,17 @@ def test_a_wrong_segment_is_named_by_its_own_error(path):
         wrong.sparse(1)
     with path(), pytest.raises(type(expected.value)):
         add_all_scaled([good, wrong], [1.0, 1.0], np.zeros(LARGE.size, dtype=np.float32))
+
+
+@every_path
+@pytest.mark.parametrize("space", [SMALL, SHORT_CHUNKS, LARGE], ids=["small", "short-chunks", "large"])
+def test_decoded_updates_add_as_packed_ones_do(space, path):
+    updates, factors = updates_of(space, CODECS[5], 2), [0.3, -1.7]
+    packed, unpacked = np.zeros((2, space.size), dtype=np.float32)
+    add_all_scaled(updates, factors, packed)
+    with path():
+        add_decoded(space, [decode_whole(update) for update in updates], factors, unpacked)
+    assert packed.tobytes() == unpacked.tobytes()
 
 
 def test_nothing_to_add_is_fine():

@@ -132,8 +132,25 @@ MULTIVERSION int barnraise_settle(const float *base, float *out, int64_t start, 
     return highest != EXPONENT;
 }
 
-// out[positions[i]] = out[positions[i]] + factor * values[i], for decoded updates.
-EXPORT void barnraise_add_at(const int64_t *positions, const float *values, int64_t count, float factor, float *out);
-EXPORT void barnraise_add_at(const int64_t *positions, const float *values, int64_t count, float factor, float *out) {
-    for (int64_t i = 0; i < count; i++) out[positions[i]] = out[positions[i]] + factor * values[i];
+typedef struct {
+    const uint16_t *places; // within their chunks
+    const float *values;
+    const int64_t *firsts; // [chunks + 1], each chunk's first entry
+    float factor;
+} Decoded;
+
+// out = (out + factor_0 * change_0) + factor_1 * change_1 ..., chunk by chunk, in the elements that changes name.
+EXPORT void barnraise_add_decoded(const int64_t *starts, int64_t from, int64_t to, const Decoded *updates,
+                                  int64_t count, float *out);
+EXPORT void barnraise_add_decoded(const int64_t *starts, int64_t from, int64_t to, const Decoded *updates,
+                                  int64_t count, float *out) {
+    for (int64_t chunk = from; chunk < to; chunk++) {
+        float *part = out + starts[chunk];
+        for (int64_t u = 0; u < count; u++) {
+            const uint16_t *places = updates[u].places;
+            const float *values = updates[u].values, factor = updates[u].factor;
+            int64_t end = updates[u].firsts[chunk + 1];
+            for (int64_t i = updates[u].firsts[chunk]; i < end; i++) part[places[i]] = part[places[i]] + factor * values[i];
+        }
+    }
 }
