@@ -262,8 +262,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="small sizes, to see that everything runs")
     parser.add_argument("--write", action="store_true", help="leave a dated file in benchmarks/results/")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--size", type=int, help="elements of a row, instead of 25 million (quick: one million)")
     chosen = parser.parse_args()
     count, size, trial_size, trials = (16, 1_000_000, 20_000, 5) if chosen.quick else (16, 25_000_000, 1_000_000, 20)
+    size = chosen.size or size
     torch.set_num_threads(1)  # the loops bring threads of their own; plain torch is measured on one
     flower = Flower(chosen.peers) if chosen.peers else None
     today = datetime.datetime.now(datetime.UTC).date().isoformat()
@@ -271,7 +273,8 @@ def main() -> None:
     peer = f"Flower {flower.version}" if flower else "Flower not measured"
     loops = "compiled loops" if native.available() else "NO compiled loops"
     text += [f"Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}, {loops}; {peer}."]
-    text += [f"{count} rows of {size:,} float32, medians of {chosen.repeats} interleaved runs.", ""]
+    text += [f"{count} rows of {size:,} float32, medians of {chosen.repeats} interleaved runs."]
+    text += [f"Other load when this began: {os.getloadavg()[0]:.1f} processes.", ""]
     with inputs(count, size) as path:
         text += speed(path, count, size, chosen.repeats, flower)
     text += ["", f"## Krum's choice: {count} updates of {trial_size:,} elements, {LIARS} liars tolerated", ""]
