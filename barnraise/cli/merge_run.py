@@ -207,14 +207,14 @@ def _record(planned: PlannedMerge, digest: str, into: Path) -> Recipe:
     import torch
 
     recipe = planned.opened.recipe
+    digests = planned.opened.digests()
+    sides = {kind: side_digests(recipe, kind, opened) for kind, opened in planned.sides.items()}
     if recipe.result is not None and digest != recipe.result:
         raise ChangedCheckpointError(
             f"the result is {digest[:15]}.., the recipe says {recipe.result[:15]}.., made with "
             f"{', '.join(f'{name} {version}' for name, version in recipe.made_with.items())}; nothing was written. "
             "Use these versions, or remove the line result from the recipe"
         )
-    digests = planned.opened.digests()
-    sides = {kind: side_digests(recipe, kind, opened) for kind, opened in planned.sides.items()}
 
     def placed(one: RecipeInput, found: str) -> dict[str, str]:
         return {"path": relative_path((planned.folder / one.path).absolute(), into.absolute()), "digest": found}
