@@ -52,7 +52,9 @@ def weighted_sum(rows: Sequence[Tensor], factors: Tensor, out: Tensor | None = N
         RuntimeError: there are no rows, or they differ in size, or a dtype is another.
     """
     result_P = _result(rows, out)
-    used = [(row_P, factor) for row_P, factor in zip(rows, factors.tolist(), strict=True) if factor != 0]
+    used = [
+        (row_P, factor) for row_P, factor in zip(rows, factors.to(torch.float32).tolist(), strict=True) if factor != 0
+    ]
     if not used:
         return result_P.zero_()
     used_rows = [row_P for row_P, _ in used]
