@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 
 from barnraise.config import CodecConfig
 from barnraise.errors import ConfigValueError, UnknownStrategyError
+from barnraise.releases.source import FolderSource
 from barnraise.updates import Update, apply_update
 from coordinator.ledger import UpdateRow
+from coordinator.ledger.events import RoundMerged
+from coordinator.recompute import recompute
+from merge.strategies import FedAdam
 from simulator import Simulation, tiny_config
 
 
@@ -92,22 +98,85 @@ def test_arrival_order_does_not_change_the_candidate(tmp_path: Path) -> None:
     assert len(released) == 1
 
 
+WIDE = {"dim": 256, "layers": 2, "heads": 2, "hidden": 512, "context": 32}  # several segments
+
+
 def test_a_release_does_not_depend_on_how_segments_are_shared_out(tmp_path: Path) -> None:
     digests = set()
     for count in (1, 3):
-        config = tiny_config(model={"dim": 256, "layers": 2, "heads": 2, "hidden": 512, "context": 32})
-        merge = config.merge.model_copy(update={"segments_per_task": count})
-        simulation = Simulation(tmp_path / str(count), config.model_copy(update={"merge": merge}))
+        simulation = Simulation(tmp_path / str(count), tiny_config(model=WIDE, merge={"segments_per_task": count}))
         assert simulation.desk.space.segment_count > 1
         for name in ("ada", "barbara", "grace"):
             contributor = simulation.contributor(name)
-            noise_P = np.random.default_rng(len(name)).standard_normal(simulation.desk.space.size)
-            contributor.sends(contributor.takes_lease(), contributor.encoded((1e-5 * noise_P).astype(np.float32)))
+            contributor.sends(contributor.takes_lease(), contributor.encoded(contributor.noise()))
         simulation.runs_until("released")
         newest = simulation.ledger.newest_release()
         assert newest is not None
         digests.add((newest.model_digest, newest.state_digest))
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize(
+    "merge",
+    [
+        {"clip_norm_at": 0.9, "weight_by": "tokens"},
+        {"strategy": "krum"},
+        {"strategy": "ties"},
+        {"strategy": "dare"},
+        {"strategy": "median", "before": [{"name": "nnm", "options": {"liars": 1}}]},
+        {"before": [{"name": "bucketing", "options": {"size": 2}}]},
+        {"outer": {"name": "fed-adam", "learning_rate": 1e-3}},
+    ],
+    ids=str,
+)
+def test_releases_are_computed_again_from_what_was_published(tmp_path: Path, merge: dict[str, Any]) -> None:
+    rounds = {"target_updates": 5, "min_updates": 5}
+    simulation = Simulation(tmp_path, tiny_config(merge=merge, round=rounds))
+    for version in ("0.1.1", "0.1.2"):
+        for name in ("ada", "barbara", "grace", "katherine", "margaret"):
+            contributor = simulation.contributor(name)
+            contributor.sends(contributor.takes_lease(), contributor.encoded(contributor.noise()))
+        simulation.runs_until_tagged(version)
+    made = [release.model_digest for release in simulation.ledger.releases()]
+    again = recompute(FolderSource(simulation.folder.public), "0.1.2")
+    assert [one.model_digest for one in again] == made[1:]
+    assert len(set(made)) == 3
+
+
+def test_a_changed_outer_rule_begins_anew_and_says_so(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, tiny_config(merge={"outer": {"name": "outer-nesterov", "momentum": 0.9}}))
+    three_deliver(simulation)
+    simulation.runs_until_tagged("0.1.1")
+    first = simulation.ledger.round(1)
+    assert first is not None
+    assert first.merge is not None
+    assert first.merge["note"] == ""
+    simulation.config = tiny_config(merge={"outer": {"name": "fed-adam", "learning_rate": 1e-3}})
+    simulation.start()
+    three_deliver(simulation)
+    simulation.runs_until_tagged("0.1.2")
+    merged = [e.event for e in simulation.ledger.events_after(0) if isinstance(e.event, RoundMerged)]
+    assert "of fed-adam begins anew" in merged[1].reason
+    releases = simulation.ledger.releases()
+    with safe_open(simulation.desk.private.path(releases[2].state_digest or ""), framework="np") as state:
+        assert sorted(state.keys()) == sorted([*FedAdam.slots, "residual"])
+    assert [one.version for one in recompute(FolderSource(simulation.folder.public), "0.1.2")] == ["0.1.1", "0.1.2"]
+
+
+def test_a_round_keeps_what_it_merged_and_how_updates_agreed(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, tiny_config(merge={"clip_norm_at": 0.9}))
+    digests = three_deliver(simulation)
+    simulation.runs_until("released")
+    row = simulation.ledger.round(1)
+    assert row is not None
+    assert row.merge is not None
+    assert [update["digest"] for update in row.merge["updates"]] == sorted(digests)
+    assert any(update["clip"] < 1 for update in row.merge["updates"])
+    assert sum(update["share"] for update in row.merge["updates"]) <= 1
+    assert row.merge["conflicts"]["overall"]["cosine"] > 0.2  # they learn the same language
+    assert row.verdict is not None
+    assert row.verdict["passed"]
+    assert set(row.verdict["tests"]) == {"loss-text", "loss-tools"}
 
 
 def test_too_few_at_the_deadline_and_the_update_may_be_folded_back(tmp_path: Path) -> None:
