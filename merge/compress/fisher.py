@@ -1,6 +1,6 @@
 """A diagonal Fisher for the elements that an update names: which power of two is nearest.
 
-Half of a float's octave is lost, and nothing else that matters: what counts is how sure one
+At most half an octave is lost, which matters little: what counts is how sure one
 contributor is beside another, and second moments of gradients span many octaves. With steps of
 half an octave, which are finer but reach half as far, more than a third of a real model's
 elements lie below the lowest code, and the merge is further from that of the exact Fishers.
@@ -8,6 +8,9 @@ elements lie below the lowest code, and the merge is further from that of the ex
 N  elements of the segment that the update names
 C  chunks of the segment
 P  elements of the whole space
+
+Source: Miyashita et al. 2016 for rounding to powers of two, https://arxiv.org/abs/1603.01025; how
+    Fishers are used: Matena and Raffel 2021, https://arxiv.org/abs/2111.09832
 """
 
 from __future__ import annotations
