@@ -142,9 +142,7 @@ class MagnitudeRefiner:
             coarse: of the whole tensor.
             cuts: numbers of elements, counted from the largest.
         """
-        elements = coarse.elements
-        # Beside each cut also the next element: `largest` asks for the one, `beyond` for the other.
-        places = {place for cut in cuts for place in (cut, cut + 1) if 1 <= place <= elements}
+        places = [cut for cut in cuts if 1 <= cut <= coarse.elements]
         self._coarse = coarse
         self._tables = {upper: np.zeros(1 << 16, dtype=np.int64) for upper in {coarse.upper_at(at) for at in places}}
 

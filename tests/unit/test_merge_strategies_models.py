@@ -490,6 +490,24 @@ def test_regmean_has_the_least_error_in_the_outputs(seed: int) -> None:
         assert error(best_OI + away_OI) > least
 
 
+@given(seed=seeds, alpha=st.floats(0.05, 1))
+@quick
+def test_regmean_solves_its_equation(seed: int, alpha: float) -> None:
+    """merged * sum H = sum x H, with H the Gram matrices whose other elements are multiplied by alpha."""
+    deltas, grams = matrices(3, seed)
+    scaled = [alpha * gram_II.double() + (1 - alpha) * gram_II.double().diagonal().diag() for gram_II in grams]
+    found_OI = RegMean(alpha).combine_matrices(deltas, grams, torch.ones(3)).double()
+    wanted_OI = torch.stack([delta.double() @ h for delta, h in zip(deltas, scaled, strict=True)]).sum(0)
+    torch.testing.assert_close(found_OI @ torch.stack(scaled).sum(0), wanted_OI, rtol=1e-4, atol=1e-3)
+
+
+def test_regmean_without_the_other_elements_weighs_every_input_by_itself() -> None:
+    deltas, grams = matrices(2, 0)
+    sizes = [gram_II.diagonal() for gram_II in grams]
+    expected_OI = (deltas[0] * sizes[0] + deltas[1] * sizes[1]) / (sizes[0] + sizes[1])
+    torch.testing.assert_close(RegMean(0.0).combine_matrices(deltas, grams, torch.ones(2)), expected_OI)
+
+
 @given(seed=seeds, alpha=st.floats(0, 1))
 @quick
 def test_changes_and_weights_give_the_same_model(seed: int, alpha: float) -> None:
