@@ -48,10 +48,12 @@ class Figures:
     """What was measured of one way to do one job."""
 
     seconds: list[float] = field(default_factory=list)
+    cpu_seconds: list[float] = field(default_factory=list)
     extra_bytes: int = 0
 
-    def add(self, seconds: float, extra_bytes: int) -> None:
+    def add(self, seconds: float, cpu_seconds: float, extra_bytes: int) -> None:
         self.seconds.append(seconds)
+        self.cpu_seconds.append(cpu_seconds)
         self.extra_bytes = max(self.extra_bytes, extra_bytes)
 
     @property
@@ -90,8 +92,8 @@ def anonymous_bytes() -> int:
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("RssAnon"))
 
 
-def measure(job: Callable[[], object]) -> tuple[float, int]:
-    """Seconds, and the peak of anonymous memory beyond what there was before (seen every 2 ms)."""
+def measure(job: Callable[[], object]) -> tuple[float, float, int]:
+    """Seconds, processor seconds, and the peak of anonymous memory beyond what there was before (seen every 2 ms)."""
     before = peak = anonymous_bytes()
     done = threading.Event()
 
@@ -102,14 +104,14 @@ def measure(job: Callable[[], object]) -> tuple[float, int]:
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    start = time.perf_counter()
+    start, start_cpu = time.perf_counter(), time.process_time()
     kept = job()
-    seconds = time.perf_counter() - start
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - start_cpu
     peak = max(peak, anonymous_bytes())
     done.set()
     watcher.join()
     del kept
-    return seconds, peak - before
+    return seconds, cpu_seconds, peak - before
 
 
 def read(rows: list[Tensor]) -> None:
@@ -172,28 +174,36 @@ def speed(path: Path, count: int, size: int, repeats: int, flower: Flower | None
                     plain[rule].add(*measure(ours(rule, rows)))
             if flower is not None:
                 answer = flower.ask(rule=rule, rows=str(path), count=count, size=size)
-                theirs[rule].add(answer["seconds"], answer["extra_bytes"])
+                theirs[rule].add(answer["seconds"], answer["cpu_seconds"], answer["extra_bytes"])
             latest = [f"{1e3 * found.seconds[-1]:.0f}" for found in (bound, mine[rule], theirs[rule]) if found.seconds]
             print(f"run {repeat + 1} of {repeats}, {rule}: {', '.join(latest)} ms", file=sys.stderr, flush=True)
-    lines = [f"Plain read of the inputs: {1e3 * bound.median:.0f} ms ({4e-9 * count * size / bound.median:.1f} GB/s), "]
-    lines[0] += f"fastest {1e3 * min(bound.seconds):.0f} ms. MB are anonymous memory beside the mapped inputs.\n"
-    lines += ["| rule | ours, ms (fastest) | of a read | MB | plain torch, ms | Flower, ms (fastest) | MB | faster |"]
-    lines += ["|---|---|---|---|---|---|---|---|"]
-    for rule in RULES:
-        here, peer = mine[rule], theirs[rule]
+    return table(bound, mine, plain, theirs, 4 * count * size)
+
+
+def table(
+    bound: Figures, mine: dict[str, Figures], plain: dict[str, Figures], theirs: dict[str, Figures], size_bytes: int
+) -> list[str]:
+    lines = [f"Plain read of the inputs: {cell(bound)} ms, {size_bytes / bound.median / 1e9:.1f} GB/s. Times are wall"]
+    lines += ["(fastest; processor time) in ms, MB are anonymous memory beside the mapped inputs.", ""]
+    lines += ["| rule | ours | of a read | MB | plain torch | Flower | MB | faster | less processor time |"]
+    lines += ["|---|---|---|---|---|---|---|---|---|"]
+    for rule, here in mine.items():
         line = f"| {rule} | {cell(here)} | {here.median / bound.median:.2f} | {here.extra_bytes / 1e6:.0f} "
-        line += f"| {1e3 * plain[rule].median:.0f} | "
-        if flower is None:
-            line += "not measured | - | - |"
+        line += f"| {cell(plain[rule])} | "
+        peer = theirs[rule]
+        if peer.seconds:
+            faster = statistics.median(p / h for p, h in zip(peer.seconds, here.seconds, strict=True))
+            less = statistics.median(p / h for p, h in zip(peer.cpu_seconds, here.cpu_seconds, strict=True))
+            line += f"{cell(peer)} | {peer.extra_bytes / 1e6:.0f} | {faster:.1f}x | {less:.1f}x |"
         else:
-            pairs = [slow / fast for slow, fast in zip(peer.seconds, here.seconds, strict=True)]
-            line += f"{cell(peer)} | {peer.extra_bytes / 1e6:.0f} | {statistics.median(pairs):.1f}x |"
+            line += "not measured | - | - | - |"
         lines.append(line)
     return lines
 
 
 def cell(figures: Figures) -> str:
-    return f"{1e3 * figures.median:.0f} ({1e3 * min(figures.seconds):.0f})"
+    cpu = statistics.median(figures.cpu_seconds)
+    return f"{1e3 * figures.median:.0f} ({1e3 * min(figures.seconds):.0f}; {1e3 * cpu:.0f})"
 
 
 def scores_of(squares_KK: Tensor) -> np.ndarray[Any, Any]:
