@@ -7,6 +7,12 @@
 
 #include "entropy.h"
 
+// Four lanes in vector registers only go through memory to come back.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC optimize("no-tree-vectorize")
+#endif
+#define ALWAYS static inline __attribute__((always_inline))
+
 typedef struct {
     uint64_t state[LANES];
     const uint8_t *next;
@@ -28,11 +34,11 @@ typedef struct {
     uint32_t size, left;
 } Draw;
 
-static inline uint32_t word_at(const uint8_t *at) {
+ALWAYS uint32_t word_at(const uint8_t *at) {
     return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
 }
 
-static inline uint32_t power(const Tables *tables, uint32_t exponent) {
+ALWAYS uint32_t power(const Tables *tables, uint32_t exponent) {
     uint32_t whole = exponent >> FRACTION;
     if (whole >= 24) return 0;
     uint32_t step = (exponent >> 9) & 1023, rest = exponent & 511;
@@ -41,18 +47,18 @@ static inline uint32_t power(const Tables *tables, uint32_t exponent) {
 }
 
 // The share of ONE that lies below place `place`, for place < candidates.
-static inline uint32_t below(const Tables *tables, Draw draw, uint32_t candidates, uint32_t all, uint32_t place) {
+ALWAYS uint32_t below(const Tables *tables, Draw draw, uint32_t candidates, uint32_t all, uint32_t place) {
     const uint32_t *factorials = tables->factorials;
     uint32_t drop = all - (factorials[draw.size - place] - factorials[draw.size - draw.left - place]);
     uint32_t gone = ONE - power(tables, drop);
     return place + (uint32_t)(((uint64_t)gone * (ONE - candidates)) >> 24);
 }
 
-static inline uint32_t whole_of(const Tables *tables, Draw draw) {
+ALWAYS uint32_t whole_of(const Tables *tables, Draw draw) {
     return tables->factorials[draw.size] - tables->factorials[draw.size - draw.left];
 }
 
-static inline void consume(Reader *reader, int lane, uint32_t start, uint32_t width) {
+ALWAYS void consume(Reader *reader, int lane, uint32_t start, uint32_t width) {
     uint64_t state = reader->state[lane];
     state = (uint64_t)width * (state >> 24) + (state & (ONE - 1)) - start;
     if (state < LOWEST) {
@@ -68,7 +74,7 @@ static inline void consume(Reader *reader, int lane, uint32_t start, uint32_t wi
 }
 
 // A place near the one that has the slot; only speed depends on it.
-static inline uint32_t guess(const Tables *tables, Draw draw, uint32_t candidates, uint32_t slot) {
+ALWAYS uint32_t guess(const Tables *tables, Draw draw, uint32_t candidates, uint32_t slot) {
     uint32_t left = ONE - slot;
     int top = 31 - __builtin_clz(left);
     uint32_t lg = ((uint32_t)top << FRACTION) + tables->logs[(left << (31 - top) >> 21) & 1023];
@@ -79,7 +85,7 @@ static inline uint32_t guess(const Tables *tables, Draw draw, uint32_t candidate
 }
 
 // Move from a place nearby to the one whose slots hold `slot`.
-static inline void search(const Tables *tables, Draw draw, uint32_t slot, uint32_t *place, uint32_t *start,
+static __attribute__((noinline)) void search(const Tables *tables, Draw draw, uint32_t slot, uint32_t *place, uint32_t *start,
                           uint32_t *stop) {
     uint32_t candidates = draw.size - draw.left + 1, all = whole_of(tables, draw);
     while (*start > slot) {
@@ -93,7 +99,7 @@ static inline void search(const Tables *tables, Draw draw, uint32_t slot, uint32
     }
 }
 
-static inline uint32_t draw_place(const Tables *tables, Reader *reader, int lane, Draw draw) {
+ALWAYS uint32_t draw_place(const Tables *tables, Reader *reader, int lane, Draw draw) {
     uint32_t candidates = draw.size - draw.left + 1;
     if (candidates == 1) return 0;
     uint32_t slot = (uint32_t)reader->state[lane] & (ONE - 1), all = whole_of(tables, draw);
@@ -121,11 +127,11 @@ static inline void put_place(const Tables *tables, Writer *writer, int lane, Dra
     put(writer, lane, start, stop - start);
 }
 
-static inline uint32_t share(const Bit *bit) {
+ALWAYS uint32_t share(const Bit *bit) {
     return (uint32_t)(((uint64_t)bit->high << 24) / (bit->low + bit->high));
 }
 
-static inline int read_bit(Reader *reader, int lane, Bit *bit) {
+ALWAYS int read_bit(Reader *reader, int lane, Bit *bit) {
     uint32_t border = share(bit), slot = (uint32_t)reader->state[lane] & (ONE - 1);
     int high = slot < border;
     if (high) {
@@ -149,7 +155,7 @@ static inline void put_bit(Writer *writer, int lane, Bit *bit, int high) {
     }
 }
 
-static uint32_t read_number(Reader *reader, int lane, Bit *bits) {
+ALWAYS uint32_t read_number(Reader *reader, int lane, Bit *bits) {
     uint32_t number = 0;
     while (number < CONTEXTS && read_bit(reader, lane, bits + number)) number++;
     if (number < CONTEXTS) return number;
@@ -166,19 +172,19 @@ static void put_number(Writer *writer, int lane, Bit *bits, uint32_t number) {
     put(writer, lane, (number - CONTEXTS) << 11, 1u << 11);
 }
 
-static void start_bits(Bit bits[3][CONTEXTS]) {
+ALWAYS void start_bits(Bit bits[3][CONTEXTS]) {
     for (int set = 0; set < 3; set++)
         for (int at = 0; at < CONTEXTS; at++) bits[set][at] = (Bit){1, 1};
 }
 
-static inline uint32_t pieces_of(uint32_t size, int log) { return (size + (1u << log) - 1) >> log; }
+ALWAYS uint32_t pieces_of(uint32_t size, int log) { return (size + (1u << log) - 1) >> log; }
 
-static inline uint32_t choose_cost(const Tables *tables, uint32_t size, uint32_t left) {
+ALWAYS uint32_t choose_cost(const Tables *tables, uint32_t size, uint32_t left) {
     return tables->factorials[size] - tables->factorials[left] - tables->factorials[size - left];
 }
 
 // How the entries of one chunk are best cut into pieces, after a chunk that was cut as `before` says.
-static int best_choice(const Tables *tables, const uint32_t *places, uint32_t count, uint32_t size, int before) {
+ALWAYS int best_choice(const Tables *tables, const uint32_t *places, uint32_t count, uint32_t size, int before) {
     uint32_t counts[FINEST];
     memset(counts, 0, sizeof counts);
     for (uint32_t i = 0; i < count; i++) counts[places[i] >> 7]++;
@@ -214,7 +220,7 @@ typedef struct {
     uint32_t *places;
 } Lane;
 
-static inline void next_piece(Lane *lane) {
+ALWAYS void next_piece(Lane *lane) {
     while (lane->left == 0) {
         lane->base = lane->piece << lane->log;
         lane->at = 0;
@@ -222,12 +228,12 @@ static inline void next_piece(Lane *lane) {
     }
 }
 
-static inline uint32_t piece_size(const Lane *lane) {
+ALWAYS uint32_t piece_size(const Lane *lane) {
     uint32_t end = lane->size - lane->base;
     return end < (1u << lane->log) ? end : 1u << lane->log;
 }
 
-static void read_bars(const Tables *tables, Reader *reader, Lane *lanes) {
+ALWAYS void read_bars(const Tables *tables, Reader *reader, Lane *lanes) {
     uint32_t used[LANES] = {0}, most = 0;
     for (int l = 0; l < LANES; l++)
         if (lanes[l].count && lanes[l].pieces > most) most = lanes[l].pieces;
@@ -252,14 +258,14 @@ static void read_bars(const Tables *tables, Reader *reader, Lane *lanes) {
     }
 }
 
-static inline void keep_place(Lane *lane, uint32_t t, uint32_t place) {
+ALWAYS void keep_place(Lane *lane, uint32_t t, uint32_t place) {
     lane->places[t] = lane->base + lane->at + place;
     lane->at += place + 1;
     lane->left--;
 }
 
 // One draw in every lane, stage by stage, so that the processor works on all four at once.
-static inline void draw_places(const Tables *tables, Reader *reader, const Draw *draws, uint32_t *places) {
+ALWAYS void draw_places(const Tables *tables, Reader *reader, const Draw *draws, uint32_t *places) {
     uint32_t slots[LANES], starts[LANES], stops[LANES];
     for (int l = 0; l < LANES; l++) slots[l] = (uint32_t)reader->state[l] & (ONE - 1);
     for (int l = 0; l < LANES; l++) places[l] = guess(tables, draws[l], draws[l].size - draws[l].left + 1, slots[l]);
@@ -278,7 +284,7 @@ static inline void draw_places(const Tables *tables, Reader *reader, const Draw 
 }
 
 // The common case, kept in registers: four whole chunks with as many entries each.
-static void read_whole_chunks(const Tables *tables, Reader *shared, Lane *lanes) {
+ALWAYS void read_whole_chunks(const Tables *tables, Reader *shared, Lane *lanes) {
     Reader reader = *shared;
     uint32_t at[LANES] = {0}, size = lanes[0].size, count = lanes[0].count;
     if (size == count) {
@@ -306,13 +312,13 @@ static void read_whole_chunks(const Tables *tables, Reader *shared, Lane *lanes)
     *shared = reader;
 }
 
-static int are_whole(const Lane *lanes) {
+ALWAYS int are_whole(const Lane *lanes) {
     for (int l = 0; l < LANES; l++)
         if (lanes[l].pieces != 1 || lanes[l].size != lanes[0].size || lanes[l].count != lanes[0].count) return 0;
     return 1;
 }
 
-static void read_places(const Tables *tables, Reader *reader, Lane *lanes) {
+ALWAYS void read_places(const Tables *tables, Reader *reader, Lane *lanes) {
     if (are_whole(lanes)) {
         read_whole_chunks(tables, reader, lanes);
         return;
@@ -373,7 +379,7 @@ static void put_group(const Tables *tables, Writer *writer, Lane *lanes) {
         }
 }
 
-static Lane lane_of(const int64_t *starts, int64_t chunk, int64_t chunks, const uint32_t *counts,
+ALWAYS Lane lane_of(const int64_t *starts, int64_t chunk, int64_t chunks, const uint32_t *counts,
                     const uint8_t *choices, uint32_t *places) {
     Lane lane = {0};
     if (chunk >= chunks) return lane;
@@ -386,7 +392,7 @@ static Lane lane_of(const int64_t *starts, int64_t chunk, int64_t chunks, const 
 }
 
 // Whether the chunks are such as a segment has: at most CHUNKS, each of 1 to 4096 elements.
-static int sound(const int64_t *starts, int64_t chunks) {
+ALWAYS int sound(const int64_t *starts, int64_t chunks) {
     if (chunks < 1 || chunks > CHUNKS) return 0;
     for (int64_t chunk = 0; chunk < chunks; chunk++) {
         int64_t size = starts[chunk + 1] - starts[chunk];
@@ -395,7 +401,7 @@ static int sound(const int64_t *starts, int64_t chunks) {
     return 1;
 }
 
-static void read_plan(Reader *reader, const int64_t *starts, int64_t chunks, int64_t k, int32_t unit, Plan *plan) {
+ALWAYS void read_plan(Reader *reader, const int64_t *starts, int64_t chunks, int64_t k, int32_t unit, Plan *plan) {
     Bit bits[3][CONTEXTS];
     start_bits(bits);
     int32_t eighth = unit;
@@ -436,7 +442,7 @@ static void read_plan(Reader *reader, const int64_t *starts, int64_t chunks, int
     }
 }
 
-static int check_choices(const Tables *tables, const int64_t *starts, int64_t chunks, const Plan *plan,
+ALWAYS int check_choices(const Tables *tables, const int64_t *starts, int64_t chunks, const Plan *plan,
                          const uint32_t *places) {
     int before = 0;
     for (int64_t chunk = 0; chunk < chunks; chunk++) {
@@ -450,7 +456,7 @@ static int check_choices(const Tables *tables, const int64_t *starts, int64_t ch
     return DONE;
 }
 
-int barnraise_read_segment(const Tables *tables, const uint8_t *support, int64_t size, const int64_t *starts,
+MULTIVERSION int barnraise_read_segment(const Tables *tables, const uint8_t *support, int64_t size, const int64_t *starts,
                         int64_t chunks, int64_t k, int32_t unit, int highs, Plan *plan, uint32_t *places,
                         uint8_t *high) {
     if (!sound(starts, chunks)) return RANGE;
