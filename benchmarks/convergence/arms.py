@@ -110,7 +110,7 @@ class Arm:
         last: codec of the last update before leaving, if another than ``up``; ``first`` of the first after coming.
         early: codec of updates in the first fifth of the rounds, if another than ``up``.
         stretch: inner steps are multiplied by it, rounds divided.
-        moments: contributors keep AdamW's moments from round to round, as in DiLoCo, until they leave.
+        moments: contributors keep AdamW's moments from round to round, as in DiLoCo; on leaving as their residual.
         like: the arm whose winner on the grid is taken, instead of a search.
         single: not 0 for one machine that trains with AdamW on batches of so many windows; tuned over the inner
             learning rate.
@@ -178,6 +178,7 @@ ARMS: tuple[Arm, ...] = (
     Arm("both-block4", "blockwise 4 bits both ways", up=blockwise(4), down=blockwise(4)),
     replace(F32, name="f32-moments", title="float32 both ways, AdamW's moments kept", moments=True, like="f32"),
     replace(TOPK, name="topk64-moments", title="top-k 64 up, AdamW's moments kept", moments=True, like="topk64"),
+    replace(BOTH, name="both-moments", title="top-k 64 up, 256 down, AdamW's moments kept", moments=True, like="both"),
     replace(F32, name="f32-36", title="float32 both ways, 10 rounds of 36 steps", stretch=3.0, like="f32"),
     replace(TOPK, name="topk64-4", title="top-k 64 up, 90 rounds of 4 steps", stretch=1 / 3, like="topk64"),
     replace(SIGNS, name="turn1-36", title="prototype: all signs up, 10 rounds of 36 steps", stretch=3.0, like="turn1"),
@@ -194,6 +195,14 @@ ARMS: tuple[Arm, ...] = (
         BOTH, name="churn-both", title="churn: top-k 64 up, 256 down, residual lost", swapped=FAST, like="churn-topk64"
     ),
     replace(CHURN, name="churn-kept", title="churn: residual kept until the return", on_leaving="kept"),
+    replace(
+        CHURN,
+        name="churn-kept-moments",
+        title="churn: residual and AdamW's moments kept until the return",
+        on_leaving="kept",
+        moments=True,
+        like="churn-kept",
+    ),
     _remedy("kept-decay", "residual kept, decayed by 0.5", on_leaving="kept", decay=0.5),
     _remedy("decay", "residual lost, decayed by 0.9", decay=0.9),
     _remedy("last256", "last update top-k 256", last=topk(256)),

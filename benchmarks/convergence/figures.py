@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.convergence.arms import Arm, Tuning
-from benchmarks.convergence.schedule import winner
+from benchmarks.convergence.schedule import best_point, winner
 
-__all__ = ["Figures", "bytes_to_reach", "figures_of", "mean_curve"]
+__all__ = ["Curve", "Figures", "bytes_to_reach", "figures_of", "mean_curve"]
 
 Record = Mapping[str, Any]
 Curve = Sequence[Sequence[float]]  # rows of (round, tokens, bytes up, bytes down, bits per byte)
@@ -25,7 +25,7 @@ class Figures:
     """What is known of an arm.
 
     Attributes:
-        tuning: the grid point that won.
+        tuning: the grid point that won, or is best so far. searched: whether the search of the grid is over.
         runs: one record for each seed, by seed.
         final: mean of the final bits per byte. spread: standard deviation over seeds; 0 with one seed.
         up, down: mean of total bytes.
@@ -34,6 +34,7 @@ class Figures:
 
     arm: Arm
     tuning: Tuning
+    searched: bool
     runs: Mapping[int, Record]
     final: float
     spread: float
@@ -61,8 +62,8 @@ def bytes_to_reach(curve: Curve, target: float, *, down: bool) -> float:
 
 
 def figures_of(arm: Arm, records: Sequence[Record], reference: Figures | None = None) -> Figures | None:
-    """The figures of an arm; None while its grid is not done, or it has not run."""
-    tuning = winner(arm, records)
+    """The figures of an arm; None if it has not run."""
+    tuning = best_point(arm, records)
     runs = {
         r["seed"]: r
         for r in records
@@ -76,6 +77,7 @@ def figures_of(arm: Arm, records: Sequence[Record], reference: Figures | None = 
     return Figures(
         arm=arm,
         tuning=tuning,
+        searched=winner(arm, records) is not None,
         runs=dict(sorted(runs.items())),
         final=statistics.fmean(finals),
         spread=statistics.stdev(finals) if len(finals) > 1 else 0.0,

@@ -75,7 +75,8 @@ def _main_table(figures: Sequence[Figures], scale: Scale) -> str:
     for f in figures:
         gap = "" if f.behind is None else f"{f.behind:+.3f}"
         spread = f" +- {f.spread:.3f}" if len(f.runs) > 1 else ""
-        cells = [f.arm.title, _tuning(f.tuning, single=f.arm.single), str(len(f.runs)), f"{f.final:.3f}{spread}", gap]
+        tuning = _tuning(f.tuning, single=f.arm.single) + ("" if f.searched else " (search not over)")
+        cells = [f.arm.title, tuning, str(len(f.runs)), f"{f.final:.3f}{spread}", gap]
         if f.arm.single:
             cells += ["0", "0", "", ""] + [""] * len(reach)
         else:

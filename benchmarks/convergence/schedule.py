@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.convergence.arms import Arm, Scale, Tuning, arm_named
 
-__all__ = ["Job", "ceiling_of", "next_job", "next_point", "whole_order", "winner"]
+__all__ = ["Job", "best_point", "ceiling_of", "next_job", "next_point", "whole_order", "winner"]
 
 Record = Mapping[str, Any]
 FAR_BEHIND = 0.15  # bits per byte
@@ -53,10 +53,13 @@ def winner(arm: Arm, records: Sequence[Record]) -> Tuning | None:
     """The grid point with the lowest final loss on seed 0, once the search is over."""
     if arm.like is not None:
         return winner(arm_named(arm.like), records)
-    if next_point(arm, records) is not None:
-        return None
-    done = _losses(arm, records)
-    return min(done, key=lambda point: done[point])
+    return best_point(arm, records) if next_point(arm, records) is None else None
+
+
+def best_point(arm: Arm, records: Sequence[Record]) -> Tuning | None:
+    """The best grid point so far, whether or not the search is over; None before its first run."""
+    done = _losses(arm_named(arm.like) if arm.like is not None else arm, records)
+    return min(done, key=lambda point: done[point]) if done else None
 
 
 def _losses(arm: Arm, records: Iterable[Record]) -> dict[Tuning, float]:

@@ -178,11 +178,11 @@ class Crowd:
         return file, len(file) - 4 * len(target_P) + payload
 
     def leave(self, who: Sequence[int]) -> None:
-        """They lose their residuals, unless the arm keeps them, and AdamW's moments."""
-        for contributor in who:
-            self._moments.pop(contributor, None)
-            if self._arm.on_leaving == "lost":
+        """They lose their residuals and AdamW's moments, unless the arm keeps them."""
+        if self._arm.on_leaving == "lost":
+            for contributor in who:
                 del self._residuals[contributor]
+                self._moments.pop(contributor, None)
 
     def _text(self, who: int) -> bytes:
         """Its domain; under churn two share one, half each."""
