@@ -26,7 +26,7 @@ from merge.offline.passes import Progress, over_tensors
 from merge.offline.rows import BLOCK, RowReader, Workspace, as_float32
 from merge.offline.tensors import DTYPES, TensorSink, TensorSource, all_finite, stored_bytes, stored_values
 from merge.segment import SegmentUpdates, combine_segment
-from merge.strategies.rule import MergesMatrices, UsesFisher
+from merge.strategies.rule import MergesMatrices, SumsUpdates, UsesFisher
 
 __all__ = ["buffer_bytes", "bytes_to_read", "merge_offline"]
 
@@ -99,9 +99,11 @@ class _Merger:
                     self._merge_block(tensor, start, min(tensor.size, start + BLOCK), space)
 
     def _merge_block(self, tensor: MergedTensor, start: int, end: int, space: Workspace) -> None:
-        block = self.reader.read(tensor.name, start, end, space)
-        decided = self.plans[tensor.number]
-        rules = self.job.treatments[tensor.treatment].rules
+        treatment = self.job.treatments[tensor.treatment]
+        rules, decided = treatment.rules, self.plans[tensor.number]
+        # What is not finite stays so in a sum with factors above 0: looking at the sum is enough.
+        summed = isinstance(rules.strategy, SumsUpdates) and min(treatment.weights) > 0
+        block = self.reader.read(tensor.name, start, end, space, unchecked=summed)
         updates = SegmentUpdates(
             deltas=block.rows,
             pieces=[Piece(tensor.number, 0, end - start, tensor.place + start)],
@@ -109,6 +111,8 @@ class _Merger:
             fishers=self._fishers(tensor, start, end) if isinstance(rules.strategy, UsesFisher) else None,
         )
         merged_B = combine_segment(updates, decided.plan, rules)
+        if summed and not all_finite(merged_B):
+            self.reader.check(block.rows, tensor.name, start, end)
         self._put(tensor, start, merged_B if block.base_B is None else merged_B.add_(block.base_B))
         self.reader.release(tensor.name, start, end)
 

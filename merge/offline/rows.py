@@ -10,7 +10,7 @@ B  elements of a block
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -72,8 +72,11 @@ class RowReader:
         yield space
         self._idle.put(space)
 
-    def read(self, name: str, start: int, end: int, space: Workspace) -> Block:
+    def read(self, name: str, start: int, end: int, space: Workspace, *, unchecked: bool = False) -> Block:
         """Elements ``[start, end)`` of a tensor of all models, until the workspace is used for another block.
+
+        Args:
+            unchecked: the caller sees from its result whether the rows are finite, and then calls :meth:`check`.
 
         Raises:
             NonFiniteCheckpointError: a model or the base has a NaN or an infinity there.
@@ -88,10 +91,15 @@ class RowReader:
             base_B = as_float32(base, name, start, end, space, len(models))
             stored = [stored_values(model, name, start, end) for model in models]
             rows = [torch.sub(row_B, base_B, out=space.buffer(k, end - start)) for k, row_B in enumerate(stored)]
+        if not unchecked:
+            self.check(rows, name, start, end)
+        return Block(rows, base_B)
+
+    def check(self, rows: Sequence[Tensor], name: str, start: int, end: int) -> None:
+        """Raise NonFiniteCheckpointError if one of the K rows float32 [B] is not finite."""
         for k, row_B in enumerate(rows):
             if not all_finite(row_B):
                 raise self._not_finite(name, k, start, end)
-        return Block(rows, base_B)
 
     def release(self, name: str, start: int, end: int) -> None:
         for source in self._inputs.sources:
