@@ -50,6 +50,7 @@ REMARKS = [
     "divide every element by its own probability of staying, which keeps the expected value of every element. DELLA's",
     "ranks are taken within the rows of a matrix there, within the tensor here. A vote by count could not be asked",
     "for in mergekit's configuration (it elected by mass), so that election is tested against brute force only.",
+    "Where several elements are exactly as large as the last one that TIES keeps, all of them stay here, some there.",
 ]
 
 HIDDEN, LAYERS, INNER, VOCABULARY = 128, 2, 256, 512
