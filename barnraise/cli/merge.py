@@ -96,10 +96,10 @@ def merge(
         return
     done = carry_out(planned, into, as_json=as_json)
     result.update({"changed": True, "digest": done.digest, "recipe": str(into / "merge.toml")})
-    again = recipe.result is not None
-    human = f"{into} is {done.digest}{', as the recipe says' if again else ''}; again: barnraise merge --recipe " + str(
-        into / "merge.toml"
-    )
+    human = f"{into} is {done.digest}"
+    if recipe.result is not None:
+        human += "\nthe same as the recipe says, bit for bit"
+    human += f"\nmake it again: barnraise merge --recipe {into / 'merge.toml'} --into DIR"
     print_result("merge", result, as_json=as_json, human=human)
 
 

@@ -191,7 +191,7 @@ def test_the_same_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["merge", *TWO, "a"]) == 0
     out, err = capsys.readouterr()
     assert "ties of 3 models against a base: 3 tensors with 56 parameters, 1 of other types carried over" in out
-    assert "again: barnraise merge --recipe out/merge.toml" in out
+    assert "again: barnraise merge --recipe out/merge.toml --into DIR" in out
     assert "warning: a#2 is the same model as a" in err
     assert "warning: b has another tokenizer.json than base" in err
     assert "merging: 100%" in err
