@@ -28,6 +28,9 @@ __all__ = [
     "Message",
     "Receipt",
     "RoundInfo",
+    "RoundLine",
+    "RoundLines",
+    "RoundRecord",
     "RunInfo",
     "Signed",
     "UpdateEnvelope",
@@ -299,6 +302,44 @@ class RoundInfo(Message):
     rejected: Count
 
 
+class RoundLine(Message):
+    """A round in a list. ``updates`` counts them by state; ``version`` is its release, if it has one."""
+
+    kind: ClassVar[str] = "round-line"
+    number: Count
+    phase: Phase
+    reason: str
+    base_version: str
+    opened_at_ms: Millis
+    moved_at_ms: Millis
+    updates: dict[UpdateState, Count]
+    version: str | None
+
+
+class RoundLines(Message):
+    """Rounds, oldest first."""
+
+    kind: ClassVar[str] = "round-lines"
+    rounds: tuple[RoundLine, ...]
+
+
+class RoundRecord(Message):
+    """Everything about one round.
+
+    Attributes:
+        names: contributor -> display name.
+        merge: how its newest candidate was merged (coordinator/conductor/record.py); None before.
+        verdict: {"passed", "reason", "tests": name -> numbers} of that candidate; None before.
+    """
+
+    kind: ClassVar[str] = "round-record"
+    line: RoundLine
+    updates: tuple[UpdateStatus, ...]
+    names: dict[Key, str]
+    merge: dict[str, Any] | None
+    verdict: dict[str, Any] | None
+
+
 class RunInfo(Message):
     """What a stranger needs to know before joining. ``round`` is None until the first one opens.
 
@@ -323,6 +364,8 @@ class RunInfo(Message):
 # Paths, below the coordinator's base URL. Bodies and answers are JSON unless said otherwise.
 #   GET  /v1/run                                RunInfo
 #   GET  /v1/round                              RoundInfo
+#   GET  /v1/rounds?before=N&limit=M            RoundLines, the newest of those before N
+#   GET  /v1/rounds/{number}                    RoundRecord
 #   POST /v1/leases            Signed(LeaseRequest)    -> LeaseAnswer
 #   POST /v1/updates           Signed(UpdateEnvelope)  -> UploadStatus
 #   PUT  /v1/updates/{digest}/bytes?offset=N   raw bytes -> UploadStatus (receipt when complete)

@@ -28,6 +28,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "join": ("barnraise.cli.join", "Contributor: train for a run."),
     "ls": ("barnraise.cli.ls", "List the releases of a run."),
     "show": ("barnraise.cli.show", "Show one release: lineage, tests, contributors."),
+    "round": ("barnraise.cli.round", "Show what a round merged: fates, weights, conflicts, tests."),
     "pull": ("barnraise.cli.pull", "Consumer: pull a release, verified."),
     "verify": ("barnraise.cli.verify", "Check a release that was pulled."),
     "sample": ("barnraise.cli.sample", "Let a pulled model write."),

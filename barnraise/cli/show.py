@@ -19,7 +19,7 @@ from barnraise.releases.source import MANIFEST_MAX_BYTES
 from barnraise.releases.store import BlobStore
 from barnraise.versions import select
 
-__all__ = ["show"]
+__all__ = ["show", "test_table"]
 
 LAST_SECOND = 253_402_300_799  # of the year 9999, the last that datetime can say
 
@@ -74,11 +74,12 @@ def _words(manifest: Manifest, tests: dict[str, dict[str, Any]]) -> str:
         *(f"    {u.digest[:15]}.. by {u.contributor[:16]}.. at weight {u.weight:g}" for u in manifest.updates),
     ]
     if tests:
-        lines += ["", *_test_table(tests)]
+        lines += ["", *test_table(tests)]
     return "\n".join(lines)
 
 
-def _test_table(tests: dict[str, dict[str, Any]]) -> list[str]:
+def test_table(tests: dict[str, dict[str, Any]]) -> list[str]:
+    """The numbers of acceptance tests, as ``ReleaseTagged.summary`` has them, as lines."""
     confidences = {f"{row['confidence']:.0%} " for row in tests.values() if row.get("confidence")}
     interval_at = confidences.pop() if len(confidences) == 1 else ""
     header = ("TEST", " MEAN", " PARENT", " EFFECT", f" {interval_at}INTERVAL", "UNIT", "VERDICT")

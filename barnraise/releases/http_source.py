@@ -113,6 +113,18 @@ class HttpSource:
                 break
         return total
 
+    def ask(self, path: str) -> bytes:
+        """What a gateway answers at a path; a mirror has nothing there.
+
+        Raises:
+            UnreachableError, RefusedError: no answer, or a refusal.
+            VerificationError: absurdly large.
+        """
+        with self._open(self._url + path, {}) as reply:
+            if reply.status != 200:
+                raise self._refusal(reply, path)
+            return self._read(reply, INDEX_MAX_BYTES)
+
     def _continue(self, blob: BlobRef, sink: Path, have: int) -> int:
         assert self._root is not None, "the index comes first"
         headers = {"range": f"bytes={have}-"} if have else {}

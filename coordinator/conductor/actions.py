@@ -23,9 +23,10 @@ from coordinator.conductor import work
 from coordinator.conductor.desk import Desk
 from coordinator.conductor.merging import MergeJob, plan_inputs, state_note
 from coordinator.conductor.pool import Task
-from coordinator.conductor.record import merge_record, record_in_words
+from coordinator.conductor.record import agreement_in_words, merge_record, record_in_words
+from coordinator.conductor.stale import PATCHES_MAX, measure_stale, merged_since
 from coordinator.conductor.steps import merge_steps
-from coordinator.ledger import Ledger, ReleaseRow
+from coordinator.ledger import Ledger, ReleaseRow, UpdateRow
 from coordinator.ledger.events import Event, RoundMerged, RoundTested, UpdateChecked, UpdateRejected, UpdateUnmerged
 from coordinator.publish import Publisher
 from coordinator.rehearsal import can_merge
@@ -42,7 +43,7 @@ from coordinator.round import (
 )
 from merge.strategies import Mean
 
-__all__ = ["Finished", "Work", "check", "find_culprits", "first_release", "merge", "run_tests"]
+__all__ = ["Finished", "Work", "check", "find_culprits", "first_release", "merge", "run_tests", "unmerge"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,26 @@ def check(desk: Desk, config: RunConfig, current: Round, digest: str) -> Work:
         return Finished(CheckPassed(digest), (checked,))
     rejected = UpdateRejected(digest, current.number, "check", found.reason, found.evidence)
     return Finished(CheckFailed(digest), (rejected,))
+
+
+def unmerge(desk: Desk, config: RunConfig, ledger: Ledger, row: UpdateRow) -> Work:
+    """Say of an update that came too late what it conflicts with; whatever goes wrong, it is only not known."""
+    where = f"round {row.round} had stopped collecting when it arrived"
+    since = merged_since(row.base_digest, ledger.releases())
+    if not since:
+        return Finished(None, (UpdateUnmerged(row.digest, row.round, where),))
+    versions = [release.version for release in since]
+    if len(since) > PATCHES_MAX:
+        reason = f"{where}, {len(since)} releases ago"
+        return Finished(None, (UpdateUnmerged(row.digest, row.round, reason, {"merged_meanwhile": versions[-1:]}),))
+    try:
+        (found,) = yield [Task(measure_stale, (desk, row.digest, since), config.conductor.check_timeout_s)]
+    except (AcceptanceError, MergeError) as error:
+        found = {"unknown": str(error)}
+    evidence = {"merged_meanwhile": versions, "conflicts": found}
+    said = agreement_in_words(found["overall"]) if "overall" in found else f"not known: {found['unknown']}"
+    reason = f"{where}; against what was merged meanwhile ({', '.join(versions)}): {said}"
+    return Finished(None, (UpdateUnmerged(row.digest, row.round, reason, evidence),))
 
 
 def merge(desk: Desk, config: RunConfig, ledger: Ledger, current: Round, merge_set: tuple[str, ...]) -> Work:

@@ -40,6 +40,9 @@ from coordinator.round import (
 
 __all__ = ["Conductor"]
 
+LATE_WAIT_MS = 600_000
+"""A late update is told its fate after this long, though the conductor was too busy to compare it."""
+
 
 @dataclass
 class _Job:
@@ -75,6 +78,7 @@ class Conductor:
         )
         self.round: Round | None = None
         self._jobs: list[_Job] = []
+        self._late: set[str] = set()  # late updates that are being compared, or were
 
     def recover(self) -> None:
         """Take up where the ledger says the run is: first release, index, interrupted actions."""
@@ -139,8 +143,7 @@ class Conductor:
             if current and row.round == current.number and current.phase == "collecting":
                 self._feed(UpdateArrived(row.digest))
             else:
-                where = f"round {row.round} had stopped collecting when it arrived"
-                self.ledger.record(UpdateUnmerged(row.digest, row.round, where), at_ms=self.clock())
+                self._take_late(row)
         if current is None or current.phase != "collecting":
             return
         now_ms = self.clock()
@@ -151,6 +154,19 @@ class Conductor:
         last_seen_at_ms = max([lease.issued_at_ms for lease in leases] + arrivals, default=None)
         leases_out = sum(lease.update_digest is None and now_ms < lease.expires_at_ms for lease in leases)
         self._feed(Tick(now_ms, fact.first_lease_at_ms, last_seen_at_ms, leases_out))
+
+    def _take_late(self, row: UpdateRow) -> None:
+        """An update that no round waits for: compared once nothing else is under way, so that it delays no round."""
+        current = self.round
+        its_round_ended = current is None or current.is_final or current.number != row.round
+        if row.digest in self._late:
+            return
+        if its_round_ended and not self._jobs:
+            self._late.add(row.digest)
+            self._start(actions.unmerge(self.desk, self.config, self.ledger, row))
+        elif self.clock() - row.received_at_ms > LATE_WAIT_MS:
+            where = f"round {row.round} had stopped collecting when it arrived"
+            self.ledger.record(UpdateUnmerged(row.digest, row.round, where), at_ms=self.clock())
 
     def _feed(self, event: RoundEvent, *with_it: Event) -> None:
         """Let the machine decide on ``event``; record the outcome and ``with_it``; act."""

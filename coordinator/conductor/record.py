@@ -4,6 +4,9 @@
      "updates": [{"digest": "b3:..", "weight": 1.0, "clip": 0.5, "share": 0.25}, ..],
      "conflicts": {..}}                              as merge.conflicts.Conflicts
 
+``weight`` is what the coordinator set, ``clip`` the factor that shortened the update, ``share``
+what part of the sum the strategy gave it, clipping apart; None where it goes by elements.
+
 K  updates in the round, in the order of their digests
 """
 
@@ -38,7 +41,7 @@ def merge_record(space: ParameterSpace, job: MergeJob, merging: Merging, note: s
         clips
     )
     updates = [
-        {"digest": item.digest, "weight": item.weight, "clip": clip, "share": share}
+        {"digest": item.digest, "weight": item.weight, "clip": clip, "share": None if share is None else share / clip}
         for item, clip, share in zip(job.inputs, clips, shares, strict=True)
     ]
     report = conflicts(measured, space.tensors, [item.digest for item in job.inputs])

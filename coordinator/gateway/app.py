@@ -25,7 +25,8 @@ from coordinator.gateway.bodies import read_json, require_plain
 from coordinator.gateway.intake import Intake
 from coordinator.gateway.leasing import Leasing
 from coordinator.gateway.state import GatewayState
-from coordinator.gateway.views import current_round_info, run_info, update_status
+from coordinator.gateway.views import current_round_info, run_info
+from coordinator.history import LINES_MAX, round_lines, round_record, update_status
 from coordinator.metrics import CONTENT_TYPE, GatewayMetrics
 
 __all__ = ["create_app"]
@@ -63,6 +64,17 @@ def _add_run_routes(app: FastAPI, state: GatewayState) -> None:
         if info is None:
             raise NotFoundError("no round is open yet; the coordinator is starting")
         return _say(info)
+
+    @app.api_route("/v1/rounds", methods=READ)
+    def rounds(request: Request) -> Response:
+        before = _count(request, "before", COUNT_MAX, COUNT_MAX)
+        return _say(round_lines(state.ledger, before, _count(request, "limit", LINES_MAX, LINES_MAX)))
+
+    @app.api_route("/v1/rounds/{number}", methods=READ)
+    def one_round(number: str) -> Response:
+        if not (number.isascii() and number.isdecimal() and len(number) <= 15):
+            raise NotFoundError("the path has no number of a round")
+        return _say(round_record(state.ledger, state.config, int(number)))
 
     @app.api_route("/v1/events", methods=READ)
     def events(request: Request) -> Response:

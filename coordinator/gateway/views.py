@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from barnraise.config import RunConfig
-from barnraise.errors import NotFoundError
-from barnraise.protocol import PROTOCOL_VERSION, RoundInfo, RunInfo, UpdateStatus
+from barnraise.protocol import PROTOCOL_VERSION, RoundInfo, RunInfo
 from coordinator.admission import AdmissionPolicy, collecting_ends_ms
-from coordinator.ledger import Ledger, RoundRow, UpdateRow
+from coordinator.ledger import Ledger, RoundRow
 
-__all__ = ["current_round_info", "round_info", "run_info", "update_status"]
+__all__ = ["current_round_info", "round_info", "run_info"]
 
 PASSED_CHECK = ("checked", "merged")
 
@@ -62,26 +61,4 @@ def run_info(config: RunConfig, coordinator_key: str, newest: str | None, curren
         error_feedback=config.update.error_feedback,
         newest=newest,
         round=current,
-    )
-
-
-def update_status(row: UpdateRow | None, config: RunConfig) -> UpdateStatus:
-    """What became of an update.
-
-    Raises:
-        NotFoundError: no such update was received.
-    """
-    if row is None:
-        raise NotFoundError("no update of that digest was received here")
-    return UpdateStatus.model_validate(
-        {
-            "digest": row.digest,
-            "contributor": row.contributor,
-            "round": row.round,
-            "state": row.state,
-            "reason": row.reason,
-            "version": row.version,
-            "evidence": row.evidence,
-            "fold_back": row.state == "unmerged" and config.update.fold_back_unmerged,
-        }
     )

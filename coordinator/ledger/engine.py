@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
@@ -28,8 +29,11 @@ SQLITE_FULL = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE")  # the second when there i
 POSTGRES_WRITE_LOCK = 0x62_61_72_6E  # "barn"
 
 
-def open_engine(url_or_path: str | Path) -> Engine:
+def open_engine(url_or_path: str | Path, *, read_only: bool = False) -> Engine:
     """An engine for a database URL, or for the SQLite file at a path.
+
+    Args:
+        read_only: of a SQLite file at a path: neither make it nor write to it.
 
     Raises:
         ConfigValueError: neither a path nor a URL of a known database.
@@ -37,6 +41,8 @@ def open_engine(url_or_path: str | Path) -> Engine:
     """
     text_url = str(url_or_path)
     url = text_url if "://" in text_url else f"sqlite:///{Path(url_or_path).absolute()}"
+    if read_only:
+        url = f"sqlite:///file:{quote(str(Path(url_or_path).absolute()))}?mode=ro&uri=true"
     try:
         backend = make_url(url).get_backend_name()
         engine = create_engine(url, json_serializer=lambda value: canonical_json(value).decode("ascii"))
@@ -47,7 +53,7 @@ def open_engine(url_or_path: str | Path) -> Engine:
             f"the driver {error.name} of this ledger is missing. Run: pip install {error.name}"
         ) from error
     if backend == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "connect", _prepare_reading if read_only else _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine
 
@@ -72,6 +78,11 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # BEGIN is ours, in _begin_sqlite
     for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _prepare_reading(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None
+    connection.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
 
 
 def _begin_sqlite(connection: Connection) -> None:

@@ -20,7 +20,7 @@ from barnraise.digest import canonical_json
 from coordinator.ledger import schema
 from coordinator.ledger.engine import open_engine, reading, writing
 from coordinator.ledger.events import EVENTS, Event, RecordedEvent
-from coordinator.ledger.migrate import migrate
+from coordinator.ledger.migrate import migrate, require_current
 from coordinator.ledger.projection import project
 from coordinator.ledger.rows import ContributorRow, LeaseRow, ReleaseRow, RoundRow, RunRow, Tally, UpdateRow
 
@@ -52,6 +52,22 @@ class Ledger:
         engine = open_engine(url_or_path)
         try:
             migrate(engine)
+        except BaseException:
+            engine.dispose()
+            raise
+        return cls(engine)
+
+    @classmethod
+    def open_reading(cls, path: Path) -> Ledger:
+        """Open the SQLite ledger of a run, perhaps one that is running, and write nothing.
+
+        Raises:
+            LedgerVersionError: it is of another schema than this Barnraise reads.
+            StorageError: the file is missing or no ledger.
+        """
+        engine = open_engine(path, read_only=True)
+        try:
+            require_current(engine)
         except BaseException:
             engine.dispose()
             raise
@@ -135,6 +151,12 @@ class Ledger:
         """Oldest first."""
         return self._all(RoundRow, select(schema.rounds).order_by(schema.rounds.c.number))
 
+    def newest_rounds(self, before: int | None, limit: int) -> list[RoundRow]:
+        """At most ``limit`` rounds, of those before a number where one is given; oldest first."""
+        table = schema.rounds
+        query = select(table) if before is None else select(table).where(table.c.number < before)
+        return self._all(RoundRow, query.order_by(table.c.number.desc()).limit(limit))[::-1]
+
     # -- leases -----------------------------------------------------------------------------
 
     def leases(self, round_number: int) -> list[LeaseRow]:
@@ -202,6 +224,10 @@ class Ledger:
 
     def release(self, version: str) -> ReleaseRow | None:
         return self._one(ReleaseRow, schema.releases, schema.releases.c.version == version)
+
+    def release_of_round(self, number: int) -> ReleaseRow | None:
+        """What a round was released as."""
+        return self._one(ReleaseRow, schema.releases, schema.releases.c.round == number)
 
     def newest_release(self) -> ReleaseRow | None:
         return self._first(ReleaseRow, select(schema.releases).order_by(schema.releases.c.seq.desc()))

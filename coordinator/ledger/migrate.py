@@ -11,9 +11,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
 from barnraise.errors import LedgerVersionError
-from coordinator.ledger.engine import writing
+from coordinator.ledger.engine import reading, writing
 
-__all__ = ["migrate"]
+__all__ = ["migrate", "require_current"]
 
 SCRIPTS = Path(__file__).parent / "migrations"
 
@@ -24,9 +24,7 @@ def migrate(engine: Engine) -> None:
     Raises:
         LedgerVersionError: a newer Barnraise has migrated this ledger.
     """
-    config = Config()
-    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
-    scripts = ScriptDirectory.from_config(config)
+    config, scripts = _scripts()
     head = scripts.get_current_head()
     with writing(engine) as connection:
         found = MigrationContext.configure(connection).get_current_revision()
@@ -39,3 +37,26 @@ def migrate(engine: Engine) -> None:
             )
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def require_current(engine: Engine) -> None:
+    """Refuse a ledger that is not of this version's schema; for those who only read.
+
+    Raises:
+        LedgerVersionError: it is older or newer.
+    """
+    _, scripts = _scripts()
+    head = scripts.get_current_head()
+    with reading(engine) as connection:
+        found = MigrationContext.configure(connection).get_current_revision()
+    if found != head:
+        raise LedgerVersionError(
+            f"the ledger is at schema {found}, this Barnraise reads schema {head}. Continue the run with this version "
+            "once (barnraise serve FOLDER), or read with the version that runs it."
+        )
+
+
+def _scripts() -> tuple[Config, ScriptDirectory]:
+    config = Config()
+    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
+    return config, ScriptDirectory.from_config(config)

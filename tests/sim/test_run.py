@@ -204,7 +204,62 @@ def test_an_update_that_comes_after_its_round_closed_is_unmerged_not_rejected(tm
     simulation.runs_until("released")
     digest = late.sends(lease_id, data)
     simulation.ticks(2)
-    assert update_of(simulation, digest).state == "unmerged"
+    row = update_of(simulation, digest)
+    assert row.state == "unmerged"
+    assert "against what was merged meanwhile (0.1.1): " in row.reason
+    assert row.evidence["merged_meanwhile"] == ["0.1.1"]
+    assert row.evidence["conflicts"]["overall"]["cosine"] > 0.2  # the others learnt the same
+    assert row.evidence["conflicts"]["worst_tensors"]
+
+
+@pytest.mark.parametrize("damage", ["a patch is gone", "its bytes are not an update", "nothing was merged"])
+def test_what_a_late_update_conflicts_with_may_stay_unknown(tmp_path: Path, damage: str) -> None:
+    round_ = tiny_config().round.model_copy(update={"lease_for_s": 10.0})
+    simulation = Simulation(tmp_path, tiny_config(round=round_.model_dump()))
+    late = simulation.contributor("katherine")
+    lease_id = late.takes_lease()
+    data = b"no update" if damage == "its bytes are not an update" else late.encoded(late.trained())
+    simulation.passes(11)
+    if damage == "nothing was merged":
+        simulation.passes(60)
+        simulation.runs_until("abandoned")
+    else:
+        three_deliver(simulation)
+        simulation.runs_until_tagged("0.1.1")
+    if damage == "a patch is gone":
+        newest = simulation.ledger.newest_release()
+        assert newest is not None
+        assert newest.patch is not None
+        simulation.desk.public.delete(newest.patch["digest"])
+    row = update_of(simulation, late.sends(lease_id, data))
+    simulation.ticks(2)
+    row = update_of(simulation, row.digest)
+    assert row.state == "unmerged"
+    assert "had stopped collecting when it arrived" in row.reason
+    if damage == "nothing was merged":
+        assert row.evidence == {}
+    else:
+        assert "not known: " in row.reason
+        assert row.evidence["conflicts"]["unknown"]
+
+
+def test_a_late_update_waits_while_its_round_is_merged_and_is_told_in_time_anyway(tmp_path: Path) -> None:
+    round_ = tiny_config().round.model_copy(update={"lease_for_s": 10.0})
+    simulation = Simulation(tmp_path, tiny_config(round=round_.model_dump()))
+    late = simulation.contributor("katherine")
+    lease_id = late.takes_lease()
+    data = late.encoded(late.trained())
+    simulation.passes(11)
+    three_deliver(simulation)
+    while simulation.ledger.rounds()[0].phase == "collecting":
+        simulation.ticks()
+    digest = late.sends(lease_id, data)
+    simulation.conductor.tick(0.0)
+    assert update_of(simulation, digest).state == "received"
+    simulation.passes(601)
+    simulation.ticks()
+    row = update_of(simulation, digest)
+    assert (row.state, row.evidence) == ("unmerged", {})
 
 
 @pytest.mark.parametrize("damage", ["truncated", "nan", "wrong base", "a patch", "another codec", "not an update"])
