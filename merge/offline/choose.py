@@ -11,12 +11,14 @@ import difflib
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
+import torch
+
 from barnraise.checkpoints.recipe import BASE, Override, Recipe
 from barnraise.errors import ConfigValueError, NotEnoughUpdatesError, UsageError
 from merge.offline.job import Treatment
 from merge.plan import MergeRules
 from merge.strategies import make_strategy
-from merge.strategies.rule import MergesMatrices, PrunesUpdates, Strategy, UsesFisher
+from merge.strategies.rule import MergesMatrices, PrunesUpdates, Strategy, UsesFisher, WeighsUpdates
 
 __all__ = ["choose", "needs_fisher", "needs_grams"]
 
@@ -73,7 +75,7 @@ def _treatment(recipe: Recipe, override: Override | None) -> Treatment:
         raise ConfigValueError(
             f"the weights of {', '.join(m.name for m in recipe.models)} are all 0; expected one above"
         )
-    _require_enough(rules, len(weights))
+    _require_fitting(rules, weights)
     return Treatment(rules, weights)
 
 
@@ -89,6 +91,12 @@ def _needs_a_base(strategy: Strategy) -> bool:
     return isinstance(strategy, PrunesUpdates) or strategy.name in NEEDS_A_BASE
 
 
-def _require_enough(rules: MergeRules, found: int) -> None:
-    if found < rules.min_updates:
-        raise NotEnoughUpdatesError(f"{found} models to merge, {rules.strategy} needs at least {rules.min_updates}")
+def _require_fitting(rules: MergeRules, weights: Sequence[float]) -> None:
+    """Raise the strategy's error now if it cannot merge this many models; reading them takes a while."""
+    if len(weights) < rules.min_updates:
+        raise NotEnoughUpdatesError(
+            f"{len(weights)} models to merge, {rules.strategy} needs at least {rules.min_updates}"
+        )
+    if isinstance(rules.strategy, WeighsUpdates):  # asked about models that have nothing in common
+        weights_K = torch.tensor(weights, dtype=torch.float64)
+        rules.strategy.weigh(torch.eye(len(weights), dtype=torch.float64), weights_K)

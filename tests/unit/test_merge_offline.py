@@ -20,6 +20,7 @@ from barnraise.errors import (
     ConfigError,
     ConfigUnknownKeyError,
     ConfigValueError,
+    MergeError,
     NonFiniteCheckpointError,
     NotEnoughUpdatesError,
     UnknownStrategyError,
@@ -328,6 +329,7 @@ def test_the_first_override_that_names_a_tensor_decides() -> None:
         ({"strategy": "ties", "base": None}, UsageError, "needs|against a base"),
         ({"strategy": "task-arithmetic", "base": None}, UsageError, "against a base"),
         ({"strategy": "bulyan", "options": {"liars": 1}}, NotEnoughUpdatesError, "2 models to merge"),
+        ({"strategy": "slerp", "models": [{"name": n, "path": n} for n in "abc"]}, MergeError, "goes between two"),
         (
             {"override": [{"tensors": "*.biss", "take": "a"}]},
             ConfigValueError,
