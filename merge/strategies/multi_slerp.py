@@ -3,8 +3,8 @@
 Start at the normalised mean of the directions, look at all of them in the plane that touches
 the sphere there, average, go back to the sphere, and begin again from there; the fixed point
 is the point with the least weighted sum of squared angles. For two updates of equal length it
-is slerp, after one step. Everything happens between the updates
-themselves, so the factors follow from inner products alone. Each tensor has its own.
+is slerp, after one step. Everything happens between the updates themselves, so the factors
+follow from inner products alone. Each tensor has its own.
 
 K  updates in the round, in the order of their digests
 P  elements of the segment being merged, flattened
