@@ -37,7 +37,7 @@ from merge.plan import Decided, MergePlan, MergeRules
 from merge.strategies.outer import OuterRule, State
 from merge.strategies.rule import PrunesInOnePass, PrunesUpdates, Strategy, SumsUpdates, UsesFisher, WeighsUpdates
 
-__all__ = ["MergedSegment", "SegmentUpdates", "Trunk", "combine_segment", "merge_segment"]
+__all__ = ["MergedSegment", "SegmentUpdates", "Trunk", "combine_segment", "merge_segment", "sum_factors", "take_step"]
 
 BLOCK = 1 << 15  # 128 KiB of each update: a block of 16 of them stays in the second-level cache
 
@@ -104,11 +104,28 @@ def merge_segment(
         MergeError: weights that cannot be normalised, or something that a strategy needs is not there.
         NonFiniteUpdateError: the result overflows float32.
     """
-    merged_P = combine_segment(updates, plan, rules)
+    return take_step(combine_segment(updates, plan, rules), outer, trunk, codec)
+
+
+def take_step(merged_P: Tensor, outer: OuterRule, trunk: Trunk, codec: CodecConfig) -> MergedSegment:
+    """From what the strategy made of a segment, float32 [P], to the segment of the patch.
+
+    Raises:
+        NonFiniteUpdateError: the result overflows float32.
+    """
     step_P, next_state = outer.step(merged_P, trunk.state)
     total_P = torch.add(step_P, trunk.residual_P)
     encoded, decoded_P = compress_segment(total_P, trunk.chunk_starts, codec)
     return MergedSegment(encoded, decoded_P, next_state, torch.sub(total_P, decoded_P))
+
+
+def sum_factors(plan: MergePlan, rules: MergeRules) -> Tensor | None:
+    """The factor of every update, float32 [K], where the merge is one weighted sum of them in all tensors; else None.
+
+    Who has updates packed can then add them as they are, without a dense vector for each.
+    """
+    linear_L = None if plan.by_tensor else _linear(plan.whole, rules.strategy)
+    return None if linear_L is None else product(linear_L[None, :], plan.whole.mixing_LK)[0].to(torch.float32)
 
 
 def combine_segment(updates: SegmentUpdates, plan: MergePlan, rules: MergeRules) -> Tensor:

@@ -26,7 +26,7 @@ from barnraise.config import CodecConfig, MergeConfig
 from barnraise.digest import digest_json
 from barnraise.errors import MergeError
 from barnraise.releases.store import BlobStore
-from barnraise.updates import Update, apply_update, write_update
+from barnraise.updates import Update, add_segments, apply_update, write_update
 from barnraise.updates.space import ParameterSpace
 from coordinator.conductor.parts import changed_slots, join_state, pack_part, read_state, unpack_segments
 from coordinator.models import ModelCache
@@ -34,7 +34,7 @@ from coordinator.round import Candidate
 from merge.magnitudes import Magnitudes
 from merge.measure import Measured, TensorMeasure, measure_pieces, pieces_of
 from merge.plan import MergePlan, MergeRules
-from merge.segment import MergedSegment, SegmentUpdates, Trunk, merge_segment
+from merge.segment import MergedSegment, SegmentUpdates, Trunk, merge_segment, sum_factors, take_step
 from merge.strategies import make_before, make_outer, make_strategy
 from merge.strategies.rule import PrunesUpdates, UsesFisher
 
@@ -210,9 +210,21 @@ def _merge_one(bench: Bench, job: MergeJob, own: RangePlan, updates: Sequence[Up
     state, residual_P = read_state(_state_path(bench, job), outer, *space.segment_range(segment))
     trunk = Trunk(state, residual_P, space.segment_chunk_starts(segment))
     rules = job.rules
+    factors_K = sum_factors(own.plan, rules)
+    if factors_K is not None and all(update.codec.name == "topk" for update in updates):
+        return take_step(_sum(updates, factors_K, segment), outer, trunk, job.codec)
     fishers = _fishers(updates, segment) if isinstance(rules.strategy, UsesFisher) else None
     decoded = SegmentUpdates(_decoded(updates, segment), pieces_of(space, segment), own.magnitudes, fishers)
     return merge_segment(decoded, own.plan, rules, outer, trunk, job.codec)
+
+
+def _sum(updates: Sequence[Update], factors_K: Tensor, segment: int) -> Tensor:
+    """A segment of a weighted sum of sparse updates, float32; those with the factor 0 are not read."""
+    start, end = updates[0].space.segment_range(segment)
+    summed_P = np.zeros(end - start, dtype=np.float32)
+    used = [(update, factor) for update, factor in zip(updates, factors_K.tolist(), strict=True) if factor != 0]
+    add_segments([update for update, _ in used], [factor for _, factor in used], range(segment, segment + 1), summed_P)
+    return torch.from_numpy(summed_P)
 
 
 def _state_path(bench: Bench, job: MergeJob) -> Path | None:

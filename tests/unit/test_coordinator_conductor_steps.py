@@ -12,6 +12,7 @@ from safetensors import safe_open
 
 from barnraise.config import MergeConfig
 from barnraise.errors import MergeError
+from coordinator.conductor import merging
 from coordinator.conductor.merging import MergeInput, MergeJob, state_note
 from coordinator.conductor.pool import InlinePool
 from coordinator.conductor.record import merge_record, record_in_words
@@ -62,6 +63,16 @@ def test_a_second_round_goes_on_from_the_first_alike(yard: Yard) -> None:
     assert expected[0] != expected[1]
 
 
+@pytest.mark.parametrize("way", ["mean", "krum, clipped", "bucketing, nnm, krum", "mean, clipped, by tokens"])
+def test_adding_packed_updates_gives_the_bits_of_adding_decoded_ones(
+    yard: Yard, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = yard.merging(config(way), enough(config(way)))
+    packed = ours.round(InlinePool(), random.Random(0)).candidate
+    monkeypatch.setattr(merging, "sum_factors", lambda *_: None)
+    assert ours.round(InlinePool(), random.Random(0)).candidate == packed
+
+
 def test_ways_of_merging_differ(yard: Yard) -> None:
     ways = ("mean", "median", "krum", "trimmed-mean", "nnm, median", "mean, clipped, by tokens", "mean, fed-adam")
     made = {yard.merging(config(way)).round(InlinePool(), random.Random(0)).candidate.model_digest for way in ways}
@@ -79,8 +90,8 @@ def test_other_updates_draw_other_lots() -> None:
 def test_the_state_has_every_slot_of_the_outer_rule_and_the_residual(yard: Yard) -> None:
     ours = yard.merging(config("mean, fed-adam"))
     slots = make_outer(ours.merge.outer).slots
-    for merging in ours.two_rounds(InlinePool(), random.Random(0)):
-        with safe_open(ours.bench.blobs.path(merging.candidate.state_digest), framework="np") as state:
+    for done in ours.two_rounds(InlinePool(), random.Random(0)):
+        with safe_open(ours.bench.blobs.path(done.candidate.state_digest), framework="np") as state:
             names = sorted(state.keys())
             assert names == sorted([*slots, "residual"])
             assert all(state.get_tensor(name).shape == (ours.bench.space.size,) for name in names)
