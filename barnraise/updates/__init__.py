@@ -2,7 +2,8 @@
 
 Reading order: space.py (what is addressed), container.py (the file), header.py, codec.py, then
 the codecs dense.py, blockwise.py and topk.py, below them support.py (draw.py, rans.py, tables.py),
-grid.py and bits.py; fisher.py, which may come along; then add.py and apply.py. Choosing what to send is in ``merge.compress``.
+grid.py and bits.py; fisher.py, which may come along; then add.py and apply.py. Choosing what
+to send is in ``merge.compress``.
 """
 
 from barnraise.updates.add import add_all_scaled, add_decoded, add_scaled, add_segments, decode_whole
