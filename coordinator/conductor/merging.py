@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.numpy import load, save
+from safetensors.numpy import load
 from torch import Tensor
 
 from barnraise.config import CodecConfig, MergeConfig
@@ -28,7 +28,7 @@ from barnraise.errors import MergeError
 from barnraise.releases.store import BlobStore
 from barnraise.updates import Update, add_segments, apply_update, write_update
 from barnraise.updates.space import ParameterSpace
-from coordinator.conductor.parts import changed_slots, join_state, pack_part, read_state, unpack_segments
+from coordinator.conductor.parts import pack_part, pack_state, read_state, state_change, unpack_segments
 from coordinator.models import ModelCache
 from coordinator.round import Candidate
 from merge.magnitudes import Magnitudes
@@ -153,7 +153,7 @@ def segment_ranges(space: ParameterSpace, segments_per_task: int) -> list[tuple[
 
 def state_note(bench: Bench, job: MergeJob) -> str:
     """What becomes of the base's state when the outer rule was changed since, in words; "" when it was not."""
-    return changed_slots(_state_path(bench, job), make_outer(job.merge.outer))
+    return state_change(_state_path(bench, job), make_outer(job.merge.outer))
 
 
 def measure_range(bench: Bench, job: MergeJob, first: int, end: int) -> list[dict[int, TensorMeasure]]:
@@ -201,7 +201,7 @@ def assemble(bench: Bench, job: MergeJob, parts: Sequence[str]) -> Candidate:
         model_digest=bench.models.put(candidate_P),
         patch_digest=bench.blobs.put(patch),
         patch_bytes=len(patch),
-        state_digest=bench.blobs.put(save(join_state(loaded))),
+        state_digest=bench.blobs.put(pack_state(loaded, job.merge.outer.name)),
     )
 
 

@@ -21,10 +21,12 @@ from torch import Tensor
 
 from barnraise.updates import EncodedSegment
 from merge.segment import MergedSegment
-from merge.strategies.outer import OuterRule, State
+from merge.strategies import OuterNesterov, OuterRule
+from merge.strategies.outer import State
 
-__all__ = ["changed_slots", "join_state", "pack_part", "read_state", "unpack_segments"]
+__all__ = ["pack_part", "pack_state", "read_state", "state_change", "unpack_segments"]
 
+OUTER = "outer"
 RESIDUAL = "residual"
 PATCH = frozenset({"sizes", "planes"})
 
@@ -33,29 +35,30 @@ def read_state(path: Path | None, outer: OuterRule, start: int, stop: int) -> tu
     """What the outer rule and the residual remember of the elements ``[start, stop)``; only those are read.
 
     Args:
-        path: state of the base; None where there is none. A slot that it lacks, for the run had
-            another outer rule then, starts as in a first round; see :func:`changed_slots`.
+        path: state of the base; None where there is none. Slots that another outer rule has left are
+            not taken over, though they may have the same names: what is called momentum has another
+            scale in each. They start as in a first round; see :func:`state_change`.
     """
     state = dict(outer.initial(stop - start))
     if path is None:
         return state, torch.zeros(stop - start)
     with safe_open(path, framework="pt") as found:
-        for slot in set(outer.slots).intersection(found.keys()):
-            state[slot] = found.get_slice(slot)[start:stop]
+        if _rule_of(found.metadata()) == outer.name:
+            for slot in set(outer.slots).intersection(found.keys()):
+                state[slot] = found.get_slice(slot)[start:stop]
         return state, found.get_slice(RESIDUAL)[start:stop]
 
 
-def changed_slots(path: Path | None, outer: OuterRule) -> str:
-    """What becomes of a state when the outer rule was changed after it, in words; "" when nothing was."""
+def state_change(path: Path | None, outer: OuterRule) -> str:
+    """What becomes of a state that another outer rule has left, in words; "" when it was the same one."""
     if path is None:
         return ""
     with safe_open(path, framework="pt") as found:
-        had = sorted(set(found.keys()) - {RESIDUAL})
-    new = [slot for slot in outer.slots if slot not in had]
-    gone = [slot for slot in had if slot not in outer.slots]
-    parts = [f"{', '.join(new)} of {outer.name} begins anew"] if new else []
-    parts += [f"{', '.join(gone)} of the outer rule before is dropped"] if gone else []
-    return "; ".join(parts)
+        before = _rule_of(found.metadata())
+    if before == outer.name:
+        return ""
+    begins = f"{' and '.join(outer.slots)} begin anew" if outer.slots else "it remembers nothing"
+    return f"the outer rule was {before} and is {outer.name} now: {begins}"
 
 
 def pack_part(merged: Sequence[MergedSegment]) -> bytes:
@@ -83,10 +86,19 @@ def unpack_segments(part: Mapping[str, NDArray[np.generic]]) -> list[EncodedSegm
     return segments
 
 
-def join_state(parts: Sequence[Mapping[str, NDArray[np.generic]]]) -> dict[str, NDArray[np.generic]]:
-    """The state of all parts, given in the order of their segments; float32 [P] each."""
+def pack_state(parts: Sequence[Mapping[str, NDArray[np.generic]]], outer: str) -> bytes:
+    """The state of all parts, given in the order of their segments; float32 [P] each.
+
+    Args:
+        outer: name of the outer rule, which its slots belong to.
+    """
     names = sorted(parts[0].keys() - PATCH)
-    return {name: np.concatenate([part[name] for part in parts]) for name in names}
+    return save({name: np.concatenate([part[name] for part in parts]) for name in names}, metadata={OUTER: outer})
+
+
+def _rule_of(metadata: Mapping[str, str] | None) -> str:
+    """The outer rule that left a state; before it was written down there was one that remembers anything."""
+    return (metadata or {}).get(OUTER, OuterNesterov.name)
 
 
 def _joined(tensors: Sequence[Tensor]) -> NDArray[np.float32]:

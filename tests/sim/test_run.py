@@ -156,7 +156,7 @@ def test_a_changed_outer_rule_begins_anew_and_says_so(tmp_path: Path) -> None:
     three_deliver(simulation)
     simulation.runs_until_tagged("0.1.2")
     merged = [e.event for e in simulation.ledger.events_after(0) if isinstance(e.event, RoundMerged)]
-    assert "of fed-adam begins anew" in merged[1].reason
+    assert "is fed-adam now: momentum and squares begin anew" in merged[1].reason
     releases = simulation.ledger.releases()
     with safe_open(simulation.desk.private.path(releases[2].state_digest or ""), framework="np") as state:
         assert sorted(state.keys()) == sorted([*FedAdam.slots, "residual"])

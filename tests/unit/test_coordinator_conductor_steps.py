@@ -8,17 +8,19 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+import torch
 from safetensors import safe_open
 
 from barnraise.config import MergeConfig
 from barnraise.errors import MergeError
 from coordinator.conductor import merging
 from coordinator.conductor.merging import MergeInput, MergeJob, state_note
+from coordinator.conductor.parts import read_state
 from coordinator.conductor.pool import InlinePool
 from coordinator.conductor.record import merge_record, record_in_words
 from coordinator.conductor.steps import merge_now
 from coordinator.rehearsal import can_merge
-from merge.strategies import BUILT_IN, OUTER_RULES, make_outer
+from merge.strategies import BUILT_IN, OUTER_RULES, FedAdam, OuterNesterov, make_outer
 from merge.strategies.rule import MergesMatrices, UsesFisher
 from yard import CODEC, UPDATES, Yard
 
@@ -26,6 +28,7 @@ WAYS: dict[str, dict[str, Any]] = {
     **{kind.name: {"strategy": kind.name} for kind in BUILT_IN if not isinstance(kind(), MergesMatrices | UsesFisher)},
     **{f"mean, {kind.name}": {"outer": {"name": kind.name}} for kind in OUTER_RULES},
     "mean, clipped, by tokens": {"weight_by": "tokens", "clip_norm_at": 0.8},
+    "mean, outer-nesterov, momentum": {"outer": {"name": "outer-nesterov", "momentum": 0.9}},
     "nnm, median": {"strategy": "median", "before": [{"name": "nnm"}]},
     "bucketing, nnm, krum": {"strategy": "krum", "before": [{"name": "bucketing"}, {"name": "nnm"}]},
     "krum, clipped": {"strategy": "krum", "clip_norm_at": 0.8},
@@ -106,8 +109,21 @@ def test_what_is_kept_of_a_state_when_the_outer_rule_changes(yard: Yard) -> None
         notes[name] = state_note(ours.bench, ours.job(ours.merge, random.Random(0), first))
         ours.round(InlinePool(), random.Random(0), 1, first)
     assert notes["outer-nesterov"] == ""
-    assert notes["none"] == "momentum of the outer rule before is dropped"
-    assert "of fed-adam begins anew" in notes["fed-adam"]
+    assert notes["none"] == "the outer rule was outer-nesterov and is none now: it remembers nothing"
+    assert notes["fed-adam"].endswith("is fed-adam now: momentum and squares begin anew")
+
+
+def test_another_rule_s_momentum_is_not_taken_over(yard: Yard) -> None:
+    first = yard.merging(config("mean, outer-nesterov, momentum")).round(InlinePool(), random.Random(0)).candidate
+    path, adam = yard.bench.blobs.path(first.state_digest), FedAdam()
+    assert "momentum" in adam.slots
+    state, residual_P = read_state(path, adam, 10, 20)
+    assert {slot: values_P.tolist() for slot, values_P in state.items()} == {
+        slot: values_P.tolist() for slot, values_P in adam.initial(10).items()
+    }
+    kept, same_P = read_state(path, OuterNesterov(momentum=0.9), 0, yard.bench.space.size)
+    assert bool(kept["momentum"].any())
+    assert torch.equal(same_P[10:20], residual_P)
 
 
 def record_of(yard: Yard, note: str = "") -> dict[str, Any]:
