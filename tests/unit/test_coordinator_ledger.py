@@ -34,8 +34,10 @@ from coordinator.ledger.events import (
     Event,
     LeaseGranted,
     ReleaseTagged,
+    RoundMerged,
     RoundMoved,
     RoundOpened,
+    RoundTested,
     RunCreated,
     UpdateChecked,
     UpdateMerged,
@@ -103,7 +105,7 @@ STORY: tuple[Event, ...] = (
     received(3, contributor="c2"),
     UpdateChecked(digest(1), 1, [0.1, 0.25], "alone it does no harm", {"worsening": -0.1}),
     UpdateRejected(digest(2), 1, "check", "it is poison", {"worsening": 4.0}),
-    UpdateUnmerged(digest(3), 1, "too late"),
+    UpdateUnmerged(digest(3), 1, "too late", {"merged_meanwhile": ["0.1.1"]}),
     RoundMoved(1, "merging", "1 of 1 checked", {"phase": "merging", "checked": [digest(1)]}),
     ContributorSeen("c0", "Ada L."),
     tagged("0.1.1", "0.1.0"),
@@ -111,6 +113,8 @@ STORY: tuple[Event, ...] = (
     ChannelMoved("nightly", "0.1.0", "0.1.1"),
     RoundMoved(1, "released", "0.1.1 is tagged", {}),
     RoundOpened(2, "0.1.1", BASE),
+    RoundMerged(1, "1 update by mean", {"updates": [{"digest": digest(1), "clip": 1.0}]}),
+    RoundTested(1, True, "none is worse", {"loss-text": {"effect": -0.1}}),
 )
 
 
@@ -152,6 +156,23 @@ def test_an_empty_ledger_answers_with_nothing(ledger: Ledger) -> None:
     assert ledger.last_seq() == 0
     assert (ledger.run(), ledger.current_round(), ledger.newest_release()) == (None, None, None)
     assert (ledger.updates(), ledger.releases(), ledger.events_after(0)) == ([], [], [])
+
+
+def test_a_round_keeps_its_newest_merge_and_what_was_said_of_it(ledger: Ledger) -> None:
+    tell(ledger)
+    row = ledger.round(1)
+    assert row is not None
+    assert row.merge == {"updates": [{"digest": digest(1), "clip": 1.0}]}
+    assert row.verdict == {"passed": True, "reason": "none is worse", "tests": {"loss-text": {"effect": -0.1}}}
+    late = ledger.update(digest(3))
+    assert late is not None
+    assert late.evidence == {"merged_meanwhile": ["0.1.1"]}
+    ledger.record(RoundMerged(1, "again, without culprits", {"updates": []}), at_ms=99)
+    row = ledger.round(1)
+    assert row is not None
+    assert (row.merge, row.verdict) == ({"updates": []}, None)
+    with pytest.raises(RuntimeError, match="round 7 was never opened"):
+        ledger.record(RoundTested(7, True, "", {}), at_ms=99)
 
 
 def test_rebuilding_gives_what_was_there(ledger: Ledger) -> None:
@@ -272,6 +293,30 @@ def test_migrations_and_schema_agree(tmp_path: Path) -> None:
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), schema.metadata) == []
     engine.dispose()
+
+
+def test_a_ledger_of_the_first_schema_is_brought_along_with_all_it_holds(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    ledger = Ledger.open(path)
+    tell(ledger, tuple(event for event in STORY if not isinstance(event, RoundMerged | RoundTested)))
+    before = everything(ledger)
+    ledger.close()
+    database = sqlite3.connect(path)
+    for column in ("merge", "verdict"):
+        database.execute(f"ALTER TABLE rounds DROP COLUMN {column}")
+    database.execute("UPDATE alembic_version SET version_num = '0001'")
+    database.commit()
+    database.close()
+    with pytest.raises(LedgerVersionError, match="reads schema 0002"):
+        Ledger.open_reading(path)
+    brought = Ledger.open(path)
+    assert everything(brought) == before
+    brought.close()
+    reading = Ledger.open_reading(path)
+    assert everything(reading) == before
+    with pytest.raises(StorageError, match="readonly"):
+        tell(reading)
+    reading.close()
 
 
 def test_a_ledger_from_the_future_is_refused(tmp_path: Path) -> None:
