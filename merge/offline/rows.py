@@ -24,7 +24,7 @@ from merge.offline.tensors import DTYPES, TensorSource, all_finite, stored_value
 
 __all__ = ["BLOCK", "Block", "RowReader", "Workspace"]
 
-BLOCK = 1 << 18  # 1 MiB of each model: much beside the cost of a call, little beside memory
+BLOCK = 1 << 19  # 2 MiB of each model: much beside the cost of a call, little beside memory
 
 
 @dataclass(frozen=True)
