@@ -65,6 +65,11 @@ def logs() -> NDArray[np.uint32]:
 
 @cache
 def compiled_tables() -> NDArray[np.uint32]:
-    """All three one after the other, in the shape that the compiled loops take them in."""
+    """All three one after the other, in the shape that the compiled loops take them in.
+
+    Last come, for pieces of 128 to 2,048 elements, the bits of every number of entries.
+    """
     points = np.stack([powers()[:-1], powers()[:-1] - powers()[1:]], axis=1)
-    return np.concatenate([np.zeros(1, dtype=np.uint32), log_factorials(), points.reshape(-1), logs()])
+    bits = log_factorials()
+    shares = [bits[size] - bits[: size + 1] - bits[size::-1] for size in (128, 256, 512, 1024, 2048)]
+    return np.concatenate([np.zeros(1, dtype=np.uint32), bits, points.reshape(-1), logs(), *shares])

@@ -185,19 +185,21 @@ ALWAYS uint32_t choose_cost(const Tables *tables, uint32_t size, uint32_t left) 
 
 // How the entries of one chunk are best cut into pieces, after a chunk that was cut as `before` says.
 ALWAYS int best_choice(const Tables *tables, const uint32_t *places, uint32_t count, uint32_t size, int before) {
-    uint32_t counts[FINEST];
+    uint32_t counts[FINEST + 1];
     memset(counts, 0, sizeof counts);
     for (uint32_t i = 0; i < count; i++) counts[places[i] >> 7]++;
     uint64_t costs[CHOICES];
+    const uint32_t *shares = tables->shares;
     for (int choice = CHOICES - 1; choice > 0; choice--) {
         int log = PLAIN_LOG - choice;
         uint32_t pieces = pieces_of(size, log);
         uint64_t cost = choose_cost(tables, count + pieces - 1, pieces - 1);
-        for (uint32_t piece = 0; piece + 1 < pieces; piece++) cost += choose_cost(tables, 1u << log, counts[piece]);
+        for (uint32_t piece = 0; piece + 1 < pieces; piece++) cost += shares[counts[piece]];
         cost += choose_cost(tables, size - ((pieces - 1) << log), counts[pieces - 1]);
         costs[choice] = cost;
-        for (int piece = 0; piece < FINEST / 2; piece++) counts[piece] = counts[2 * piece] + counts[2 * piece + 1];
-        memset(counts + FINEST / 2, 0, sizeof counts / 2);
+        for (uint32_t piece = 0; 2 * piece < pieces; piece++) counts[piece] = counts[2 * piece] + counts[2 * piece + 1];
+        for (uint32_t piece = (pieces + 1) / 2; piece < pieces; piece++) counts[piece] = 0;
+        shares += (1 << log) + 1;
     }
     costs[0] = choose_cost(tables, size, count);
     int best = 0;

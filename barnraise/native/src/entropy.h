@@ -16,10 +16,11 @@ typedef struct {
     const uint32_t *factorials; // log2(i!) with 19 fraction bits, modulo 2 ** 32, i from -1 (not used) to 4096
     const uint32_t *powers;     // 2 ** 24 times 2 ** (-i / 1024), and how much less the next one is, i below 1024
     const uint32_t *logs;       // log2(1 + i / 1024) with 19 fraction bits, i below 1024: for guessing
+    const uint32_t *shares;     // log2(C(size, i)), i up to size, for pieces of 128, 256, 512, 1024 and 2048 elements
 } Tables;
 
 static inline Tables tables_at(const uint32_t *tables) {
-    return (Tables){tables + 1, tables + 4098, tables + 4098 + 2048};
+    return (Tables){tables + 1, tables + 4098, tables + 4098 + 2048, tables + 4098 + 2048 + 1024};
 }
 
 // What a segment says of its chunks, before its positions.
