@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 from barnraise import __version__
@@ -204,8 +205,6 @@ def _record(planned: PlannedMerge, digest: str, into: Path) -> Recipe:
     Raises:
         ChangedCheckpointError: an input or the result is not what the recipe said.
     """
-    import torch
-
     recipe = planned.opened.recipe
     digests = planned.opened.digests()
     sides = {kind: side_digests(recipe, kind, opened) for kind, opened in planned.sides.items()}
@@ -226,7 +225,7 @@ def _record(planned: PlannedMerge, digest: str, into: Path) -> Recipe:
             update[kind] = RecipeInput(**placed(getattr(model, kind), found[model.name]))
         models.append(model.model_copy(update=update))
     base = recipe.base and recipe.base.model_copy(update=placed(recipe.base, digests["base"]))
-    made_with = {"barnraise": __version__, "torch": str(torch.__version__)}
+    made_with = {"barnraise": __version__, "torch": version("torch")}
     return recipe.model_copy(update={"base": base, "models": tuple(models), "result": digest, "made_with": made_with})
 
 
