@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 LOOPS  := barnraise/native/_kernels.so
 
-.PHONY: setup demo test lint types imports unit e2e chaos bench clean
+.PHONY: setup demo test lint types imports unit e2e chaos bench bench-convergence clean
 
 setup: $(STAMP) $(LOOPS)
 
@@ -48,9 +48,25 @@ e2e: setup
 chaos: setup
 	BARNRAISE_CHAOS_ROUNDS=12 $(BIN)/python -m pytest tests/e2e/test_chaos.py
 
-bench: setup
-	$(BIN)/python benchmarks/update_size.py
-	$(BIN)/python benchmarks/merge_speed.py --quick $(if $(PEERS),--peers $(PEERS))
+# Peers that are measured beside us (mergekit, Flower, ByzFL, hivemind) live in an environment of their own:
+#     make bench PEERS=/path/to/its/bin/python
+# Without it their rows say so. A few minutes; the full sizes and what takes longer are in benchmarks/README.md.
+BESIDE = $(if $(PEERS),--peers $(PEERS))
+
+bench: $(VENV)/.bench
+	$(BIN)/python benchmarks/update_size.py --quick
+	$(BIN)/python benchmarks/codec_speed.py --quick $(BESIDE)
+	$(BIN)/python benchmarks/merge_speed.py --quick $(BESIDE)
+	$(BIN)/python benchmarks/offline_merge.py --quick $(BESIDE)
+	$(BIN)/python -m benchmarks.convergence --quick
+
+# Hours on two cores; every finished run is kept, so it may be stopped and continued.
+bench-convergence: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.convergence --full
+
+$(VENV)/.bench: $(STAMP) constraints.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	@touch $@
 
 clean:
 	rm -rf $(VENV) build dist demo-run .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
