@@ -8,6 +8,8 @@ distances between whole models would lose the difference that matters in the las
 K  updates in the round, in the order of their digests
 T  tensors of the model, in the order of the parameter space
 P  elements of a segment
+W  words of 64 elements
+L  updates from the i-th on
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from barnraise.updates.space import ParameterSpace
@@ -24,8 +27,6 @@ from merge.gram import gram
 from merge.magnitudes import Magnitudes
 
 __all__ = ["Measured", "Piece", "TensorMeasure", "measure_pieces", "pieces_of", "total"]
-
-BLOCK = 1 << 16  # signs that are compared at once: exact in float32, which counts to 2^24
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,14 +111,28 @@ def _measure(rows: Sequence[Tensor], magnitudes: bool) -> TensorMeasure:
 def _overlaps(rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """int64 [K, K] each: elements that both change, and that they change in opposite directions.
 
-    Both are products of matrices with entries -1, 0 and 1: sums of whole numbers, exact in any order.
+    A bit an element says where a row is above zero, another where it is below: 64 elements are compared at once.
     """
-    count = len(rows)
-    both_KK = torch.zeros((count, count), dtype=torch.int64)
-    agreed_KK = torch.zeros((count, count), dtype=torch.int64)
-    for start in range(0, len(rows[0]), BLOCK):
-        signs_KB = torch.stack([torch.sign(row_P[start : start + BLOCK]) for row_P in rows])
-        agreed_KK += (signs_KB @ signs_KB.T).to(torch.int64).cpu()  # those that agree, less those that do not
-        changed_KB = signs_KB.abs_()
-        both_KK += (changed_KB @ changed_KB.T).to(torch.int64).cpu()
-    return both_KK, (both_KK - agreed_KK) // 2
+    above_KW = np.stack([_packed(row_P > 0) for row_P in rows])
+    below_KW = np.stack([_packed(row_P < 0) for row_P in rows])
+    changed_KW = above_KW | below_KW
+    both_KK, opposed_KK = np.zeros((2, len(rows), len(rows)), dtype=np.int64)
+    for i in range(len(rows)):
+        opposed_LW = (above_KW[i] & below_KW[i:]) | (below_KW[i] & above_KW[i:])
+        both_KK[i, i:] = both_KK[i:, i] = _counted(changed_KW[i] & changed_KW[i:])
+        opposed_KK[i, i:] = opposed_KK[i:, i] = _counted(opposed_LW)
+    return torch.from_numpy(both_KK), torch.from_numpy(opposed_KK)
+
+
+def _packed(mask_P: Tensor) -> NDArray[np.uint64]:
+    """A bit an element, uint64 [W]; zeros fill the last word."""
+    bits = np.packbits(mask_P.cpu().numpy())
+    words_W = np.zeros(-(-len(bits) // 8), dtype=np.uint64)
+    words_W.view(np.uint8)[: len(bits)] = bits
+    return words_W
+
+
+def _counted(words_LW: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Ones in each row, int64 [L]."""
+    counts_L: NDArray[np.int64] = np.bitwise_count(words_LW).sum(axis=-1, dtype=np.int64)
+    return counts_L

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from barnraise.updates.space import ParameterSpace, TensorSpec
-from merge import measure
 from merge.measure import Piece, measure_pieces, pieces_of, total
 
 quick = settings(deadline=None, max_examples=30)
@@ -35,8 +34,8 @@ def test_the_numbers_are_what_they_are_called(seed: int, size: int) -> None:
             assert int(found.opposed_KK[i, j]) == int((first_P * second_P < 0).sum())
 
 
-def test_counting_in_blocks_counts_all() -> None:
-    rows = sparse(3, 5 * measure.BLOCK // 2, 1)
+def test_counting_in_words_counts_all() -> None:
+    rows = sparse(3, 100_003, 1)
     found = measure_pieces(rows, [Piece(0, 0, len(rows[0]), 0)], magnitudes=False)[0]
     assert int(found.both_KK[0, 1]) == int(((rows[0] != 0) & (rows[1] != 0)).sum())
     assert int(found.opposed_KK[0, 2]) == int((rows[0] * rows[2] < 0).sum())
