@@ -111,6 +111,7 @@ class Arm:
         early: codec of updates in the first fifth of the rounds, if another than ``up``.
         stretch: inner steps are multiplied by it, rounds divided.
         moments: contributors keep AdamW's moments from round to round, as in DiLoCo; on leaving as their residual.
+        named: merged to the mean of the updates that name an element, instead of the mean of all.
         like: the arm whose winner on the grid is taken, instead of a search.
         single: not 0 for one machine that trains with AdamW on batches of so many windows; tuned over the inner
             learning rate.
@@ -128,6 +129,7 @@ class Arm:
     early: CodecConfig | None = None
     stretch: float = 1.0
     moments: bool = False
+    named: bool = False
     like: str | None = None
     single: int = 0
 
@@ -176,6 +178,7 @@ ARMS: tuple[Arm, ...] = (
     Arm("both1024", "top-k 1024 both ways", up=topk(1024), down=topk(1024)),
     Arm("both-block2", "blockwise 2 bits both ways", up=blockwise(2), down=blockwise(2)),
     Arm("both-block4", "blockwise 4 bits both ways", up=blockwise(4), down=blockwise(4)),
+    replace(TOPK, name="topk64-named", title="top-k 64 up, mean of those who name an element", named=True),
     replace(F32, name="f32-moments", title="float32 both ways, AdamW's moments kept", moments=True, like="f32"),
     replace(TOPK, name="topk64-moments", title="top-k 64 up, AdamW's moments kept", moments=True, like="topk64"),
     replace(BOTH, name="both-moments", title="top-k 64 up, 256 down, AdamW's moments kept", moments=True, like="both"),

@@ -99,7 +99,7 @@ def _federated(arm: Arm, tuning: Tuning, seed: int, world: World, ceiling: Ceili
     every = max(1, round(scale.every / arm.stretch))
     tokens = scale.present * steps * scale.batch * scale.model.context
     plan = presence(arm, scale, rounds, seed)
-    trunk = Trunk(world.space, world.initial(seed), tuning)
+    trunk = Trunk(world.space, world.initial(seed), tuning, named=arm.named)
     crowd = Crowd(arm, world, seed, steps)
     traffic = Traffic(keyframe=4 * world.space.size)
     curve: list[Point] = [(0.0, 0, 0, 0, world.bits(trunk.model_P, scale.held_out))]

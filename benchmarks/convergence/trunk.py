@@ -22,11 +22,12 @@ from merge.plan import MergeRules, plan_merge
 from merge.segment import SegmentUpdates, merge_segment
 from merge.segment import Trunk as SegmentOfTrunk
 from merge.strategies import Mean, make_outer
+from merge.strategies.fisher import Fisher
 
 __all__ = ["BASE", "Trunk"]
 
 BASE = digest_bytes(b"base")  # files name a base; here nobody confuses them
-RULES = MergeRules(Mean(), clip_norm_at=2.0)
+CLIP_NORM_AT = 2.0
 
 
 class Trunk:
@@ -36,10 +37,13 @@ class Trunk:
         model_P: float32 [P].
     """
 
-    def __init__(self, space: ParameterSpace, model_P: NDArray[np.float32], tuning: Tuning) -> None:
-        """``tuning`` is the outer learning rate and momentum."""
+    def __init__(
+        self, space: ParameterSpace, model_P: NDArray[np.float32], tuning: Tuning, *, named: bool = False
+    ) -> None:
+        """``tuning`` is the outer learning rate and momentum; ``named`` as in an arm."""
         self.model_P = model_P
         self._space = space
+        self._rules = MergeRules(Fisher() if named else Mean(), clip_norm_at=CLIP_NORM_AT)
         self._outer = make_outer(OuterConfig(learning_rate=tuning[0], momentum=tuning[1]))
         self._state = dict(self._outer.initial(space.size))
         self._residual_P = torch.zeros(space.size)
@@ -48,12 +52,9 @@ class Trunk:
         """Merge update files into the next release; the size of its patch in bytes."""
         space = self._space
         parsed = sorted((Update.parse(data, space, base_digest=BASE) for data in files), key=lambda u: u.digest)
-        segments = [
-            SegmentUpdates([torch.from_numpy(update.decode(number)) for update in parsed], _pieces(space, number))
-            for number in range(space.segment_count)
-        ]
+        segments = [self._read(parsed, number) for number in range(space.segment_count)]
         measured = total([measure_pieces(s.deltas, s.pieces, magnitudes=False) for s in segments])
-        plan = plan_merge(measured, [1.0] * len(parsed), RULES)
+        plan = plan_merge(measured, [1.0] * len(parsed), self._rules)
         encoded = []
         for number, updates in enumerate(segments):
             cut = slice(*space.segment_range(number))
@@ -62,13 +63,21 @@ class Trunk:
                 self._residual_P[cut],
                 space.segment_chunk_starts(number),
             )
-            merged = merge_segment(updates, plan, RULES, self._outer, mine, codec)
+            merged = merge_segment(updates, plan, self._rules, self._outer, mine, codec)
             encoded.append(merged.encoded)
             self.model_P[cut] += merged.decoded_P.numpy()
             self._residual_P[cut] = merged.residual_P
             for slot, vector_P in merged.state.items():
                 self._state[slot][cut] = vector_P
         return len(write_update(space, BASE, codec, encoded, role="patch"))
+
+    def _read(self, parsed: Sequence[Update], number: int) -> SegmentUpdates:
+        """One segment of every update; a Fisher of 1 wherever it is named makes that rule a mean of those who do."""
+        deltas = [torch.from_numpy(update.decode(number)) for update in parsed]
+        fishers = None
+        if isinstance(self._rules.strategy, Fisher):
+            fishers = [(delta_P != 0).to(torch.float32) for delta_P in deltas]
+        return SegmentUpdates(deltas, _pieces(self._space, number), fishers=fishers)
 
 
 def _pieces(space: ParameterSpace, segment: int) -> list[Piece]:
