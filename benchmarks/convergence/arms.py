@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from barnraise.config import CodecConfig, ModelConfig
-from benchmarks.convergence.prototypes import Prototype, SignTopK, SignTurn
+from benchmarks.convergence.prototypes import SignTurn
 
 __all__ = [
     "ARMS",
@@ -119,7 +119,7 @@ class Arm:
 
     name: str
     title: str
-    up: CodecConfig | Prototype = DENSE
+    up: CodecConfig | SignTurn = DENSE
     down: CodecConfig = DENSE
     decay: float = 1.0
     swapped: int = 0
@@ -171,7 +171,6 @@ ARMS: tuple[Arm, ...] = (
     replace(
         TOPK, name="topk64-early-block2", title="top-k 64 up, first fifth in 2 bits", early=blockwise(2), like="topk64"
     ),
-    Arm("sign73", "prototype: top-k 73 up, signs alone", up=SignTopK(73), like="topk64"),
     TURN,
     SIGNS,
     Arm("both256", "top-k 256 both ways", up=topk(256), down=topk(256)),

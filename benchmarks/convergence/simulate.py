@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from barnraise.config import CodecConfig, TrainingConfig
 from benchmarks.convergence.arms import Arm, Scale, Tuning
-from benchmarks.convergence.prototypes import Prototype
+from benchmarks.convergence.prototypes import SignTurn
 from benchmarks.convergence.trunk import BASE, Trunk
 from benchmarks.convergence.world import World
 from contributor.trainer import Progress, Trainer, Unit
@@ -123,7 +123,7 @@ def _federated(arm: Arm, tuning: Tuning, seed: int, world: World, ceiling: Ceili
     return curve, world.bits(trunk.model_P, scale.final)
 
 
-def codec_of(arm: Arm, done: float, *, new: bool, leaves: bool) -> CodecConfig | Prototype:
+def codec_of(arm: Arm, done: float, *, new: bool, leaves: bool) -> CodecConfig | SignTurn:
     """How an update is compressed; ``done`` is the share of the rounds that are over."""
     if leaves and arm.last is not None:
         return arm.last
@@ -152,7 +152,7 @@ class Crowd:
         self._residuals: dict[int, Vector] = {}
         self._moments: dict[int, Progress] = {}
 
-    def update(self, who: int, number: int, base_P: Vector, codec: CodecConfig | Prototype) -> tuple[bytes, int]:
+    def update(self, who: int, number: int, base_P: Vector, codec: CodecConfig | SignTurn) -> tuple[bytes, int]:
         """Train from ``base_P`` in round ``number``; the file that ``who`` sends, and the bytes that it counts for."""
         seed = _seed_of(self._seed, number, who)
         unit = Unit(self._world.scale.model, self._world.space, base_P, self._text(who), self._training, seed)

@@ -32,8 +32,8 @@ from benchmarks.convergence.arms import (
     arm_named,
 )
 from benchmarks.convergence.figures import bytes_to_reach, figures_of, mean_curve
-from benchmarks.convergence.levels import entries_at_equal_bytes, left_out
-from benchmarks.convergence.prototypes import SignTopK, SignTurn, best_level
+from benchmarks.convergence.levels import entries_at_equal_bytes, largest, left_out, one_level, two_levels
+from benchmarks.convergence.prototypes import SignTurn
 from benchmarks.convergence.report import report
 from benchmarks.convergence.schedule import ceiling_of, next_job, whole_order, winner
 from benchmarks.convergence.simulate import Crowd, Traffic, codec_of, presence, run
@@ -296,15 +296,16 @@ def test_every_element_has_its_turn_once_in_a_cycle(turns: int, cycle: int, seed
 
 @settings(max_examples=10, deadline=None)
 @given(seed=st.integers(0, 99), k=st.sampled_from([16, 64, 256]))
-def test_signs_alone_are_smaller_and_leave_out_no_less_than_values(seed: int, k: int) -> None:
+def test_fewer_levels_leave_out_more_and_more_entries_less(seed: int, k: int) -> None:
     target_P = normal(seed)
-    decoded_P, size = SignTopK(k).say(target_P, SPACE, 0)
-    exact_P = best_level(target_P, SPACE, k, exact=True)
-    assert np.array_equal(decoded_P != 0, exact_P != 0)
-    assert left_out(target_P, exact_P) <= left_out(target_P, decoded_P) < 1
-    full = finish_unit(SPACE, target_P, CodecConfig(name="topk", k=k), BASE).data
-    assert 0 < size < len(full) - np.count_nonzero(decoded_P) // 8
-    assert left_out(target_P, best_level(target_P, SPACE, 2 * k, exact=False)) < left_out(target_P, decoded_P)
+    exact_P, _ = largest(target_P, SPACE, k)
+    two_P, one_P = two_levels(target_P, SPACE, k), one_level(target_P, SPACE, k)
+    assert np.array_equal(one_P != 0, exact_P != 0)
+    assert np.array_equal(np.sign(two_P), np.sign(one_P))
+    assert len(np.unique(np.abs(two_P))) > len(np.unique(np.abs(one_P)))
+    shares = [left_out(target_P, said_P) for said_P in (exact_P, two_P, one_P)]
+    assert shares == sorted(shares)
+    assert left_out(target_P, one_level(target_P, SPACE, 2 * k)) < shares[-1] < 1
 
 
 @given(k=st.integers(1, 512))
