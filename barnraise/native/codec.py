@@ -137,8 +137,8 @@ def write_support(
 
 def quantise(
     values_P: NDArray[np.float32], starts_C: NDArray[np.int64], bits: int, shares: Sequence[float]
-) -> tuple[bytes, NDArray[np.float32], NDArray[np.float32]]:
-    """Packed codes, scales float32 [C], and what they decode to, float32 [P]."""
+) -> tuple[bytes, NDArray[np.float32], NDArray[np.float32]] | None:
+    """Packed codes, scales float32 [C], and what they decode to, float32 [P]. None if an element is not finite."""
     size = len(values_P)
     chunks = _check_chunks(starts_C, size)
     _check(values_P, np.float32, size)
@@ -148,15 +148,20 @@ def quantise(
     codes[size:] = 0
     scales_C, decoded_P = np.empty(chunks, dtype=np.float32), np.empty(size, dtype=np.float32)
     wanted = np.array(shares, dtype=np.float32)
-    function = _function("quantise", "ppnnipnppp", None)
+    function = _function("quantise", "ppnnipnppp")
+    finite: list[int] = []
 
     def work(start: int, end: int) -> None:
-        function(
-            _at(values_P), _at(starts_C), start, end, bits, _at(wanted), len(wanted),
-            _at(codes), _at(scales_C), _at(decoded_P),
+        finite.append(
+            function(
+                _at(values_P), _at(starts_C), start, end, bits, _at(wanted), len(wanted),
+                _at(codes), _at(scales_C), _at(decoded_P),
+            )
         )  # fmt: skip
 
     spread(work, chunks, _CHUNKS_GRAIN)
+    if not all(finite):
+        return None
     if bits == 8:
         return codes.tobytes(), scales_C, decoded_P
     packed = np.empty(packed_bytes, dtype=np.uint8)

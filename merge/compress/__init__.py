@@ -53,10 +53,13 @@ def compress_segment(
         device = target_P.device
         decoded_P[torch.from_numpy(positions_N).to(device)] = torch.from_numpy(values_N).to(device)
         return segment, decoded_P
+    if codec.name == "blockwise":
+        found = compress_blockwise(target_P, chunk_starts, codec.bits)
+        if found is None:
+            raise _not_finite(target_P)
+        return found
     if not torch.isfinite(target_P).all():
         raise _not_finite(target_P)
-    if codec.name == "blockwise":
-        return compress_blockwise(target_P, chunk_starts, codec.bits)
     return compress_dense(target_P)
 
 

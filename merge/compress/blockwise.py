@@ -35,11 +35,18 @@ _SMALLEST_SCALE = 2.0**-126
 _EIGHT_SIGNIFICANT_BITS = -(1 << 16)  # mask of the sign, the exponent and 7 fraction bits
 
 
-def compress_blockwise(target_P: Tensor, chunk_starts: NDArray[np.int64], bits: int) -> tuple[EncodedSegment, Tensor]:
-    """Quantise float32 [P], finite. A chunk whose scale would be subnormal becomes zero."""
+def compress_blockwise(
+    target_P: Tensor, chunk_starts: NDArray[np.int64], bits: int
+) -> tuple[EncodedSegment, Tensor] | None:
+    """Quantise float32 [P]; None if it is not finite. A chunk whose scale would be subnormal becomes zero."""
     if target_P.device.type == "cpu" and native.available():
-        packed, scales_C, values_P = native.quantise(target_P.numpy(), chunk_starts, bits, _SHARES[bits])
+        found = native.quantise(target_P.numpy(), chunk_starts, bits, _SHARES[bits])
+        if found is None:
+            return None
+        packed, scales_C, values_P = found
         return EncodedSegment(b"", packed, scales_C.astype("<f4").tobytes()), torch.from_numpy(values_P)
+    if not torch.isfinite(target_P).all():
+        return None
     rows = Rows.of(chunk_starts, target_P.device)
     target_CW = rows.spread(target_P, 0.0)
     top = float((1 << bits) - 1)

@@ -60,10 +60,23 @@ ALWAYS int32_t common_divisor(const uint8_t *codes, uint32_t size, int32_t top) 
     return divisor;
 }
 
+// The largest magnitude; NaN counts as larger than infinity.
+ALWAYS float largest_of(const float *values, uint32_t size) {
+    uint32_t highest = 0;
+    for (uint32_t i = 0; i < size; i++) {
+        uint32_t key;
+        memcpy(&key, values + i, sizeof key);
+        key &= 0x7fffffff;
+        highest = key > highest ? key : highest;
+    }
+    float largest;
+    memcpy(&largest, &highest, sizeof largest);
+    return largest;
+}
+
 ALWAYS float quantise_chunk(const float *values, uint32_t size, int bits, const float *shares, int64_t count,
-                            uint8_t *codes, float *decoded) {
-    float top = (float)((1 << bits) - 1), largest = 0.0f, best = 0.0f;
-    for (uint32_t i = 0; i < size; i++) largest = fabsf(values[i]) > largest ? fabsf(values[i]) : largest;
+                            float largest, uint8_t *codes, float *decoded) {
+    float top = (float)((1 << bits) - 1), best = 0.0f;
     double least = INFINITY;
     for (int64_t share = 0; share < count; share++) {
         float scale = rounded_scale(largest * shares[share] / top);
@@ -88,17 +101,20 @@ ALWAYS float quantise_chunk(const float *values, uint32_t size, int bits, const 
     return best * (float)divisor;
 }
 
-// Chunks [from, to): a code for every element, its decoded value, and a scale for every chunk.
-EXPORT void barnraise_quantise(const float *values, const int64_t *starts, int64_t from, int64_t to, int32_t bits,
-                               const float *shares, int64_t count, uint8_t *codes, float *scales, float *decoded);
-MULTIVERSION void barnraise_quantise(const float *values, const int64_t *starts, int64_t from, int64_t to,
-                                     int32_t bits, const float *shares, int64_t count, uint8_t *codes, float *scales,
-                                     float *decoded) {
+// Chunks [from, to): a code for every element, its decoded value, and a scale for every chunk. Returns whether all
+// elements are finite; the rest is not done where one is not.
+EXPORT int barnraise_quantise(const float *values, const int64_t *starts, int64_t from, int64_t to, int32_t bits,
+                              const float *shares, int64_t count, uint8_t *codes, float *scales, float *decoded);
+MULTIVERSION int barnraise_quantise(const float *values, const int64_t *starts, int64_t from, int64_t to, int32_t bits,
+                                    const float *shares, int64_t count, uint8_t *codes, float *scales, float *decoded) {
     for (int64_t chunk = from; chunk < to; chunk++) {
         int64_t start = starts[chunk];
-        scales[chunk] = quantise_chunk(values + start, (uint32_t)(starts[chunk + 1] - start), bits, shares, count,
-                                       codes + start, decoded + start);
+        uint32_t size = (uint32_t)(starts[chunk + 1] - start);
+        float largest = largest_of(values + start, size);
+        if (!(largest < INFINITY)) return 0;
+        scales[chunk] = quantise_chunk(values + start, size, bits, shares, count, largest, codes + start, decoded + start);
     }
+    return 1;
 }
 
 // Codes of 4 or 2 bits into bytes, the lowest bits first. `codes` is filled up with zeros to whole bytes.
