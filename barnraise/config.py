@@ -81,7 +81,12 @@ class DataConfig(_Section):
 
 
 class TrainingConfig(_Section):
-    """One unit of work: inner AdamW steps between pulling a base and sending an update."""
+    """One unit of work: inner AdamW steps between pulling a base and sending an update.
+
+    Attributes:
+        keep_moments: a contributor's AdamW goes on with the moments of its last unit that was received, instead of
+            beginning anew in every unit. They never leave its machine.
+    """
 
     steps: Positive = 20
     batch: Positive = 8
@@ -91,6 +96,7 @@ class TrainingConfig(_Section):
     beta1: Fraction = 0.9
     beta2: Fraction = 0.99
     clip_grad_norm: Annotated[float, Field(gt=0)] = 1.0
+    keep_moments: bool = True
 
 
 class CodecConfig(_Section):

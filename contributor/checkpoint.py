@@ -30,7 +30,12 @@ def save_checkpoint(path: Path, lease_id: str, space: ParameterSpace, progress: 
         DiskFullError: no space left; an older checkpoint is still there.
     """
     vectors = {"model": progress.model_P, "first": progress.first_P, "second": progress.second_P}
-    metadata = {"lease": lease_id, "space": space.digest, "losses": json.dumps(progress.losses)}
+    metadata = {
+        "lease": lease_id,
+        "space": space.digest,
+        "losses": json.dumps(progress.losses),
+        "adamw-steps": str(progress.step),
+    }
     replace_file(path, safetensors.numpy.save(vectors, metadata | {"check": digest_json(metadata)}))
 
 
@@ -45,7 +50,8 @@ def load_checkpoint(path: Path, lease_id: str, space: ParameterSpace) -> Progres
             vectors = [file.get_tensor(name) for name in _VECTORS]
     except (FileNotFoundError, SafetensorError):
         return None
-    if check != digest_json(metadata) or any(v.shape != (space.size,) or v.dtype != "float32" for v in vectors):
+    if "adamw-steps" not in metadata or check != digest_json(metadata):
         return None
-    losses = tuple(json.loads(metadata["losses"]))
-    return Progress(len(losses), losses, *vectors)
+    if any(v.shape != (space.size,) or v.dtype != "float32" for v in vectors):
+        return None
+    return Progress(int(metadata["adamw-steps"]), tuple(json.loads(metadata["losses"])), *vectors)

@@ -29,9 +29,10 @@ from contributor.client import GatewayClient
 from contributor.delivery import Delivery
 from contributor.events import Leased, NodeEvent, Notice, Pulled, Step, Waiting
 from contributor.interrupt import Interrupt, StopRequestedError
+from contributor.moments import load_moments, store_moments
 from contributor.patience import Patience
 from contributor.state import NodeFolder, Outgoing
-from contributor.trainer import Trainer, Unit
+from contributor.trainer import Moments, Progress, Trainer, Unit
 from contributor.unit import Work, add_decoded, finish_unit
 
 __all__ = ["Change", "Node", "Parts", "subtract"]
@@ -157,23 +158,40 @@ class Node:
     def _train(self, lease: Lease, base: Base) -> None:
         """Train one unit, or what is left of it, and put the update into the outgoing slot."""
         text = self._corpus.text(lease.shard, "train")
-        unit = Unit(base.model, base.space, base.flat_P, text, lease.training, lease.seed)
+        progress = self._checkpoint(lease, base)
+        moments = self._moments(lease, base) if progress is None else None
+        unit = Unit(base.model, base.space, base.flat_P, text, lease.training, lease.seed, moments)
         trainer = Trainer(unit, self._parts.device)
-        self._continue_checkpoint(trainer, lease, base)
+        if progress is not None:
+            trainer.restore(progress)
         self._steps(trainer, lease, base)
         self._finish(trainer, Work(self._info.name, lease, base.model.context), base)
 
-    def _continue_checkpoint(self, trainer: Trainer, lease: Lease, base: Base) -> None:
+    def _checkpoint(self, lease: Lease, base: Base) -> Progress | None:
+        """Where this unit was stopped, if it was."""
         path = self._parts.folder.checkpoint
         if not path.exists():
-            return
+            return None
         progress = load_checkpoint(path, lease.lease_id, base.space)
         if progress is None:
             self._parts.report(Notice("the checkpoint is of another lease or damaged; this unit begins anew"))
             path.unlink()
         else:
-            trainer.restore(progress)
-            self._parts.report(Notice(f"continuing a unit after step {progress.step} of {lease.training.steps}"))
+            done = len(progress.losses)
+            self._parts.report(Notice(f"continuing a unit after step {done} of {lease.training.steps}"))
+        return progress
+
+    def _moments(self, lease: Lease, base: Base) -> Moments | None:
+        """What AdamW begins the unit with. Moments that cannot be used are forgotten, and that is said once."""
+        state = self._state
+        if state.moments is None or not lease.training.keep_moments:
+            return None
+        found = load_moments(self._parts.folder, state, base.space, lease.training)
+        if isinstance(found, Moments):
+            return found
+        self._parts.report(Notice(f"AdamW's moments are dropped, this unit begins without: {found}"))
+        self._state = self._parts.folder.commit(state.without_moments())
+        return None
 
     def _steps(self, trainer: Trainer, lease: Lease, base: Base) -> None:
         """Step until the unit is done; stop at a step boundary with a checkpoint when asked to."""
@@ -191,7 +209,7 @@ class Node:
 
     def _finish(self, trainer: Trainer, work: Work, base: Base) -> None:
         """Compress, with what earlier units left over, and commit the update to be sent."""
-        parts, state = self._parts, self._state.in_space(base.space.digest)
+        parts, state, training = self._parts, self._state.in_space(base.space.digest), work.lease.training
         target_P = parts.change(trainer.trained(), base.flat_P)
         if state.residual is not None:
             target_P += parts.folder.vector(state.residual, base.space.size)
@@ -203,6 +221,7 @@ class Node:
             digest=parts.folder.store.put(finished.data),
             envelope=Signed.make(envelope, parts.identity),
             residual=parts.folder.put_vector(finished.residual_P) if self._info.error_feedback else None,
+            moments=store_moments(parts.folder, trainer.moments(), training) if training.keep_moments else None,
             dense_bytes=4 * base.space.size,
             folded=state.to_fold,
         )

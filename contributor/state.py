@@ -2,7 +2,7 @@
 
     NODE/                 $XDG_STATE_HOME/barnraise/<run>/<first 8 digits of the key>
       state.json          the one commit point: everything else is named by digest from here
-      blobs/ab/cd..       updates and residuals (float32 vectors)
+      blobs/ab/cd..       updates, residuals and AdamW's moments (float32 vectors)
       base/               the model that was pulled last
       checkpoint          a unit that was stopped in the middle
       lock                held by the one node of this key
@@ -11,8 +11,8 @@ Each transition is a pure method of :class:`NodeState`. To make one happen, stor
 that it names, then replace ``state.json`` in one rename. A crash before that rename leaves
 the old state and some blobs that nobody names; a crash after it leaves the new state.
 
-The residual moves only with a receipt: a finished unit carries the residual that will be
-true *if* the coordinator takes it, and becomes the node's residual when it did.
+Residual and moments move only with a receipt: a finished unit carries those that will be
+true *if* the coordinator takes it, and they become the node's when it did.
 """
 
 from __future__ import annotations
@@ -30,19 +30,36 @@ from numpy.typing import NDArray
 
 from barnraise.digest import canonical_json, digest_bytes
 from barnraise.errors import MessageError, VerificationError
-from barnraise.protocol import Count, Digest, Key, Message, Signed, check_run_name
+from barnraise.protocol import Count, Digest, Key, Message, Number, Signed, check_run_name
 from barnraise.releases.durable import make_folder, replace_file
 from barnraise.releases.store import BlobStore
 from barnraise.run_folder import locked_file
 
-__all__ = ["NodeFolder", "NodeState", "Outgoing", "SentUpdate", "state_home"]
+__all__ = ["KeptMoments", "NodeFolder", "NodeState", "Outgoing", "SentUpdate", "state_home"]
+
+
+class KeptMoments(Message):
+    """AdamW's moments at the end of a unit, with the settings that give them their meaning.
+
+    Attributes:
+        steps: of AdamW that they have seen. first, second: blobs, float32 [P] each.
+        beta1, beta2: their decays. clip_grad_norm: where the gradients in them were clipped.
+    """
+
+    kind: ClassVar[str] = "node-moments"
+    steps: Count
+    first: Digest
+    second: Digest
+    beta1: Number
+    beta2: Number
+    clip_grad_norm: Number
 
 
 class Outgoing(Message):
     """A finished unit that has no receipt yet.
 
     Attributes:
-        envelope: signed UpdateEnvelope. residual: blob of the residual that goes with it.
+        envelope: signed UpdateEnvelope. residual, moments: those that go with it.
         dense_bytes: size of the same change in float32.
         folded: earlier updates that were added back into it.
     """
@@ -51,6 +68,7 @@ class Outgoing(Message):
     digest: Digest
     envelope: Signed
     residual: Digest | None
+    moments: KeptMoments | None = None
     dense_bytes: Count
     folded: tuple[Digest, ...] = ()
 
@@ -68,8 +86,9 @@ class NodeState(Message):
 
     Attributes:
         coordinator: key of the run's coordinator, taken on trust at the first contact.
-        space: digest of the parameter space that residual and updates belong to.
+        space: digest of the parameter space that residual, moments and updates belong to.
         residual: blob, float32 [P], what compression has left out so far.
+        moments: that AdamW begins the next unit with.
         sent: waiting for their fate, oldest first.
         to_fold: updates that came to nothing; the next unit adds them back.
     """
@@ -78,6 +97,7 @@ class NodeState(Message):
     coordinator: Key | None = None
     space: Digest | None = None
     residual: Digest | None = None
+    moments: KeptMoments | None = None
     outgoing: Outgoing | None = None
     sent: tuple[SentUpdate, ...] = ()
     to_fold: tuple[Digest, ...] = ()
@@ -99,7 +119,11 @@ class NodeState(Message):
         """For a trunk of this shape: what was left over from another shape means nothing here."""
         if self.space == space:
             return self
-        return self.model_copy(update={"space": space, "residual": None, "sent": (), "to_fold": ()})
+        return self.model_copy(update={"space": space, "residual": None, "moments": None, "sent": (), "to_fold": ()})
+
+    def without_moments(self) -> NodeState:
+        """For moments that cannot be used."""
+        return self.model_copy(update={"moments": None})
 
     def finished(self, outgoing: Outgoing) -> NodeState:
         """A unit is ready to send."""
@@ -107,12 +131,13 @@ class NodeState(Message):
         return self.model_copy(update={"outgoing": outgoing})
 
     def received(self, round_number: int) -> NodeState:
-        """The outgoing unit has its receipt: its residual is now the node's."""
+        """The outgoing unit has its receipt: its residual and moments are now the node's."""
         assert self.outgoing is not None, "there is nothing to have a receipt for"
         done = self.outgoing
         return self.model_copy(
             update={
                 "residual": done.residual,
+                "moments": done.moments,
                 "outgoing": None,
                 "sent": (*self.sent, SentUpdate(digest=done.digest, round=round_number)),
                 "to_fold": tuple(digest for digest in self.to_fold if digest not in done.folded),
@@ -135,8 +160,13 @@ class NodeState(Message):
     def blobs(self) -> set[str]:
         """Every blob that is still needed."""
         named = {self.residual, *self.to_fold, *(update.digest for update in self.sent)}
+        kept = [self.moments]
         if self.outgoing is not None:
             named |= {self.outgoing.digest, self.outgoing.residual}
+            kept.append(self.outgoing.moments)
+        for moments in kept:
+            if moments is not None:
+                named |= {moments.first, moments.second}
         return {digest for digest in named if digest is not None}
 
 

@@ -4,6 +4,10 @@ The batch of step i follows from the lease's seed and i alone, so there is no da
 to remember: a unit continued from a checkpoint sees exactly the windows that it would have
 seen uninterrupted. On the CPU the result has the same bits.
 
+A unit may begin with the moments that AdamW had at the end of an earlier one. AdamW's count of
+steps then goes on, as the correction of its moments needs it to; warm-up and batches count the
+steps of this unit.
+
 B  windows in a batch
 T  the model's context
 P  elements in the whole parameter space
@@ -25,12 +29,27 @@ from barnraise.errors import ConfigValueError, NonFiniteUpdateError
 from barnraise.updates.space import ParameterSpace
 from merge.architectures import build, flat_of, load_flat
 
-__all__ = ["Progress", "Trainer", "Unit", "best_device"]
+__all__ = ["Moments", "Progress", "Trainer", "Unit", "best_device"]
 
 
 def best_device() -> torch.device:
     """The GPU where there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What AdamW remembers of the gradients so far.
+
+    Attributes:
+        steps: that it has taken, at least one.
+        first_P, second_P: float32 [P], running averages of gradients and of their squares, not corrected
+            for their start at zero.
+    """
+
+    steps: int
+    first_P: NDArray[np.float32]
+    second_P: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -40,6 +59,7 @@ class Unit:
     Attributes:
         base_P: float32 [P], where training starts. text: of the lease's shard.
         seed: of the order of the data.
+        moments: that AdamW begins with, from earlier units; None to begin without.
     """
 
     model: ModelConfig
@@ -48,6 +68,7 @@ class Unit:
     text: bytes
     training: TrainingConfig
     seed: int
+    moments: Moments | None = None
 
 
 @dataclass(frozen=True)
@@ -55,7 +76,7 @@ class Progress:
     """A unit in the middle: enough to continue it.
 
     Attributes:
-        step: steps done. losses: bits per byte of each.
+        step: AdamW's steps so far, those of earlier units too. losses: bits per byte of each step of this unit.
         model_P, first_P, second_P: float32 [P]; AdamW's moments are first and second.
     """
 
@@ -74,7 +95,7 @@ class Trainer:
     """
 
     def __init__(self, unit: Unit, device: torch.device) -> None:
-        """Build the model on ``device``, at the base.
+        """Build the model on ``device``, at the base, with AdamW's moments where the unit has some.
 
         Raises:
             ConfigValueError: the text is shorter than one window.
@@ -92,6 +113,9 @@ class Trainer:
         load_flat(self._module, unit.space, unit.base_P)
         self._module.to(device).train()
         self._optimiser = _adamw(self._module, unit.training)
+        self._earlier_steps = 0
+        if unit.moments is not None:
+            self._begin_with(unit.moments)
 
     @property
     def done(self) -> bool:
@@ -129,34 +153,43 @@ class Trainer:
     def fisher(self) -> NDArray[np.float32]:
         """How sure training is of each element, float32 [P], not negative: a diagonal Fisher that costs nothing.
 
-        AdamW's second moment, corrected for its start at zero. It is an average of squares of the
-        gradients of whole batches, clipped, so a diagonal empirical Fisher up to a common factor and what
-        averaging over a batch and over a moving model takes away; the order of elements is what it is
-        for. At least one step was done.
+        AdamW's second moment, corrected for its start at zero, which lies units back where moments are kept.
+        It is an average of squares of the gradients of whole batches, clipped, so a diagonal empirical Fisher
+        up to a common factor and what averaging over a batch and over a moving model takes away; the order of
+        elements is what it is for. At least one step was done.
 
         Source: Li et al. 2025, "Fishers for Free?", https://arxiv.org/abs/2507.18807
         """
-        seen = 1.0 - self._unit.training.beta2 ** len(self.losses)
+        seen = 1.0 - self._unit.training.beta2 ** (self._earlier_steps + len(self.losses))
         return self._moment("exp_avg_sq") / np.float32(seen)
+
+    def moments(self) -> Moments:
+        """AdamW's moments as they are now. At least one step was done."""
+        return Moments(self._earlier_steps + len(self.losses), self._moment("exp_avg"), self._moment("exp_avg_sq"))
 
     def progress(self) -> Progress:
         """What a checkpoint must hold. At least one step was done."""
-        return Progress(
-            len(self.losses), tuple(self.losses), self.trained(), self._moment("exp_avg"), self._moment("exp_avg_sq")
-        )
+        now = self.moments()
+        return Progress(now.steps, tuple(self.losses), self.trained(), now.first_P, now.second_P)
 
     def restore(self, progress: Progress) -> None:
-        """Continue where ``progress`` was taken."""
+        """Continue where ``progress`` was taken; its moments take the place of the unit's."""
         load_flat(self._module, self._unit.space, progress.model_P)
-        firsts = self._unit.space.unflatten(progress.first_P)
-        seconds = self._unit.space.unflatten(progress.second_P)
+        self._begin_with(Moments(progress.step, progress.first_P, progress.second_P))
+        self._earlier_steps = progress.step - len(progress.losses)
+        self.losses = list(progress.losses)
+
+    def _begin_with(self, moments: Moments) -> None:
+        """Give AdamW copies of ``moments``; all of its steps are earlier ones."""
+        firsts = self._unit.space.unflatten(moments.first_P)
+        seconds = self._unit.space.unflatten(moments.second_P)
         for name, parameter in self._module.named_parameters():
             self._optimiser.state[parameter] = {
-                "step": torch.tensor(float(progress.step)),
+                "step": torch.tensor(float(moments.steps)),
                 "exp_avg": torch.from_numpy(firsts[name].copy()).to(self._device),
                 "exp_avg_sq": torch.from_numpy(seconds[name].copy()).to(self._device),
             }
-        self.losses = list(progress.losses)
+        self._earlier_steps = moments.steps
 
     def _windows(self, index: int) -> Tensor:
         """uint8 [B, T + 1], the batch of one step."""

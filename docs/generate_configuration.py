@@ -43,6 +43,10 @@ MEANINGS: dict[str, tuple[str, str]] = {  # key -> (unit, meaning)
     "training.beta1": ("-", "First moment decay of AdamW."),
     "training.beta2": ("-", "Second moment decay of AdamW."),
     "training.clip_grad_norm": ("L2 norm", "Gradients are clipped at this norm."),
+    "training.keep_moments": (
+        "-",
+        "A contributor's AdamW goes on with the moments of its last received unit; else every unit begins without.",
+    ),
     "update.codec.name": ("-", "How contributors compress: dense, blockwise or topk."),
     "update.codec.bits": ("bits an element", "Used by blockwise only."),
     "update.codec.k": ("of 4,096 elements", "Entries kept in every chunk; used by topk only."),

@@ -72,6 +72,7 @@ class PretendGateway:
     bases: PretendBases = field(default_factory=PretendBases)
     codec: CodecConfig = field(default_factory=lambda: CodecConfig(name="topk", k=64))
     fisher: bool = False
+    training: TrainingConfig = TRAINING
     identity: Identity = field(default_factory=lambda: Identity.from_seed(bytes(32)))
     error_feedback: bool = True
     now_ms: int = 1_700_000_000_000
@@ -166,7 +167,7 @@ class PretendGateway:
             base_digest=self.bases.digest,
             shard="text",
             seed=self.round,
-            training=TRAINING,
+            training=self.training,
             codec=self.codec,
             fisher=self.fisher,
             issued_at_ms=self.now_ms,

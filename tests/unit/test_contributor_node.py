@@ -25,6 +25,7 @@ from barnraise.errors import (
 )
 from barnraise.identity import Identity
 from barnraise.protocol import RunInfo, UpdateEnvelope
+from barnraise.releases.store import BlobStore
 from barnraise.updates import Update
 from contributor.base import Base, check_base
 from contributor.client import GatewayClient
@@ -33,9 +34,9 @@ from contributor.interrupt import Interrupt
 from contributor.node import Change, Node, Parts, subtract
 from contributor.patience import Patience
 from contributor.poison import flipped
-from contributor.state import NodeFolder
+from contributor.state import NodeFolder, NodeState
 from contributor.trainer import Trainer, Unit
-from pretend_gateway import TRAINING, PretendGateway
+from pretend_gateway import PretendGateway
 
 ME = Identity.from_seed(bytes([7] * 32))
 URL = "http://pretend"
@@ -80,26 +81,45 @@ class World:
         update = Update.parse(self.gateway.received[digest], space, base_digest=self.gateway.bases.digest)
         return np.concatenate([update.decode(s) for s in range(space.segment_count)])
 
-    def trained(self, round_number: int) -> NDArray[np.float32]:
-        """What an honest unit of a round changes, float32 [P]."""
-        return self.trainer(round_number).trained() - self.gateway.bases.flat_P
+    def trained(self, *rounds: int) -> NDArray[np.float32]:
+        """What an honest unit of the last of ``rounds`` changes, float32 [P], when the others were received before."""
+        return self.trainer(*rounds).trained() - self.gateway.bases.flat_P
 
-    def trainer(self, round_number: int) -> Trainer:
-        """One that has trained the unit of a round."""
+    def trainer(self, *rounds: int) -> Trainer:
+        """One that has trained the units of ``rounds``, each with the moments of the one before."""
         bases = self.gateway.bases
         text = Corpus.of(self.gateway.info().data).text("text", "train")
         model: ModelConfig = self.gateway.info().model
-        trainer = Trainer(
-            Unit(model, bases.space, bases.flat_P, text, TRAINING, seed=round_number), torch.device("cpu")
-        )
-        while not trainer.done:
-            trainer.step()
+        unit = Unit(model, bases.space, bases.flat_P, text, self.gateway.training, seed=0)
+        for round_number in rounds:
+            trainer = Trainer(replace(unit, seed=round_number), torch.device("cpu"))
+            while not trainer.done:
+                trainer.step()
+            unit = replace(unit, moments=trainer.moments())
         return trainer
 
     def residual(self) -> NDArray[np.float32]:
         state = self.folder.load()
         assert state.residual is not None
         return self.folder.vector(state.residual, self.gateway.bases.space.size)
+
+    def moments(self) -> tuple[int, bytes, bytes]:
+        """What the next unit begins with: AdamW's steps, first and second moment."""
+        kept = self.folder.load().moments
+        assert kept is not None
+        return kept.steps, self.folder.store.read(kept.first), self.folder.store.read(kept.second)
+
+    def keep_moments(self, keep: bool) -> None:
+        self.gateway.training = self.gateway.training.model_copy(update={"keep_moments": keep})
+
+    def next_round(self) -> str:
+        """One more unit; its update."""
+        self.gateway.round += 1
+        self.process()
+        return list(self.gateway.received)[-1]
+
+    def notices(self) -> list[str]:
+        return [event.text for event in self.events if isinstance(event, Notice)]
 
 
 @pytest.fixture(name="world")
@@ -135,7 +155,7 @@ def test_the_residual_goes_into_the_next_unit(world: World) -> None:
     world.gateway.round = 2
     world.process()
     (second,) = set(world.gateway.received) - {first}
-    assert np.array_equal(world.residual(), world.trained(2) + residual_P - world.said(second))
+    assert np.array_equal(world.residual(), world.trained(1, 2) + residual_P - world.said(second))
 
 
 def test_a_fisher_goes_along_where_the_lease_asks_for_it(world: World) -> None:
@@ -192,7 +212,7 @@ def test_an_unmerged_update_is_added_to_the_next_one(world: World) -> None:
     world.gateway.round = 2
     world.process()
     (second,) = set(world.gateway.received) - {first}
-    assert np.array_equal(world.said(second), world.trained(2) + world.said(first))
+    assert np.array_equal(world.said(second), world.trained(1, 2) + world.said(first))
     assert world.folder.load().to_fold == ()
 
 
@@ -205,7 +225,7 @@ def test_only_what_came_to_nothing_without_fault_is_added_back(world: World, sta
     world.gateway.round = 2
     world.process()
     (second,) = set(world.gateway.received) - {first}
-    assert np.array_equal(world.said(second), world.trained(2))
+    assert np.array_equal(world.said(second), world.trained(1, 2))
     assert [event.state for event in world.events if isinstance(event, Fate)] == [state]
 
 
@@ -248,9 +268,39 @@ class KilledError(BaseException):
 def test_a_node_killed_at_any_moment_sends_the_same_update_once(
     world: World, moment: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calm = World(NodeFolder(world.folder.root.parent / "calm"))
-    calm.folder.root.mkdir()
+    calm = another(world, "calm")
     calm.process()
+    is_killed_at(moment, world, monkeypatch)
+    assert world.gateway.received == calm.gateway.received
+    assert np.array_equal(world.residual(), calm.residual())
+    assert world.moments() == calm.moments()
+    assert [update.digest for update in world.folder.load().sent] == [only(world)]
+
+
+@pytest.mark.parametrize("moment", ["leased", "pulled", "step", "PUT", "commit-1", "commit-2", "commit-3"])
+def test_a_node_killed_in_its_second_unit_loses_neither_residual_nor_moments(
+    world: World, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calm = another(world, "calm")
+    for node in (calm, world):
+        node.process()
+        node.gateway.round = 2
+    calm.process()
+    is_killed_at(moment, world, monkeypatch)
+    assert world.gateway.received == calm.gateway.received
+    assert np.array_equal(world.residual(), calm.residual())
+    assert world.moments() == calm.moments()
+
+
+def another(world: World, name: str) -> World:
+    """A contributor with a coordinator of its own, to compare ``world`` with."""
+    other = World(NodeFolder(world.folder.root.parent / name))
+    other.folder.root.mkdir()
+    return other
+
+
+def is_killed_at(moment: str, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Start a node, kill it, and start the next."""
 
     def killed(event: NodeEvent, _interrupt: Interrupt) -> None:
         if event.kind == moment:
@@ -266,9 +316,6 @@ def test_a_node_killed_at_any_moment_sends_the_same_update_once(
             world.process()
     world.on_event = lambda _event, _interrupt: None
     world.process()
-    assert world.gateway.received == calm.gateway.received
-    assert np.array_equal(world.residual(), calm.residual())
-    assert [update.digest for update in world.folder.load().sent] == [only(world)]
 
 
 def _kill(*_arguments: object) -> None:
@@ -340,6 +387,7 @@ def test_a_refused_update_is_as_if_it_was_never_trained(world: World) -> None:
     with pytest.raises(RefusedError, match=r"3 updates in a row were refused.*the lease has expired"):
         world.process()
     assert world.folder.load().residual == before.residual
+    assert world.folder.load().moments == before.moments is not None
     assert world.folder.load().outgoing is None
     assert [event.state for event in world.events if isinstance(event, Fate)] == ["refused"] * 3
 
@@ -411,6 +459,207 @@ def test_another_shape_of_trunk_begins_without_a_residual(world: World) -> None:
     world.gateway.round = 2
     world.process()
     assert np.array_equal(world.residual(), world.trained(2) - world.said(list(world.gateway.received)[-1]))
+
+
+# -- moments from unit to unit -------------------------------------------------------------
+
+
+def vectors_of(trainer: Trainer) -> tuple[int, bytes, bytes]:
+    moments = trainer.moments()
+    return moments.steps, moments.first_P.tobytes(), moments.second_P.tobytes()
+
+
+def test_every_unit_begins_with_the_moments_of_the_last(world: World) -> None:
+    world.gateway.codec = CodecConfig(name="dense")
+    world.process()
+    assert world.moments() == vectors_of(world.trainer(1))
+    assert np.array_equal(world.said(world.next_round()), world.trained(1, 2))
+    assert world.moments() == vectors_of(world.trainer(1, 2))
+    assert np.array_equal(world.said(world.next_round()), world.trained(1, 2, 3))
+    assert not np.array_equal(world.trained(1, 2, 3), world.trained(3))
+    assert world.moments()[0] == 12
+    assert world.notices() == []
+
+
+def test_a_run_that_does_not_want_moments_kept_has_fresh_ones_in_every_unit(world: World) -> None:
+    world.gateway.codec = CodecConfig(name="dense")
+    world.keep_moments(False)
+    world.process()
+    state = world.folder.load()
+    assert state.moments is None
+    assert state.blobs() == {state.residual, only(world)}
+    assert np.array_equal(world.said(world.next_round()), world.trained(2))
+
+
+def test_moments_that_are_not_wanted_any_more_go_with_the_next_receipt(world: World) -> None:
+    world.gateway.codec = CodecConfig(name="dense")
+    world.process()
+    world.keep_moments(False)
+    assert np.array_equal(world.said(world.next_round()), world.trained(2))
+    assert world.folder.load().moments is None
+    world.keep_moments(True)
+    assert np.array_equal(world.said(world.next_round()), world.trained(3))
+    assert world.moments() == vectors_of(world.trainer(3))
+
+
+def test_moments_are_the_next_units_only_once_there_is_a_receipt(world: World) -> None:
+    world.process()
+    before = world.moments()
+    world.gateway.round = 2
+    world.gateway.refuse["PUT"] = UnreachableError("no way through")
+    world.on_event = lambda event, interrupt: interrupt.terminate() if event.kind == "waiting" else None
+    assert world.process() == "asked to stop"
+    assert world.folder.load().outgoing is not None
+    assert world.moments() == before
+    world.gateway.refuse.clear()
+    world.on_event = lambda _event, _interrupt: None
+    world.process()
+    assert world.moments() == vectors_of(world.trainer(1, 2))
+
+
+def test_a_unit_with_kept_moments_continued_from_a_checkpoint_sends_the_same(world: World) -> None:
+    whole = another(world, "whole")
+    whole.gateway.fisher = world.gateway.fisher = True
+    whole.process()
+    whole.next_round()
+    world.process()
+    world.on_event = press_at(3, times=2)
+    world.gateway.round = 2
+    assert world.process() == "asked to stop"
+    world.on_event = lambda _event, _interrupt: None
+    world.process()
+    assert world.gateway.received == whole.gateway.received
+    assert world.moments() == whole.moments()
+    assert world.notices() == ["continuing a unit after step 3 of 4"]
+
+
+def other_layout(world: World, state: NodeState) -> NodeState:
+    return state.model_copy(update={"space": "b3:" + "0" * 64, "residual": None})
+
+
+def other_beta(world: World, state: NodeState) -> NodeState:
+    world.gateway.training = world.gateway.training.model_copy(update={"beta2": 0.95})
+    return state
+
+
+def other_clipping(world: World, state: NodeState) -> NodeState:
+    world.gateway.training = world.gateway.training.model_copy(update={"clip_grad_norm": 0.5})
+    return state
+
+
+def with_first(value: float) -> Callable[[World, NodeState], NodeState]:
+    return lambda world, state: _with_vector(world, state, "first", value)
+
+
+def with_second(value: float) -> Callable[[World, NodeState], NodeState]:
+    return lambda world, state: _with_vector(world, state, "second", value)
+
+
+def _with_vector(world: World, state: NodeState, which: str, value: float) -> NodeState:
+    """One element is ``value``, under a digest that is right."""
+    assert state.moments is not None
+    vector_P = world.folder.vector(getattr(state.moments, which), world.gateway.bases.space.size).copy()
+    vector_P[7] = value
+    moments = state.moments.model_copy(update={which: world.folder.put_vector(vector_P)})
+    return state.model_copy(update={"moments": moments})
+
+
+def no_steps(_world: World, state: NodeState) -> NodeState:
+    assert state.moments is not None
+    return state.model_copy(update={"moments": state.moments.model_copy(update={"steps": 0})})
+
+
+def cut_to(size: int | None, which: str) -> Callable[[World, NodeState], NodeState]:
+    """A file is cut to ``size`` bytes, or gone."""
+
+    def damage(world: World, state: NodeState) -> NodeState:
+        path = world.folder.store.path(getattr(state.moments, which))
+        path.write_bytes(path.read_bytes()[:size]) if size is not None else path.unlink()
+        return state
+
+    return damage
+
+
+def flipped_bit(world: World, state: NodeState) -> NodeState:
+    assert state.moments is not None
+    path = world.folder.store.path(state.moments.second)
+    data = bytearray(path.read_bytes())
+    data[100] ^= 1
+    path.write_bytes(data)
+    return state
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (other_layout, "they belong to a model with other parameters"),
+        (other_beta, "they were averaged with beta2 0.99, this unit has 0.95"),
+        (other_clipping, "they were averaged with clip_grad_norm 1, this unit has 0.5"),
+        (with_first(np.nan), "a value is not finite"),
+        (with_second(np.inf), "a value is not finite"),
+        (with_second(-1e-9), "a second one negative"),
+        (no_steps, "no step was counted"),
+        (cut_to(0, "first"), "missing or damaged"),
+        (cut_to(100, "second"), "missing or damaged"),
+        (cut_to(-4, "second"), "missing or damaged"),
+        (cut_to(None, "first"), "missing or damaged"),
+        (flipped_bit, "missing or damaged"),
+    ],
+)
+def test_moments_that_cannot_be_used_are_dropped_and_that_is_said_once(
+    world: World, damage: Callable[[World, NodeState], NodeState], reason: str
+) -> None:
+    world.gateway.codec = CodecConfig(name="dense")
+    world.process()
+    world.folder.commit(damage(world, world.folder.load()))
+    world.on_event = press_at(1, times=2)
+    world.gateway.round = 2
+    world.process()
+    assert world.folder.load().moments is None
+    world.folder.checkpoint.unlink()
+    world.on_event = lambda _event, _interrupt: None
+    world.process()
+    (said,) = world.notices()
+    assert said.startswith("AdamW's moments are dropped, this unit begins without: ")
+    assert reason in said
+    assert np.array_equal(world.said(list(world.gateway.received)[-1]), world.trained(2))
+    assert world.moments() == vectors_of(world.trainer(2))
+
+
+@pytest.mark.parametrize("stored", range(4))
+def test_a_full_disk_at_the_end_of_a_unit_moves_nothing(
+    world: World, stored: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calm = another(world, "calm")
+    calm.process()
+    calm.next_round()
+    world.process()
+    before = world.folder.load()
+    world.gateway.round = 2
+    with monkeypatch.context() as patched:
+        patched.setattr(BlobStore, "put", _put_until_full(stored))
+        with pytest.raises(DiskFullError, match="no space left"):
+            world.process()
+    assert world.folder.load() == before
+    world.process()
+    assert world.gateway.received == calm.gateway.received
+    assert np.array_equal(world.residual(), calm.residual())
+    assert world.moments() == calm.moments()
+
+
+def _put_until_full(stored: int) -> Callable[[BlobStore, bytes], str]:
+    """The real put for ``stored`` blobs: an update, a residual and two moments are four."""
+    real, left = BlobStore.put, iter(range(stored))
+
+    def put(store: BlobStore, data: bytes) -> str:
+        if next(left, None) is None:
+            raise DiskFullError("no space left")
+        return real(store, data)
+
+    return put
+
+
+# -- what is not believed ------------------------------------------------------------------
 
 
 def test_a_model_that_is_not_what_its_architecture_says_is_not_built() -> None:

@@ -1,7 +1,8 @@
-"""The node's memory: one commit point, and a residual that moves only with a receipt."""
+"""The node's memory: one commit point; residual and moments move only with a receipt."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,26 +12,35 @@ from barnraise.digest import digest_bytes
 from barnraise.errors import BadNameError, BlobMissingError, FolderLockedError, VerificationError
 from barnraise.identity import Identity
 from barnraise.protocol import RunInfo, Signed
-from contributor.state import NodeFolder, NodeState, Outgoing
+from contributor.state import KeptMoments, NodeFolder, NodeState, Outgoing
 from pretend_gateway import PretendGateway
 
 SPACE, OTHER = digest_bytes(b"space"), digest_bytes(b"other space")
 OLD, NEW, UPDATE, FORMER = (digest_bytes(text) for text in (b"old", b"new", b"update", b"former"))
 
+FIRST, SECOND, LATER_FIRST, LATER_SECOND = (digest_bytes(text) for text in (b"m", b"v", b"later m", b"later v"))
+
+
+def moments(steps: int, first: str, second: str) -> KeptMoments:
+    return KeptMoments(steps=steps, first=first, second=second, beta1=0.9, beta2=0.99, clip_grad_norm=1.0)
+
+
+KEPT, LATER = moments(4, FIRST, SECOND), moments(8, LATER_FIRST, LATER_SECOND)
+
 
 def outgoing(folded: tuple[str, ...] = ()) -> Outgoing:
     info: RunInfo = PretendGateway().info()
     envelope = Signed.make(info, Identity.from_seed(bytes(32)))
-    return Outgoing(digest=UPDATE, envelope=envelope, residual=NEW, dense_bytes=4, folded=folded)
+    return Outgoing(digest=UPDATE, envelope=envelope, residual=NEW, moments=LATER, dense_bytes=4, folded=folded)
 
 
-def test_the_residual_moves_only_with_a_receipt() -> None:
-    before = NodeState(space=SPACE, residual=OLD)
+def test_residual_and_moments_move_only_with_a_receipt() -> None:
+    before = NodeState(space=SPACE, residual=OLD, moments=KEPT)
     finished = before.finished(outgoing())
-    assert finished.residual == OLD
+    assert (finished.residual, finished.moments) == (OLD, KEPT)
     assert finished.refused() == before
     received = finished.received(3)
-    assert received.residual == NEW
+    assert (received.residual, received.moments) == (NEW, LATER)
     assert [update.digest for update in received.sent] == [UPDATE]
 
 
@@ -49,14 +59,16 @@ def test_a_fate_is_settled_once() -> None:
 
 
 def test_another_shape_of_trunk_begins_without_left_overs() -> None:
-    state = NodeState(space=SPACE, residual=OLD, to_fold=(FORMER,))
+    state = NodeState(space=SPACE, residual=OLD, moments=KEPT, to_fold=(FORMER,))
     assert state.in_space(SPACE) == state
     assert state.in_space(OTHER).blobs() == set()
 
 
 def test_every_blob_that_a_state_names_is_kept() -> None:
-    state = NodeState(space=SPACE, residual=OLD, to_fold=(FORMER,)).finished(outgoing())
-    assert state.blobs() == {OLD, FORMER, UPDATE, NEW}
+    state = NodeState(space=SPACE, residual=OLD, moments=KEPT, to_fold=(FORMER,)).finished(outgoing())
+    assert state.blobs() == {OLD, FORMER, UPDATE, NEW, FIRST, SECOND, LATER_FIRST, LATER_SECOND}
+    assert state.received(1).blobs() == {NEW, UPDATE, FORMER, LATER_FIRST, LATER_SECOND}
+    assert state.without_moments().refused().blobs() == {OLD, FORMER}
 
 
 def test_a_second_unit_cannot_push_out_the_first() -> None:
@@ -75,11 +87,18 @@ def test_a_state_survives_and_unnamed_blobs_do_not(tmp_path: Path) -> None:
     folder = NodeFolder(tmp_path)
     vector_P = np.arange(5, dtype=np.float32)
     kept, lost = folder.put_vector(vector_P), folder.store.put(b"nobody names this")
-    state = folder.commit(NodeState(space=SPACE, residual=kept))
+    state = folder.commit(NodeState(space=SPACE, residual=kept, moments=KEPT).finished(outgoing()))
     assert folder.load() == state
     assert np.array_equal(folder.vector(kept, 5), vector_P)
     with pytest.raises(BlobMissingError):
         folder.store.read(lost)
+
+
+def test_a_state_from_before_moments_were_kept_is_read(tmp_path: Path) -> None:
+    state = NodeState(space=SPACE, residual=OLD).model_dump(mode="json")
+    del state["moments"]
+    (tmp_path / "state.json").write_text(json.dumps(state))
+    assert NodeFolder(tmp_path).load() == NodeState(space=SPACE, residual=OLD)
 
 
 def test_a_new_folder_has_an_empty_state(tmp_path: Path) -> None:
