@@ -136,9 +136,13 @@ def write_support(
 
 
 def quantise(
-    values_P: NDArray[np.float32], starts_C: NDArray[np.int64], bits: int, shares: Sequence[float]
-) -> tuple[bytes, NDArray[np.float32], NDArray[np.float32]] | None:
-    """Packed codes, scales float32 [C], and what they decode to, float32 [P]. None if an element is not finite."""
+    values_P: NDArray[np.float32],
+    starts_C: NDArray[np.int64],
+    bits: int,
+    shares: Sequence[float],
+    decoded_P: NDArray[np.float32],
+) -> tuple[bytes, NDArray[np.float32]] | None:
+    """Packed codes and scales float32 [C]; None if an element is not finite. What they decode to is written."""
     size = len(values_P)
     chunks = _check_chunks(starts_C, size)
     _check(values_P, np.float32, size)
@@ -146,7 +150,9 @@ def quantise(
     packed_bytes = -(-size * bits // 8)
     codes = np.empty(packed_bytes * 8 // bits, dtype=np.uint8)
     codes[size:] = 0
-    scales_C, decoded_P = np.empty(chunks, dtype=np.float32), np.empty(size, dtype=np.float32)
+    _check(decoded_P, np.float32, size)
+    assert decoded_P.flags.writeable
+    scales_C = np.empty(chunks, dtype=np.float32)
     wanted = np.array(shares, dtype=np.float32)
     function = _function("quantise", "ppnnipnppp")
     finite: list[int] = []
@@ -163,10 +169,10 @@ def quantise(
     if not all(finite):
         return None
     if bits == 8:
-        return codes.tobytes(), scales_C, decoded_P
+        return codes.tobytes(), scales_C
     packed = np.empty(packed_bytes, dtype=np.uint8)
     _function("pack_codes", "pnip", None)(_at(codes), packed_bytes, bits, _at(packed))
-    return packed.tobytes(), scales_C, decoded_P
+    return packed.tobytes(), scales_C
 
 
 def restore(

@@ -28,7 +28,7 @@ __all__ = ["compress", "compress_segment"]
 
 
 def compress_segment(
-    target_P: Tensor, chunk_starts: NDArray[np.int64], codec: CodecConfig
+    target_P: Tensor, chunk_starts: NDArray[np.int64], codec: CodecConfig, *, out_P: Tensor | None = None
 ) -> tuple[EncodedSegment, Tensor]:
     """Compress the change of one segment.
 
@@ -36,6 +36,7 @@ def compress_segment(
         target_P: float32 [P], what should be sent; on the CPU or a GPU.
         chunk_starts: int64 [chunks + 1], relative to the segment's start; the last entry is P.
         codec: how.
+        out_P: float32 [P] beside ``target_P``, contiguous: room that may be used for what is returned.
 
     Returns:
         The encoded segment, and what it decodes to, float32 [P] on the device of ``target_P``.
@@ -54,7 +55,9 @@ def compress_segment(
         decoded_P[torch.from_numpy(positions_N).to(device)] = torch.from_numpy(values_N).to(device)
         return segment, decoded_P
     if codec.name == "blockwise":
-        found = compress_blockwise(target_P, chunk_starts, codec.bits)
+        found = compress_blockwise(
+            target_P, chunk_starts, codec.bits, torch.empty_like(target_P) if out_P is None else out_P
+        )
         if found is None:
             raise _not_finite(target_P)
         return found
@@ -83,7 +86,10 @@ def compress(target_P: Tensor, space: ParameterSpace, codec: CodecConfig) -> tup
     segments = []
     for index in range(space.segment_count):
         start, end = space.segment_range(index)
-        segment, decoded_P[start:end] = compress_segment(target_P[start:end], space.segment_chunk_starts(index), codec)
+        part_P = decoded_P[start:end]
+        segment, found_P = compress_segment(target_P[start:end], space.segment_chunk_starts(index), codec, out_P=part_P)
+        if found_P is not part_P:
+            part_P.copy_(found_P)
         segments.append(segment)
     return segments, decoded_P
 

@@ -36,15 +36,18 @@ _EIGHT_SIGNIFICANT_BITS = -(1 << 16)  # mask of the sign, the exponent and 7 fra
 
 
 def compress_blockwise(
-    target_P: Tensor, chunk_starts: NDArray[np.int64], bits: int
+    target_P: Tensor, chunk_starts: NDArray[np.int64], bits: int, out_P: Tensor
 ) -> tuple[EncodedSegment, Tensor] | None:
-    """Quantise float32 [P]; None if it is not finite. A chunk whose scale would be subnormal becomes zero."""
+    """Quantise float32 [P]; None if it is not finite. A chunk whose scale would be subnormal becomes zero.
+
+    What it decodes to may be written to ``out_P``, float32 [P], and is returned.
+    """
     if target_P.device.type == "cpu" and native.available():
-        found = native.quantise(target_P.numpy(), chunk_starts, bits, _SHARES[bits])
+        found = native.quantise(target_P.numpy(), chunk_starts, bits, _SHARES[bits], out_P.numpy())
         if found is None:
             return None
-        packed, scales_C, values_P = found
-        return EncodedSegment(b"", packed, scales_C.astype("<f4").tobytes()), torch.from_numpy(values_P)
+        packed, scales_C = found
+        return EncodedSegment(b"", packed, scales_C.astype("<f4").tobytes()), out_P
     if not torch.isfinite(target_P).all():
         return None
     rows = Rows.of(chunk_starts, target_P.device)
