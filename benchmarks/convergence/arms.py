@@ -138,9 +138,9 @@ class Arm:
         return tuple((self.single, rate) for rate in INNER_GRID) if self.single else GRID
 
     @property
-    def start(self) -> Tuning:
-        """The grid point that is tried first."""
-        return self.grid()[len(self.grid()) // 2]
+    def starts(self) -> tuple[Tuning, ...]:
+        """The grid points that are tried first: with and without momentum, for there may be a hill between them."""
+        return ((self.single, 2e-3),) if self.single else ((1.0, 0.5), (1.0, 0.0))
 
 
 F32 = Arm("f32", "float32 both ways (DiLoCo)")

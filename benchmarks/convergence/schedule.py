@@ -1,8 +1,8 @@
 """What to run next, decided from the records that are there: so a killed experiment continues.
 
 The grid is a line, ordered by the step that a lasting change takes in the end: learning rate /
-(1 - momentum). Every arm walks along it downhill on seed 0, from the same start, until both
-neighbours of its best point are worse; that point then runs on the other seeds. A run of the
+(1 - momentum). Every arm walks along it downhill on seed 0, from the better of the same two starts, until
+both neighbours of its best point are worse; that point then runs on the other seeds. A run of the
 walk is given up in its second half when it is far behind the arm's best.
 """
 
@@ -42,8 +42,9 @@ def of(records: Iterable[Record], arm: str, seed: int) -> list[Record]:
 def next_point(arm: Arm, records: Iterable[Record]) -> Tuning | None:
     """Where to look next on the grid of ``arm``, on seed 0; None when the best point has two worse neighbours."""
     grid, done = arm.grid(), _losses(arm, records)
-    if arm.start not in done:
-        return arm.start
+    for start in arm.starts:
+        if start not in done:
+            return start
     best = grid.index(min(done, key=lambda point: done[point]))
     around = [grid[i] for i in (best + 1, best - 1) if 0 <= i < len(grid)]
     return next((point for point in around if point not in done), None)

@@ -140,12 +140,12 @@ def test_records_of_another_scale_count_for_nothing() -> None:
     records = [record("f32", 0, tuning, 3.0, scale="other") for tuning in F32.grid()]
     job = next_job([("f32", 1)], TINY, records)
     assert job is not None
-    assert job.tuning == F32.start
+    assert job.tuning == F32.starts[0]
 
 
 def test_a_run_given_up_wins_nothing_and_is_not_repeated() -> None:
-    records = [record("f32", 0, tuning, None if tuning == F32.start else 3.0) for tuning in F32.grid()]
-    assert winner(F32, records) not in (None, F32.start)
+    records = [record("f32", 0, tuning, None if tuning == F32.starts[0] else 3.0) for tuning in F32.grid()]
+    assert winner(F32, records) not in (None, F32.starts[0])
     assert next_job([("f32", 1)], TINY, records) is None
 
 
