@@ -34,8 +34,9 @@ from merge.exact import product
 from merge.magnitudes import Magnitudes
 from merge.measure import Piece
 from merge.plan import Decided, MergePlan, MergeRules
+from merge.prune import Pruning
 from merge.strategies.outer import OuterRule, State
-from merge.strategies.rule import PrunesInOnePass, PrunesUpdates, Strategy, SumsUpdates, UsesFisher, WeighsUpdates
+from merge.strategies.rule import PrunesUpdates, Strategy, SumsUpdates, UsesFisher, WeighsUpdates
 
 __all__ = ["MergedSegment", "SegmentUpdates", "Trunk", "combine_segment", "merge_segment", "sum_factors", "take_step"]
 
@@ -142,19 +143,18 @@ def _combine_piece(updates: SegmentUpdates, piece: Piece, decided: Decided, rule
     if isinstance(strategy, UsesFisher):
         return _with_fishers(updates, piece, decided, strategy)
     clipping_K = decided.factors
-    if isinstance(strategy, PrunesInOnePass) and clipping_K is not None:
-        draws = [Draws(rules.seed, k, piece.place) for k in range(len(rows))]
-        counts = _magnitudes(updates, piece, strategy)
-        return strategy.prune_and_combine(rows, counts, draws, decided.weights_L, clipping_K)
     if isinstance(strategy, PrunesUpdates):
-        return _in_blocks(rows, updates, piece, decided, rules)
+        prunings = _prunings(updates, piece, strategy, rules.seed)
+        if clipping_K is not None:
+            return strategy.agreement.combine(rows, decided.weights_L, prunings, clipping_K)
+        return _in_blocks(rows, decided, strategy, prunings)
     linear_L = _linear(decided, strategy)
     if linear_L is not None:
         factors_K = product(linear_L[None, :], decided.mixing_LK)[0]
         return weighted_sum(rows, factors_K.to(torch.float32))
     if clipping_K is not None and bool((clipping_K == 1).all()):
         return strategy.combine(rows, decided.weights_L.to(torch.float32))
-    return _in_blocks(rows, updates, piece, decided, rules)
+    return _in_blocks(rows, decided, strategy)
 
 
 def _linear(decided: Decided, strategy: Strategy) -> Tensor | None:
@@ -167,37 +167,27 @@ def _linear(decided: Decided, strategy: Strategy) -> Tensor | None:
 
 
 def _in_blocks(
-    rows: Sequence[Tensor], updates: SegmentUpdates, piece: Piece, decided: Decided, rules: MergeRules
+    rows: Sequence[Tensor], decided: Decided, strategy: Strategy, prunings: Sequence[Pruning] = ()
 ) -> Tensor:
     weights_L = decided.weights_L.to(torch.float32)
     mixing_LK = decided.mixing_LK.to(torch.float32)
     merged_P = torch.empty_like(rows[0])
     for start in range(0, len(merged_P), BLOCK):
         blocks = [row_P[start : start + BLOCK] for row_P in rows]
-        if isinstance(rules.strategy, PrunesUpdates):
-            blocks = _pruned(blocks, updates, piece, start, rules)
+        if prunings:
+            blocks = [kept.moved(start).apply(block_B) for kept, block_B in zip(prunings, blocks, strict=True)]
         mixtures = [weighted_sum(blocks, mixing_K) for mixing_K in mixing_LK]
-        merged_P[start : start + BLOCK] = rules.strategy.combine(mixtures, weights_L)
+        merged_P[start : start + BLOCK] = strategy.combine(mixtures, weights_L)
     return merged_P
 
 
-def _pruned(
-    blocks: Sequence[Tensor], updates: SegmentUpdates, piece: Piece, start: int, rules: MergeRules
-) -> list[Tensor]:
-    strategy = rules.strategy
-    assert isinstance(strategy, PrunesUpdates)
-    counts = _magnitudes(updates, piece, strategy)
-    return [
-        strategy.prune(block_B, counts[k], Draws(rules.seed, k, piece.place + start))
-        for k, block_B in enumerate(blocks)
-    ]
-
-
-def _magnitudes(updates: SegmentUpdates, piece: Piece, strategy: Strategy) -> Sequence[Magnitudes | None]:
-    if not (isinstance(strategy, PrunesUpdates) and strategy.by_magnitude):
-        return [None] * len(updates.deltas)
-    assert updates.magnitudes is not None, f"{strategy} needs magnitudes, which were not measured"
-    return updates.magnitudes[piece.tensor]
+def _prunings(updates: SegmentUpdates, piece: Piece, strategy: PrunesUpdates, seed: int) -> list[Pruning]:
+    """What is kept of each update, from the beginning of a piece."""
+    counts: Sequence[Magnitudes | None] = [None] * len(updates.deltas)
+    if strategy.by_magnitude:
+        assert updates.magnitudes is not None, f"{strategy} needs magnitudes, which were not measured"
+        counts = updates.magnitudes[piece.tensor]
+    return [strategy.pruning(found, Draws(seed, k, piece.place)) for k, found in enumerate(counts)]
 
 
 def _with_fishers(updates: SegmentUpdates, piece: Piece, decided: Decided, strategy: UsesFisher) -> Tensor:

@@ -21,7 +21,6 @@ Source: Davari and Belilovsky 2023 (Model Breadcrumbs; beta = 1 - gamma - densit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -87,23 +86,6 @@ class Breadcrumbs:
         dropped, last = self.cuts(magnitudes.elements)
         high = magnitudes.beyond(dropped) if dropped else float("inf")
         return BySize(low=magnitudes.largest(last), high=high)
-
-    def prune(self, delta_P: Tensor, magnitudes: Magnitudes | None, draws: Draws) -> Tensor:
-        """A block of one update, pruned, float32 [P]."""
-        return self.pruning(magnitudes, draws).apply(delta_P)
-
-    def prune_and_combine(
-        self,
-        deltas_KP: Rows,
-        magnitudes: Sequence[Magnitudes | None],
-        draws: Sequence[Draws],
-        weights_K: Tensor,
-        clipping_K: Tensor,
-    ) -> Tensor:
-        """Both in one pass, float32 [P]."""
-        require_updates(self, len(deltas_KP))
-        prunings = [self.pruning(counts, drawn) for counts, drawn in zip(magnitudes, draws, strict=True)]
-        return self.agreement.combine(deltas_KP, weights_K, prunings, clipping_K)
 
     def combine(self, deltas_KP: Rows, weights_K: Tensor) -> Tensor:
         """Combine updates that were pruned before.

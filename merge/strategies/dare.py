@@ -18,7 +18,6 @@ Source: Yu et al. 2023 (DARE; drop rate p = 1 - density, 0.9 in most of its tabl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -69,23 +68,6 @@ class Dare:
     def pruning(self, magnitudes: Magnitudes | None, draws: Draws) -> ByLot:
         """What is kept of one update's tensor; ``magnitudes`` are not used."""
         return ByLot(self.density, draws)
-
-    def prune(self, delta_P: Tensor, magnitudes: Magnitudes | None, draws: Draws) -> Tensor:
-        """A block of one update, pruned, float32 [P]."""
-        return self.pruning(magnitudes, draws).apply(delta_P)
-
-    def prune_and_combine(
-        self,
-        deltas_KP: Rows,
-        magnitudes: Sequence[Magnitudes | None],
-        draws: Sequence[Draws],
-        weights_K: Tensor,
-        clipping_K: Tensor,
-    ) -> Tensor:
-        """Both in one pass, float32 [P]."""
-        require_updates(self, len(deltas_KP))
-        prunings = [self.pruning(counts, drawn) for counts, drawn in zip(magnitudes, draws, strict=True)]
-        return self.agreement.combine(deltas_KP, weights_K, prunings, clipping_K)
 
     def combine(self, deltas_KP: Rows, weights_K: Tensor) -> Tensor:
         """Combine updates that were pruned before.

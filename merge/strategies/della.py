@@ -22,7 +22,6 @@ Source: Deep et al. 2024 (DELLA-Merging, MAGPRUNE; drop rate p = 1 - density, wi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -85,23 +84,6 @@ class Della:
         """Probabilities of staying, float32 by the upper 16 bits of a magnitude."""
         shifted = torch.mul(torch.sub(magnitudes.ranks(), 0.5), self.epsilon)
         return torch.add(shifted, self.density).clamp(max=1.0).to(torch.float32)
-
-    def prune(self, delta_P: Tensor, magnitudes: Magnitudes | None, draws: Draws) -> Tensor:
-        """A block of one update, pruned, float32 [P]."""
-        return self.pruning(magnitudes, draws).apply(delta_P)
-
-    def prune_and_combine(
-        self,
-        deltas_KP: Rows,
-        magnitudes: Sequence[Magnitudes | None],
-        draws: Sequence[Draws],
-        weights_K: Tensor,
-        clipping_K: Tensor,
-    ) -> Tensor:
-        """Both in one pass, float32 [P]."""
-        require_updates(self, len(deltas_KP))
-        prunings = [self.pruning(counts, drawn) for counts, drawn in zip(magnitudes, draws, strict=True)]
-        return self.agreement.combine(deltas_KP, weights_K, prunings, clipping_K)
 
     def combine(self, deltas_KP: Rows, weights_K: Tensor) -> Tensor:
         """Combine updates that were pruned before.

@@ -7,7 +7,6 @@ know more than the elements at hand, and have one earlier method for it:
     SumsUpdates      a weighted sum whose factors follow from the weights alone: the mean
     WeighsUpdates    distances between whole updates (or whole tensors) become weights: Krum
     PrunesUpdates    elements of each update are dropped by size or by lot: TIES, DARE
-    PrunesInOnePass  the same together with combining, without a pruned copy of the updates
     UsesFisher       a diagonal Fisher of each update comes along
     MergesMatrices   whole weight matrices with their inputs' Gram matrices: RegMean
 
@@ -32,11 +31,12 @@ from torch import Tensor
 from barnraise.errors import MergeError, NotEnoughUpdatesError
 from merge.draws import Draws
 from merge.magnitudes import Magnitudes
+from merge.prune import Pruning
 
 __all__ = [
+    "Agreement",
     "MergesMatrices",
     "PreAggregation",
-    "PrunesInOnePass",
     "PrunesUpdates",
     "Rows",
     "Scope",
@@ -99,44 +99,40 @@ class WeighsUpdates(Protocol):
         ...
 
 
+class Agreement(Protocol):
+    """What pruned updates agree on; see :mod:`merge.strategies.consensus`."""
+
+    def combine(
+        self,
+        deltas_KP: Rows,
+        weights_K: Tensor,
+        prunings: Sequence[Pruning] | None = None,
+        clipping_K: Tensor | None = None,
+    ) -> Tensor:
+        """Prune K tensors float32 [P], multiply each by its clipping factor, float64 [K], and combine: float32 [P]."""
+        ...
+
+
 @runtime_checkable
 class PrunesUpdates(Protocol):
     """A strategy that drops elements of every update before it combines them.
 
     Attributes:
-        by_magnitude: ``prune`` needs the magnitudes of the whole tensor.
+        by_magnitude: ``pruning`` needs the magnitudes of the whole tensor.
+        agreement: how what is left is combined, in the same pass where nothing is mixed in between.
     """
 
     by_magnitude: ClassVar[bool]
 
-    def prune(self, delta_P: Tensor, magnitudes: Magnitudes | None, draws: Draws) -> Tensor:
-        """A block of one update's tensor with some elements zero and others perhaps rescaled, float32 [P].
+    @property
+    def agreement(self) -> Agreement: ...
+
+    def pruning(self, magnitudes: Magnitudes | None, draws: Draws) -> Pruning:
+        """What is kept of one update's tensor.
 
         Args:
-            delta_P: float32 [P], finite; not changed.
             magnitudes: of the whole tensor of this update; None unless ``by_magnitude``.
             draws: one number in [0, 1) for each element, the same however a tensor is cut.
-        """
-        ...
-
-
-@runtime_checkable
-class PrunesInOnePass(Protocol):
-    """A strategy that prunes and combines in one pass, for updates that were not mixed in between."""
-
-    def prune_and_combine(
-        self,
-        deltas_KP: Rows,
-        magnitudes: Sequence[Magnitudes | None],
-        draws: Sequence[Draws],
-        weights_K: Tensor,
-        clipping_K: Tensor,
-    ) -> Tensor:
-        """Prune K tensors float32 [P], multiply each by its clipping factor, combine them into float32 [P].
-
-        Args:
-            magnitudes, draws: of each update, as for :meth:`PrunesUpdates.prune`.
-            weights_K, clipping_K: float64 [K].
         """
         ...
 

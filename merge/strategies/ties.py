@@ -23,7 +23,6 @@ Source: Yadav et al. 2023 (TIES-Merging; density 0.2 and scale 1 when nothing ca
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -81,23 +80,6 @@ class Ties:
     def _by_size(self, magnitudes: Magnitudes) -> BySize:
         (count,) = self.cuts(magnitudes.elements)
         return BySize(low=magnitudes.largest(count))
-
-    def prune(self, delta_P: Tensor, magnitudes: Magnitudes | None, draws: Draws) -> Tensor:
-        """A block of one update, pruned, float32 [P]."""
-        return self.pruning(magnitudes, draws).apply(delta_P)
-
-    def prune_and_combine(
-        self,
-        deltas_KP: Rows,
-        magnitudes: Sequence[Magnitudes | None],
-        draws: Sequence[Draws],
-        weights_K: Tensor,
-        clipping_K: Tensor,
-    ) -> Tensor:
-        """Both in one pass, float32 [P]."""
-        require_updates(self, len(deltas_KP))
-        prunings = [self.pruning(counts, drawn) for counts, drawn in zip(magnitudes, draws, strict=True)]
-        return self.agreement.combine(deltas_KP, weights_K, prunings, clipping_K)
 
     def combine(self, deltas_KP: Rows, weights_K: Tensor) -> Tensor:
         """Combine updates that were pruned before.

@@ -252,15 +252,16 @@ def test_pruning_apart_and_in_one_pass_give_the_same_bits(rule: Strategy, place:
     lots = [Draws(5, k, place) for k in range(4)]
     weights_K, clipping_K = torch.tensor([1.0, 2.0, 0.0, 0.5]), torch.ones(4, dtype=torch.float64)
     assert isinstance(rule, Ties | Dare | Della | Breadcrumbs)
-    expected_P = rule.prune_and_combine(rows, counts, lots, weights_K, clipping_K)
+    prunings = [rule.pruning(counts[k], lots[k]) for k in range(4)]
+    expected_P = rule.agreement.combine(rows, weights_K, prunings, clipping_K)
+    pruned = [kept.apply(row_P) for kept, row_P in zip(prunings, rows, strict=True)]
     for allowed in (True, False):
-        pruned = [rule.prune(rows[k], counts[k], lots[k]) for k in range(4)]
         if allowed:
             assert torch.equal(rule.combine(pruned, weights_K), expected_P)
             continue
         with native.disabled():
             assert torch.equal(rule.combine(pruned, weights_K), expected_P)
-            assert torch.equal(rule.prune_and_combine(rows, counts, lots, weights_K, clipping_K), expected_P)
+            assert torch.equal(rule.agreement.combine(rows, weights_K, prunings, clipping_K), expected_P)
 
 
 @pytest.mark.parametrize("rule", [Ties(density=0.3), Breadcrumbs(), Dare(density=0.4), Della()], ids=str)
