@@ -32,7 +32,7 @@ PANELS = (
             "both-moments",
         ),
     ),
-    ("Everybody stays: bytes up and down", True, ("f32", "topk64", "both", "f32-moments", "both-moments")),
+    ("Everybody stays: bytes up and down", True, ("f32", "both", "f32-moments", "both-moments")),
     (
         "Half of 16 present, a stay of two rounds: bytes up",
         False,
