@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-ROWS, WIDTH, TENSORS = 1024, 1024, 32  # 128 MiB a model: long enough to be met in the middle
+ROWS, WIDTH, TENSORS = 256, 1024, 32
+
+# The command, which gets a signal when it writes the fifth tensor, and writes slowly from then on.
+STRUCK = """
+import os, time
+from barnraise.checkpoints.write import CheckpointWriter
+from barnraise.cli import main
+
+put, written = CheckpointWriter.put, []
+
+def struck(self, name, start, data):
+    put(self, name, start, data)
+    written.append(name)
+    if len(written) == 5:
+        os.kill(os.getpid(), int(os.environ["STRUCK_BY"]))
+    if len(written) >= 5:
+        time.sleep(0.5)
+
+CheckpointWriter.put = struck
+main()
+"""
+ARGUMENTS = ["merge", "--strategy", "ties", "base", "a", "b", "--into", "out"]
 
 
 @pytest.fixture
@@ -25,34 +46,29 @@ def models(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def started(folder: Path) -> subprocess.Popen[str]:
-    """A merge that has begun to write."""
-    command = [sys.executable, "-m", "barnraise", "merge", "--strategy", "ties", "base", "a", "b", "--into", "out"]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not (folder / ".out.merge" / "model" / "model.safetensors").exists():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return process
+def struck_by(what: signal.Signals, folder: Path) -> subprocess.CompletedProcess[str]:
+    """A merge that gets a signal in the middle."""
+    command = [sys.executable, "-c", STRUCK, *ARGUMENTS]
+    environment = {**os.environ, "STRUCK_BY": str(int(what))}
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
 
 
 def test_ctrl_c_and_kill(models: Path) -> None:
-    stopped = started(models)
-    stopped.send_signal(signal.SIGINT)
-    out, err = stopped.communicate(timeout=120)
-    assert stopped.returncode == 130
-    assert "barnraise: stopped" in err
-    assert "Traceback" not in err
-    assert out.startswith("ties of 2 models")
+    stopped = struck_by(signal.SIGINT, models)
+    assert stopped.returncode == 130, stopped
+    assert "barnraise: stopped" in stopped.stderr
+    assert "Traceback" not in stopped.stderr
+    assert stopped.stdout.startswith("ties of 2 models")
     assert sorted(path.name for path in models.iterdir()) == ["a", "b", "base"]
 
-    killed = started(models)
-    killed.kill()
-    killed.communicate(timeout=120)
+    killed = struck_by(signal.SIGKILL, models)
+    assert killed.returncode == -signal.SIGKILL
     assert (models / ".out.merge").exists()
-    whole = started(models)
-    assert whole.wait(timeout=120) == 0
-    whole.communicate()
+    whole = subprocess.run(
+        [sys.executable, "-m", "barnraise", *ARGUMENTS], cwd=models, capture_output=True, timeout=120, check=False
+    )
+    assert whole.returncode == 0, whole
     assert sorted(path.name for path in models.iterdir()) == ["a", "b", "base", "out"]
     assert len(load_file(models / "out" / "model.safetensors")) == TENSORS
