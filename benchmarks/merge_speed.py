@@ -274,7 +274,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--size", type=int, help="elements of a row, instead of 25 million (quick: one million)")
     chosen = parser.parse_args()
-    count, size, trial_size, trials = (16, 1_000_000, 20_000, 5) if chosen.quick else (16, 25_000_000, 1_000_000, 20)
+    count, size, trial_size, trials = (16, 1_000_000, 20_000, 5) if chosen.quick else (16, 25_000_000, 250_000, 20)
     size = chosen.size or size
     torch.set_num_threads(1)  # the loops bring threads of their own; plain torch is measured on one
     flower = Flower(chosen.peers) if chosen.peers else None
