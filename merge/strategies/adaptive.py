@@ -15,28 +15,43 @@ Source: Reddi et al. 2021 (Adaptive Federated Optimization, algorithm 2), https:
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import Tensor
 
 from merge.strategies.options import require
 from merge.strategies.outer import State
 
-__all__ = ["SLOTS", "adaptive_state", "adaptive_step", "decayed", "limited", "require_adaptive", "square"]
+__all__ = ["SLOTS", "Adaptive", "adaptive_state", "adaptive_step", "decayed", "require_adaptive", "square"]
 
 SLOTS = ("momentum", "squares")
 LARGEST = torch.finfo(torch.float32).max
 
 
-def require_adaptive(rule: object, learning_rate: float, betas: dict[str, float], tau: float) -> None:
-    """Refuse hyperparameters out of range.
+class Adaptive(Protocol):
+    """Hyperparameters that the three have in common."""
+
+    @property
+    def learning_rate(self) -> float: ...
+
+    @property
+    def beta1(self) -> float: ...
+
+    @property
+    def tau(self) -> float: ...
+
+
+def require_adaptive(rule: Adaptive) -> None:
+    """Refuse hyperparameters out of range; ``beta2`` is looked at where a rule has one.
 
     Raises:
         UnknownStrategyError: one is.
     """
-    require(rule, "learning_rate", 0 < learning_rate < float("inf"), "a number above 0")
-    for field, beta in betas.items():
-        require(rule, field, 0 <= beta < 1, "a share in [0, 1)")
-    require(rule, "tau", 1e-9 <= tau <= 1e9, "a number in [1e-9, 1e9]")
+    require(rule, "learning_rate", 0 < rule.learning_rate < float("inf"), "a number above 0")
+    for field in ("beta1", "beta2"):
+        require(rule, field, 0 <= getattr(rule, field, 0.0) < 1, "a share in [0, 1)")
+    require(rule, "tau", 1e-9 <= rule.tau <= 1e9, "a number in [1e-9, 1e9]")
 
 
 def adaptive_state(size: int, tau: float) -> State:
@@ -59,7 +74,18 @@ def decayed(last_P: Tensor, new_P: Tensor, beta: float) -> Tensor:
     return torch.add(torch.mul(last_P, beta), torch.mul(new_P, 1.0 - beta))
 
 
-def adaptive_step(momentum_P: Tensor, squares_P: Tensor, learning_rate: float, tau: float) -> Tensor:
-    """``learning_rate * momentum / (sqrt(squares) + tau)``, float32 [P]."""
-    sizes_P = torch.add(torch.sqrt(squares_P), tau)
-    return torch.mul(torch.div(momentum_P, sizes_P), learning_rate)
+def adaptive_step(rule: Adaptive, merged_P: Tensor, state: State, squares_P: Tensor) -> tuple[Tensor, State]:
+    """One outer step, given the next squares, float32 [P], by the rule's own recursion.
+
+    Args:
+        merged_P: float32 [P], what the strategy made of the updates.
+        state: as the last release left it.
+
+    Returns:
+        ``learning_rate * momentum / (sqrt(squares) + tau)``, float32 [P], and the next momentum and squares.
+    """
+    momentum_P = decayed(state["momentum"], merged_P, rule.beta1)
+    squares_P = limited(squares_P)
+    sizes_P = torch.add(torch.sqrt(squares_P), rule.tau)
+    step_P = torch.mul(torch.div(momentum_P, sizes_P), rule.learning_rate)
+    return step_P, {"momentum": momentum_P, "squares": squares_P}

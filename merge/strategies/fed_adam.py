@@ -17,7 +17,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from merge.strategies.adaptive import SLOTS, adaptive_state, adaptive_step, decayed, limited, require_adaptive, square
+from merge.strategies.adaptive import SLOTS, adaptive_state, adaptive_step, decayed, require_adaptive, square
 from merge.strategies.outer import State
 
 __all__ = ["FedAdam"]
@@ -42,7 +42,7 @@ class FedAdam:
     tau: float = 1e-3
 
     def __post_init__(self) -> None:
-        require_adaptive(self, self.learning_rate, {"beta1": self.beta1, "beta2": self.beta2}, self.tau)
+        require_adaptive(self)
 
     def initial(self, size: int) -> State:
         return adaptive_state(size, self.tau)
@@ -57,7 +57,4 @@ class FedAdam:
         Returns:
             the step, float32 [P], and the next momentum and squares.
         """
-        momentum_P = decayed(state["momentum"], merged_P, self.beta1)
-        squares_P = limited(decayed(state["squares"], square(merged_P), self.beta2))
-        step_P = adaptive_step(momentum_P, squares_P, self.learning_rate, self.tau)
-        return step_P, {"momentum": momentum_P, "squares": squares_P}
+        return adaptive_step(self, merged_P, state, decayed(state["squares"], square(merged_P), self.beta2))

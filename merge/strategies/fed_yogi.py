@@ -19,7 +19,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from merge.strategies.adaptive import SLOTS, adaptive_state, adaptive_step, decayed, limited, require_adaptive, square
+from merge.strategies.adaptive import SLOTS, adaptive_state, adaptive_step, require_adaptive, square
 from merge.strategies.outer import State
 
 __all__ = ["FedYogi"]
@@ -44,7 +44,7 @@ class FedYogi:
     tau: float = 1e-3
 
     def __post_init__(self) -> None:
-        require_adaptive(self, self.learning_rate, {"beta1": self.beta1, "beta2": self.beta2}, self.tau)
+        require_adaptive(self)
 
     def initial(self, size: int) -> State:
         return adaptive_state(size, self.tau)
@@ -59,9 +59,7 @@ class FedYogi:
         Returns:
             the step, float32 [P], and the next momentum and squares.
         """
-        momentum_P = decayed(state["momentum"], merged_P, self.beta1)
         square_P = square(merged_P)
         toward_P = torch.mul(torch.sign(torch.sub(square_P, state["squares"])), square_P)
-        squares_P = limited(torch.add(state["squares"], torch.mul(toward_P, 1.0 - self.beta2)))
-        step_P = adaptive_step(momentum_P, squares_P, self.learning_rate, self.tau)
-        return step_P, {"momentum": momentum_P, "squares": squares_P}
+        squares_P = torch.add(state["squares"], torch.mul(toward_P, 1.0 - self.beta2))
+        return adaptive_step(self, merged_P, state, squares_P)
