@@ -14,13 +14,17 @@ from safetensors.numpy import load_file, save_file
 
 ROWS, WIDTH, TENSORS = 256, 1024, 32
 
-# The command, which gets a signal when it writes the fifth tensor, and writes slowly from then on.
+# The command, which gets a signal when it writes the fifth tensor, and writes no further before that has arrived.
 STRUCK = """
-import os, time
+import os, signal, threading
 from barnraise.checkpoints.write import CheckpointWriter
 from barnraise.cli import main
 
-put, written = CheckpointWriter.put, []
+put, written, arrived = CheckpointWriter.put, [], threading.Event()
+
+def interrupt(number, frame):
+    arrived.set()
+    signal.default_int_handler(number, frame)
 
 def struck(self, name, start, data):
     put(self, name, start, data)
@@ -28,8 +32,9 @@ def struck(self, name, start, data):
     if len(written) == 5:
         os.kill(os.getpid(), int(os.environ["STRUCK_BY"]))
     if len(written) >= 5:
-        time.sleep(0.5)
+        arrived.wait()
 
+signal.signal(signal.SIGINT, interrupt)
 CheckpointWriter.put = struck
 main()
 """
