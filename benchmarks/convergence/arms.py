@@ -154,8 +154,8 @@ SIGNS = Arm("turn1", "prototype: all signs up", up=SignTurn(1))
 TURN = Arm("turn7", "prototype: signs of a seventh in turn up", up=SignTurn(7))
 
 
-def _remedy(name: str, title: str, **changes: object) -> Arm:
-    return replace(CHURN, name=f"churn-{name}", title=f"churn: {title}", like=CHURN.name, **changes)  # type: ignore[arg-type]
+def _remedy(name: str, title: str, changed: Arm) -> Arm:
+    return replace(changed, name=f"churn-{name}", title=f"churn: {title}", like=CHURN.name)
 
 
 ARMS: tuple[Arm, ...] = (
@@ -205,15 +205,15 @@ ARMS: tuple[Arm, ...] = (
         moments=True,
         like="churn-kept",
     ),
-    _remedy("kept-decay", "residual kept, decayed by 0.5", on_leaving="kept", decay=0.5),
-    _remedy("decay", "residual lost, decayed by 0.9", decay=0.9),
-    _remedy("last256", "last update top-k 256", last=topk(256)),
-    _remedy("last1024", "last update top-k 1024", last=topk(1024)),
-    _remedy("last-block2", "last update blockwise 2 bits", last=blockwise(2)),
-    _remedy("early256", "top-k 256 in the first fifth", early=topk(256)),
-    _remedy("topk128", "top-k 128 up, residual lost", up=topk(128)),
-    _remedy("topk256", "top-k 256 up, residual lost", up=topk(256)),
-    _remedy("slow", "top-k 64 up, stays of 8 rounds, residual lost", swapped=SLOW),
+    _remedy("kept-decay", "residual kept, decayed by 0.5", replace(CHURN, on_leaving="kept", decay=0.5)),
+    _remedy("decay", "residual lost, decayed by 0.9", replace(CHURN, decay=0.9)),
+    _remedy("last256", "last update top-k 256", replace(CHURN, last=topk(256))),
+    _remedy("last1024", "last update top-k 1024", replace(CHURN, last=topk(1024))),
+    _remedy("last-block2", "last update blockwise 2 bits", replace(CHURN, last=blockwise(2))),
+    _remedy("early256", "top-k 256 in the first fifth", replace(CHURN, early=topk(256))),
+    _remedy("topk128", "top-k 128 up, residual lost", replace(CHURN, up=topk(128))),
+    _remedy("topk256", "top-k 256 up, residual lost", replace(CHURN, up=topk(256))),
+    _remedy("slow", "top-k 64 up, stays of 8 rounds, residual lost", replace(CHURN, swapped=SLOW)),
 )
 
 

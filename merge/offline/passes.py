@@ -19,15 +19,15 @@ import torch
 from barnraise.native import use_threads
 from merge.offline.job import MergedTensor
 
-__all__ = ["Progress", "Stopped", "over_tensors"]
+__all__ = ["Progress", "StopError", "over_tensors"]
 
 T = TypeVar("T")
 
 Report = Callable[[int], None]
 
 
-class Stopped(Exception):  # noqa: N818  # no error: somebody else had one, or wants to stop
-    """Unwinds a thread whose work is no longer wanted."""
+class StopError(Exception):
+    """Unwinds a thread whose work is no longer wanted: somebody else had an error, or wants to stop."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +45,10 @@ class Progress:
         """Called between blocks.
 
         Raises:
-            Stopped: the pass is over, for whatever reason.
+            StopError: the pass is over, for whatever reason.
         """
         if self._stopping.is_set():
-            raise Stopped
+            raise StopError
         self.report(size_bytes)
 
     def stop(self) -> None:

@@ -80,7 +80,7 @@ class RowReader:
 
         Raises:
             NonFiniteCheckpointError: a model or the base has a NaN or an infinity there.
-            Stopped: the pass is over.
+            StopError: the pass is over.
         """
         models, base = self._inputs.models, self._inputs.base
         self._progress.advance(sum(self._bytes(source, name, start, end) for source in self._inputs.sources))

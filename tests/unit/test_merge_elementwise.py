@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 
 import numpy as np
 import pytest
@@ -118,10 +119,10 @@ def test_what_is_nearest_the_median_is_found_as_by_sorting_distances(shape: tupl
 
 @given(shapes, st.randoms(use_true_random=False))
 @settings(deadline=None, max_examples=30)
-def test_sorted_rules_do_not_depend_on_the_order_of_the_rows(shape: tuple[int, int, int], random: object) -> None:
+def test_sorted_rules_do_not_depend_on_the_order_of_the_rows(shape: tuple[int, int, int], random: Random) -> None:
     rows = sample(shape)
     shuffled = list(rows)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    random.shuffle(shuffled)
     keep = max(1, len(rows) // 2)
     assert torch.equal(bits(median(rows)), bits(median(shuffled)))
     assert torch.equal(

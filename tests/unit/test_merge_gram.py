@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from random import Random
 
 import numpy as np
 import pytest
@@ -69,10 +70,10 @@ def test_sums_of_squares_are_the_diagonal(shape: tuple[int, int, int]) -> None:
 
 @given(shapes, st.randoms(use_true_random=False))
 @settings(deadline=None, max_examples=20)
-def test_the_order_of_the_rows_only_moves_the_entries(shape: tuple[int, int, int], random: object) -> None:
+def test_the_order_of_the_rows_only_moves_the_entries(shape: tuple[int, int, int], random: Random) -> None:
     rows = sample(shape)
     order = list(range(len(rows)))
-    random.shuffle(order)  # type: ignore[attr-defined]
+    random.shuffle(order)
     assert torch.equal(gram([rows[n] for n in order]), gram(rows)[order][:, order])
 
 
