@@ -311,10 +311,28 @@ class BrokenChainError(ReleaseError):
     """No keyframe reaches the wanted release through the patches that are listed."""
 
 
+class OrderRefusedError(ReleaseError):
+    """What an operator ordered of a run's releases cannot be done; nothing was changed."""
+
+    http_status = 409
+
+
 class VerificationError(ReleaseError):
     """Bytes, digest or signature do not match what the release says."""
 
     http_status = 422
+
+
+class ExpiredMetadataError(VerificationError):
+    """Signed metadata that is past its date: nobody renewed it, or somebody holds the newer back."""
+
+
+class OlderMetadataError(VerificationError):
+    """Metadata older than what was seen before: a rollback, or a mirror that lags."""
+
+
+class NotEnoughSignaturesError(VerificationError):
+    """Fewer keys than the threshold have signed, or others than those that are trusted."""
 
 
 class StorageError(BarnraiseError):
@@ -342,6 +360,14 @@ class NotARunFolderError(StorageError):
 
 class LedgerVersionError(StorageError):
     """The ledger was migrated by a newer Barnraise than this one."""
+
+
+class DamagedStoreError(StorageError):
+    """Blobs are missing or altered; the message counts them."""
+
+
+class BackupError(StorageError):
+    """A folder that is no backup, or one that is not whole."""
 
 
 class NetworkError(BarnraiseError):
