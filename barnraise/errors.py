@@ -39,7 +39,9 @@
     |   |-- DiskFullError                       507
     |   |-- FolderLockedError                   409
     |   |-- NotARunFolderError
-    |   `-- LedgerVersionError
+    |   |-- LedgerVersionError
+    |   |-- DamagedStoreError
+    |   `-- BackupError
     |-- NetworkError                      8    502  reaching somebody else
     |   |-- UnreachableError
     |   |-- RefusedError

@@ -63,15 +63,15 @@ def generator() -> ModuleType:
 def drawn() -> dict[str, tuple[str, int | None, int | None]]:
     """Class -> its parent, exit code and status, as the tree in barnraise/errors.py draws them."""
     found: dict[str, tuple[str, int | None, int | None]] = {}
-    family = ""
+    above: list[str] = []  # the class at every depth on the way to this line
     for line in (errors.__doc__ or "").splitlines():
         match = re.match(r"([| ]*)[|`]-- (\w+)((?: +\d+)*)", line.removeprefix("    "))
         if match:
             numbers = [int(number) for number in match[3].split()]
-            outermost = not match[1]
-            family = match[2] if outermost else family
-            parent = "BarnraiseError" if outermost else family
-            exit_code, status = (numbers[0], numbers[1]) if outermost else (None, numbers[0] if numbers else None)
+            depth = len(match[1]) // 4
+            above = [*above[:depth], match[2]]
+            parent = above[depth - 1] if depth else "BarnraiseError"
+            exit_code, status = (None, numbers[0] if numbers else None) if depth else (numbers[0], numbers[1])
             found[match[2]] = (parent, exit_code, status)
     return found
 
