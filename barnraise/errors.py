@@ -33,7 +33,11 @@
     |   |-- NoSuchVersionError
     |   |-- TagExistsError                      409
     |   |-- BrokenChainError
+    |   |-- OrderRefusedError                   409
     |   `-- VerificationError                   422
+    |       |-- ExpiredMetadataError
+    |       |-- OlderMetadataError
+    |       `-- NotEnoughSignaturesError
     |-- StorageError                      7    500  disks and folders
     |   |-- BlobMissingError                    404
     |   |-- DiskFullError                       507
