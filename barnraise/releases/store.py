@@ -3,14 +3,21 @@
 A blob appears whole or not at all, and once :meth:`BlobStore.put` returns it survives a
 power cut. Blobs never change, so all of it is idempotent and needs no lock. A text becomes
 a path only after it was found to be a digest.
+
+Storing what is there already makes it young again, and nothing is removed that became younger
+than it was when that was decided: so whoever collects garbage never takes a blob from under
+somebody who has just stored it.
 """
 
 from __future__ import annotations
 
 import errno
+import fcntl
 import mmap
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +33,7 @@ from barnraise.releases.durable import (
     write_temporary,
 )
 
-__all__ = ["BlobStore", "blob_path"]
+__all__ = ["BlobStore", "StoredBlob", "blob_path"]
 
 
 def blob_path(digest: str) -> str:
@@ -38,6 +45,15 @@ def blob_path(digest: str) -> str:
     if not is_digest(digest):
         raise BlobMissingError("that is not the name of a blob; one looks like b3:<64 hex digits>")
     return f"blobs/{digest[3:5]}/{digest[5:]}"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlob:
+    """A blob as it lies in a store. ``stored_at_ns`` is when somebody last stored it."""
+
+    digest: str
+    size_bytes: int
+    stored_at_ns: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +156,32 @@ class BlobStore:
                 if error.errno not in {errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP}:
                     raise
                 self._install(self._copy(source), digest)
+            os.utime(target)
             fsync_folder(target.parent)
+
+    def stored(self) -> Iterator[StoredBlob]:
+        """Every blob, sorted by digest; what is no blob is passed over."""
+        for folder in sorted(self.root.glob("blobs/[0-9a-f][0-9a-f]")):
+            for path in sorted(folder.iterdir()):
+                digest = f"b3:{folder.name}{path.name}"
+                try:
+                    found = path.stat()
+                except FileNotFoundError:  # removed meanwhile
+                    continue
+                if is_digest(digest) and path.is_file():
+                    yield StoredBlob(digest, found.st_size, found.st_mtime_ns)
+
+    def remove(self, blob: StoredBlob) -> bool:
+        """Remove a blob unless somebody has stored it again since it was seen; whether it is gone."""
+        path = self.path(blob.digest)
+        with self._locked(fcntl.LOCK_EX):
+            try:
+                if path.stat().st_mtime_ns != blob.stored_at_ns:
+                    return False
+            except FileNotFoundError:
+                return True
+            path.unlink()
+        return True
 
     def delete(self, digest: str) -> None:
         """Forget a blob; one that is not here is fine."""
@@ -157,12 +198,30 @@ class BlobStore:
         return len(left)
 
     def _settled(self, digest: str) -> bool:
-        """Whether the blob is here; if so its name is made durable, for whoever renamed it may have crashed."""
+        """Whether the blob is here; if so it is made young again.
+
+        Its name is made durable, for whoever renamed it may have crashed.
+        """
         path = self.path(digest)
         if not path.is_file():
             return False
+        with self._locked(fcntl.LOCK_SH):
+            try:
+                os.utime(path)
+            except FileNotFoundError:
+                return False
         fsync_folder(path.parent)
         return True
+
+    @contextmanager
+    def _locked(self, how: int) -> Iterator[None]:
+        """Hold the store for a moment: shared to keep a blob, alone to remove one."""
+        descriptor = os.open(self._incoming() / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, how)
+            yield
+        finally:
+            os.close(descriptor)
 
     def _incoming(self) -> Path:
         folder = self.root / "incoming"

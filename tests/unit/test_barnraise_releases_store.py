@@ -94,3 +94,45 @@ def test_sweep_removes_what_a_crash_left(tmp_path: Path) -> None:
     assert store.sweep() == 1
     assert store.sweep() == 0
     assert store.read(digest) == b"kept"
+
+
+def old(store: BlobStore, digest: str) -> None:
+    os.utime(store.path(digest), ns=(1, 1))
+
+
+def test_stored_lists_the_blobs_and_nothing_else(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    assert list(store.stored()) == []
+    digests = sorted(store.put(data) for data in (b"one", b"two", b"three"))
+    (tmp_path / "blobs" / "notes.txt").write_text("not a blob")
+    (store.path(digests[0]).parent / "0123.part").write_bytes(b"half")
+    assert [blob.digest for blob in store.stored()] == digests
+    assert {blob.size_bytes for blob in store.stored()} == {3, 5}
+
+
+def test_a_blob_that_is_stored_again_is_not_removed(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    digest = store.put(b"old")
+    old(store, digest)
+    (seen,) = store.stored()
+    store.put(b"old")
+    assert not store.remove(seen)
+    assert store.has(digest)
+    (seen,) = store.stored()
+    assert store.remove(seen)
+    assert store.remove(seen)
+    assert not store.has(digest)
+
+
+def test_linking_and_adopting_make_young_as_storing_does(tmp_path: Path) -> None:
+    private, public = BlobStore(tmp_path / "private"), BlobStore(tmp_path / "public")
+    digest = private.put(b"merged update")
+    for _ in range(2):  # the second time it is there already
+        old(private, digest)
+        public.link_from(private, digest)
+        assert next(public.stored()).stored_at_ns > 1
+    upload = tmp_path / "upload"
+    upload.write_bytes(b"merged update")
+    old(public, digest)
+    public.adopt(upload, digest)
+    assert next(public.stored()).stored_at_ns > 1
