@@ -160,7 +160,7 @@ def _combine_piece(updates: SegmentUpdates, piece: Piece, decided: Decided, rule
 def _linear(decided: Decided, strategy: Strategy) -> Tensor | None:
     """The factors of a strategy that is a weighted sum of the mixtures, float64 [L]; None for others."""
     if isinstance(strategy, SumsUpdates):
-        return strategy.factors(decided.weights_L)
+        return torch.tensor(strategy.factors(decided.weights_L.tolist()), dtype=torch.float64)
     if isinstance(strategy, WeighsUpdates) and strategy.linear:
         return decided.weights_L
     return None

@@ -16,14 +16,14 @@ Source: McMahan et al. 2017 (FedAvg), https://arxiv.org/abs/1602.05629
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import torch
-from torch import Tensor
+from merge.strategies.rule import Rows, require_updates, shares, shares_of
 
-from merge.elementwise import weighted_sum
-from merge.strategies.rule import Rows, require_updates, shares
+if TYPE_CHECKING:  # an offline merge that only adds models up does without torch
+    from torch import Tensor
 
 __all__ = ["Mean"]
 
@@ -38,13 +38,13 @@ class Mean:
     def min_updates(self) -> int:
         return 1
 
-    def factors(self, weights_K: Tensor) -> Tensor:
-        """The updates' shares of the weight, float64 [K].
+    def factors(self, weights: Sequence[float]) -> list[float]:
+        """The updates' shares of the weight.
 
         Raises:
             MergeError: the weights cannot be normalised.
         """
-        return shares(weights_K)
+        return shares_of(weights)
 
     def combine(self, deltas_KP: Rows, weights_K: Tensor) -> Tensor:
         """Merge one segment.
@@ -63,5 +63,7 @@ class Mean:
             NotEnoughUpdatesError: there are no updates.
             MergeError: the weights cannot be normalised.
         """
+        from merge.elementwise import weighted_sum
+
         require_updates(self, len(deltas_KP))
-        return weighted_sum(deltas_KP, shares(weights_K).to(torch.float32))
+        return weighted_sum(deltas_KP, shares(weights_K).float())

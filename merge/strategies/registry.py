@@ -1,6 +1,7 @@
 """Rules by name: those that are built in, and those that other distributions bring along.
 
-A distribution offers a rule as an entry point, whose name is the rule's name, in the group
+Both are named by where their class is, as entry points are, and imported when they are asked
+for. A distribution offers a rule as an entry point, whose name is the rule's name, in the group
 of its kind. It is looked for only when no built-in rule has that name, so nothing foreign is
 imported by accident; a built-in name cannot be taken over, and an attempt warns. What is
 found is checked for the shape of its kind before it is used.
@@ -32,19 +33,19 @@ class Shelf(Generic[T_co]):
     Attributes:
         kind: what they are called in messages.
         group: of entry points.
-        built_in: their classes, each a dataclass with a ``name``.
+        built_in: where their classes are, ``module:Class`` by name.
         members: attributes and methods that a class of this kind has.
     """
 
     kind: str
     group: str
-    built_in: tuple[type[T_co], ...]
+    built_in: Mapping[str, str]
     members: tuple[str, ...]
 
     @property
-    def known(self) -> dict[str, type[T_co]]:
-        """The built-in classes by name."""
-        return {_name_of(rule): rule for rule in self.built_in}
+    def classes(self) -> tuple[type[T_co], ...]:
+        """All that are built in, imported."""
+        return tuple(map(self._own, self.built_in))
 
     def make(self, name: str, options: Mapping[str, Option]) -> T_co:
         """The rule called ``name`` with its hyperparameters.
@@ -63,20 +64,23 @@ class Shelf(Generic[T_co]):
             UnknownStrategyError: there is none, or the entry point cannot be used.
         """
         offered = _offered(self.group, tuple(sys.path))
-        if name in self.known:
+        if name in self.built_in:
             if name in offered:
                 warnings.warn(
                     f"{_origin(offered[name][0])} offers the {self.kind} {name!r}, which is built in: the built-in "
                     "one is used. Ask its author for another name.",
                     stacklevel=3,
                 )
-            return self.known[name]
+            return self._own(name)
         if name in offered:
             return self._loaded(name, offered[name])
-        there_are = [*self.known, *sorted(offered)]
+        there_are = [*self.built_in, *sorted(offered)]
         raise UnknownStrategyError(
             f"no {self.kind} {name[:48]!r}; {did_you_mean(name, there_are)}there are {', '.join(there_are)}"
         )
+
+    def _own(self, name: str) -> type[T_co]:
+        return cast(type[T_co], EntryPoint(name, self.built_in[name], self.group).load())
 
     def _loaded(self, name: str, offers: tuple[EntryPoint, ...]) -> type[T_co]:
         origins = [_origin(offer) for offer in offers]

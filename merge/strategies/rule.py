@@ -23,15 +23,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar, Literal, Protocol, runtime_checkable
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 from barnraise.errors import MergeError, NotEnoughUpdatesError
-from merge.draws import Draws
-from merge.magnitudes import Magnitudes
-from merge.prune import Pruning
+
+if TYPE_CHECKING:  # so that a rule that only adds models up can be had without torch
+    from torch import Tensor
+
+    from merge.draws import Draws
+    from merge.magnitudes import Magnitudes
+    from merge.prune import Pruning
 
 __all__ = [
     "Agreement",
@@ -46,9 +47,10 @@ __all__ = [
     "WeighsUpdates",
     "require_updates",
     "shares",
+    "shares_of",
 ]
 
-Rows = Sequence[Tensor]
+Rows: TypeAlias = "Sequence[Tensor]"
 """K tensors float32 [P]; never stacked, so that they may lie in mapped files."""
 
 Scope = Literal["model", "tensor"]
@@ -77,8 +79,8 @@ class SumsUpdates(Protocol):
     Clipping and mixing are then folded into the factors, and the elements are read once.
     """
 
-    def factors(self, weights_K: Tensor) -> Tensor:
-        """What ``combine`` multiplies each update by, float64 [K], from weights float64 [K]."""
+    def factors(self, weights: Sequence[float]) -> list[float]:
+        """What ``combine`` multiplies each of the K updates by, from their weights."""
         ...
 
 
@@ -195,15 +197,19 @@ def require_updates(strategy: Strategy, found: int) -> None:
 
 
 def shares(weights_K: Tensor) -> Tensor:
-    """Each update's share of the sum, of the weights' dtype; the share of a single update is exactly 1.
+    """:func:`shares_of` as a tensor of the weights' dtype, float32 or float64 [K]."""
+    return weights_K.new_tensor(shares_of(weights_K.double().tolist()))
+
+
+def shares_of(weights: Sequence[float]) -> list[float]:
+    """Each update's share of the sum; the share of a single update is exactly 1.
 
     Args:
-        weights_K: float32 or float64 [K], finite and not negative, at least one above zero.
+        weights: of K updates, finite and not negative, at least one above zero.
 
     Raises:
         MergeError: anything else, as when every contributor states 0 tokens.
     """
-    weights = weights_K.to(torch.float64).tolist()
     total = 0.0
     for weight in weights:  # in the order of the digests, in float64
         total += weight
@@ -212,4 +218,4 @@ def shares(weights_K: Tensor) -> Tensor:
             f"the weights of {len(weights)} updates sum to {total:g}, lowest {min(weights, default=0.0):g}; "
             "expected finite weights above zero. Set merge.weight_by = 'equal'."
         )
-    return torch.tensor([weight / total for weight in weights], dtype=weights_K.dtype, device=weights_K.device)
+    return [weight / total for weight in weights]

@@ -19,15 +19,15 @@ Source: Ilharco et al. 2022 (task vectors), https://arxiv.org/abs/2212.04089
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
-from torch import Tensor
-
-from merge.elementwise import weighted_sum
 from merge.strategies.options import require
-from merge.strategies.rule import Rows, require_updates, shares
+from merge.strategies.rule import Rows, require_updates, shares_of
+
+if TYPE_CHECKING:  # an offline merge that only adds models up does without torch
+    from torch import Tensor
 
 __all__ = ["TaskArithmetic"]
 
@@ -52,14 +52,14 @@ class TaskArithmetic:
     def min_updates(self) -> int:
         return 1
 
-    def factors(self, weights_K: Tensor) -> Tensor:
-        """What each update is multiplied by, float64 [K].
+    def factors(self, weights: Sequence[float]) -> list[float]:
+        """What each update is multiplied by.
 
         Raises:
             MergeError: the weights cannot be normalised, and the divisor says that they should be.
         """
-        shares_K = shares(weights_K) if self.divisor == "weights" else weights_K.to(torch.float64)
-        return torch.mul(shares_K, self.scale)
+        parts = shares_of(weights) if self.divisor == "weights" else weights
+        return [part * self.scale for part in parts]
 
     def combine(self, deltas_KP: Rows, weights_K: Tensor) -> Tensor:
         """Merge one segment.
@@ -75,5 +75,8 @@ class TaskArithmetic:
             NotEnoughUpdatesError: there are no updates.
             MergeError: the weights cannot be normalised.
         """
+        from merge.elementwise import weighted_sum
+
         require_updates(self, len(deltas_KP))
-        return weighted_sum(deltas_KP, self.factors(weights_K).to(torch.float32))
+        factors_K = self.factors(weights_K.double().tolist())
+        return weighted_sum(deltas_KP, weights_K.new_tensor(factors_K).float())
