@@ -4,6 +4,10 @@ The vocabulary is the 256 bytes, so there is no tokeniser to agree on and a loss
 into bits per byte without a table. Initial weights come from NumPy's PCG64 by one multiply
 each, so a seed names the same first release on every machine.
 
+It is what the ecosystem calls a Phi-3 decoder, computed in the same way: query, key and value
+in one matrix, gate and up in one. So its parameters carry the names that transformers gives
+them, and a released folder loads there as it is (:mod:`merge.architectures.ecosystem`).
+
 B  windows in a batch
 T  positions in a window
 V  vocabulary, 256
@@ -12,7 +16,7 @@ H  attention heads
 F  width of one attention head, D / H
 
 Source: RMSNorm https://arxiv.org/abs/1910.07467, RoPE https://arxiv.org/abs/2104.09864,
-SwiGLU https://arxiv.org/abs/2002.05202.
+SwiGLU https://arxiv.org/abs/2002.05202, Phi-3 https://arxiv.org/abs/2404.14219.
 """
 
 from __future__ import annotations
@@ -26,11 +30,12 @@ from torch.nn import functional
 
 from barnraise.config import ModelConfig
 
-__all__ = ["VOCABULARY", "ByteLM", "parameter_count"]
+__all__ = ["NORM_EPS", "ROPE_BASE", "VOCABULARY", "ByteLM", "parameter_count"]
 
 VOCABULARY = 256
 INIT_STD = 0.02
 ROPE_BASE = 10_000.0
+NORM_EPS = 1e-6
 
 
 class ByteLM(nn.Module):
@@ -38,6 +43,7 @@ class ByteLM(nn.Module):
 
     Attributes:
         config: architecture that it was built from.
+        model: everything but the way back from the stream to bytes, which is the embedding again.
     """
 
     cosine: Tensor
@@ -46,9 +52,7 @@ class ByteLM(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.embedding = nn.Embedding(VOCABULARY, config.dim)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
-        self.norm = nn.RMSNorm(config.dim, eps=1e-6)
+        self.model = Trunk(config)
         cosine_TF, sine_TF = rotary_tables(config.context, config.dim // config.heads)
         self.register_buffer("cosine", cosine_TF, persistent=False)
         self.register_buffer("sine", sine_TF, persistent=False)
@@ -65,10 +69,8 @@ class ByteLM(nn.Module):
         """
         length = tokens_BT.shape[1]
         assert length <= self.config.context, (length, self.config.context)
-        hidden_BTD = self.embedding(tokens_BT)
-        for block in self.blocks:
-            hidden_BTD = block(hidden_BTD, self.cosine[:length], self.sine[:length])
-        return functional.linear(self.norm(hidden_BTD), self.embedding.weight)
+        hidden_BTD = self.model(tokens_BT, self.cosine[:length], self.sine[:length])
+        return functional.linear(hidden_BTD, self.model.embed_tokens.weight)
 
     def loss(self, windows_BT1: Tensor) -> Tensor:
         """Mean cross-entropy of every byte given those before it.
@@ -85,31 +87,51 @@ class ByteLM(nn.Module):
 
     @torch.no_grad()
     def _initialise(self) -> None:
-        """Uniform with standard deviation ``INIT_STD``; what writes into the stream is scaled down by depth."""
+        """Uniform with standard deviation ``INIT_STD``; what writes into the stream is scaled down by depth.
+
+        Drawn in the order in which the modules below are made, which must therefore stay as it is.
+        """
         bits = np.random.default_rng(np.random.PCG64(self.config.init_seed))
-        for name, parameter in sorted(self.named_parameters()):
+        for name, parameter in self.named_parameters():
             if parameter.dim() == 1:  # a norm's gain
                 parameter.fill_(1.0)
                 continue
-            writes = name.endswith(("attention.out.weight", "feed_forward.down.weight"))
+            writes = name.endswith(("o_proj.weight", "down_proj.weight"))
             std = INIT_STD / math.sqrt(2 * self.config.layers) if writes else INIT_STD
             uniform = bits.random(tuple(parameter.shape), dtype=np.float32) - np.float32(0.5)
             parameter.copy_(torch.from_numpy(uniform * np.float32(std * math.sqrt(12.0))))
 
 
-class Block(nn.Module):
-    """One layer: attention, then feed-forward, each added to the residual stream."""
+class Trunk(nn.Module):
+    """From bytes to the normalised residual stream."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.attention_norm = nn.RMSNorm(config.dim, eps=1e-6)
-        self.attention = Attention(config)
-        self.feed_forward_norm = nn.RMSNorm(config.dim, eps=1e-6)
-        self.feed_forward = SwiGLU(config)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
+        self.embed_tokens = nn.Embedding(VOCABULARY, config.dim)
+        self.norm = nn.RMSNorm(config.dim, eps=NORM_EPS)
+
+    def forward(self, tokens_BT: Tensor, cosine_TF: Tensor, sine_TF: Tensor) -> Tensor:
+        hidden_BTD = self.embed_tokens(tokens_BT)
+        for layer in self.layers:
+            hidden_BTD = layer(hidden_BTD, cosine_TF, sine_TF)
+        normed_BTD: Tensor = self.norm(hidden_BTD)
+        return normed_BTD
+
+
+class Layer(nn.Module):
+    """Attention, then feed-forward, each added to the residual stream."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.input_layernorm = nn.RMSNorm(config.dim, eps=NORM_EPS)
+        self.self_attn = Attention(config)
+        self.post_attention_layernorm = nn.RMSNorm(config.dim, eps=NORM_EPS)
+        self.mlp = SwiGLU(config)
 
     def forward(self, hidden_BTD: Tensor, cosine_TF: Tensor, sine_TF: Tensor) -> Tensor:
-        hidden_BTD = hidden_BTD + self.attention(self.attention_norm(hidden_BTD), cosine_TF, sine_TF)
-        mixed_BTD: Tensor = hidden_BTD + self.feed_forward(self.feed_forward_norm(hidden_BTD))
+        hidden_BTD = hidden_BTD + self.self_attn(self.input_layernorm(hidden_BTD), cosine_TF, sine_TF)
+        mixed_BTD: Tensor = hidden_BTD + self.mlp(self.post_attention_layernorm(hidden_BTD))
         return mixed_BTD
 
 
@@ -119,16 +141,16 @@ class Attention(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.heads = config.heads
-        self.query_key_value = nn.Linear(config.dim, 3 * config.dim, bias=False)
-        self.out = nn.Linear(config.dim, config.dim, bias=False)
+        self.o_proj = nn.Linear(config.dim, config.dim, bias=False)
+        self.qkv_proj = nn.Linear(config.dim, 3 * config.dim, bias=False)
 
     def forward(self, hidden_BTD: Tensor, cosine_TF: Tensor, sine_TF: Tensor) -> Tensor:
-        split = self.query_key_value(hidden_BTD).unflatten(-1, (3, self.heads, -1))  # [B, T, 3, H, F]
+        split = self.qkv_proj(hidden_BTD).unflatten(-1, (3, self.heads, -1))  # [B, T, 3, H, F]
         query_BHTF, key_BHTF, value_BHTF = split.permute(2, 0, 3, 1, 4)
         attended_BHTF = functional.scaled_dot_product_attention(
             rotate(query_BHTF, cosine_TF, sine_TF), rotate(key_BHTF, cosine_TF, sine_TF), value_BHTF, is_causal=True
         )
-        out_BTD: Tensor = self.out(attended_BHTF.transpose(1, 2).flatten(2))
+        out_BTD: Tensor = self.o_proj(attended_BHTF.transpose(1, 2).flatten(2))
         return out_BTD
 
 
@@ -137,12 +159,12 @@ class SwiGLU(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.gate_up = nn.Linear(config.dim, 2 * config.hidden, bias=False)
-        self.down = nn.Linear(config.hidden, config.dim, bias=False)
+        self.down_proj = nn.Linear(config.hidden, config.dim, bias=False)
+        self.gate_up_proj = nn.Linear(config.dim, 2 * config.hidden, bias=False)
 
     def forward(self, hidden_BTD: Tensor) -> Tensor:
-        gate, up = self.gate_up(hidden_BTD).chunk(2, dim=-1)
-        down_BTD: Tensor = self.down(functional.silu(gate) * up)
+        gate, up = self.gate_up_proj(hidden_BTD).chunk(2, dim=-1)
+        down_BTD: Tensor = self.down_proj(functional.silu(gate) * up)
         return down_BTD
 
 
