@@ -7,7 +7,7 @@ digest. Scores are kept in files named by what they depend on, so nothing is eva
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -110,6 +110,10 @@ class Desk:
         """Shards that some acceptance test uses, in the order of the configuration."""
         tested = {test.shard for test in self.config.acceptance.tests}
         return tuple(shard for shard in self.config.data.shards if shard in tested)
+
+    def score_names(self, models: Iterable[str]) -> frozenset[str]:
+        """Names of the files that keep what these models score."""
+        return frozenset(self._score_path(digest, shard).name for digest in models for shard in self.config.data.shards)
 
     def _score_path(self, model_digest: str, shard: str) -> Path:
         key = digest_json([model_digest, self.held_out_digest, shard, CODE_VERSION])
