@@ -6,13 +6,27 @@ are the tables themselves.
 """
 
 from coordinator.ledger.ledger import Ledger, LedgerMovedError
-from coordinator.ledger.rows import ContributorRow, LeaseRow, ReleaseRow, RoundRow, RunRow, Tally, UpdateRow
+from coordinator.ledger.rows import (
+    BanRow,
+    ChannelRow,
+    ContributorRow,
+    LeaseRow,
+    OrderRow,
+    ReleaseRow,
+    RoundRow,
+    RunRow,
+    Tally,
+    UpdateRow,
+)
 
 __all__ = [
+    "BanRow",
+    "ChannelRow",
     "ContributorRow",
     "LeaseRow",
     "Ledger",
     "LedgerMovedError",
+    "OrderRow",
     "ReleaseRow",
     "RoundRow",
     "RunRow",

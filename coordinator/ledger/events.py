@@ -9,12 +9,24 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
+from coordinator.ledger.order_events import (
+    BanLifted,
+    ChannelProbed,
+    ContributorBanned,
+    OrderPlaced,
+    OrderSettled,
+    ReleasePromoted,
+    ReleaseYanked,
+    UpdateReverted,
+)
+
 __all__ = [
     "EVENTS",
     "ChannelMoved",
     "ContributorSeen",
     "Event",
     "LeaseGranted",
+    "OrderEvent",
     "RecordedEvent",
     "ReleaseTagged",
     "RoundMerged",
@@ -240,6 +252,7 @@ class ReleaseTagged:
     Attributes:
         summary: test name -> {"mean", "base_mean", "effect", "low", "high", "p", "passed", "unit"}.
         state_digest: blob of the outer optimiser and the residual that go with this release.
+        reverts: updates that it was made without, though its parent has them; see ``coordinator.remerge``.
     """
 
     kind: ClassVar[str] = "release-tagged"
@@ -255,6 +268,7 @@ class ReleaseTagged:
     state_digest: str | None
     created_at_ms: int
     summary: dict[str, Any] = field(default_factory=dict)
+    reverts: list[str] = field(default_factory=list)
 
     @property
     def subject(self) -> str:
@@ -263,17 +277,29 @@ class ReleaseTagged:
 
 @dataclass(frozen=True, slots=True)
 class ChannelMoved:
-    """Compare-and-swap: ``old`` is None for a new channel."""
+    """Compare-and-swap: ``old`` is None for a new channel. ``reason`` is "" where it follows a new release."""
 
     kind: ClassVar[str] = "channel-moved"
     channel: str
     old: str | None
     new: str
+    reason: str = ""
 
     @property
     def subject(self) -> str:
         return self.channel
 
+
+OrderEvent = (
+    OrderPlaced
+    | OrderSettled
+    | ReleaseYanked
+    | ReleasePromoted
+    | UpdateReverted
+    | ContributorBanned
+    | BanLifted
+    | ChannelProbed
+)
 
 Event = (
     RunCreated
@@ -290,6 +316,7 @@ Event = (
     | RoundTested
     | ReleaseTagged
     | ChannelMoved
+    | OrderEvent
 )
 
 EVENTS: dict[str, type[Event]] = {
@@ -309,6 +336,14 @@ EVENTS: dict[str, type[Event]] = {
         RoundTested,
         ReleaseTagged,
         ChannelMoved,
+        OrderPlaced,
+        OrderSettled,
+        ReleaseYanked,
+        ReleasePromoted,
+        UpdateReverted,
+        ContributorBanned,
+        BanLifted,
+        ChannelProbed,
     )
 }
 

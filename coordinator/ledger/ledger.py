@@ -22,12 +22,25 @@ from coordinator.ledger.engine import open_engine, reading, writing
 from coordinator.ledger.events import EVENTS, Event, RecordedEvent
 from coordinator.ledger.migrate import migrate, require_current
 from coordinator.ledger.projection import project
-from coordinator.ledger.rows import ContributorRow, LeaseRow, ReleaseRow, RoundRow, RunRow, Tally, UpdateRow
+from coordinator.ledger.rows import (
+    BanRow,
+    ChannelRow,
+    ContributorRow,
+    LeaseRow,
+    OrderRow,
+    ReleaseRow,
+    RoundRow,
+    RunRow,
+    Tally,
+    UpdateRow,
+)
 
-__all__ = ["Ledger", "LedgerMovedError"]
+__all__ = ["TRUNK", "Ledger", "LedgerMovedError"]
 
 Row = TypeVar("Row")
 REPLAY_BATCH = 500
+TRUNK = "nightly"
+"""The channel that the trunk is: rounds go on from where it is."""
 
 
 class LedgerMovedError(RuntimeError):
@@ -227,16 +240,42 @@ class Ledger:
 
     def release_of_round(self, number: int) -> ReleaseRow | None:
         """What a round was released as."""
-        return self._one(ReleaseRow, schema.releases, schema.releases.c.round == number)
+        return self._one(ReleaseRow, schema.releases, schema.releases.c.round == number) if number else None
 
     def newest_release(self) -> ReleaseRow | None:
         return self._first(ReleaseRow, select(schema.releases).order_by(schema.releases.c.seq.desc()))
 
     def channels(self) -> dict[str, str]:
         """Channel -> version."""
-        with reading(self._engine) as connection:
-            rows = connection.execute(select(schema.channels).order_by(schema.channels.c.channel))
-            return {row.channel: row.version for row in rows}
+        return {row.channel: row.version for row in self.channel_rows()}
+
+    def channel_rows(self) -> list[ChannelRow]:
+        """By name, with where they were before and why they were moved."""
+        return self._all(ChannelRow, select(schema.channels).order_by(schema.channels.c.channel))
+
+    def head(self) -> ReleaseRow | None:
+        """The release that the trunk goes on from: where channel ``nightly`` is, else the newest."""
+        version = self.channels().get(TRUNK)
+        return self.release(version) if version is not None else self.newest_release()
+
+    # -- orders -------------------------------------------------------------------------------
+
+    def orders(self, *, waiting: bool = False) -> list[OrderRow]:
+        """Oldest first; only those that are not settled when ``waiting``."""
+        table = schema.orders
+        query = select(table).where(table.c.settled_at_ms.is_(None)) if waiting else select(table)
+        return self._all(OrderRow, query.order_by(table.c.seq))
+
+    def order(self, order_id: str) -> OrderRow | None:
+        return self._one(OrderRow, schema.orders, schema.orders.c.order_id == order_id)
+
+    def bans(self) -> dict[str, BanRow]:
+        """Key -> its ban."""
+        rows = self._all(BanRow, select(schema.bans).order_by(schema.bans.c.contributor))
+        return {row.contributor: row for row in rows}
+
+    def ban(self, contributor: str) -> BanRow | None:
+        return self._one(BanRow, schema.bans, schema.bans.c.contributor == contributor)
 
     # -- sums over the whole run, for metrics ------------------------------------------------------
 

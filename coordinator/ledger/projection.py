@@ -7,12 +7,14 @@ too. Replaying all events from empty tables gives the same tables.
     received -- check --> checked -- release --> merged
        |                     |
        +---------------------+--> rejected (at fault) | unmerged (not at fault)
+
+What orders lead to is in ``order_projection``.
 """
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any, assert_never
+from typing import Any
 
 from sqlalchemy import Connection, Table, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -36,6 +38,7 @@ from coordinator.ledger.events import (
     UpdateRejected,
     UpdateUnmerged,
 )
+from coordinator.ledger.order_projection import project_order
 
 __all__ = ["project"]
 
@@ -89,8 +92,8 @@ def project(connection: Connection, recorded: RecordedEvent) -> None:
             _insert(connection, schema.releases, {**asdict(event), "seq": recorded.seq}, twice)
         case ChannelMoved():
             _channel_moved(connection, event)
-        case _ as never:
-            assert_never(never)
+        case _:
+            project_order(connection, event, recorded.seq, at_ms)
 
 
 def _insert(connection: Connection, table: Table, values: dict[str, Any], refusal: Exception) -> None:
@@ -166,10 +169,11 @@ def _channel_moved(connection: Connection, event: ChannelMoved) -> None:
     found = connection.execute(select(table.c.version).where(table.c.channel == event.channel)).scalar()
     if found != event.old:
         raise RuntimeError(f"channel {event.channel} is at {found}, expected {event.old}; it was moved meanwhile")
+    values = {"version": event.new, "previous": event.old, "reason": event.reason, "probe": None}
     if found is None:
-        connection.execute(insert(table).values(channel=event.channel, version=event.new))
+        connection.execute(insert(table).values(channel=event.channel, **values))
     else:
-        connection.execute(update(table).where(table.c.channel == event.channel).values(version=event.new))
+        connection.execute(update(table).where(table.c.channel == event.channel).values(values))
 
 
 def _require_one(count: int, reason: str) -> None:

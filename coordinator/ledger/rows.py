@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["ContributorRow", "LeaseRow", "ReleaseRow", "RoundRow", "RunRow", "Tally", "UpdateRow"]
+__all__ = [
+    "BanRow",
+    "ChannelRow",
+    "ContributorRow",
+    "LeaseRow",
+    "OrderRow",
+    "ReleaseRow",
+    "RoundRow",
+    "RunRow",
+    "Tally",
+    "UpdateRow",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +89,7 @@ class UpdateRow:
         state: one of ``barnraise.protocol.UpdateState``.
         version, weight: the release it is merged in, and with which weight; None otherwise.
         found_by: which check rejected it; None unless rejected.
+        reverted_in: the release that was made without it, though ``version`` has it; None unless reverted.
         segment_square_sums: from its check, float64; None before.
         envelope: the signed envelope as it came.
     """
@@ -99,11 +111,18 @@ class UpdateRow:
     segment_square_sums: list[float] | None
     received_at_ms: int
     envelope: dict[str, Any]
+    reverted_in: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseRow:
-    """A tag, as in :class:`coordinator.ledger.events.ReleaseTagged`; ``seq`` is that event's."""
+    """A tag, as in :class:`coordinator.ledger.events.ReleaseTagged`; ``seq`` is that event's.
+
+    Attributes:
+        reverts: None in ledgers from before there was such a thing; as good as empty.
+        yanked: why nobody should start to use it; None of most releases.
+        promoted_at_ms: when it became one for ``stable``; None until then.
+    """
 
     version: str
     seq: int
@@ -118,6 +137,50 @@ class ReleaseRow:
     state_digest: str | None
     created_at_ms: int
     summary: dict[str, Any]
+    reverts: list[str] | None = None
+    yanked: str | None = None
+    promoted_at_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelRow:
+    """Where a channel is.
+
+    Attributes:
+        previous: where it was before; None for a new channel.
+        reason: why it was moved; "" or None where it followed a new release.
+        probe: what probes said of the move: {"against", "passed", "reason", "tests"}; None until they did.
+    """
+
+    channel: str
+    version: str
+    previous: str | None
+    reason: str | None
+    probe: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRow:
+    """An order and what became of it; ``settled_at_ms``, ``done``, ``reason``, ``result`` are None until then."""
+
+    order_id: str
+    seq: int
+    order: dict[str, Any]
+    placed_at_ms: int
+    settled_at_ms: int | None
+    done: bool | None
+    reason: str | None
+    result: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class BanRow:
+    """A key that may not contribute. ``since_ms``: from when on what it sent was revoked."""
+
+    contributor: str
+    since_ms: int
+    reason: str
+    banned_at_ms: int
 
 
 @dataclass(frozen=True, slots=True)

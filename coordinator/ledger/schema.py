@@ -5,16 +5,30 @@
 
 from __future__ import annotations
 
-from sqlalchemy import JSON, BigInteger, Column, Float, ForeignKey, MetaData, String, Table, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
 
 __all__ = [
     "PROJECTIONS",
+    "bans",
     "channels",
     "contributors",
     "events",
     "leases",
     "metadata",
     "nonces",
+    "orders",
     "releases",
     "rounds",
     "runs",
@@ -106,6 +120,7 @@ updates = Table(
     Column("version", String(64)),
     Column("weight", Float(53)),
     Column("found_by", String(32)),
+    Column("reverted_in", String(64)),
     Column("evidence", _Json, nullable=False),
     Column("segment_square_sums", _Json),
     Column("received_at_ms", BigInteger, nullable=False),
@@ -137,6 +152,9 @@ releases = Table(
     _digest("state_digest", nullable=True),
     Column("created_at_ms", BigInteger, nullable=False),
     Column("summary", _Json, nullable=False),
+    Column("reverts", _Json),
+    Column("yanked", Text),
+    Column("promoted_at_ms", BigInteger),
 )
 
 channels = Table(
@@ -144,7 +162,32 @@ channels = Table(
     metadata,
     Column("channel", String(64), primary_key=True),
     Column("version", String(64), nullable=False),
+    Column("previous", String(64)),
+    Column("reason", Text),
+    Column("probe", _Json),
+)
+
+orders = Table(
+    "orders",
+    metadata,
+    Column("order_id", String(32), primary_key=True),
+    Column("seq", BigInteger, nullable=False, unique=True),
+    Column("order", _Json, nullable=False),
+    Column("placed_at_ms", BigInteger, nullable=False),
+    Column("settled_at_ms", BigInteger),
+    Column("done", Boolean),
+    Column("reason", Text),
+    Column("result", _Json),
+)
+
+bans = Table(
+    "bans",
+    metadata,
+    Column("contributor", String(64), primary_key=True),
+    Column("since_ms", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("banned_at_ms", BigInteger, nullable=False),
 )
 
 # Children before parents, so that they can be emptied in this order.
-PROJECTIONS = (channels, releases, nonces, updates, leases, rounds, contributors, runs)
+PROJECTIONS = (bans, orders, channels, releases, nonces, updates, leases, rounds, contributors, runs)

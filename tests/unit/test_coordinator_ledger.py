@@ -29,6 +29,7 @@ from barnraise.errors import (
 from coordinator.ledger import Ledger, LedgerMovedError, schema
 from coordinator.ledger.engine import writing
 from coordinator.ledger.events import (
+    EVENTS,
     ChannelMoved,
     ContributorSeen,
     Event,
@@ -44,6 +45,16 @@ from coordinator.ledger.events import (
     UpdateReceived,
     UpdateRejected,
     UpdateUnmerged,
+)
+from coordinator.ledger.order_events import (
+    BanLifted,
+    ChannelProbed,
+    ContributorBanned,
+    OrderPlaced,
+    OrderSettled,
+    ReleasePromoted,
+    ReleaseYanked,
+    UpdateReverted,
 )
 
 BASE = "b3:" + "0" * 64
@@ -86,7 +97,9 @@ def everything(ledger: Ledger) -> dict[str, Any]:
         "leases": [ledger.leases(row.number) for row in rounds],
         "updates": ledger.updates(),
         "releases": ledger.releases(),
-        "channels": ledger.channels(),
+        "channels": ledger.channel_rows(),
+        "orders": ledger.orders(),
+        "bans": ledger.bans(),
         "nonces": ledger.nonce_subject("c0", f"{1:032x}"),
     }
 
@@ -115,6 +128,23 @@ STORY: tuple[Event, ...] = (
     RoundOpened(2, "0.1.1", BASE),
     RoundMerged(1, "1 update by mean", {"updates": [{"digest": digest(1), "clip": 1.0}]}),
     RoundTested(1, True, "none is worse", {"loss-text": {"effect": -0.1}}),
+)
+
+ORDERS: tuple[Event, ...] = (
+    *STORY,
+    OrderPlaced("1", {"kind": "yank", "version": "0.1.0", "reason": "wrong licence"}),
+    OrderPlaced("2", {"kind": "revert", "updates": [digest(1)]}),
+    ReleaseYanked("0.1.0", "wrong licence"),
+    OrderSettled("1", True, "0.1.0 is yanked", {"version": "0.1.0"}),
+    ReleasePromoted("0.1.1"),
+    ChannelMoved("stable", None, "0.1.1", "promoted"),
+    ContributorBanned("c0", 5, "it lies"),
+    ContributorBanned("c1", 6, "a mistake"),
+    BanLifted("c1", "it was a mistake"),
+    replace(tagged("0.1.2", "0.1.1"), reverts=[digest(1)]),
+    UpdateReverted(digest(1), "0.1.2", "as if it had never been merged"),
+    ChannelMoved("nightly", "0.1.1", "0.1.2"),
+    ChannelProbed("nightly", "0.1.2", "0.1.1", True, "not worse", {"loss-text": {"effect": 0.0}}),
 )
 
 
@@ -176,18 +206,74 @@ def test_a_round_keeps_its_newest_merge_and_what_was_said_of_it(ledger: Ledger) 
 
 
 def test_rebuilding_gives_what_was_there(ledger: Ledger) -> None:
-    tell(ledger)
+    tell(ledger, ORDERS)
     before = everything(ledger)
     ledger.rebuild()
     assert everything(ledger) == before
 
 
+def test_orders_leave_marks_on_releases_updates_channels_and_keys(ledger: Ledger) -> None:
+    tell(ledger, ORDERS)
+    marks = [(row.version, row.yanked, row.promoted_at_ms is not None, row.reverts) for row in ledger.releases()]
+    assert marks == [
+        ("0.1.0", "wrong licence", False, []),
+        ("0.1.1", None, True, []),
+        ("0.1.2", None, False, [digest(1)]),
+    ]
+    gone = ledger.update(digest(1))
+    assert gone is not None
+    assert (gone.state, gone.version, gone.reverted_in) == ("reverted", "0.1.1", "0.1.2")
+    assert [order.order_id for order in ledger.orders(waiting=True)] == ["2"]
+    settled = ledger.order("1")
+    assert settled is not None
+    assert (settled.done, settled.reason, settled.result) == (True, "0.1.0 is yanked", {"version": "0.1.0"})
+    assert list(ledger.bans()) == ["c0"]
+    assert (ledger.ban("c1"), ledger.order("3")) == (None, None)
+    nightly, stable = ledger.channel_rows()
+    assert (nightly.previous, nightly.probe and nightly.probe["against"]) == ("0.1.1", "0.1.1")
+    assert (stable.version, stable.previous, stable.reason) == ("0.1.1", None, "promoted")
+    head = ledger.head()
+    assert head is not None
+    assert head.version == "0.1.2"
+    ledger.record(ReleaseYanked("0.1.0", None), ChannelMoved("nightly", "0.1.2", "0.1.1", "back"), at_ms=99)
+    assert [row.yanked for row in ledger.releases()] == [None, None, None]
+    head = ledger.head()
+    assert head is not None
+    assert head.version == "0.1.1"
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        OrderPlaced("1", {}),
+        OrderSettled("1", False, "twice"),
+        OrderSettled("9", True, "never placed"),
+        ReleaseYanked("9.9.9", "no"),
+        ReleasePromoted("9.9.9"),
+        UpdateReverted(digest(1), "0.1.2", "twice"),
+        UpdateReverted(digest(2), "0.1.2", "it was rejected"),
+        ContributorBanned("c0", 1, "twice"),
+        BanLifted("c1", "twice"),
+        ChannelProbed("nightly", "0.1.0", "0.1.1", True, "it moved on"),
+        ChannelProbed("weekly", "0.1.0", "0.1.1", True, "no such channel"),
+    ],
+    ids=str,
+)
+def test_an_order_that_does_not_fit_leaves_no_trace(ledger: Ledger, event: Event) -> None:
+    tell(ledger, ORDERS)
+    before = everything(ledger)
+    with pytest.raises(RuntimeError):
+        ledger.record(event, at_ms=99)
+    assert everything(ledger) == before
+
+
 def test_what_is_recorded_is_what_is_read(ledger: Ledger) -> None:
-    recorded = ledger.record(*STORY, at_ms=5)
-    assert [row.seq for row in recorded] == list(range(1, len(STORY) + 1))
+    recorded = ledger.record(*ORDERS, at_ms=5)
+    assert [row.seq for row in recorded] == list(range(1, len(ORDERS) + 1))
     assert ledger.events_after(0) == recorded
     assert ledger.events_after(2, limit=3) == recorded[2:5]
-    assert [asdict(row.event) for row in recorded] == [asdict(event) for event in STORY]
+    assert [asdict(row.event) for row in recorded] == [asdict(event) for event in ORDERS]
+    assert {event.kind for event in ORDERS} == set(EVENTS)
 
 
 def test_reopening_finds_everything_again(tmp_path: Path) -> None:
@@ -302,14 +388,29 @@ def test_a_ledger_of_the_first_schema_is_brought_along_with_all_it_holds(tmp_pat
     before = everything(ledger)
     ledger.close()
     database = sqlite3.connect(path)
-    for column in ("merge", "verdict"):
-        database.execute(f"ALTER TABLE rounds DROP COLUMN {column}")
+    added = {
+        "rounds": ("merge", "verdict"),
+        "updates": ("reverted_in",),
+        "releases": ("reverts", "yanked", "promoted_at_ms"),
+        "channels": ("previous", "reason", "probe"),
+    }
+    for table, columns in added.items():
+        for column in columns:
+            database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
+    for table in ("orders", "bans"):
+        database.execute(f"DROP TABLE {table}")
     database.execute("UPDATE alembic_version SET version_num = '0001'")
     database.commit()
     database.close()
-    with pytest.raises(LedgerVersionError, match="reads schema 0002"):
+    with pytest.raises(LedgerVersionError, match="reads schema 0003"):
         Ledger.open_reading(path)
     brought = Ledger.open(path)
+    found = everything(brought)
+    assert {key for key in before if found[key] != before[key]} == {"releases", "channels"}  # new columns are empty
+    assert [release.manifest_digest for release in found["releases"]] == [
+        row.manifest_digest for row in before["releases"]
+    ]
+    brought.rebuild()
     assert everything(brought) == before
     brought.close()
     reading = Ledger.open_reading(path)
@@ -377,7 +478,7 @@ def test_every_way_that_sqlite_finds_no_space_is_a_full_disk(ledger: Ledger, nam
 
 
 @settings(deadline=None, max_examples=20)
-@given(order=st.lists(st.sampled_from(STORY), max_size=30))
+@given(order=st.lists(st.sampled_from(ORDERS), max_size=30))
 def test_any_order_of_events_is_recorded_or_refused_whole_and_rebuilds(
     tmp_path_factory: pytest.TempPathFactory, order: list[Event]
 ) -> None:

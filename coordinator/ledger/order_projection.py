@@ -1,0 +1,100 @@
+"""What follows from orders: the tables of orders and bans, and marks on releases, updates and channels.
+
+placed --> settled (done, or refused with a reason)
+
+merged --> reverted            an update that a later release was made without
+"""
+
+from __future__ import annotations
+
+from typing import Any, assert_never
+
+from sqlalchemy import Connection, delete, insert, update
+from sqlalchemy.exc import IntegrityError
+
+from coordinator.ledger import schema
+from coordinator.ledger.events import OrderEvent
+from coordinator.ledger.order_events import (
+    BanLifted,
+    ChannelProbed,
+    ContributorBanned,
+    OrderPlaced,
+    OrderSettled,
+    ReleasePromoted,
+    ReleaseYanked,
+    UpdateReverted,
+)
+
+__all__ = ["project_order"]
+
+
+def project_order(connection: Connection, event: OrderEvent, seq: int, at_ms: int) -> None:
+    """Apply one event to the projections; see :func:`coordinator.ledger.projection.project`.
+
+    Raises:
+        RuntimeError: the event does not fit what the ledger holds; an error of our own.
+    """
+    match event:
+        case OrderPlaced(order_id, order):
+            values = {"order_id": order_id, "seq": seq, "order": order, "placed_at_ms": at_ms}
+            _insert(connection, schema.orders, values, f"order {order_id} is in this ledger already")
+        case OrderSettled():
+            _settle(connection, event, at_ms)
+        case ReleaseYanked(version, reason):
+            _mark_release(connection, version, {"yanked": reason})
+        case ReleasePromoted(version):
+            _mark_release(connection, version, {"promoted_at_ms": at_ms})
+        case UpdateReverted():
+            _revert(connection, event)
+        case ContributorBanned(contributor, since_ms, reason):
+            values = {"contributor": contributor, "since_ms": since_ms, "reason": reason, "banned_at_ms": at_ms}
+            _insert(connection, schema.bans, values, f"{contributor} is banned already")
+        case BanLifted(contributor):
+            gone = connection.execute(delete(schema.bans).where(schema.bans.c.contributor == contributor))
+            _require_one(gone.rowcount, f"{contributor} is not banned")
+        case ChannelProbed():
+            _probed(connection, event)
+        case _ as never:
+            assert_never(never)
+
+
+def _insert(connection: Connection, table: Any, values: dict[str, Any], refusal: str) -> None:
+    try:
+        connection.execute(insert(table).values(values))
+    except IntegrityError as error:
+        raise RuntimeError(refusal) from error
+
+
+def _settle(connection: Connection, event: OrderSettled, at_ms: int) -> None:
+    table = schema.orders
+    waits = (table.c.order_id == event.order_id) & table.c.settled_at_ms.is_(None)
+    values = {"settled_at_ms": at_ms, "done": event.done, "reason": event.reason, "result": event.result}
+    moved = connection.execute(update(table).where(waits).values(values))
+    _require_one(moved.rowcount, f"order {event.order_id} was never placed, or is settled already")
+
+
+def _mark_release(connection: Connection, version: str, values: dict[str, Any]) -> None:
+    table = schema.releases
+    moved = connection.execute(update(table).where(table.c.version == version).values(values))
+    _require_one(moved.rowcount, f"{version} was never tagged")
+
+
+def _revert(connection: Connection, event: UpdateReverted) -> None:
+    table = schema.updates
+    merged = (table.c.digest == event.digest) & (table.c.state == "merged")
+    values = {"state": "reverted", "reason": event.reason, "reverted_in": event.version}
+    moved = connection.execute(update(table).where(merged).values(values))
+    _require_one(moved.rowcount, f"update {event.digest} is not merged, so it cannot be reverted")
+
+
+def _probed(connection: Connection, event: ChannelProbed) -> None:
+    table = schema.channels
+    there = (table.c.channel == event.channel) & (table.c.version == event.version)
+    probe = {"against": event.against, "passed": event.passed, "reason": event.reason, "tests": event.summary}
+    moved = connection.execute(update(table).where(there).values(probe=probe))
+    _require_one(moved.rowcount, f"channel {event.channel} is not at {event.version}")
+
+
+def _require_one(count: int, reason: str) -> None:
+    if count != 1:
+        raise RuntimeError(reason)
