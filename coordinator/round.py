@@ -7,6 +7,8 @@
                        culprits removed    |  +-- fail --|----------------> REJECTED
                                            +--- search --+-- none found --> REJECTED
 
+    any phase but the last ones -- interrupted --> ABANDONED
+
 ``step`` decides; it never acts. It gets the clock as an argument and returns the next round,
 what should now be done, and why. The conductor does those things with Ray and feeds the
 outcomes back as events. After a restart ``resume`` says which action was interrupted; every
@@ -28,6 +30,7 @@ __all__ = [
     "CheckPassed",
     "CulpritsFound",
     "FindCulprits",
+    "Interrupted",
     "Judged",
     "Merge",
     "MergeFailed",
@@ -172,7 +175,25 @@ class Tagged:
     version: str
 
 
-RoundEvent = UpdateArrived | CheckPassed | CheckFailed | Tick | Merged | MergeFailed | Judged | CulpritsFound | Tagged
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The trunk does not go on from the round's base any more, whatever the round has come to."""
+
+    reason: str
+
+
+RoundEvent = (
+    UpdateArrived
+    | CheckPassed
+    | CheckFailed
+    | Tick
+    | Merged
+    | MergeFailed
+    | Judged
+    | CulpritsFound
+    | Tagged
+    | Interrupted
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +258,8 @@ def step(current: Round, event: RoundEvent, policy: RoundPolicy) -> Step:
             if current.phase != "testing" or current.decided_at_ms is None:
                 return Step(current)
             return _end(current, "released", f"tagged {version}")
+        case Interrupted(reason):
+            return _end(current, "abandoned", reason)
         case _ as never:
             assert_never(never)
 

@@ -5,7 +5,7 @@ tables from the events, ``rows`` is what an answer looks like, ``schema`` and ``
 are the tables themselves.
 """
 
-from coordinator.ledger.ledger import Ledger, LedgerMovedError
+from coordinator.ledger.ledger import TRUNK, Ledger, LedgerMovedError
 from coordinator.ledger.rows import (
     BanRow,
     ChannelRow,
@@ -20,6 +20,7 @@ from coordinator.ledger.rows import (
 )
 
 __all__ = [
+    "TRUNK",
     "BanRow",
     "ChannelRow",
     "ContributorRow",

@@ -219,6 +219,17 @@ class Ledger:
     def update(self, digest: str) -> UpdateRow | None:
         return self._one(UpdateRow, schema.updates, schema.updates.c.digest == digest)
 
+    def updates_named(self, name: str) -> list[UpdateRow]:
+        """Updates whose digest begins so, with or without ``b3:``."""
+        table = schema.updates
+        begins = table.c.digest.startswith("b3:" + name.removeprefix("b3:"), autoescape=True)
+        return self._all(UpdateRow, select(table).where(begins).order_by(table.c.digest))
+
+    def updates_of(self, contributor: str) -> list[UpdateRow]:
+        """Everything that a key sent, by digest."""
+        table = schema.updates
+        return self._all(UpdateRow, select(table).where(table.c.contributor == contributor).order_by(table.c.digest))
+
     def update_counts(self, round_number: int) -> dict[str, int]:
         """State -> number of a round's updates in it."""
         return self._counts(schema.updates.c.state, schema.updates.c.round == round_number)

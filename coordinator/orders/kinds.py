@@ -1,0 +1,88 @@
+"""What an operator can order of a run, as values that the ledger keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, ClassVar
+
+__all__ = ["KINDS", "LiftBan", "MoveChannel", "Order", "Promoted", "Revert", "Revoke", "Yank", "order_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class MoveChannel:
+    """Point a channel at another release. Where ``nightly`` points, the trunk goes on."""
+
+    kind: ClassVar[str] = "move-channel"
+    channel: str
+    version: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Yank:
+    """Mark a release as one that nobody should start to use; ``reason`` None takes the mark away."""
+
+    kind: ClassVar[str] = "yank"
+    version: str
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Promoted:
+    """Maintainers have signed a release for ``stable``; whoever orders this has checked their signatures."""
+
+    kind: ClassVar[str] = "promoted"
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Revert:
+    """Make a release as if updates had never been merged.
+
+    Attributes:
+        updates: digests, or how they begin.
+        accepts: test -> why its getting worse is accepted.
+    """
+
+    kind: ClassVar[str] = "revert"
+    updates: tuple[str, ...]
+    reason: str = ""
+    accepts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Revoke:
+    """Ban a key, and revert everything that it sent since ``since_ms``; ``contributor`` may be how it begins."""
+
+    kind: ClassVar[str] = "revoke"
+    contributor: str
+    since_ms: int
+    reason: str
+    accepts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LiftBan:
+    """Let a banned key contribute again; what was reverted stays so."""
+
+    kind: ClassVar[str] = "lift-ban"
+    contributor: str
+    reason: str = ""
+
+
+Order = MoveChannel | Yank | Promoted | Revert | Revoke | LiftBan
+
+KINDS: dict[str, type[Order]] = {kind.kind: kind for kind in (MoveChannel, Yank, Promoted, Revert, Revoke, LiftBan)}
+
+
+def as_json(order: Order) -> dict[str, Any]:
+    """For the ledger; :func:`order_of` reads it back."""
+    return {"kind": order.kind, **asdict(order)}
+
+
+def order_of(value: Mapping[str, Any]) -> Order:
+    """The order that the ledger holds as ``value``."""
+    fields: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
+    kind = KINDS[fields.pop("kind")]
+    return kind(**fields)

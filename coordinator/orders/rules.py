@@ -1,0 +1,239 @@
+"""What an order does, or why it is refused: one pure decision on what the ledger says.
+
+decide(order, facts) -> Done      these events carry it out
+                        Compute   updates must be left out and the rest merged again
+                        Refuse    nothing is done, and why
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, assert_never
+
+from barnraise.narrate import short
+from barnraise.versions import parse_version
+from coordinator.ledger import TRUNK, BanRow, ReleaseRow, UpdateRow
+from coordinator.ledger.events import ChannelMoved, Event
+from coordinator.ledger.order_events import BanLifted, ContributorBanned, ReleasePromoted, ReleaseYanked
+from coordinator.orders.kinds import LiftBan, MoveChannel, Order, Promoted, Revert, Revoke, Yank
+
+__all__ = ["STABLE", "Compute", "Decision", "Done", "Facts", "Refuse", "decide", "trunk_of"]
+
+STABLE = "stable"
+PREFIX_MIN = 6
+"""Fewer hex digits name nobody: they are too easily somebody else's."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the ledger says that bears on an order.
+
+    Attributes:
+        releases: all, oldest first. channels: channel -> version.
+        updates: those that a revert names by how they begin, or all of a revoked key's.
+        contributors: keys that the ledger knows. bans: those that are banned.
+    """
+
+    releases: Sequence[ReleaseRow]
+    channels: Mapping[str, str]
+    updates: Sequence[UpdateRow] = ()
+    contributors: Sequence[str] = ()
+    bans: Mapping[str, BanRow] = field(default_factory=dict)
+
+    @property
+    def by_version(self) -> dict[str, ReleaseRow]:
+        return {release.version: release for release in self.releases}
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Record ``events`` and the order is carried out. ``result`` is for programs."""
+
+    events: tuple[Event, ...]
+    reason: str
+    result: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """Record ``events`` now; then make a release without ``updates``, which are merged and in the trunk.
+
+    Attributes:
+        reason: why they are left out. accepts: test -> why its getting worse is accepted.
+    """
+
+    updates: tuple[str, ...]
+    reason: str
+    accepts: Mapping[str, str]
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    reason: str
+
+
+Decision = Done | Compute | Refuse
+
+
+def decide(order: Order, facts: Facts) -> Decision:
+    """What to do about an order."""
+    match order:
+        case MoveChannel():
+            return _move(order, facts)
+        case Yank():
+            return _yank(order, facts)
+        case Promoted():
+            return _promote(order, facts)
+        case Revert():
+            return _revert(order, facts)
+        case Revoke():
+            return _revoke(order, facts)
+        case LiftBan():
+            return _lift(order, facts)
+        case _ as never:
+            assert_never(never)
+
+
+def trunk_of(releases: Sequence[ReleaseRow], version: str | None) -> list[ReleaseRow]:
+    """A release and its ancestors, oldest first; none for None."""
+    by_version = {release.version: release for release in releases}
+    chain: list[ReleaseRow] = []
+    while version is not None:
+        chain.append(by_version[version])
+        version = chain[-1].parent
+    return chain[::-1]
+
+
+def _move(order: MoveChannel, facts: Facts) -> Decision:
+    at = facts.channels.get(order.channel)
+    if at is None:
+        known = ", ".join(sorted(facts.channels)) or "none"
+        why = "no release was promoted yet" if order.channel == STABLE else f"channels: {known}"
+        return Refuse(f"there is no channel {order.channel}; {why}")
+    release = facts.by_version.get(order.version)
+    if release is None:
+        return _unknown(order.version)
+    if at == order.version:
+        return Done((), f"channel {order.channel} is at {at} already", {"channel": order.channel, "version": at})
+    if release.yanked is not None:
+        return Refuse(f"{order.version} was yanked: {release.yanked}; choose another, or first: barnraise yank --undo")
+    if order.channel == STABLE and release.promoted_at_ms is None:
+        promoted = ", ".join(row.version for row in facts.releases if row.promoted_at_ms is not None)
+        return Refuse(f"{order.version} was never promoted to stable; promoted are {promoted}")
+    back = parse_version(order.version) < parse_version(at)
+    reason = f"channel {order.channel} moves {'back' if back else 'forward'} from {at} to {order.version}"
+    reason += f": {order.reason}" if order.reason else ""
+    if order.channel == TRUNK:
+        reason += "; the next round goes on from there"
+    moved = ChannelMoved(order.channel, at, order.version, order.reason or "ordered")
+    return Done((moved,), reason, {"channel": order.channel, "from": at, "version": order.version})
+
+
+def _yank(order: Yank, facts: Facts) -> Decision:
+    release = facts.by_version.get(order.version)
+    result = {"version": order.version, "yanked": order.reason}
+    if release is None:
+        return _unknown(order.version)
+    if order.reason is None:
+        if release.yanked is None:
+            return Done((), f"{order.version} is not yanked", result)
+        return Done((ReleaseYanked(order.version, None),), f"{order.version} is yanked no more", result)
+    pointing = sorted(channel for channel, version in facts.channels.items() if version == order.version)
+    if pointing:
+        return Refuse(
+            f"channel {pointing[0]} is at {order.version}; move it first: barnraise rollback {pointing[0]} VERSION"
+        )
+    again = " (it was: " + release.yanked + ")" if release.yanked is not None else ""
+    reason = f"{order.version} is yanked: {order.reason}{again}; by exact number it can still be had"
+    return Done((ReleaseYanked(order.version, order.reason),), reason, result)
+
+
+def _promote(order: Promoted, facts: Facts) -> Decision:
+    release = facts.by_version.get(order.version)
+    if release is None:
+        return _unknown(order.version)
+    if release.yanked is not None:
+        return Refuse(f"{order.version} was yanked: {release.yanked}; promote another")
+    if release.promoted_at_ms is not None:
+        return Done((), f"{order.version} was promoted before", {"version": order.version})
+    at = facts.channels.get(STABLE)
+    events: list[Event] = [ReleasePromoted(order.version)]
+    if at is None or parse_version(at) < parse_version(order.version):
+        events.append(ChannelMoved(STABLE, at, order.version, "promoted"))
+        where = f"channel {STABLE} is at it"
+    else:
+        where = f"channel {STABLE} stays at {at}"
+    return Done(tuple(events), f"{order.version} is promoted; {where}", {"version": order.version})
+
+
+def _revert(order: Revert, facts: Facts) -> Decision:
+    chosen = []
+    for name in order.updates:
+        found = [row for row in facts.updates if _begins(row.digest, name)]
+        if len(found) != 1 or len(name.removeprefix("b3:")) < PREFIX_MIN:
+            return Refuse(_not_one("update", name, [row.digest for row in found]))
+        chosen.append(found[0])
+    why_not = [why for row in chosen if (why := _not_in_trunk(row, facts))]
+    if why_not:
+        return Refuse("; ".join(why_not))
+    return Compute(tuple(sorted({row.digest for row in chosen})), order.reason or "ordered", dict(order.accepts))
+
+
+def _revoke(order: Revoke, facts: Facts) -> Decision:
+    found = [key for key in facts.contributors if key.startswith(order.contributor)]
+    if len(found) != 1 or len(order.contributor) < PREFIX_MIN:
+        return Refuse(_not_one("contributor", order.contributor, found))
+    (key,) = found
+    banned = facts.bans.get(key)
+    ban = () if banned is not None else (ContributorBanned(key, order.since_ms, order.reason),)
+    sent = [row for row in facts.updates if row.contributor == key and row.received_at_ms >= order.since_ms]
+    in_trunk = tuple(sorted(row.digest for row in sent if not _not_in_trunk(row, facts)))
+    reason = f"{short(key)} is banned{' already' if banned else ''}: {order.reason}"
+    if in_trunk:
+        return Compute(in_trunk, reason, dict(order.accepts), ban)
+    told = f"{reason}; the trunk has nothing that it sent since then"
+    return Done(ban, told, {"contributor": key, "updates": []})
+
+
+def _lift(order: LiftBan, facts: Facts) -> Decision:
+    found = [key for key in facts.bans if key.startswith(order.contributor)]
+    if len(found) != 1 or len(order.contributor) < PREFIX_MIN:
+        return Refuse(_not_one("banned contributor", order.contributor, found))
+    reason = f"{short(found[0])} may contribute again; what was reverted stays reverted"
+    return Done((BanLifted(found[0], order.reason),), reason, {"contributor": found[0]})
+
+
+def _begins(digest: str, name: str) -> bool:
+    return digest.removeprefix("b3:").startswith(name.removeprefix("b3:"))
+
+
+def _not_one(what: str, name: str, found: Sequence[str]) -> str:
+    if len(name.removeprefix("b3:")) < PREFIX_MIN:
+        return f"{name!a} is too short to name one {what}; give at least {PREFIX_MIN} hex digits"
+    if not found:
+        return f"no {what} of this run begins with {name[:80]!a}"
+    return f"{len(found)} begin with {name!a}: {_several(short(one) for one in found)}; give more digits"
+
+
+def _not_in_trunk(row: UpdateRow, facts: Facts) -> str | None:
+    """Why an update cannot be taken out of the trunk; None when it can."""
+    name = f"update {short(row.digest)}"
+    if row.state == "reverted":
+        return f"{name} was reverted in {row.reverted_in} already"
+    if row.state != "merged":
+        return f"{name} is {row.state}, so it is in no release"
+    trunk = {release.version for release in trunk_of(facts.releases, facts.channels.get(TRUNK))}
+    if row.version not in trunk:
+        return f"{name} was merged in {row.version}, which the trunk does not go on from"
+    return None
+
+
+def _unknown(version: str) -> Refuse:
+    return Refuse(f"there is no release {version[:32]!a}; see: barnraise ls")
+
+
+def _several(names: Iterable[str], most: int = 5) -> str:
+    listed = list(names)
+    return ", ".join([*listed[:most], *(["..."] if len(listed) > most else [])])
