@@ -23,33 +23,10 @@ from barnraise.errors import NotEnoughUpdatesError
 from merge.clip import clip_factors
 from merge.exact import product, tree_sum
 from merge.measure import Measured
-from merge.strategies.rule import PreAggregation, Strategy, WeighsUpdates, require_updates
+from merge.rules import MergeRules
+from merge.strategies.rule import WeighsUpdates, require_updates
 
 __all__ = ["Decided", "MergePlan", "MergeRules", "clipping", "plan_merge"]
-
-
-@dataclass(frozen=True, slots=True)
-class MergeRules:
-    """How a round merges.
-
-    Attributes:
-        clip_norm_at: multiple of the median norm at which updates are clipped; None for never.
-        before: pre-aggregations, in their order.
-        seed: of whatever is drawn by lot.
-    """
-
-    strategy: Strategy
-    clip_norm_at: float | None = None
-    before: tuple[PreAggregation, ...] = ()
-    seed: int = 0
-
-    @property
-    def min_updates(self) -> int:
-        """Fewest updates with which strategy and pre-aggregations keep their promises."""
-        needed = self.strategy.min_updates
-        for rule in reversed(self.before):
-            needed = rule.needed(needed)
-        return needed
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from functools import cache
 
 from barnraise.native import library, spread, threads
 
-__all__ = ["KINDS", "Rows", "gram_sums", "prefer_large_pages", "sorted_mean", "square_sums", "weighted_sum"]
+__all__ = ["KINDS", "Rows", "gram_sums", "narrow", "prefer_large_pages", "sorted_mean", "square_sums", "weighted_sum"]
 
 KINDS = {"float32": 0, "bfloat16": 1, "float16": 2}  # the same numbers as in src/rows.h
 GRAIN = 1 << 14  # elements: below, another thread costs more than it takes off
@@ -55,6 +55,11 @@ def weighted_sum(rows: Rows, factors: Sequence[float], out: int) -> None:
         function(places, kinds, factors_K, count, start, end, out)
 
     spread(work, rows.size, GRAIN)
+
+
+def narrow(values: int, kind: int, size: int, out: int) -> None:
+    """Write float32 [size] at ``values`` to ``out`` as one of the 16-bit :data:`KINDS`, rounded to nearest."""
+    _function("barnraise_narrow", "pnnp")(values, kind, size, out)
 
 
 def sorted_mean(rows: Rows, pairs: Sequence[tuple[int, int]], drop: int, keep: int, out: int) -> None:

@@ -11,12 +11,10 @@ import difflib
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
-import torch
-
 from barnraise.checkpoints.recipe import BASE, Override, Recipe
 from barnraise.errors import ConfigValueError, NotEnoughUpdatesError, UsageError
 from merge.offline.job import Treatment
-from merge.plan import MergeRules
+from merge.rules import MergeRules
 from merge.strategies import make_strategy
 from merge.strategies.rule import MergesMatrices, PrunesUpdates, Strategy, UsesFisher, WeighsUpdates
 
@@ -98,5 +96,7 @@ def _require_fitting(rules: MergeRules, weights: Sequence[float]) -> None:
             f"{len(weights)} models to merge, {rules.strategy} needs at least {rules.min_updates}"
         )
     if isinstance(rules.strategy, WeighsUpdates):  # asked about models that have nothing in common
+        import torch
+
         weights_K = torch.tensor(weights, dtype=torch.float64)
         rules.strategy.weigh(torch.eye(len(weights), dtype=torch.float64), weights_K)

@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from barnraise.updates.space import CHUNK, CHUNKS_PER_SEGMENT, TensorSpec
-from merge.measure import Piece
 from merge.offline.tensors import TensorSource
-from merge.plan import MergeRules
+from merge.rules import MergeRules
 
 __all__ = ["Inputs", "MergedTensor", "OfflineMerge", "Treatment", "lay_out"]
 
@@ -54,11 +53,6 @@ class MergedTensor:
     place: int
     chunk: int
     treatment: int
-
-    @property
-    def piece(self) -> Piece:
-        """All of it as one piece."""
-        return Piece(self.number, 0, self.size, self.place)
 
     @property
     def cuts(self) -> list[tuple[int, int]]:

@@ -13,21 +13,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
+from barnraise.native import use_threads
 from merge.gram import gram
 from merge.magnitudes import MagnitudeCounter, MagnitudeRefiner, Magnitudes
 from merge.measure import TensorMeasure
 from merge.offline.job import Inputs, MergedTensor, OfflineMerge, Treatment
+from merge.offline.needs import CutsBySize, needs_gram, needs_magnitudes, passes
 from merge.offline.passes import Progress, over_tensors
 from merge.offline.rows import BLOCK, RowReader
 from merge.plan import MergePlan, plan_merge
-from merge.strategies.rule import PrunesUpdates, WeighsUpdates
 
-__all__ = ["TensorPlan", "needs_gram", "needs_magnitudes", "passes", "plan_tensors"]
+__all__ = ["TensorPlan", "one_of_several", "plan_tensors"]
 
 
 @dataclass(frozen=True)
@@ -36,33 +36,6 @@ class TensorPlan:
 
     plan: MergePlan
     magnitudes: Sequence[Magnitudes] | None
-
-
-@runtime_checkable
-class CutsBySize(Protocol):
-    """A strategy that knows between which elements of a tensor, ordered by size, it cuts."""
-
-    def cuts(self, elements: int) -> tuple[int, ...]:
-        """Numbers of elements, counted from the largest."""
-        ...
-
-
-def needs_gram(treatment: Treatment) -> bool:
-    rules = treatment.rules
-    weighs = isinstance(rules.strategy, WeighsUpdates) or bool(rules.before) or rules.clip_norm_at is not None
-    return treatment.take is None and weighs
-
-
-def needs_magnitudes(treatment: Treatment) -> bool:
-    strategy = treatment.rules.strategy
-    return treatment.take is None and isinstance(strategy, PrunesUpdates) and strategy.by_magnitude
-
-
-def passes(treatment: Treatment) -> int:
-    """How often a tensor is read: to be measured, to be measured exactly, to be merged."""
-    magnitudes = needs_magnitudes(treatment)
-    exactly = magnitudes and isinstance(treatment.rules.strategy, CutsBySize)
-    return 1 + int(needs_gram(treatment) or magnitudes) + int(exactly)
 
 
 def plan_tensors(job: OfflineMerge, inputs: Inputs, workers: int, progress: Progress) -> dict[int, TensorPlan]:
@@ -78,7 +51,7 @@ def plan_tensors(job: OfflineMerge, inputs: Inputs, workers: int, progress: Prog
         return _measure(tensor, job.treatments[tensor.treatment], reader, len(inputs.models))
 
     asking = [tensor for tensor in job.tensors if passes(job.treatments[tensor.treatment]) > 1]
-    measured = over_tensors(asking, measure, workers, progress)
+    measured = over_tensors(asking, measure, workers, progress, one_of_several)
     plans: dict[int, TensorPlan] = {}
     for index, treatment in enumerate(job.treatments):
         own = [tensor.number for tensor in job.tensors if tensor.treatment == index]
@@ -119,9 +92,16 @@ def _rows(
     """The tensor's rows, a range of elements after the other, each with where it starts."""
     with reader.workspace() as space:
         for start, end in ranges:
-            yield start, reader.read(tensor.name, start, end, space).rows
+            rows = reader.read(tensor.name, start, end, space).rows
+            yield start, [torch.from_numpy(row_B) for row_B in rows]
             reader.release(tensor.name, start, end)
 
 
 def _blocks(size: int) -> list[tuple[int, int]]:
     return [(start, min(size, start + BLOCK)) for start in range(0, size, BLOCK)]
+
+
+def one_of_several() -> None:
+    """A thread of a pool shares nothing out again, so what a library sums does not depend on their number."""
+    torch.set_num_threads(1)
+    use_threads(1)

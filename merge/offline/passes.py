@@ -14,8 +14,6 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-import torch
-
 from barnraise.native import use_threads
 from merge.offline.job import MergedTensor
 
@@ -55,15 +53,24 @@ class Progress:
         self._stopping.set()
 
 
+def one_of_several() -> None:
+    """A thread of the pool shares nothing out again."""
+    use_threads(1)
+
+
 def over_tensors(
-    tensors: Sequence[MergedTensor], work: Callable[[MergedTensor], T], workers: int, progress: Progress
+    tensors: Sequence[MergedTensor],
+    work: Callable[[MergedTensor], T],
+    workers: int,
+    progress: Progress,
+    prepare: Callable[[], None] = one_of_several,
 ) -> dict[int, T]:
-    """Do ``work`` for every tensor, and return its results by the tensor's number.
+    """Do ``work`` for every tensor, and return its results by the tensor's number. Each thread calls ``prepare`` first.
 
     The first error ends the pass and is raised when all threads have stopped; so does Ctrl-C.
     """
     largest_first = sorted(tensors, key=lambda tensor: (-tensor.size, tensor.number))
-    with ThreadPoolExecutor(workers, "barnraise-merge", _one_of_several) as pool:
+    with ThreadPoolExecutor(workers, "barnraise-merge", prepare) as pool:
         futures = {tensor.number: pool.submit(work, tensor) for tensor in largest_first}
         try:
             done, _ = wait(futures.values(), return_when=FIRST_EXCEPTION)
@@ -75,9 +82,3 @@ def over_tensors(
     for future in done:
         future.result()
     return {number: future.result() for number, future in futures.items()}
-
-
-def _one_of_several() -> None:
-    """A thread of the pool shares nothing out again, so what a library sums does not depend on their number."""
-    torch.set_num_threads(1)
-    use_threads(1)

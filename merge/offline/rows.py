@@ -14,15 +14,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from barnraise.errors import NonFiniteCheckpointError
 from merge.offline.job import Inputs
 from merge.offline.passes import Progress
-from merge.offline.tensors import DTYPES, TensorSource, all_finite, stored_values
+from merge.offline.tensors import ITEM_BYTES, TensorSource, all_finite, stored_floats
 
 __all__ = ["BLOCK", "Block", "RowReader", "Workspace"]
+
+Floats = NDArray[np.float32]
 
 BLOCK = 1 << 19  # 2 MiB of each model: much beside the cost of a call, little beside memory
 
@@ -32,25 +34,25 @@ class Block:
     """Elements ``[start, end)`` of one tensor.
 
     Attributes:
-        rows: K tensors float32 [B], finite.
+        rows: K arrays float32 [B], finite.
         base_B: float32 [B]; None when the rows are weights and not changes.
     """
 
-    rows: list[Tensor]
-    base_B: Tensor | None
+    rows: list[Floats]
+    base_B: Floats | None
 
 
 @dataclass
 class Workspace:
     """Buffers of one thread, made when they are first needed and used again for every block."""
 
-    _buffers: dict[int, Tensor] = field(default_factory=dict)
+    _buffers: dict[int, Floats] = field(default_factory=dict)
 
-    def buffer(self, which: int, size: int) -> Tensor:
+    def buffer(self, which: int, size: int) -> Floats:
         """float32 [size], with whatever is left in it."""
         there = self._buffers.get(which)
-        if there is None or there.numel() < size:
-            self._buffers[which] = there = torch.empty(size, dtype=torch.float32)
+        if there is None or len(there) < size:
+            self._buffers[which] = there = np.empty(size, dtype=np.float32)
         return there[:size]
 
 
@@ -84,21 +86,24 @@ class RowReader:
         """
         models, base = self._inputs.models, self._inputs.base
         self._progress.advance(sum(self._bytes(source, name, start, end) for source in self._inputs.sources))
+        stored = [
+            stored_floats(model, name, start, end, space.buffer(k, end - start)) for k, model in enumerate(models)
+        ]
         if base is None:
-            rows = [as_float32(model, name, start, end, space, k) for k, model in enumerate(models)]
+            rows = stored
             base_B = None
         else:
-            base_B = as_float32(base, name, start, end, space, len(models))
-            stored = [stored_values(model, name, start, end) for model in models]
-            rows = [torch.sub(row_B, base_B, out=space.buffer(k, end - start)) for k, row_B in enumerate(stored)]
+            base_B = stored_floats(base, name, start, end, space.buffer(len(models), end - start))
+            with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is found, and named
+                rows = [np.subtract(row_B, base_B, out=space.buffer(k, end - start)) for k, row_B in enumerate(stored)]
         if not unchecked:
             self.check(rows, name, start, end)
         return Block(rows, base_B)
 
-    def check(self, rows: Sequence[Tensor], name: str, start: int, end: int) -> None:
+    def check(self, rows: Sequence[Floats], name: str, start: int, end: int) -> None:
         """Raise NonFiniteCheckpointError if one of the K rows float32 [B] is not finite."""
         for k, row_B in enumerate(rows):
-            if not all_finite(row_B):
+            if not all_finite(row_B.view(np.uint8), "F32"):
                 raise self._not_finite(name, k, start, end)
 
     def release(self, name: str, start: int, end: int) -> None:
@@ -106,14 +111,14 @@ class RowReader:
             source.release(name, start, end)
 
     def _bytes(self, source: TensorSource, name: str, start: int, end: int) -> int:
-        return (end - start) * DTYPES[source.dtype(name)].itemsize
+        return (end - start) * ITEM_BYTES[source.dtype(name)]
 
     def _not_finite(self, name: str, k: int, start: int, end: int) -> NonFiniteCheckpointError:
         suspects = [(self._inputs.names[k], self._inputs.models[k])]
         if self._inputs.base is not None:
             suspects.append(("the base", self._inputs.base))
         for whose, source in suspects:
-            if not all_finite(stored_values(source, name, start, end)):
+            if not all_finite(source.block(name, start, end), source.dtype(name)):
                 return NonFiniteCheckpointError(
                     f"tensor {name!a} of {whose} has a NaN or an infinity; nothing was written. Leave that model "
                     "out, or take the tensor from another one with an override in a recipe"
@@ -121,11 +126,3 @@ class RowReader:
         return NonFiniteCheckpointError(
             f"tensor {name!a}: {self._inputs.names[k]} minus the base is more than float32 holds; nothing was written"
         )
-
-
-def as_float32(source: TensorSource, name: str, start: int, end: int, space: Workspace, which: int) -> Tensor:
-    """A block as float32 [B]: where it lies if it is stored so, else converted into a buffer."""
-    stored_B = stored_values(source, name, start, end)
-    if stored_B.dtype == torch.float32:
-        return stored_B
-    return space.buffer(which, end - start).copy_(stored_B)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
+import sys
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,6 +17,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
 
+from barnraise import native
 from barnraise.checkpoints.recipe import Recipe, parse_recipe, render_recipe
 from barnraise.errors import (
     BarnraiseError,
@@ -29,7 +33,7 @@ from barnraise.errors import (
 from barnraise.updates.space import ParameterSpace, TensorSpec
 from merge.measure import measure_pieces, pieces_of, total
 from merge.offline import Inputs, OfflineMerge, Progress, Treatment, bytes_to_read, choose, lay_out, merge_offline
-from merge.offline.tensors import DTYPES
+from merge.offline.tensors import ITEM_BYTES, all_finite, narrow, widen
 from merge.plan import MergeRules, plan_merge
 from merge.segment import SegmentUpdates, combine_segment
 from merge.strategies import make_strategy
@@ -424,5 +428,61 @@ def test_gram_matrices_decide_direction_by_direction() -> None:
     assert torch.equal(found.tensor("a.bias"), models[0]["a.bias"] * 0.5 + models[1]["a.bias"] * 0.5)
 
 
-def test_every_type_has_its_name() -> None:
-    assert {DTYPES[name]: name for name in DTYPES} == NAMES
+# -- without torch, and with -----------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.integers(0, 2**32 - 1), min_size=1, max_size=70), st.sampled_from(["BF16", "F16"]), st.booleans())
+def test_stored_types_round_as_torch_rounds(bits: list[int], dtype: str, compiled: bool) -> None:
+    assert set(ITEM_BYTES) == set(NAMES.values())
+    torch_dtype = {name: kind for kind, name in NAMES.items()}[dtype]
+    values_B = np.array(bits, dtype=np.uint32).view(np.float32)
+    expected = torch.from_numpy(values_B).to(torch_dtype)
+    with contextlib.nullcontext() if compiled else native.disabled():
+        found = narrow(values_B, dtype)
+        back_B = np.empty(len(bits), dtype=np.float32)
+        widen(found, dtype, back_B)
+    finite = torch.isfinite(expected)
+    assert torch.equal(torch.from_numpy(found.copy()).view(torch_dtype)[finite], expected[finite])
+    assert torch.equal(torch.from_numpy(back_B)[finite], expected.float()[finite])
+    assert all_finite(found, dtype) == bool(finite.all())
+    assert all_finite(values_B.view(np.uint8), "F32") == bool(np.isfinite(values_B).all())
+
+
+@settings(deadline=None, max_examples=10)
+@given(st.sampled_from(["mean", "task-arithmetic"]), st.booleans(), st.lists(st.floats(0, 9), min_size=2, max_size=4))
+def test_adding_up_has_the_bits_of_the_strategy_in_torch(name: str, with_base: bool, weights: list[float]) -> None:
+    base = model(0) if with_base else None
+    models = [near(model(0), seed) for seed in range(len(weights))]
+    treatment = Treatment(rules(name), (*weights, 1.0))
+    with native.disabled():
+        plain = merged([*models, model(9)], base, [treatment])
+    assert plain.parts == merged([*models, model(9)], base, [treatment], workers=2).parts
+
+
+@pytest.mark.skipif(not native.available(), reason="only the compiled loops add up without torch")
+def test_adding_models_up_imports_no_torch() -> None:
+    story = """
+import sys
+import numpy as np
+from barnraise.checkpoints.recipe import parse_recipe
+from barnraise.updates.space import TensorSpec
+from merge.offline import Inputs, OfflineMerge, Progress, choose, lay_out, merge_offline
+
+class Ones:
+    def dtype(self, name): return "F32"
+    def block(self, name, start, end): return np.ones(end - start, np.float32).view(np.uint8)
+    def release(self, name, start, end): pass
+    def put(self, name, start, data): print(data.view(np.float32)[0])
+
+models = [{"name": name, "path": name} for name in "ab"]
+recipe = parse_recipe({"strategy": sys.argv[1], "base": {"path": "c"}, "models": models}, "here")
+treatments, which = choose(recipe, ["t"])
+job = OfflineMerge(lay_out([(TensorSpec("t", (9,)), 0)]), treatments)
+merge_offline(job, Inputs([Ones(), Ones()], Ones(), ("a", "b")), Ones(), 2, Progress(lambda _: None))
+print("torch" in sys.modules)
+"""
+    for strategy, with_torch in (("mean", False), ("task-arithmetic", False), ("median", True)):
+        command = [sys.executable, "-c", story, strategy]
+        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        assert told.split() == ["1.0", str(with_torch)]
