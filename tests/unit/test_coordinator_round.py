@@ -14,6 +14,7 @@ from coordinator.round import (
     CheckPassed,
     CulpritsFound,
     FindCulprits,
+    Interrupted,
     Judged,
     Merge,
     Merged,
@@ -41,6 +42,7 @@ ALLOWED = {
     ("testing", "released"),
     ("testing", "rejected"),
 }
+INTERRUPTED = {("collecting", "abandoned"), ("merging", "abandoned"), ("testing", "abandoned")}
 
 
 def candidate_of(merge_set: tuple[str, ...]) -> Candidate:
@@ -142,6 +144,17 @@ def test_a_failed_merge_rejects_the_round() -> None:
     assert run(collected("a", "b", "c"), tick(1), MergeFailed("disk")).phase == "rejected"
 
 
+def test_a_round_whose_base_the_trunk_has_left_ends_in_any_phase_without_blame() -> None:
+    merging = run(collected("a", "b", "c"), tick(1))
+    testing = run(merging, Merged(("a", "b", "c"), candidate_of(("a", "b", "c"))))
+    for current in (OPEN, collected("a"), merging, testing):
+        taken = step(current, Interrupted("the trunk goes on from 0.1.0"), POLICY)
+        assert (taken.round.phase, taken.reason) == ("abandoned", "the trunk goes on from 0.1.0")
+        assert (taken.actions, taken.round.rejected) == ((), ())
+    released = run(testing, Judged(candidate_of(("a", "b", "c")), True, "", now_ms=1), Tagged("0.1.1"))
+    assert step(released, Interrupted("too late"), POLICY).round == released
+
+
 def test_an_outcome_for_another_candidate_is_ignored() -> None:
     current = run(collected("a", "b", "c"), tick(1), Merged(("a", "b", "c"), candidate_of(("a", "b", "c"))))
     assert run(current, Judged(candidate_of(("x",)), True, "", now_ms=1)) == current
@@ -159,6 +172,7 @@ EVENTS = st.one_of(
     st.builds(lambda s, ok: Judged(candidate_of(s), ok, "judged", 7), SETS, st.booleans()),
     st.builds(CulpritsFound, SETS, st.just("found")),
     st.just(Tagged("0.1.1")),
+    st.just(Interrupted("the trunk goes on from elsewhere")),
 )
 
 
@@ -183,7 +197,8 @@ def test_no_story_leaves_the_table_or_issues_an_action_twice(story: list[tuple[R
         event = answer(current, ok, event) if obedient else event
         after = step(current, event, POLICY)
         if after.round.phase != current.phase:
-            assert (current.phase, after.round.phase) in ALLOWED
+            allowed = INTERRUPTED if isinstance(event, Interrupted) else ALLOWED
+            assert (current.phase, after.round.phase) in allowed
             assert after.reason
         if current.is_final:
             assert after.round == current
