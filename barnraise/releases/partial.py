@@ -22,7 +22,7 @@ from barnraise.releases.durable import disk_full_translated, make_folder, write_
 from barnraise.releases.locks import lock_path, unlock_path
 from barnraise.releases.store import BlobStore
 
-__all__ = ["PARTIAL_FOLDER", "Partial", "Stretch", "merged", "missing"]
+__all__ = ["JOURNAL_SUFFIX", "PARTIAL_FOLDER", "Partial", "Stretch", "merged", "missing"]
 
 PARTIAL_FOLDER = "partial"
 JOURNAL_SUFFIX = ".have"
