@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,38 +33,83 @@ def entry(number: int, keyframe: int | None, patch: int | None, parent: int | No
 
 
 def index(*entries: IndexEntry) -> ReleaseIndex:
-    return ReleaseIndex(name="tiny-lm", serial=1, at_ms=0, coordinator_key="0" * 64, releases=entries)
+    return ReleaseIndex(name="tiny-lm", releases=entries)
 
 
 SIZES = st.none() | st.integers(0, 50)
 
 
-@settings(deadline=None)
-@given(data=st.data(), count=st.integers(1, 6))
-def test_no_other_start_is_cheaper(data: st.DataObject, count: int) -> None:
-    entries = [entry(0, data.draw(st.integers(0, 50)), None)]
-    entries += [entry(n, data.draw(SIZES), data.draw(st.integers(0, 50))) for n in range(1, count)]
-    installed = data.draw(st.none() | st.sampled_from(entries))
+@st.composite
+def trees(draw: st.DrawFn) -> list[IndexEntry]:
+    """Releases of which each has an earlier one as its parent; some have the model of another."""
+    entries = [entry(0, draw(st.integers(0, 50)), None)]
+    for number in range(1, draw(st.integers(1, 7))):
+        new = entry(number, draw(SIZES), draw(st.integers(0, 50)), parent=draw(st.integers(0, number - 1)))
+        if draw(st.integers(0, 3)) == 0:
+            new = new.model_copy(update={"model_digest": draw(st.sampled_from(entries)).model_digest})
+        entries.append(new)
+    return entries
+
+
+def all_ways(
+    entries: list[IndexEntry], model: str, installed: str | None, seen: frozenset[str]
+) -> Iterator[list[BlobRef]]:
+    """Every list of blobs that makes a model, found by trying all."""
+    if model == installed:
+        yield []
+    for one in entries:
+        if one.model_digest != model:
+            continue
+        if one.keyframe is not None:
+            yield [one.keyframe]
+        if one.patch is not None and one.parent is not None:
+            base = next(other.model_digest for other in entries if other.version == one.parent)
+            if base not in seen:
+                yield from ([*way, one.patch] for way in all_ways(entries, base, installed, seen | {base}))
+
+
+@settings(deadline=None, max_examples=300)
+@given(data=st.data(), entries=trees())
+def test_no_other_way_is_cheaper(data: st.DataObject, entries: list[IndexEntry]) -> None:
+    wanted = data.draw(st.sampled_from(entries))
+    installed = data.draw(st.none() | st.sampled_from([e.model_digest for e in entries]))
     blobs = [b for e in entries for b in (e.keyframe, e.patch) if b]
     at_hand = {b.digest for b in data.draw(st.lists(st.sampled_from(blobs)))}
+    ways = all_ways(entries, wanted.model_digest, installed, frozenset({wanted.model_digest}))
+    costs = [(sum(b.size_bytes for b in way if b.digest not in at_hand), len(way)) for way in ways]
+    plan = make_plan(index(*entries), wanted.version, installed=installed, at_hand=at_hand)
+    assert plan.fetch_bytes == min(costs)[0]
+    assert len(plan.patches) <= min(costs)[1]
+    assert plan.at_hand <= at_hand
+    listed = index(*entries)
+    model = listed.entry(plan.start).model_digest
+    assert plan.keyframe is not None or model == installed
+    for step in plan.patches:
+        assert step.base_digest == model
+        assert listed.entry(step.version).patch == step.blob
+        model = listed.entry(step.version).model_digest
+    assert model == wanted.model_digest
 
-    def cost(found: BlobRef | None) -> int:
-        return 0 if found is None or found.digest in at_hand else found.size_bytes
 
-    costs = []
-    for start, candidate in enumerate(entries):
-        patches = sum(cost(e.patch) for e in entries[start + 1 :])
-        if candidate is installed:
-            costs.append(patches)
-        elif candidate.keyframe:
-            costs.append(patches + cost(candidate.keyframe))
-    plan = make_plan(
-        index(*entries), f"0.1.{count - 1}", installed=installed.model_digest if installed else None, at_hand=at_hand
-    )
-    assert plan.fetch_bytes == min(costs)
-    assert [step.version for step in plan.patches] == [
-        e.version for e in entries[entries.index(index(*entries).entry(plan.start)) + 1 :]
-    ]
+def test_back_to_an_earlier_model_by_the_patch_that_takes_something_back() -> None:
+    """0.1.2 has the model of 0.1.0 again: from 0.1.1 it is one patch, whichever of the two is wanted."""
+    back = entry(2, None, 5).model_copy(update={"model_digest": entry(0, None, None).model_digest})
+    listed = index(entry(0, 1000, None), entry(1, None, 7), back)
+    for wanted in ("0.1.0", "0.1.2"):
+        plan = make_plan(listed, wanted, installed=listed.entry("0.1.1").model_digest)
+        assert [step.version for step in plan.patches] == ["0.1.2"]
+
+
+def test_a_plan_says_what_is_at_hand_and_what_else_belongs_to_it() -> None:
+    listed = index(entry(0, 1000, None), entry(1, None, 7))
+    keyframe = listed.releases[0].keyframe
+    assert keyframe is not None
+    plan = make_plan(listed, "0.1.1", at_hand={keyframe.digest, blob("other", 1).digest})
+    assert plan.lines() == ["take the keyframe of 0.1.0 (1,000 bytes, at hand)", "apply the patch to 0.1.1 (7 bytes)"]
+    assert [(step["step"], step["at_hand"]) for step in plan.steps()] == [("keyframe", True), ("patch", False)]
+    with_manifest = replace(plan, documents=(listed.releases[1].manifest, listed.releases[1].manifest))
+    assert [b.size_bytes for b in with_manifest.fetch] == [10, 7]
+    assert with_manifest.fetch_bytes == 17
 
 
 def test_patches_are_applied_in_order_from_the_nearest_start() -> None:
