@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from blake3 import blake3
 
-__all__ = ["canonical_json", "digest_bytes", "digest_file", "digest_json", "is_digest", "new_hasher"]
+from barnraise.native import spread, threads
 
+__all__ = ["canonical_json", "digest_bytes", "digest_each", "digest_file", "digest_json", "is_digest", "new_hasher"]
+
+LARGE = 1 << 20  # bytes from which one hash is worth all cores; smaller ones are shared out among them
 _PATTERN = re.compile(r"b3:[0-9a-f]{64}\Z")
 
 
@@ -30,6 +33,23 @@ def digest_bytes(*parts: bytes | bytearray | memoryview) -> str:
     for part in parts:
         hasher.update(part)
     return f"b3:{hasher.hexdigest()}"
+
+
+def digest_each(parts: Sequence[bytes | bytearray | memoryview]) -> list[str]:
+    """Digest of every one of many byte strings, on several threads: a large one by all, small ones shared out."""
+    digests = [""] * len(parts)
+    most = blake3.AUTO if threads() > 1 else 1
+    small = [number for number, part in enumerate(parts) if len(part) < LARGE]
+    for number, part in enumerate(parts):
+        if len(part) >= LARGE:
+            digests[number] = f"b3:{blake3(part, max_threads=most).hexdigest()}"
+
+    def work(start: int, end: int) -> None:
+        for number in small[start:end]:
+            digests[number] = digest_bytes(parts[number])
+
+    spread(work, len(small), 1)
+    return digests
 
 
 def new_hasher() -> blake3:

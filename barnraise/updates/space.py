@@ -20,7 +20,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from barnraise.digest import digest_bytes, digest_json
+from barnraise.digest import digest_each, digest_json
 
 __all__ = ["CHUNK", "CHUNKS_PER_SEGMENT", "ParameterSpace", "TensorSpec", "model_digest"]
 
@@ -132,7 +132,7 @@ class ParameterSpace:
         """BLAKE3 of every tensor's little-endian bytes, in the order of ``tensors``."""
         little = np.ascontiguousarray(flat_P, dtype="<f4")
         views = self.unflatten(little)
-        return [digest_bytes(views[t.name].reshape(-1).view(np.uint8).data) for t in self.tensors]
+        return digest_each([views[t.name].reshape(-1).view(np.uint8).data for t in self.tensors])
 
 
 def model_digest(space: ParameterSpace, tensor_digests: Iterable[str]) -> str:
