@@ -15,7 +15,7 @@ https://doc.rust-lang.org/cargo/reference/specifying-dependencies.html
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,6 +24,7 @@ from semver import Version
 from barnraise.errors import BadVersionError, NoSuchVersionError
 
 __all__ = [
+    "STABLE",
     "Change",
     "Range",
     "Selection",
@@ -35,6 +36,8 @@ __all__ = [
     "split_spec",
 ]
 
+STABLE = "stable"
+"""The channel that points at promoted releases only, and above which no range goes."""
 TEXT_MAX = 128
 _VERSION = re.compile(r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\Z")
 _NUMBER = r"(?:0|[1-9][0-9]{0,8}|[xX*])"
@@ -155,13 +158,24 @@ class Selection:
     warning: str | None = None
 
 
-def select(yanked: Mapping[str, str | None], wanted: str, channels: Mapping[str, str] | None = None) -> Selection:
-    """The newest release that is wanted.
+def select(
+    yanked: Mapping[str, str | None],
+    wanted: str,
+    channels: Mapping[str, str] | None = None,
+    promoted: Collection[str] | None = None,
+) -> Selection:
+    """The release that is wanted.
+
+    An exact version is any release. A channel is where it points; ``stable`` points at promoted
+    releases only. A range takes the newest release that fits and was not yanked; once anything
+    was promoted, only of the promoted ones, and none above ``stable``: when that channel is moved
+    back, ranges follow.
 
     Args:
         yanked: every released version -> why it was yanked, or None.
         wanted: a range, an exact version, or a channel.
         channels: channel -> version.
+        promoted: versions that maintainers promoted; None when they never promoted any.
 
     Raises:
         BadVersionError: ``wanted`` is none of the three.
@@ -169,21 +183,24 @@ def select(yanked: Mapping[str, str | None], wanted: str, channels: Mapping[str,
     """
     channels = channels or {}
     if wanted in channels or is_channel(wanted):
-        return _select_channel(yanked, wanted, channels)
+        return _select_channel(yanked, wanted, channels, promoted)
     exact = wanted.strip().removeprefix("=").strip()
     if exact in yanked:
         reason = yanked[exact]
         return Selection(exact, None if reason is None else f"{exact} was yanked: {reason}")
     span = Range.parse(wanted)
+    ceiling = parse_version(channels[STABLE]) if STABLE in channels else None
     listed = sorted(parse_version(version) for version in yanked)
-    fitting = [version for version in listed if version in span]
-    usable = [version for version in fitting if yanked[str(version)] is None]
-    if usable:
-        return Selection(str(usable[-1]))
-    raise NoSuchVersionError(_nothing(wanted, span, [v for v in listed if yanked[str(v)] is None], fitting))
+    barred = {version: _why_no_range(str(version), yanked, promoted, ceiling) for version in listed}
+    fitting = [version for version in listed if version in span and barred[version] is None]
+    if fitting:
+        return Selection(str(fitting[-1]))
+    raise NoSuchVersionError(_nothing(wanted, span, barred))
 
 
-def _select_channel(yanked: Mapping[str, str | None], channel: str, channels: Mapping[str, str]) -> Selection:
+def _select_channel(
+    yanked: Mapping[str, str | None], channel: str, channels: Mapping[str, str], promoted: Collection[str] | None
+) -> Selection:
     version = channels.get(channel)
     if version is None or version not in yanked:
         known = ", ".join(sorted(channels)) or "none yet"
@@ -193,19 +210,42 @@ def _select_channel(yanked: Mapping[str, str | None], channel: str, channels: Ma
             f"channel {channel} is at {version}, which was yanked: {yanked[version]}. "
             f"Ask for a range, or for ={version} to have it anyway"
         )
+    if channel == STABLE and version not in (promoted or ()):
+        raise NoSuchVersionError(
+            f"channel {channel} is at {version}, which nobody promoted. Ask for ={version} to have it"
+        )
     return Selection(version)
 
 
-def _nothing(wanted: str, span: Range, usable: list[Version], yanked_inside: list[Version]) -> str:
-    if yanked_inside:
-        newest = yanked_inside[-1]
-        return f"only yanked releases satisfy {wanted!a}; ask for ={newest} to have {newest} anyway"
+def _why_no_range(
+    version: str, yanked: Mapping[str, str | None], promoted: Collection[str] | None, ceiling: Version | None
+) -> str | None:
+    """Why no range may choose a release; None when it may."""
+    if yanked[version] is not None:
+        return "was yanked"
+    if promoted is None:
+        return None
+    if version not in promoted:
+        return "was not promoted"
+    if ceiling is not None and parse_version(version) > ceiling:
+        return f"is above {ceiling}, where {STABLE} is"
+    return None
+
+
+def _nothing(wanted: str, span: Range, barred: Mapping[Version, str | None]) -> str:
+    """Why nothing satisfies a range, and what is near; ``barred`` is every release, oldest first."""
+    usable = [version for version, reason in barred.items() if reason is None]
     below = [version for version in usable if version < span.low]
     above = [version for version in usable if span.high is not None and version >= span.high]
-    nearest = [str(version) for version in (*below[-1:], *above[:1])]
-    if not nearest:
-        return f"nothing satisfies {wanted!a}: no release has been tagged yet"
-    return f"nothing satisfies {wanted!a}; the nearest is {' or '.join(nearest)}"
+    nearest = " or ".join(str(version) for version in (*below[-1:], *above[:1]))
+    inside = [version for version in barred if version in span]
+    if inside:
+        newest = inside[-1]
+        told = f"nothing satisfies {wanted!a}: {newest} {barred[newest]}; ask for ={newest} to have it anyway"
+        return f"{told}. The nearest otherwise is {nearest}" if nearest else told
+    if nearest:
+        return f"nothing satisfies {wanted!a}; the nearest is {nearest}"
+    return f"nothing satisfies {wanted!a}: no release {'may be chosen by a range' if barred else 'has been tagged yet'}"
 
 
 Bump = Literal["first", "patch", "minor", "major"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -92,7 +94,9 @@ def test_a_comma_means_and(left: str, right: str, version: str) -> None:
 
 
 RELEASES = {"0.1.0": None, "0.1.1": None, "0.1.10": None, "0.1.11": "leaked a test", "0.2.0": None, "1.0.0": "broken"}
-CHANNELS = {"nightly": "0.2.0", "stable": "0.1.10", "old": "0.1.11"}
+CHANNELS = {"nightly": "0.2.0", "old": "0.1.11"}
+STABLE_AT = {**CHANNELS, "stable": "0.1.1"}
+PROMOTED = ("0.1.0", "0.1.1", "0.1.10", "1.0.0")
 
 
 @pytest.mark.parametrize(
@@ -101,33 +105,136 @@ CHANNELS = {"nightly": "0.2.0", "stable": "0.1.10", "old": "0.1.11"}
         ("^0.1", "0.1.10"),
         ("*", "0.2.0"),
         ("0.1.1", "0.1.1"),
-        ("stable", "0.1.10"),
+        ("nightly", "0.2.0"),
         ("<0.1.10", "0.1.1"),
         ("=0.2.0", "0.2.0"),
     ],
 )
-def test_select_takes_the_newest_that_fits(wanted: str, version: str) -> None:
+def test_before_a_promotion_a_range_takes_the_newest_that_fits(wanted: str, version: str) -> None:
     assert select(RELEASES, wanted, CHANNELS) == Selection(version)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "version"),
+    [
+        ("^0.1", "0.1.1"),
+        ("*", "0.1.1"),
+        ("<0.1.1", "0.1.0"),
+        ("stable", "0.1.1"),
+        ("nightly", "0.2.0"),
+        ("=0.2.0", "0.2.0"),
+        ("0.1.10", "0.1.10"),
+    ],
+)
+def test_after_a_promotion_a_range_goes_no_further_than_stable(wanted: str, version: str) -> None:
+    assert select(RELEASES, wanted, STABLE_AT, PROMOTED) == Selection(version)
 
 
 @pytest.mark.parametrize("wanted", ["0.1.11", "=0.1.11"])
 def test_a_yanked_release_comes_by_exact_number_with_a_warning(wanted: str) -> None:
     assert select(RELEASES, wanted, CHANNELS) == Selection("0.1.11", "0.1.11 was yanked: leaked a test")
+    assert select(RELEASES, wanted, STABLE_AT, PROMOTED) == select(RELEASES, wanted, CHANNELS)
 
 
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        ("^0.3", "the nearest is 0.2.0"),
-        ("0.1.5", "the nearest is 0.1.1 or 0.1.10"),
-        ("^1", "only yanked releases satisfy '\\^1'; ask for =1.0.0"),
+        ("^0.3", "the nearest is 0.2.0$"),
+        ("0.1.5", "the nearest is 0.1.1 or 0.1.10$"),
+        (
+            "^1",
+            r"nothing satisfies '\^1': 1.0.0 was yanked; ask for =1.0.0 to have it anyway. The nearest .* is 0.2.0$",
+        ),
         ("old", "was yanked: leaked a test"),
-        ("beta", "there is no channel 'beta'; channels: nightly, old, stable"),
+        ("stable", "there is no channel 'stable'; channels: nightly, old"),
+        ("beta", "there is no channel 'beta'; channels: nightly, old"),
     ],
 )
 def test_select_says_what_is_near(wanted: str, message: str) -> None:
     with pytest.raises(NoSuchVersionError, match=message):
         select(RELEASES, wanted, CHANNELS)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "promoted", "message"),
+    [
+        (
+            "^0.2",
+            PROMOTED,
+            r"0\.2\.0 was not promoted; ask for =0\.2\.0 to have it anyway\. The nearest .* is 0\.1\.1$",
+        ),
+        (">0.1.1, <0.1.11", PROMOTED, r"0\.1\.10 is above 0\.1\.1, where stable is; ask for =0\.1\.10"),
+        ("^1", PROMOTED, r"1\.0\.0 was yanked"),
+        ("^0.3", PROMOTED, r"the nearest is 0\.1\.1$"),
+        ("^0.3", (), "no release may be chosen by a range"),
+        ("^0.1", (), r"0\.1\.11 was yanked"),
+        ("stable", (), r"channel stable is at 0\.1\.1, which nobody promoted"),
+        ("stable", None, "which nobody promoted"),
+    ],
+)
+def test_select_says_what_was_not_promoted(wanted: str, promoted: tuple[str, ...] | None, message: str) -> None:
+    with pytest.raises(NoSuchVersionError, match=message):
+        select(RELEASES, wanted, STABLE_AT, promoted)
+
+
+RUNS = st.dictionaries(VERSIONS, st.sampled_from([None, None, "broken"]), min_size=1)
+
+
+@st.composite
+def stable_runs(draw: st.DrawFn) -> tuple[dict[str, str | None], list[str], dict[str, str]]:
+    """Releases, those promoted of them, and channels of which ``stable`` is at a promoted one, if at any."""
+    releases = draw(RUNS)
+    promoted = draw(st.lists(st.sampled_from(sorted(releases)), unique=True))
+    channels = {"nightly": max(releases, key=parse_version)}
+    if promoted and draw(st.booleans()):
+        channels["stable"] = draw(st.sampled_from(promoted))
+    return releases, promoted, channels
+
+
+@settings(deadline=None)
+@given(run=stable_runs(), wanted=st.sampled_from(["*", "^0", "^1", "~0.1", ">=1.1", "<2", "^0.0.1"]))
+def test_a_range_takes_the_newest_of_those_that_it_may(
+    run: tuple[dict[str, str | None], list[str], dict[str, str]], wanted: str
+) -> None:
+    releases, promoted, channels = run
+    ceiling = channels.get("stable", "9.9.9")
+    may = [
+        version
+        for version in map(parse_version, releases)
+        if releases[str(version)] is None
+        and str(version) in promoted
+        and version <= parse_version(ceiling)
+        and version in Range.parse(wanted)
+    ]
+    if may:
+        assert select(releases, wanted, channels, promoted) == Selection(str(max(may)))
+    else:
+        with pytest.raises(NoSuchVersionError):
+            select(releases, wanted, channels, promoted)
+
+
+@settings(deadline=None)
+@given(run=stable_runs(), version=VERSIONS, moved=st.randoms(use_true_random=False))
+def test_what_a_stolen_online_key_can_do_to_ranges(
+    run: tuple[dict[str, str | None], list[str], dict[str, str]], version: str, moved: random.Random
+) -> None:
+    """It can add releases, yank, and move channels: no range and not ``stable`` ever leaves what was promoted."""
+    releases, promoted, channels = run
+    forged = {**releases, version: None}
+    pointers = {**channels, "stable": moved.choice(sorted(forged))}
+    for wanted in ("*", f">={version}", "stable"):
+        try:
+            assert select(forged, wanted, pointers, promoted).version in promoted
+        except NoSuchVersionError:
+            continue
+
+
+@settings(deadline=None)
+@given(run=stable_runs())
+def test_moving_stable_back_takes_ranges_along(run: tuple[dict[str, str | None], list[str], dict[str, str]]) -> None:
+    releases, promoted, channels = run
+    for version in (each for each in promoted if releases[each] is None):
+        assert select(releases, "*", {**channels, "stable": version}, promoted) == Selection(version)
 
 
 def test_select_before_the_first_release() -> None:
