@@ -34,7 +34,18 @@ __all__ = [
 Tuning = tuple[float, float]
 
 DENSE = CodecConfig(name="dense")
-GRID: tuple[Tuning, ...] = ((0.7, 0.0), (1.0, 0.0), (0.7, 0.5), (1.0, 0.5), (1.0, 0.7), (1.0, 0.85), (1.0, 0.9))
+GRID: tuple[Tuning, ...] = (
+    (0.7, 0.0),
+    (1.0, 0.0),
+    (0.7, 0.5),
+    (1.0, 0.5),
+    (2.0, 0.0),
+    (3.0, 0.0),
+    (1.0, 0.7),
+    (4.0, 0.0),
+    (1.0, 0.85),
+    (1.0, 0.9),
+)
 INNER_GRID = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3)
 FAST, SLOW = 4, 1  # contributors that change places with absent ones after a round
 
@@ -110,7 +121,8 @@ class Arm:
         last: codec of the last update before leaving, if another than ``up``; ``first`` of the first after coming.
         early: codec of updates in the first fifth of the rounds, if another than ``up``.
         stretch: inner steps are multiplied by it, rounds divided.
-        moments: contributors keep AdamW's moments from round to round, as in DiLoCo; on leaving as their residual.
+        moments: contributors keep AdamW's moments from round to round, as in DiLoCo and as shipped; on leaving as
+            their residual.
         named: merged to the mean of the updates that name an element, instead of the mean of all.
         like: the arm whose winner on the grid is taken, instead of a search.
         single: not 0 for one machine that trains with AdamW on batches of so many windows; tuned over the inner
@@ -128,7 +140,7 @@ class Arm:
     first: CodecConfig | None = None
     early: CodecConfig | None = None
     stretch: float = 1.0
-    moments: bool = False
+    moments: bool = True
     named: bool = False
     like: str | None = None
     single: int = 0
@@ -139,17 +151,17 @@ class Arm:
 
     @property
     def starts(self) -> tuple[Tuning, ...]:
-        """The grid points that are tried first: with and without momentum, for there may be a hill between them."""
-        return ((self.single, 2e-3),) if self.single else ((1.0, 0.5), (1.0, 0.0))
+        """The grid points that are tried first: a short step and a long one, for there may be a hill between them."""
+        return ((self.single, 2e-3),) if self.single else ((1.0, 0.0), (3.0, 0.0))
 
 
 F32 = Arm("f32", "float32 both ways (DiLoCo)")
-TOPK = Arm("topk64", "top-k 64 up", up=topk(64))
-BOTH = Arm("both", "top-k 64 up, top-k 256 down", up=topk(64), down=topk(256))
+TOPK = Arm("topk64", "top-k 64 up", up=topk(64), decay=0.9)
+BOTH = replace(TOPK, name="both", title="top-k 64 up, top-k 256 down", down=topk(256))
+WHOLE = replace(TOPK, name="topk64-whole", title="top-k 64 up, residual not decayed", decay=1.0)
 CHURN_F32 = replace(F32, name="churn-f32", title="churn: float32", swapped=FAST, like="f32")
 CHURN = replace(TOPK, name="churn-topk64", title="churn: top-k 64 up, residual lost", swapped=FAST)
-
-
+KEPT = replace(CHURN, name="churn-kept", title="churn: residual and moments kept until the return", on_leaving="kept")
 SIGNS = Arm("turn1", "prototype: all signs up", up=SignTurn(1))
 TURN = Arm("turn7", "prototype: signs of a seventh in turn up", up=SignTurn(7))
 
@@ -158,67 +170,48 @@ def _remedy(name: str, title: str, changed: Arm) -> Arm:
     return replace(changed, name=f"churn-{name}", title=f"churn: {title}", like=CHURN.name)
 
 
+def _topk(name: str, title: str, changed: Arm) -> Arm:
+    return replace(changed, name=f"topk64-{name}", title=f"top-k 64 up, {title}", like=TOPK.name)
+
+
 ARMS: tuple[Arm, ...] = (
-    Arm("adamw", "one machine, AdamW, batch 8", single=8),
-    Arm("adamw64", "one machine, AdamW, batch 64", single=64),
     F32,
+    TOPK,
+    BOTH,
+    WHOLE,
+    Arm("topk256", "top-k 256 up", up=topk(256), decay=0.9),
     Arm("block4", "blockwise 4 bits up", up=blockwise(4), like="f32"),
     Arm("block2", "blockwise 2 bits up", up=blockwise(2), like="f32"),
-    TOPK,
-    Arm("topk256", "top-k 256 up", up=topk(256)),
-    BOTH,
-    replace(TOPK, name="topk64-early256", title="top-k 64 up, 256 in the first fifth", early=topk(256), like="topk64"),
-    replace(
-        TOPK, name="topk64-early-block2", title="top-k 64 up, first fifth in 2 bits", early=blockwise(2), like="topk64"
-    ),
-    TURN,
-    SIGNS,
-    Arm("both256", "top-k 256 both ways", up=topk(256), down=topk(256)),
-    Arm("both1024", "top-k 1024 both ways", up=topk(1024), down=topk(1024)),
-    Arm("both-block2", "blockwise 2 bits both ways", up=blockwise(2), down=blockwise(2)),
-    Arm("both-block4", "blockwise 4 bits both ways", up=blockwise(4), down=blockwise(4)),
-    replace(TOPK, name="topk64-named", title="top-k 64 up, mean of those who name an element", named=True),
-    replace(F32, name="f32-moments", title="float32 both ways, AdamW's moments kept", moments=True, like="f32"),
-    replace(TOPK, name="topk64-moments", title="top-k 64 up, AdamW's moments kept", moments=True, like="topk64"),
-    replace(BOTH, name="both-moments", title="top-k 64 up, 256 down, AdamW's moments kept", moments=True, like="both"),
-    replace(F32, name="f32-36", title="float32 both ways, 10 rounds of 36 steps", stretch=3.0, like="f32"),
-    replace(TOPK, name="topk64-4", title="top-k 64 up, 90 rounds of 4 steps", stretch=1 / 3, like="topk64"),
-    replace(SIGNS, name="turn1-36", title="prototype: all signs up, 10 rounds of 36 steps", stretch=3.0, like="turn1"),
-    replace(TOPK, name="topk64-forget", title="top-k 64 up, no error feedback", decay=0.0, like="topk64"),
+    Arm("both-block2", "blockwise 2 bits both ways", up=blockwise(2), down=blockwise(2), like="f32"),
     CHURN_F32,
     CHURN,
-    replace(
-        SIGNS, name="churn-turn1", title="churn: prototype: all signs up, residual lost", swapped=FAST, like="turn1"
-    ),
-    replace(
-        TURN, name="churn-turn7", title="churn: prototype: signs of a seventh in turn up", swapped=FAST, like="turn7"
-    ),
-    replace(
-        BOTH, name="churn-both", title="churn: top-k 64 up, 256 down, residual lost", swapped=FAST, like="churn-topk64"
-    ),
-    replace(CHURN, name="churn-kept", title="churn: residual kept until the return", on_leaving="kept"),
-    replace(
-        CHURN,
-        name="churn-kept-moments",
-        title="churn: residual and AdamW's moments kept until the return",
-        on_leaving="kept",
-        moments=True,
-        like="churn-kept",
-    ),
-    _remedy("kept-decay", "residual kept, decayed by 0.5", replace(CHURN, on_leaving="kept", decay=0.5)),
-    _remedy("decay", "residual lost, decayed by 0.9", replace(CHURN, decay=0.9)),
+    KEPT,
     _remedy("last256", "last update top-k 256", replace(CHURN, last=topk(256))),
     _remedy("last1024", "last update top-k 1024", replace(CHURN, last=topk(1024))),
-    _remedy("last-block2", "last update blockwise 2 bits", replace(CHURN, last=blockwise(2))),
-    _remedy("early256", "top-k 256 in the first fifth", replace(CHURN, early=topk(256))),
-    _remedy("topk128", "top-k 128 up, residual lost", replace(CHURN, up=topk(128))),
-    _remedy("topk256", "top-k 256 up, residual lost", replace(CHURN, up=topk(256))),
+    replace(
+        BOTH, name="churn-both", title="churn: top-k 64 up, 256 down, residual lost", swapped=FAST, like=CHURN.name
+    ),
     _remedy("slow", "top-k 64 up, stays of 8 rounds, residual lost", replace(CHURN, swapped=SLOW)),
+    Arm("adamw", "one machine, AdamW, batch 8", single=8),
+    Arm("adamw64", "one machine, AdamW, batch 64", single=64),
+    replace(F32, name="f32-fresh", title="float32 both ways, moments anew each round", moments=False, like="f32"),
+    _topk("fresh", "moments anew each round", replace(TOPK, moments=False)),
+    _topk("forget", "no error feedback", replace(TOPK, decay=0.0)),
+    _topk("half", "residual decayed by 0.5", replace(TOPK, decay=0.5)),
+    _topk("early256", "256 in the first fifth", replace(TOPK, early=topk(256))),
+    _topk("early-block2", "first fifth in 2 bits", replace(TOPK, early=blockwise(2))),
+    replace(TOPK, name="topk64-named", title="top-k 64 up, mean of those who name an element", named=True),
+    Arm("both256", "top-k 256 both ways", up=topk(256), down=topk(256), decay=0.9),
+    Arm("both1024", "top-k 1024 both ways", up=topk(1024), down=topk(1024), decay=0.9),
+    replace(F32, name="f32-36", title="float32 both ways, 10 rounds of 36 steps", stretch=3.0, like="f32"),
+    _topk("4", "90 rounds of 4 steps", replace(TOPK, stretch=1 / 3)),
+    SIGNS,
+    TURN,
 )
 
 
 DEMO = replace(STANDARD, name="demo", rounds=6, present=4, every=1, targets=(5.0,))
-DEMO_ARMS = ("f32", "topk64", "both", "both256", "both1024", "both-block2", "both-block4")
+DEMO_ARMS = ("f32", "topk64", "both", "both256", "both1024", "both-block2")
 QUICK_ARMS = ("adamw", "f32", "topk64", "both", "churn-topk64", "churn-kept")
 
 

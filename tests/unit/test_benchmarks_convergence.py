@@ -118,7 +118,7 @@ def test_catching_up_costs_at_most_a_keyframe_and_nothing_the_second_time(
 # What runs next.
 
 
-@given(lowest=st.integers(0, 6), slopes=st.lists(st.floats(0.01, 1), min_size=7, max_size=7))
+@given(lowest=st.integers(0, 9), slopes=st.lists(st.floats(0.01, 1), min_size=10, max_size=10))
 def test_an_experiment_killed_after_every_run_does_each_once_and_finds_the_best_point(
     lowest: int, slopes: list[float]
 ) -> None:
