@@ -1,0 +1,43 @@
+"""How far a pull is: a bar on a terminal, with bytes, rate, and what is being fetched; nothing elsewhere.
+
+It goes to standard error, so that standard output holds the result alone.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from barnraise.protocol import BlobRef
+from barnraise.releases.fetch import Progress
+from barnraise.releases.plan import Plan
+
+__all__ = ["fetching"]
+
+
+@contextmanager
+def fetching(plan: Plan, *, as_json: bool) -> Iterator[Progress]:
+    """A function to tell how many more bytes of a blob are there; any thread may call it."""
+    if as_json or not plan.fetch_bytes or not sys.stderr.isatty():
+        yield lambda blob, count: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bar
+
+    names = _names(plan)
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4) as progress:
+        task = progress.add_task("fetching", total=plan.fetch_bytes)
+
+        def advance(blob: BlobRef, count: int) -> None:
+            progress.update(task, advance=count, description=names.get(blob.digest, "documents"))
+
+        yield advance
+
+
+def _names(plan: Plan) -> dict[str, str]:
+    """Digest -> what it is, in a few letters: half of a line is the bar's."""
+    names = {step.blob.digest: f"patch {step.version}" for step in plan.patches}
+    return {**names, plan.keyframe.digest: f"keyframe {plan.start}"} if plan.keyframe else names
