@@ -89,6 +89,8 @@ class MergeJob:
         inputs: sorted by digest.
         state_digest: blob with what the outer rule and the coordinator's residual remember of the
             base; None for the first release, where the rule begins and the residual is zero.
+        made_from: model digest that the updates are changes of, where that is not the base: they are
+            added to the base as they are.
     """
 
     base_digest: str
@@ -96,6 +98,7 @@ class MergeJob:
     state_digest: str | None
     merge: MergeConfig
     codec: CodecConfig
+    made_from: str | None = None
 
     @property
     def rules(self) -> MergeRules:
@@ -232,7 +235,8 @@ def _state_path(bench: Bench, job: MergeJob) -> Path | None:
 
 
 def _updates(bench: Bench, job: MergeJob) -> list[Update]:
-    return [Update.parse(bench.blobs.map(item.digest), bench.space, base_digest=job.base_digest) for item in job.inputs]
+    made_from = job.made_from or job.base_digest
+    return [Update.parse(bench.blobs.map(item.digest), bench.space, base_digest=made_from) for item in job.inputs]
 
 
 def _decoded(updates: Sequence[Update], segment: int) -> list[Tensor]:
