@@ -81,6 +81,11 @@ class Identity:
     def public(self) -> str:
         return self._private.public_key().public_bytes_raw().hex()
 
+    @property
+    def private_key(self) -> Ed25519PrivateKey:
+        """For a library that signs in its own format, which cannot be taken for a message of ours."""
+        return self._private
+
     def sign(self, kind: str, message: bytes) -> str:
         """Signature of ``message`` as a ``kind``: 128 hex digits."""
         return self._private.sign(_framed(kind, message)).hex()

@@ -344,6 +344,7 @@ class RunInfo(Message):
     """What a stranger needs to know before joining. ``round`` is None until the first one opens.
 
     Attributes:
+        root_digest: of the first root of its release metadata, which pulling begins with.
         data: where the training text comes from and how it is split; none of the text itself.
         error_feedback: contributors keep what compression left out, as ``update.error_feedback``.
     """
@@ -354,6 +355,7 @@ class RunInfo(Message):
     description: str
     licence: str
     coordinator_key: Key
+    root_digest: Digest
     model: ModelConfig
     data: DataConfig
     error_feedback: bool = True
@@ -371,7 +373,8 @@ class RunInfo(Message):
 #   PUT  /v1/updates/{digest}/bytes?offset=N   raw bytes -> UploadStatus (receipt when complete)
 #   GET  /v1/updates/{digest}                   UpdateStatus
 #   GET  /v1/events?after=SEQ&limit=N           {"events": [{seq, at_ms, kind, subject, payload}]}
-#   GET  /v1/releases/index.json                Signed(ReleaseIndex), also on any static mirror
+#   GET  /v1/releases/metadata/{file}           release metadata (TUF), also on any static mirror
+#   GET  /v1/releases/targets/{file}            the lists that it leads to; also on any static mirror
 #   GET  /v1/releases/blobs/{2 hex}/{62 hex}    bytes, single ranges; also on any static mirror
 #   GET  /v1/health                             {"status": "ok", ...}
 #   GET  /metrics                               Prometheus text

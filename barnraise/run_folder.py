@@ -5,11 +5,14 @@
       address.json      {"url": ..., "pid": ...} of the gateway that is listening now
       ledger.sqlite     the truth: events and what follows from them
       public/           any static file server of this folder is a mirror
-        index.json      signed list of releases and channels
+        metadata/       signed release metadata (TUF): root, timestamp, snapshot, targets, nightly, stable
+        targets/        the lists it leads to: all releases and channels, promoted releases
         blobs/ab/cd..   keyframes, patches, manifests, reports, merged updates
+      trust/            what maintainers have signed, to be published: offline.json
       private/blobs/    updates not merged, optimiser state, acceptance data
       staging/          uploads that are not complete
-      keys/             the coordinator's signing key (0600)
+      keys/             private keys (0600): coordinator.key signs leases and receipts, online*.key
+                        release metadata, root.key stands in for maintainers until there are some
       logs/
       lock              held by the one coordinator of this folder
 
@@ -53,8 +56,8 @@ class RunFolder:
         return self.root / "public"
 
     @property
-    def index(self) -> Path:
-        return self.public / "index.json"
+    def offline(self) -> Path:
+        return self.root / "trust" / "offline.json"
 
     @property
     def private(self) -> Path:
@@ -65,8 +68,20 @@ class RunFolder:
         return self.root / "staging"
 
     @property
+    def keys(self) -> Path:
+        return self.root / "keys"
+
+    @property
     def key(self) -> Path:
-        return self.root / "keys" / "coordinator.key"
+        return self.keys / "coordinator.key"
+
+    @property
+    def root_key(self) -> Path:
+        return self.keys / "root.key"
+
+    @property
+    def online_key(self) -> Path:
+        return self.keys / "online.key"
 
     @property
     def logs(self) -> Path:
@@ -74,9 +89,9 @@ class RunFolder:
 
     def create(self) -> None:
         """Make the folders that are missing. All but ``public`` and the logs are for their owner only."""
-        for folder in (self.public, self.private, self.staging, self.key.parent, self.logs):
+        for folder in (self.public, self.private, self.staging, self.keys, self.offline.parent, self.logs):
             folder.mkdir(parents=True, exist_ok=True)
-        for folder in (self.private, self.staging, self.key.parent):
+        for folder in (self.private, self.staging, self.keys, self.offline.parent):
             folder.chmod(0o700)
 
     def require(self) -> RunFolder:

@@ -20,6 +20,7 @@ from barnraise.protocol import Lease, RunInfo
 from barnraise.releases.http_source import HttpSource
 from barnraise.releases.load import load
 from barnraise.releases.pull import pull
+from barnraise.releases.trust import TrustOptions
 from barnraise.updates.space import ParameterSpace
 from contributor.state import NodeFolder
 from merge.architectures import parameter_count
@@ -67,8 +68,8 @@ class ReleasedBase:
         source = HttpSource(self.url)
         spec = f"{self.info.name}@{lease.base_version}"
         try:
-            pulled = pull(source, spec, self.folder.base, pinned_key=self.info.coordinator_key)
-        except NoSuchVersionError as error:  # leased a moment before the index was written
+            pulled = pull(source, spec, self.folder.base, trust=TrustOptions(self.info.root_digest, self.folder.trust))
+        except NoSuchVersionError as error:  # leased a moment before the index was published
             raise UnreachableError(f"the leased base is not published yet ({error})") from error
         if pulled.model_digest != lease.base_digest:
             raise VerificationError(

@@ -191,6 +191,10 @@ class NodeFolder:
         return self.root / "base"
 
     @property
+    def trust(self) -> Path:
+        return self.root / "trust"
+
+    @property
     def checkpoint(self) -> Path:
         return self.root / "checkpoint"
 

@@ -1,4 +1,4 @@
-"""From a candidate that passed to a release: version, manifest, blobs, tag, index.
+"""From a candidate that passed to a release: version, manifest, blobs, tag, signed index.
 
 The tag is one ledger transaction. Blobs are put in place before it and the index after it,
 both derived from what the ledger holds, so a crash in between leaves nothing to repair: the
@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from barnraise.digest import canonical_json
-from barnraise.identity import Identity
-from barnraise.protocol import BlobRef, Signed
+from barnraise.protocol import BlobRef
 from barnraise.releases.index import IndexEntry, ReleaseIndex
 from barnraise.releases.keyframe import write_keyframe
 from barnraise.releases.manifest import Manifest, MergedUpdate, ParentRef
-from barnraise.releases.publish import store_blob, store_manifest, tensor_entries, write_index
+from barnraise.releases.publish import store_blob, store_manifest, tensor_entries
+from barnraise.releases.repository import Repository
 from barnraise.versions import Change, VersionDecision, next_version
 from coordinator.acceptance.suite import judge_models
 from coordinator.conductor.desk import Desk
@@ -42,11 +42,11 @@ class Draft:
 
 @dataclass(frozen=True)
 class Publisher:
-    """Makes a run's releases. ``clock`` gives milliseconds since the epoch, for the index only."""
+    """Makes a run's releases. ``clock`` gives milliseconds since the epoch, for signatures only."""
 
     desk: Desk
     ledger: Ledger
-    identity: Identity
+    repository: Repository
     clock: Callable[[], int]
 
     def first(self, model: FirstModel, created_at_ms: int) -> Draft:
@@ -101,18 +101,18 @@ class Publisher:
         old = self.ledger.channels().get(CHANNEL)
         return Draft(decision.version, (self._tagged(made), *merged, ChannelMoved(CHANNEL, old, decision.version)))
 
-    def write_index(self) -> None:
-        """Write ``public/index.json`` anew from the ledger."""
-        releases = self.ledger.releases()
+    def write_index(self) -> int:
+        """Publish the index anew from the ledger; returns when :meth:`renew` is due, in milliseconds."""
         index = ReleaseIndex(
             name=self.desk.config.name,
-            serial=releases[-1].seq,
-            at_ms=self.clock(),
-            coordinator_key=self.identity.public,
-            releases=tuple(self._entry(release) for release in releases),
+            releases=tuple(self._entry(release) for release in self.ledger.releases()),
             channels=self.ledger.channels(),
         )
-        write_index(self.desk.folder.public, Signed.make(index, self.identity))
+        return self.repository.publish(index, self.clock())
+
+    def renew(self) -> int:
+        """Sign anew what is soon to expire, though nothing was released; returns when to do so next."""
+        return self.repository.renew(self.clock())
 
     def _entry(self, release: ReleaseRow) -> IndexEntry:
         size_bytes = self.desk.public.size(release.manifest_digest)
@@ -123,6 +123,7 @@ class Publisher:
             parent=release.parent,
             keyframe=BlobRef.read(release.keyframe) if release.keyframe else None,
             patch=BlobRef.read(release.patch) if release.patch else None,
+            yanked=release.yanked,
         )
 
     def _tagged(self, made: _Made) -> ReleaseTagged:
@@ -154,7 +155,7 @@ class Publisher:
             version=decision.version,
             parent=parent.version if parent else None,
             model_digest=made.model_digest,
-            manifest_digest=store_manifest(desk.public, manifest, self.identity).digest,
+            manifest_digest=store_manifest(desk.public, manifest).digest,
             round=made.round,
             bump=decision.bump,
             reason=decision.reason,

@@ -16,12 +16,13 @@ from pathlib import Path
 from barnraise.config import RunConfig, parse_run_config
 from barnraise.errors import VerificationError
 from barnraise.protocol import BlobRef
-from barnraise.releases.catalog import Catalog, read_index
+from barnraise.releases.catalog import Catalog
 from barnraise.releases.index import IndexEntry, ReleaseIndex
 from barnraise.releases.keyframe import parse_keyframe
 from barnraise.releases.manifest import Manifest
 from barnraise.releases.source import ReleaseSource
 from barnraise.releases.store import BlobStore
+from barnraise.releases.trust import TrustOptions, read_index
 from coordinator.conductor.merging import Bench, MergeInput, MergeJob
 from coordinator.conductor.pool import InlinePool, Pool
 from coordinator.conductor.steps import merge_now
@@ -44,19 +45,24 @@ class Recomputed:
 
 
 def recompute(
-    source: ReleaseSource, version: str, *, pool: Pool | None = None, report: Callable[[str], None] = lambda _: None
+    source: ReleaseSource,
+    version: str,
+    *,
+    trust: TrustOptions | None = None,
+    pool: Pool | None = None,
+    report: Callable[[str], None] = lambda _: None,
 ) -> list[Recomputed]:
     """Repeat every round from the first release to ``version``.
 
     Args:
-        version: an exact version. pool: where merging runs; in this process by default.
+        version: an exact version. trust: as for pulling. pool: where merging runs; in this process by default.
         report: gets a line for every release.
 
     Raises:
         NoSuchVersionError: it is not listed.
         VerificationError: a release does not come out as it was published.
     """
-    index, _ = read_index(source)
+    index = read_index(source, trust).index
     chain = lineage(index, version)
     done = []
     with tempfile.TemporaryDirectory(prefix="barnraise-recompute-") as temporary:

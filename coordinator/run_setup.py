@@ -1,4 +1,4 @@
-"""Make a run folder, or open one that exists: configuration, key, acceptance data, ledger.
+"""Make a run folder, or open one that exists: configuration, keys, acceptance data, ledger.
 
 A run may be continued with a changed configuration, as long as it is still the same model on
 the same data; everything else (rounds, merging, tests, ports) is the operator's to tune.
@@ -15,6 +15,7 @@ from barnraise.corpus import Corpus
 from barnraise.errors import ConfigValueError, NotARunFolderError
 from barnraise.identity import Identity
 from barnraise.releases.durable import replace_file
+from barnraise.releases.repository import Repository
 from barnraise.releases.store import BlobStore
 from barnraise.run_folder import RunFolder
 from coordinator.acceptance.heldout import HeldOut
@@ -58,6 +59,7 @@ def prepare_run(folder: RunFolder, source: Path | None) -> RunConfig:
     BlobStore(folder.private).sweep()
     BlobStore(folder.public).sweep()
     identity = Identity.load_or_create(folder.key)
+    Repository.found(folder, config.name, now_ms())
     ledger = Ledger.open(folder.ledger)
     try:
         if ledger.run() is None:

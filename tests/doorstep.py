@@ -18,6 +18,7 @@ from barnraise.config import RunConfig, parse_run_config
 from barnraise.digest import canonical_json, digest_bytes
 from barnraise.identity import Identity
 from barnraise.protocol import LeaseRequest, Message, Signed, UpdateEnvelope
+from barnraise.releases.repository import Repository
 from barnraise.run_folder import RunFolder
 from coordinator.gateway import GatewayState, create_app
 from coordinator.ledger import Ledger
@@ -148,6 +149,7 @@ def doorstep(root: Path, *, open_round: bool = True, **gateway: Any) -> Iterator
     ledger = Ledger.open(folder.ledger)
     config = toy_config(**gateway)
     key = Identity.from_seed(b"k" * 32)
+    Repository.found(folder, config.name, START_MS)
     clock: list[Doorstep] = []
     ids = count(1 << 100)
     state = GatewayState(

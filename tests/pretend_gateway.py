@@ -113,6 +113,7 @@ class PretendGateway:
             description="",
             licence="Apache-2.0",
             coordinator_key=self.identity.public,
+            root_digest="b3:" + "0" * 64,
             model=MODEL,
             data=DataConfig(shards={"text": ("json", "csv")}),
             error_feedback=self.error_feedback,

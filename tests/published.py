@@ -8,21 +8,21 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from barnraise.clock import now_ms
 from barnraise.config import CodecConfig, ModelConfig
 from barnraise.digest import canonical_json
-from barnraise.identity import Identity
-from barnraise.protocol import BlobRef, Signed
+from barnraise.protocol import BlobRef
 from barnraise.releases.index import IndexEntry, ReleaseIndex
 from barnraise.releases.keyframe import write_keyframe
 from barnraise.releases.manifest import Manifest, MergedUpdate, ParentRef
-from barnraise.releases.publish import store_blob, store_manifest, tensor_entries, write_index
+from barnraise.releases.publish import store_blob, store_manifest, tensor_entries
+from barnraise.releases.repository import Repository
 from barnraise.releases.store import BlobStore
 from barnraise.run_folder import RunFolder
 from barnraise.updates import EncodedSegment, ParameterSpace, TensorSpec, model_digest, write_update
 
 SPACE = ParameterSpace.of([TensorSpec("blocks.0.weight", (30, 40)), TensorSpec("embedding", (256, 8))])
 NAME = "tiny-lm"
-KEY = Identity.from_seed(b"c" * 32)
 MERGED = MergedUpdate(digest="b3:" + "1" * 64, contributor="2" * 64, size_bytes=1000, weight=1.0)
 REPORT_ROW = {
     "mean": 3.0,
@@ -51,12 +51,10 @@ class PublishedRun:
     """Releases in ``root/public``; the newest model is ``flat_P``."""
 
     root: Path
-    identity: Identity = KEY
     name: str = NAME
     entries: list[IndexEntry] = field(default_factory=list)
     channels: dict[str, str] = field(default_factory=dict)
     models: dict[str, NDArray[np.float32]] = field(default_factory=dict)
-    serial: int = 0
 
     @property
     def public(self) -> Path:
@@ -79,7 +77,7 @@ class PublishedRun:
         entry = IndexEntry(
             version=version,
             model_digest=digest,
-            manifest=store_manifest(self.store, manifest, self.identity),
+            manifest=store_manifest(self.store, manifest),
             parent=parent.version if parent else None,
             keyframe=whole,
             patch=patch,
@@ -124,19 +122,20 @@ class PublishedRun:
     def index(self) -> ReleaseIndex:
         return ReleaseIndex(
             name=self.name,
-            serial=self.serial,
-            at_ms=1_700_000_000_000,
-            coordinator_key=self.identity.public,
             releases=tuple(self.entries),
             channels=self.channels,
         )
 
+    @property
+    def repository(self) -> Repository:
+        """The run's signed metadata; keys are made on first use, and metadata is signed as of now."""
+        return Repository.found(RunFolder(self.root), self.name, now_ms())
+
     def write_index(self) -> None:
-        self.serial += 1
-        write_index(self.public, Signed.make(self.index(), self.identity))
+        self.repository.publish(self.index(), now_ms())
 
     def as_run_folder(self) -> Path:
-        """Make the root look like a coordinator's folder, without its key."""
+        """Make the root look like a coordinator's folder."""
         RunFolder(self.root).config.write_text('name = "tiny-lm"\n')
         return self.root
 

@@ -24,6 +24,7 @@ from barnraise.corpus import Corpus
 from barnraise.digest import digest_bytes
 from barnraise.identity import Identity
 from barnraise.protocol import Signed, UpdateEnvelope
+from barnraise.releases.repository import Repository
 from barnraise.run_folder import RunFolder
 from barnraise.updates import Role, write_update
 from coordinator.acceptance.heldout import HeldOut
@@ -92,7 +93,8 @@ class Simulation:
         assert isinstance(created, RunCreated)
         self.desk = Desk(self.folder.root, self.config, created.held_out_digest)
         self.pool = InlinePool()
-        publisher = Publisher(self.desk, self.ledger, self.identity, self.clock)
+        repository = Repository.found(self.folder, self.config.name, self.clock())
+        publisher = Publisher(self.desk, self.ledger, repository, self.clock)
         self.conductor = Conductor(self.config, self.ledger, self.desk, publisher, self.pool, self.clock)
         self.conductor.recover()
 

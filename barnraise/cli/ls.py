@@ -5,26 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 from barnraise.cli.output import print_result, print_warnings, table
-from barnraise.cli.sources import FromOption, JsonOption, find_source
-from barnraise.releases.catalog import read_index
+from barnraise.cli.sources import FromOption, JsonOption, TrustOption, find_source
 from barnraise.releases.index import IndexEntry, ReleaseIndex
+from barnraise.releases.trust import TrustOptions, read_index
 
 __all__ = ["ls"]
 
 
-def ls(source: FromOption = None, as_json: JsonOption = False) -> None:
+def ls(source: FromOption = None, trust: TrustOption = None, as_json: JsonOption = False) -> None:
     """List the releases of a run, oldest first.
 
     Example: barnraise ls --from http://127.0.0.1:8000
     """
     place = find_source(source)
-    index, warnings = read_index(place)
+    trusted = read_index(place, TrustOptions.of(trust))
+    index, warnings = trusted.index, list(trusted.warnings)
     print_warnings(warnings, as_json=as_json)
     result = {
         "from": place.label,
         "name": index.name,
-        "coordinator_key": index.coordinator_key,
-        "serial": index.serial,
+        "root": trusted.root_digest,
         "channels": index.channels,
         "releases": [_row(index, entry) for entry in index.releases],
         "warnings": warnings,
@@ -59,7 +59,7 @@ def _words(result: dict[str, Any]) -> str:
         for row in releases
     ]
     lines = table(("VERSION", "PARENT", " PATCH BYTES", " KEYFRAME BYTES", "MODEL", "CHANNELS"), rows)
-    return "\n".join([f"{result['name']}: {count}, signed by {result['coordinator_key'][:16]}..", *lines])
+    return "\n".join([f"{result['name']}: {count}, trusted from root {result['root'][:15]}..", *lines])
 
 
 def _size(size_bytes: int | None) -> str:

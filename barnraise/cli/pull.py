@@ -8,14 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from barnraise.cli.output import print_result, print_warnings
-from barnraise.cli.sources import FromOption, JsonOption, find_source
-from barnraise.releases.catalog import read_index
+from barnraise.cli.sources import FromOption, JsonOption, TrustOption, find_source
 from barnraise.releases.installed import check_target
 from barnraise.releases.plan import Plan
 from barnraise.releases.pull import prepare
 from barnraise.releases.pull import pull as pull_release
 from barnraise.releases.source import ReleaseSource
 from barnraise.releases.store import BlobStore
+from barnraise.releases.trust import TrustOptions, read_index
 
 __all__ = ["pull"]
 
@@ -24,7 +24,7 @@ def pull(
     spec: Annotated[str, typer.Argument(help="NAME@RANGE, NAME@VERSION, NAME@CHANNEL or NAME.")],
     into: Annotated[Path, typer.Option("--into", help="Folder for the release; replaced as a whole.")],
     source: FromOption = None,
-    key: Annotated[str | None, typer.Option("--key", help="The coordinator's public key, 64 hex digits.")] = None,
+    trust: TrustOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be fetched, and stop.")] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -34,9 +34,9 @@ def pull(
     """
     place = find_source(source)
     if dry_run:
-        _dry_run(place, spec, into, key, as_json)
+        _dry_run(place, spec, into, TrustOptions.of(trust), as_json)
         return
-    done = pull_release(place, spec, into, pinned_key=key)
+    done = pull_release(place, spec, into, trust=TrustOptions.of(trust))
     print_warnings(done.warnings, as_json=as_json)
     result = {
         "name": done.name,
@@ -62,12 +62,13 @@ def pull(
     print_result("pull", result, as_json=as_json, human="\n".join(human))
 
 
-def _dry_run(place: ReleaseSource, spec: str, into: Path, key: str | None, as_json: bool) -> None:
+def _dry_run(place: ReleaseSource, spec: str, into: Path, trust: TrustOptions, as_json: bool) -> None:
     into = into.absolute()
     check_target(into)
-    index, warnings = read_index(place, pinned_key=key)
-    would = prepare(index, spec, into, BlobStore(into.parent / f".{into.name}.pull"), warnings)
-    plan = Plan(would.entry.version, None, (), 0) if would.is_there else would.plan
+    trusted = read_index(place, trust)
+    index = trusted.index
+    would = prepare(trusted, spec, into, BlobStore(into.parent / f".{into.name}.pull"))
+    plan = Plan(would.entry.version, None) if would.is_there else would.plan
     result: dict[str, Any] = {
         "name": index.name,
         "version": would.entry.version,

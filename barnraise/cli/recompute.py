@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from barnraise.cli.output import print_result, printable
-from barnraise.cli.sources import FromOption, JsonOption, find_source
+from barnraise.cli.sources import FromOption, JsonOption, TrustOption, find_source
+from barnraise.releases.trust import TrustOptions
 
 __all__ = ["recompute"]
 
@@ -16,6 +17,7 @@ __all__ = ["recompute"]
 def recompute(
     version: Annotated[str, typer.Argument(help="An exact version, such as 0.1.2.")],
     source: FromOption = None,
+    trust: TrustOption = None,
     workers: Annotated[int, typer.Option("--workers", min=0, help="Ray workers; 0 merges in this process.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
@@ -35,7 +37,7 @@ def recompute(
         if not as_json:
             print(printable(line), flush=True)
 
-    place = find_source(source)
+    place, trusting = find_source(source), TrustOptions.of(trust)
     if workers:
         with tempfile.TemporaryDirectory(prefix="barnraise-ray-") as temporary:
             prepare_environment(Path(temporary) / "ray.token")
@@ -43,10 +45,10 @@ def recompute(
             from coordinator.recompute import recompute as repeat
 
             with local_ray(workers):
-                done = repeat(place, version, pool=RayPool(), report=tell)
+                done = repeat(place, version, trust=trusting, pool=RayPool(), report=tell)
     else:
         from coordinator.recompute import recompute as repeat
 
-        done = repeat(place, version, report=tell)
+        done = repeat(place, version, trust=trusting, report=tell)
     human = f"{version} is what its {sum(one.updates for one in done)} updates make of the first release"
     print_result("recompute", {"releases": [asdict(one) for one in done]}, as_json=as_json, human=human)

@@ -11,12 +11,13 @@ from typing import Annotated, Any
 import typer
 
 from barnraise.cli.output import print_result, print_warnings, table
-from barnraise.cli.sources import FromOption, JsonOption, find_source
+from barnraise.cli.sources import FromOption, JsonOption, TrustOption, find_source
 from barnraise.errors import VerificationError
-from barnraise.releases.catalog import Catalog, read_index
+from barnraise.releases.catalog import Catalog
 from barnraise.releases.manifest import Manifest
 from barnraise.releases.source import MANIFEST_MAX_BYTES
 from barnraise.releases.store import BlobStore
+from barnraise.releases.trust import TrustOptions, read_index
 from barnraise.versions import select
 
 __all__ = ["show", "test_table"]
@@ -27,6 +28,7 @@ LAST_SECOND = 253_402_300_799  # of the year 9999, the last that datetime can sa
 def show(
     version: Annotated[str, typer.Argument(help="A version, range or channel.")] = "*",
     source: FromOption = None,
+    trust: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show one release: lineage, how it is stored, its tests, who contributed.
@@ -34,7 +36,8 @@ def show(
     Example: barnraise show 0.1.2
     """
     place = find_source(source)
-    index, warnings = read_index(place)
+    trusted = read_index(place, TrustOptions.of(trust))
+    index, warnings = trusted.index, list(trusted.warnings)
     selection = select(index.yanked, version.rpartition("@")[2] or "*", index.channels)
     if selection.warning:
         warnings.append(selection.warning)

@@ -13,7 +13,7 @@ from barnraise.errors import UsageError
 from barnraise.releases.source import ReleaseSource, open_source
 from barnraise.run_folder import RunFolder
 
-__all__ = ["FromOption", "JsonOption", "find_source"]
+__all__ = ["FromOption", "JsonOption", "TrustOption", "find_source"]
 
 ENVIRONMENT = "BARNRAISE_FROM"
 USUAL_FOLDERS = (Path("barnraise-run"), Path("demo-run"))
@@ -21,6 +21,11 @@ USUAL_FOLDERS = (Path("barnraise-run"), Path("demo-run"))
 FromOption = Annotated[
     str | None,
     typer.Option("--from", help=f"Coordinator's URL, mirror, or folder. Default: ${ENVIRONMENT}, or a run right here."),
+]
+
+TrustOption = Annotated[
+    str | None,
+    typer.Option("--trust", help="Digest (b3:..) of the run's first root, or a root file. Default: what was pinned."),
 ]
 
 

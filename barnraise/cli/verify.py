@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from barnraise.cli.output import print_result
-from barnraise.cli.sources import JsonOption
+from barnraise.cli.sources import JsonOption, TrustOption
 from barnraise.releases.source import open_source
+from barnraise.releases.trust import TrustOptions
 from barnraise.releases.verify import verify_folder, verify_patch
 
 __all__ = ["verify"]
@@ -21,14 +22,14 @@ def verify(
     source: Annotated[
         str | None, typer.Option("--from", help="Also check there that it is its parent plus its patch.")
     ] = None,
-    key: Annotated[str | None, typer.Option("--key", help="The coordinator's public key, 64 hex digits.")] = None,
+    trust: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a release that was pulled, offline: signature, every tensor, the model's digest.
+    """Check a release that was pulled, offline: every tensor, and the model's digest.
 
     Example: barnraise verify ./model
     """
-    report = verify_folder(folder, pinned_key=key)
+    report = verify_folder(folder)
     result: dict[str, Any] = {**asdict(report), "checked": list(report.checked), "patch": None}
     lines = [
         f"{report.name} {report.version} in {folder} is what it claims to be:",
@@ -36,7 +37,7 @@ def verify(
     ]
     if source is not None:
         place = open_source(source)
-        patch = verify_patch(place, report.version, pinned_key=place.key or report.key)
+        patch = verify_patch(place, report.version, trust=TrustOptions.of(trust))
         result["patch"] = asdict(patch)
         share = 100 * patch.patch_bytes / patch.model_bytes
         lines.append(

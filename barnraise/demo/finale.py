@@ -12,6 +12,7 @@ from typing import Any
 from barnraise.errors import VerificationError
 from barnraise.releases.pull import pull
 from barnraise.releases.source import open_source
+from barnraise.releases.trust import TrustOptions
 from barnraise.releases.verify import verify_folder, verify_patch
 
 __all__ = ["Finale", "pull_and_verify"]
@@ -48,10 +49,10 @@ def pull_and_verify(url: str, name: str, into: Path) -> Finale:
         ReleaseError, NetworkError: whatever does not hold.
     """
     source, spec = open_source(url), f"{name}@{RANGE}"
-    known = into.parent / "known-runs.json"
-    pulled = pull(source, spec, into, known_keys=known)
-    report = verify_folder(into, known_keys=known)
-    patch = verify_patch(source, pulled.version, known_keys=known)
+    trust = TrustOptions(home=into.parent / "trust")
+    pulled = pull(source, spec, into, trust=trust)
+    report = verify_folder(into)
+    patch = verify_patch(source, pulled.version, trust=trust)
     return Finale(
         spec=spec,
         version=pulled.version,

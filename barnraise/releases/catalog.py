@@ -1,4 +1,4 @@
-"""A source's releases, every byte of them verified: the index by its signature, blobs by their digest.
+"""What a source's index leads to, every byte verified: blobs are named by their digest.
 
 Blobs go through a store, so that a transfer which was interrupted goes on where it ended and
 what is there already is not fetched again.
@@ -6,71 +6,16 @@ what is there already is not fetched again.
 
 from __future__ import annotations
 
-import json
-from typing import TypeVar
-
 from barnraise.digest import digest_file
-from barnraise.errors import MessageError, VerificationError
-from barnraise.protocol import BlobRef, Message, Signed
+from barnraise.errors import VerificationError
+from barnraise.protocol import BlobRef
 from barnraise.releases.durable import make_folder
 from barnraise.releases.index import IndexEntry, ReleaseIndex
-from barnraise.releases.manifest import Manifest
+from barnraise.releases.manifest import Manifest, read_manifest
 from barnraise.releases.source import MANIFEST_MAX_BYTES, ReleaseSource
 from barnraise.releases.store import BlobStore
-from barnraise.releases.trust import KnownRuns
 
-__all__ = ["Catalog", "open_signed", "read_index"]
-
-M = TypeVar("M", bound=Message)
-
-
-def open_signed(data: bytes | memoryview, message: type[M], what: str, *, key: str | None) -> tuple[M, str]:
-    """A signed message from its bytes, and the key that signed it.
-
-    Args:
-        what: how to name it in an error.
-        key: who must have signed it; None takes anybody.
-
-    Raises:
-        VerificationError: not such a message, or not by ``key``.
-    """
-    try:
-        signed = Signed.read(json.loads(bytes(data)))
-        body = signed.open(message)
-    except (ValueError, RecursionError, MessageError) as error:
-        why = str(error) if isinstance(error, MessageError) else "it is not JSON"
-        raise VerificationError(f"{what} is not acceptable: {why}. Use another mirror") from error
-    if key is not None and signed.key != key:
-        raise VerificationError(
-            f"{what} is signed by key {signed.key[:16]}.., expected {key[:16]}..; nothing of it was used"
-        )
-    return body, signed.key
-
-
-def read_index(
-    source: ReleaseSource, *, pinned_key: str | None = None, known: KnownRuns | None = None
-) -> tuple[ReleaseIndex, list[str]]:
-    """Fetch a source's index, and check who signed it. Nothing is remembered.
-
-    Args:
-        pinned_key: the coordinator's key. Without one it is the source's own (a run folder), or
-            the one that was pinned when the run was first seen.
-        known: where keys are pinned, by default in the user's configuration.
-
-    Returns:
-        The index, and warnings.
-
-    Raises:
-        VerificationError: not signed by the key that it should be signed by.
-    """
-    what = f"the index of {source.label}"
-    expected = pinned_key or source.key
-    index, key = open_signed(source.index(), ReleaseIndex, what, key=expected)
-    if index.coordinator_key != key:
-        raise VerificationError(f"{what} names another key than the one that signed it; use another mirror")
-    if expected:
-        return index, []
-    return index, (known or KnownRuns.of_user()).check(index.name, key, index.serial)
+__all__ = ["Catalog"]
 
 
 class Catalog:
@@ -125,7 +70,7 @@ class Catalog:
         self.store.adopt(partial, ref.digest)
 
     def manifest(self, entry: IndexEntry) -> Manifest:
-        """The manifest of a listed release, signed by the same key as the index.
+        """The manifest of a listed release.
 
         Raises:
             VerificationError: it is not, or it describes something else than the index does.
@@ -133,7 +78,7 @@ class Catalog:
         what = f"the manifest of {entry.version}"
         if entry.manifest.size_bytes > MANIFEST_MAX_BYTES:
             raise VerificationError(f"{what} has {entry.manifest.size_bytes:,} bytes; that is not one of ours")
-        manifest, _ = open_signed(self.blob(entry.manifest), Manifest, what, key=self.index.coordinator_key)
+        manifest = read_manifest(self.blob(entry.manifest), what)
         found = (manifest.name, manifest.version, manifest.model_digest, manifest.keyframe, manifest.patch)
         if found != (self.index.name, entry.version, entry.model_digest, entry.keyframe, entry.patch):
             raise VerificationError(f"{what} describes another release than the index does; use another mirror")

@@ -18,11 +18,10 @@ from urllib.parse import urlsplit
 import urllib3
 from urllib3.exceptions import HTTPError
 
-from barnraise.errors import BlobMissingError, NoSuchVersionError, RefusedError, UnreachableError, UsageError
+from barnraise.errors import BlobMissingError, RefusedError, UnreachableError, UsageError
 from barnraise.protocol import BlobRef
 from barnraise.releases.durable import disk_full_translated
-from barnraise.releases.publish import INDEX_FILE
-from barnraise.releases.source import INDEX_MAX_BYTES, PIECE_BYTES, capped
+from barnraise.releases.source import PIECE_BYTES, capped
 from barnraise.releases.store import blob_path
 from barnraise.unreachable import why_unreachable
 
@@ -33,6 +32,9 @@ READ_S = 30.0
 REFUSAL_MAX_BYTES = 64 << 10
 FRUITLESS_TRIES = 3
 GATEWAY_ROOT = "/v1/releases/"
+MISSING = {403, 404}
+"""What servers answer for a file that is not there; object stores say 403."""
+ANSWER_MAX_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,26 +71,26 @@ class HttpSource:
         return self._url
 
     @property
-    def key(self) -> str | None:
-        return None
+    def vouches(self) -> bool:
+        return False
 
-    def index(self) -> bytes:
-        """The signed index: of a gateway, or where there is none of a static mirror.
+    def read(self, path: str, most: int) -> bytes:
+        """A file of metadata, or a list: of a gateway, or where there is none of a static mirror.
 
         Raises:
-            NoSuchVersionError: a server, but no index on it.
-            UnreachableError, RefusedError: no answer, or not the index.
-            VerificationError: absurdly large.
+            BlobMissingError: a server, but nothing there.
+            UnreachableError, RefusedError: no answer, or another one.
+            VerificationError: larger than ``most``.
         """
-        for path in (GATEWAY_ROOT, "/"):
-            with self._open(f"{self._url}{path}{INDEX_FILE}", {}) as reply:
-                if reply.status == 404:
+        for root in [self._root] if self._root else [self._url + GATEWAY_ROOT, self._url + "/"]:
+            with self._open(root + path, {}) as reply:
+                if reply.status in MISSING:
                     continue
                 if reply.status != 200:
-                    raise self._refusal(reply, "the index")
-                self._root = self._url + path
-                return self._read(reply, INDEX_MAX_BYTES)
-        raise NoSuchVersionError(f"{self._url} lists no releases; it is no coordinator, or its first is not out yet")
+                    raise self._refusal(reply, path)
+                self._root = root
+                return self._read(reply, most)
+        raise BlobMissingError(f"{self._url} has no {path}; use another mirror")
 
     def fetch(self, blob: BlobRef, sink: Path) -> int:
         """Read what is missing, going on after a break as long as that yields anything.
@@ -123,7 +125,7 @@ class HttpSource:
         with self._open(self._url + path, {}) as reply:
             if reply.status != 200:
                 raise self._refusal(reply, path)
-            return self._read(reply, INDEX_MAX_BYTES)
+            return self._read(reply, ANSWER_MAX_BYTES)
 
     def _continue(self, blob: BlobRef, sink: Path, have: int) -> int:
         assert self._root is not None, "the index comes first"

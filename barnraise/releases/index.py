@@ -1,4 +1,10 @@
-"""The signed list of all releases and channels: the one file of a mirror that ever changes."""
+"""The two signed lists that lead to everything else: all releases, and those that maintainers promoted.
+
+The index is signed online and says what there is and where channels point. The stable list is
+signed offline by a threshold of maintainers. :func:`check_promises` is what an index may not
+do on its own: point ``stable`` at a release that was not promoted, or pass another one off
+under a promoted number.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +12,14 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from barnraise.errors import NoSuchVersionError
-from barnraise.protocol import BlobRef, Count, Digest, Key, Message, Millis
+from barnraise.errors import NoSuchVersionError, VerificationError
+from barnraise.protocol import BlobRef, Digest, Message
 from barnraise.releases.manifest import ReleaseVersion, RunName
 from barnraise.versions import is_channel
 
-__all__ = ["IndexEntry", "ReleaseIndex"]
+__all__ = ["STABLE_CHANNEL", "IndexEntry", "Promotion", "ReleaseIndex", "StableList", "check_promises"]
+
+STABLE_CHANNEL = "stable"
 
 
 class IndexEntry(Message):
@@ -33,19 +41,15 @@ class IndexEntry(Message):
 
 
 class ReleaseIndex(Message):
-    """All releases, oldest first. Signed by the coordinator.
+    """All releases, oldest first. The same ledger gives the same bytes.
 
     Attributes:
-        serial: grows with every change, so that an older list is recognised as such.
         channels: channel -> version.
     """
 
     kind: ClassVar[str] = "release-index"
     format: Literal[1] = 1
     name: RunName
-    serial: Count
-    at_ms: Millis
-    coordinator_key: Key
     releases: tuple[IndexEntry, ...]
     channels: dict[str, ReleaseVersion] = Field(default_factory=dict)
 
@@ -74,3 +78,59 @@ class ReleaseIndex(Message):
             if entry.version == version:
                 return entry
         raise NoSuchVersionError(f"{self.name} has no release {version[:32]!a}; see: barnraise ls")
+
+
+class Promotion(Message):
+    """A release that maintainers stand for: exactly this model, described by exactly this manifest."""
+
+    kind: ClassVar[str] = "promotion"
+    version: ReleaseVersion
+    model_digest: Digest
+    manifest: BlobRef
+
+
+class StableList(Message):
+    """The promoted releases, in the order in which they were promoted."""
+
+    kind: ClassVar[str] = "stable-list"
+    format: Literal[1] = 1
+    name: RunName
+    promoted: tuple[Promotion, ...] = ()
+
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        if len({promotion.version for promotion in self.promoted}) != len(self.promoted):
+            raise ValueError("a version is promoted twice")
+        return self
+
+    def get(self, version: str) -> Promotion | None:
+        """The promotion of a version, if it was promoted."""
+        return next((promotion for promotion in self.promoted if promotion.version == version), None)
+
+
+def check_promises(index: ReleaseIndex, stable: StableList | None) -> None:
+    """Hold the index, which is signed online, against what maintainers signed.
+
+    Raises:
+        VerificationError: another run's list, a promoted version that is another release in the
+            index, or a channel ``stable`` that points at one that was not promoted.
+    """
+    promoted = stable or StableList(name=index.name)
+    if promoted.name != index.name:
+        raise VerificationError(
+            f"the list of promoted releases is one of {promoted.name}, the index one of {index.name}; nothing of "
+            "either was used. Use another mirror"
+        )
+    for entry in index.releases:
+        promotion = promoted.get(entry.version)
+        if promotion and (promotion.manifest, promotion.model_digest) != (entry.manifest, entry.model_digest):
+            raise VerificationError(
+                f"the index says that {entry.version} is model {entry.model_digest[:15]}.., maintainers promoted "
+                f"{promotion.model_digest[:15]}..; whoever made this index is not to be trusted. Tell the operator"
+            )
+    pointer = index.channels.get(STABLE_CHANNEL)
+    if pointer is not None and promoted.get(pointer) is None:
+        raise VerificationError(
+            f"the index points channel {STABLE_CHANNEL} at {pointer}, which no maintainer promoted; whoever made "
+            "this index is not to be trusted. Tell the operator"
+        )

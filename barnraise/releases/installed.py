@@ -1,9 +1,9 @@
-"""A release in a folder, as pulling leaves it: weights, configuration, and the signed manifest.
+"""A release in a folder, as pulling leaves it: weights, configuration, and the manifest.
 
     DIR/
       model.safetensors   all tensors, readable by the safetensors library
       config.json         the model's hyperparameters
-      release.json        the signed manifest, which both are checked against
+      release.json        the manifest, which both are checked against
 
 Replacing a release exchanges the whole folder in one step of the file system, so that a
 reader, or a power cut, meets the old release or the new one and never a mixture.
@@ -23,7 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barnraise.errors import UsageError, VerificationError
-from barnraise.releases.catalog import open_signed
 from barnraise.releases.durable import (
     disk_full_translated,
     exchange_folders,
@@ -33,7 +32,7 @@ from barnraise.releases.durable import (
     write_temporary,
 )
 from barnraise.releases.keyframe import keyframe_header, parse_keyframe
-from barnraise.releases.manifest import Manifest
+from barnraise.releases.manifest import Manifest, read_manifest
 from barnraise.releases.source import MANIFEST_MAX_BYTES, capped
 from barnraise.updates.space import ParameterSpace
 
@@ -47,39 +46,34 @@ FILES = {MODEL_FILE, CONFIG_FILE, RELEASE_FILE}
 
 @dataclass(frozen=True)
 class Installed:
-    """A release whose every byte was compared with its signed manifest.
+    """A release whose every byte was compared with its manifest.
 
     Attributes:
-        key: who signed the manifest.
         flat_P: float32 [P], read-only, mapped from the file.
         release: the bytes of ``release.json``.
     """
 
     folder: Path
     manifest: Manifest
-    key: str
     space: ParameterSpace
     flat_P: NDArray[np.float32]
     release: bytes
 
     @classmethod
-    def read(cls, folder: Path, *, key: str | None = None) -> Installed:
-        """Read and verify; nothing outside the folder is needed.
-
-        Args:
-            key: who must have signed the manifest; None takes anybody.
+    def read(cls, folder: Path) -> Installed:
+        """Read and verify; nothing outside the folder is needed. Whose release it is, is not asked here.
 
         Raises:
             VerificationError: something is missing or altered; the message says what.
         """
         release = _read_file(folder, RELEASE_FILE)
-        manifest, signer = open_signed(release, Manifest, f"{folder / RELEASE_FILE}", key=key)
+        manifest = read_manifest(release, f"{folder / RELEASE_FILE}")
         if _read_file(folder, CONFIG_FILE) != config_bytes(manifest):
             raise VerificationError(f"{folder / CONFIG_FILE} is not what the release says; pull the release again")
         space = manifest.space
         flat_P = parse_keyframe(_map_file(folder, MODEL_FILE), space)
         check_model(manifest, space, flat_P, f"{folder / MODEL_FILE}")
-        return cls(folder, manifest, signer, space, flat_P, release)
+        return cls(folder, manifest, space, flat_P, release)
 
 
 def config_bytes(manifest: Manifest) -> bytes:
@@ -149,7 +143,7 @@ def install(folder: Path, manifest: Manifest, release: bytes, flat_P: NDArray[np
     """Put a verified release into ``folder``, in place of the one that may be there.
 
     Args:
-        release: the signed manifest as it came.
+        release: the manifest as it came.
         flat_P: float32 [P].
 
     Raises:

@@ -1,23 +1,33 @@
 """What one release is: tensors, lineage, how to rebuild it, and what it was tested for.
 
-A manifest travels as :class:`~barnraise.protocol.Signed` and is stored as a blob, the
-canonical JSON of that. A model that was pulled has it beside the weights as ``release.json``.
+A manifest is stored as a blob, canonical JSON; the index that names its digest is what is
+signed. A model that was pulled has it beside the weights as ``release.json``.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from barnraise.config import ModelConfig
-from barnraise.errors import BadNameError, BadVersionError
+from barnraise.errors import BadNameError, BadVersionError, MessageError, VerificationError
 from barnraise.protocol import BlobRef, Count, Digest, Key, Message, Millis, check_run_name
 from barnraise.updates.space import ParameterSpace, TensorSpec, model_digest
 from barnraise.versions import Bump, parse_version
 
-__all__ = ["Manifest", "MergedUpdate", "ParentRef", "ReleaseVersion", "RunName", "TensorEntry"]
+__all__ = [
+    "Manifest",
+    "MergedUpdate",
+    "ParentRef",
+    "ReleaseVersion",
+    "Remerged",
+    "RunName",
+    "TensorEntry",
+    "read_manifest",
+]
 
 ELEMENTS_MAX = 1 << 48
 
@@ -68,8 +78,25 @@ class MergedUpdate(Message):
     size_bytes: Count
 
 
+class Remerged(Message):
+    """How a release was made without updates that its parent has: the parent's merges, once more, without them.
+
+    Attributes:
+        left_out: the updates. dropped: others that are gone with them, for too few were left of their rounds.
+        repeated: releases whose merges were done again, oldest first.
+        report: how the model and its tests changed.
+    """
+
+    kind: ClassVar[str] = "remerged"
+    left_out: Annotated[tuple[Digest, ...], Field(min_length=1)]
+    dropped: tuple[Digest, ...] = ()
+    repeated: tuple[ReleaseVersion, ...]
+    reason: Annotated[str, Field(max_length=4096)]
+    report: BlobRef
+
+
 class Manifest(Message):
-    """A release. Signed by the coordinator.
+    """A release.
 
     Attributes:
         keyframe: ``model.safetensors`` as a whole, where the release has one.
@@ -77,6 +104,7 @@ class Manifest(Message):
         acceptance: report of the acceptance tests. config: the resolved run configuration.
         supported_tests: names of the tests that this release promises.
         bump, reason: why it has this version.
+        remerged: of a release that was made without updates of its parent; None of all others.
     """
 
     kind: ClassVar[str] = "manifest"
@@ -98,6 +126,7 @@ class Manifest(Message):
     reason: Annotated[str, Field(max_length=4096)]
     supported_tests: tuple[str, ...]
     created_at_ms: Millis
+    remerged: Remerged | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -110,6 +139,8 @@ class Manifest(Message):
             raise ValueError("model_digest is not the digest of the tensors that are listed")
         if self.patch is not None and self.parent is None:
             raise ValueError("a patch needs a parent")
+        if self.remerged is not None and (self.parent is None or self.updates):
+            raise ValueError("a release that leaves updates out has a parent, and merges nothing new")
         if self.patch is None and self.keyframe is None:
             raise ValueError("neither keyframe nor patch: the release could not be rebuilt")
         return self
@@ -123,3 +154,19 @@ class Manifest(Message):
     def tensor_digests(self) -> list[str]:
         """In the order of ``tensors``."""
         return [tensor.digest for tensor in self.tensors]
+
+
+def read_manifest(data: bytes | memoryview, what: str) -> Manifest:
+    """A manifest from its bytes, whose digest the caller compares.
+
+    Args:
+        what: how to name it in an error.
+
+    Raises:
+        VerificationError: it is none.
+    """
+    try:
+        return Manifest.read(json.loads(bytes(data)))
+    except (ValueError, RecursionError, MessageError) as error:
+        why = str(error) if isinstance(error, MessageError) else "it is not JSON"
+        raise VerificationError(f"{what} is not acceptable: {why}. Use another mirror") from error

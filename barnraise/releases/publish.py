@@ -1,23 +1,16 @@
-"""The coordinator's side: sign manifests and the index, and put them where mirrors look."""
+"""The coordinator's side: put the blobs of a release where mirrors look."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from barnraise.identity import Identity
-from barnraise.protocol import BlobRef, Signed
-from barnraise.releases.durable import make_folder, replace_file
-from barnraise.releases.index import ReleaseIndex
+from barnraise.protocol import BlobRef
 from barnraise.releases.manifest import Manifest, TensorEntry
 from barnraise.releases.store import BlobStore
 from barnraise.updates.space import ParameterSpace
 
-__all__ = ["INDEX_FILE", "store_blob", "store_manifest", "tensor_entries", "write_index"]
-
-INDEX_FILE = "index.json"
+__all__ = ["store_blob", "store_manifest", "tensor_entries"]
 
 
 def tensor_entries(space: ParameterSpace, flat_P: NDArray[np.float32]) -> tuple[TensorEntry, ...]:
@@ -38,24 +31,10 @@ def store_blob(store: BlobStore, data: bytes) -> BlobRef:
     return BlobRef(digest=store.put(data), size_bytes=len(data))
 
 
-def store_manifest(store: BlobStore, manifest: Manifest, identity: Identity) -> BlobRef:
-    """Sign a manifest and put it. The same manifest and key give the same blob.
+def store_manifest(store: BlobStore, manifest: Manifest) -> BlobRef:
+    """Put a manifest. The same manifest gives the same blob.
 
     Raises:
         DiskFullError: no space left.
     """
-    return store_blob(store, Signed.make(manifest, identity).canonical())
-
-
-def write_index(folder: Path, signed: Signed) -> None:
-    """Replace ``folder/index.json``: readers see the old list or the new one.
-
-    Args:
-        signed: a signed :class:`ReleaseIndex`.
-
-    Raises:
-        DiskFullError: no space left; the old list stays.
-    """
-    signed.open(ReleaseIndex)
-    make_folder(folder)
-    replace_file(folder / INDEX_FILE, signed.canonical())
+    return store_blob(store, manifest.canonical())

@@ -7,13 +7,12 @@ then is kept beside it, and the next try goes on from there.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from barnraise.digest import digest_bytes
 from barnraise.errors import NoSuchVersionError, VerificationError
-from barnraise.releases.catalog import Catalog, read_index
+from barnraise.releases.catalog import Catalog
 from barnraise.releases.durable import make_folder
 from barnraise.releases.index import IndexEntry, ReleaseIndex
 from barnraise.releases.installed import Installed, check_target, install, sweep_staging
@@ -22,7 +21,7 @@ from barnraise.releases.plan import Plan, make_plan
 from barnraise.releases.rebuild import rebuild
 from barnraise.releases.source import ReleaseSource
 from barnraise.releases.store import BlobStore
-from barnraise.releases.trust import KnownRuns
+from barnraise.releases.trust import Trusted, TrustOptions, read_index
 from barnraise.run_folder import locked_file
 from barnraise.versions import select, split_spec
 
@@ -73,8 +72,7 @@ def pull(
     into: Path,
     *,
     cache: Path | None = None,
-    pinned_key: str | None = None,
-    known_keys: Path | None = None,
+    trust: TrustOptions | None = None,
 ) -> PullResult:
     """Bring ``into`` to the newest release that ``spec`` allows.
 
@@ -82,8 +80,7 @@ def pull(
         spec: ``NAME@RANGE``, ``NAME@1.4.0``, ``NAME@stable`` or ``NAME``.
         into: a new or empty folder, or one with a release that was pulled before.
         cache: folder that keeps fetched blobs; by default they are kept until the pull is done.
-        pinned_key: the coordinator's key; by default the one pinned when the run was first seen.
-        known_keys: file of pinned keys, by default the user's.
+        trust: from which root; by default the one that was pinned when the run was first seen.
 
     Raises:
         UsageError: ``into`` holds other things.
@@ -98,27 +95,24 @@ def pull(
     with locked_file(work / "lock", f"another pull already works in {work}"):
         sweep_staging(into)
         store = BlobStore(work)
-        known = KnownRuns(known_keys) if known_keys else KnownRuns.of_user()
-        index, warnings = read_index(source, pinned_key=pinned_key, known=known)
-        pulling = prepare(index, spec, into, store, warnings)
-        result = _carry_out(pulling, Catalog(source, index, store), into)
-        if pinned_key is None and source.key is None:
-            known.pin(index)
+        trusted = read_index(source, trust)
+        pulling = prepare(trusted, spec, into, store)
+        result = _carry_out(pulling, Catalog(source, trusted.index, store), into)
     if cache is None:
         shutil.rmtree(work, ignore_errors=True)
     return result
 
 
-def prepare(index: ReleaseIndex, spec: str, into: Path, store: BlobStore, warnings: Sequence[str] = ()) -> Pulling:
+def prepare(trusted: Trusted, spec: str, into: Path, store: BlobStore) -> Pulling:
     """Decide what a pull would do; nothing is written.
 
     Args:
-        index: checked already. store: where blobs may be at hand. warnings: to pass on.
+        store: where blobs may be at hand.
 
     Raises:
         BadVersionError, NoSuchVersionError, BrokenChainError: no such release.
     """
-    warnings = list(warnings)
+    index, warnings = trusted.index, list(trusted.warnings)
     name, wanted = split_spec(spec)
     if name != index.name:
         raise NoSuchVersionError(f"this is a run of {index.name}, not of {name[:64]!a}; try {index.name}@{wanted[:64]}")
@@ -129,7 +123,7 @@ def prepare(index: ReleaseIndex, spec: str, into: Path, store: BlobStore, warnin
     installed = None
     if into.is_dir() and any(into.iterdir()):
         try:
-            installed = Installed.read(into, key=index.coordinator_key)
+            installed = Installed.read(into)
         except VerificationError as error:
             warnings = [*warnings, f"what is in {into} cannot be built upon and will be replaced: {error}"]
     blobs = [blob for e in index.releases for blob in (e.keyframe, e.patch) if blob is not None]

@@ -1,7 +1,7 @@
 """Where published bytes come from: a folder on this disk, or an HTTP server.
 
 A source is not trusted: it hands over bytes up to a cap, and whoever asked verifies them.
-The layout is the same everywhere: ``index.json`` and ``blobs/ab/cd..`` below one root.
+The layout is the same everywhere: ``metadata/``, ``targets/`` and ``blobs/ab/cd..`` below one root.
 """
 
 from __future__ import annotations
@@ -9,17 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from barnraise.errors import BlobMissingError, NoSuchVersionError, NotARunFolderError, VerificationError
-from barnraise.identity import Identity
+from barnraise.errors import BlobMissingError, NotARunFolderError, VerificationError
 from barnraise.protocol import BlobRef
 from barnraise.releases.durable import disk_full_translated
-from barnraise.releases.publish import INDEX_FILE
 from barnraise.releases.store import blob_path
 from barnraise.run_folder import RunFolder
 
-__all__ = ["INDEX_MAX_BYTES", "MANIFEST_MAX_BYTES", "FolderSource", "ReleaseSource", "open_source"]
+__all__ = ["MANIFEST_MAX_BYTES", "FolderSource", "ReleaseSource", "open_source"]
 
-INDEX_MAX_BYTES = 16 << 20
 MANIFEST_MAX_BYTES = 16 << 20
 PIECE_BYTES = 1 << 20
 
@@ -34,11 +31,16 @@ class ReleaseSource(Protocol):
         """How to name it in a message."""
 
     @property
-    def key(self) -> str | None:
-        """The coordinator's key, where the source itself is beyond doubt; else None."""
+    def vouches(self) -> bool:
+        """Whether the source itself is beyond doubt: a run folder on this disk."""
 
-    def index(self) -> bytes:
-        """The signed index, at most ``INDEX_MAX_BYTES``."""
+    def read(self, path: str, most: int) -> bytes:
+        """A file of metadata, or a list: what lies at ``path`` below the root, at most ``most`` bytes.
+
+        Raises:
+            BlobMissingError: there is none.
+            VerificationError: it is larger.
+        """
 
     def fetch(self, blob: BlobRef, sink: Path) -> int:
         """Append to ``sink`` what it lacks of a blob; it never grows beyond the blob's size.
@@ -60,9 +62,9 @@ class FolderSource:
         run = RunFolder(path)
         self._run = run if run.config.is_file() else None
         self._root = run.public if self._run else path
-        if self._run is None and not (path / INDEX_FILE).is_file():
+        if self._run is None and not (path / "metadata" / "timestamp.json").is_file():
             raise NotARunFolderError(
-                f"{path} is neither a run folder (no run.toml) nor a mirror (no index.json). "
+                f"{path} is neither a run folder (no run.toml) nor a mirror (no metadata/timestamp.json). "
                 "Name one with --from, as a folder or as http://HOST:PORT"
             )
 
@@ -71,25 +73,22 @@ class FolderSource:
         return str(self._run.root if self._run else self._root)
 
     @property
-    def key(self) -> str | None:
-        """In a run folder the coordinator's own key lies beside its releases, so nothing is in doubt."""
-        if self._run is None or not self._run.key.is_file():
-            return None
-        return Identity.load_or_create(self._run.key).public
+    def vouches(self) -> bool:
+        """A run folder has the keys beside its releases, so nothing is in doubt; a mirror does not."""
+        return self._run is not None
 
-    def index(self) -> bytes:
-        """The signed index.
+    def read(self, path: str, most: int) -> bytes:
+        """A file of metadata, or a list.
 
         Raises:
-            NoSuchVersionError: the run has not released anything yet.
-            VerificationError: absurdly large.
+            BlobMissingError: there is none.
+            VerificationError: it is larger than ``most``.
         """
         try:
-            with (self._root / INDEX_FILE).open("rb") as file:
-                data = file.read(INDEX_MAX_BYTES + 1)
-        except FileNotFoundError as error:
-            raise NoSuchVersionError(f"{self.label} holds a run without a release yet; wait for its first") from error
-        return capped(data, INDEX_MAX_BYTES, f"the index of {self.label}")
+            with (self._root / path).open("rb") as file:
+                return capped(file.read(most + 1), most, f"{path} of {self.label}")
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+            raise BlobMissingError(f"{self.label} has no {path}; use another mirror") from error
 
     def fetch(self, blob: BlobRef, sink: Path) -> int:
         """Copy what is missing.

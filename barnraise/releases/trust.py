@@ -1,95 +1,200 @@
-"""Whose releases these are: the coordinator's key, pinned when a run is first seen.
+"""What a source's releases are, once it is known that they are the run's: the index, and what proves it.
 
-``known-runs.json`` in the user's configuration holds, for each run, the key that signed its
-first index and the highest serial seen since. Another key under a known name is refused; an
-older list than one that was seen before is used with a warning, for a mirror may lag.
+A run folder on this disk vouches for itself. Everything else is read by python-tuf's client
+(:mod:`barnraise.releases.client`), from the first root that was pinned when the run was first
+seen, or that the user names; what it has seen is kept, so that nothing older is taken later:
+
+    $XDG_DATA_HOME/barnraise/trust/NAME/
+      first.root.json     the pinned root: everything else follows from it
+      metadata/           python-tuf's own, the newest of each role
+      targets/            the lists that it leads to
 """
 
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from barnraise.errors import ConfigValueError, VerificationError
-from barnraise.identity import config_home
-from barnraise.releases.durable import make_folder, replace_file
-from barnraise.releases.index import ReleaseIndex
+from barnraise.digest import digest_bytes, is_digest
+from barnraise.errors import BlobMissingError, MessageError, NoSuchVersionError, UsageError, VerificationError
+from barnraise.protocol import Message
+from barnraise.releases.index import ReleaseIndex, StableList, check_promises
+from barnraise.releases.source import ReleaseSource
 
-__all__ = ["KnownRun", "KnownRuns"]
+__all__ = ["LIMITS", "TrustOptions", "Trusted", "data_home", "parse_list", "read_index", "read_vouched"]
+
+LIMITS = {
+    "root": 256 << 10,
+    "timestamp": 16 << 10,
+    "snapshot": 64 << 10,
+    "targets": 256 << 10,
+    "list": 16 << 20,
+}
+"""Bytes of metadata that are read at most, by role, and of the lists; ``targets`` is also for delegated roles."""
+
+INDEX_NAME = "targets/index.json"
+STABLE_NAME = "targets/stable.json"
+
+M = TypeVar("M", bound=Message)
+
+
+def data_home() -> Path:
+    """Folder of what Barnraise remembers for the user, after the XDG base directory rules."""
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "barnraise"
 
 
 @dataclass(frozen=True, slots=True)
-class KnownRun:
-    """What was seen of a run before. ``serial`` is the highest."""
+class TrustOptions:
+    """From where trust comes, and where it is kept.
 
-    key: str
-    serial: int
+    Attributes:
+        root: digest of the run's first root (``b3:..``), or a root as bytes; None takes what was
+            pinned, and pins what is found when there is nothing yet.
+        home: folder with a folder for each run; the user's by default.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class KnownRuns:
-    """The file of pinned keys; ``path`` need not exist yet."""
-
-    path: Path
+    root: str | bytes | None = None
+    home: Path | None = None
 
     @classmethod
-    def of_user(cls) -> KnownRuns:
-        return cls(config_home() / "known-runs.json")
-
-    def get(self, name: str) -> KnownRun | None:
-        """What is known of a run.
+    def of(cls, text: str | None, home: Path | None = None) -> TrustOptions:
+        """From what a user types after ``--trust``: a digest, or a file with root metadata.
 
         Raises:
-            ConfigValueError: the file is damaged.
+            UsageError: neither.
         """
-        found = self._read().get(name)
-        return None if found is None else KnownRun(str(found["key"]), int(found["serial"]))
-
-    def check(self, name: str, key: str, serial: int) -> list[str]:
-        """Compare a run's key and serial with what was seen before; nothing is written.
-
-        Returns:
-            Warnings.
-
-        Raises:
-            VerificationError: the run is known under another key.
-        """
-        known = self.get(name)
-        if known is None:
-            return []
-        if known.key != key:
-            raise VerificationError(
-                f"{name} is signed by key {key[:16]}.., but {known.key[:16]}.. was pinned when it was first seen. "
-                f"If its operator says that the key changed, remove {name} from {self.path} and pull again"
-            )
-        if serial < known.serial:
-            return [f"this mirror is behind: its list has serial {serial}, {known.serial} was seen before"]
-        return []
-
-    def pin(self, index: ReleaseIndex) -> None:
-        """Remember a run's key and serial, after :meth:`check` and after the signature was checked."""
-        known = self.get(index.name)
-        serial = max(index.serial, known.serial if known else 0)
-        if known == KnownRun(index.coordinator_key, serial):
-            return
-        runs = {**self._read(), index.name: {"key": index.coordinator_key, "serial": serial}}
-        make_folder(self.path.parent)
-        replace_file(self.path, json.dumps({"runs": runs}, indent=1, sort_keys=True).encode("ascii"))
-
-    def _read(self) -> dict[str, Any]:
+        if text is None or is_digest(text):
+            return cls(text, home)
         try:
-            text = self.path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return {}
-        try:
-            runs = json.loads(text)["runs"]
-            for run in runs.values():
-                str(run["key"]), int(run["serial"])
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ConfigValueError(
-                f"{self.path} is damaged; repair it, or move it away to pin all keys anew"
+            with Path(text).open("rb") as file:
+                return cls(file.read(LIMITS["root"] + 1), home)
+        except OSError as error:
+            raise UsageError(
+                f"--trust {text[:80]!a} is neither the digest of a run's first root (b3:<64 hex digits>) "
+                "nor a file with one"
             ) from error
-        assert isinstance(runs, dict)
-        return runs
+
+    @property
+    def folder(self) -> Path:
+        """Where runs are remembered."""
+        return self.home or data_home() / "trust"
+
+    def pinned(self, run: str) -> bytes | None:
+        """The root that is pinned for a run, if it was seen before."""
+        try:
+            return (self.folder / run / "first.root.json").read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Trusted:
+    """Lists that are the run's own.
+
+    Attributes:
+        stable: the promoted releases; None before maintainers can promote.
+        provenance: what proves a release of this index offline, in this order: the roots from the
+            one that trust begins with (``metadata/1.root.json``), ``metadata/nightly.json`` and the
+            other roles, ``targets/index.json`` and ``targets/stable.json``.
+        root_digest: of the root that trust begins with.
+    """
+
+    index: ReleaseIndex
+    stable: StableList | None
+    provenance: Mapping[str, bytes]
+    warnings: tuple[str, ...]
+    root_digest: str
+
+
+def read_index(source: ReleaseSource, trust: TrustOptions | None = None) -> Trusted:
+    """Read a source's lists, and make sure that they are what the run's keys signed last.
+
+    Raises:
+        ExpiredMetadataError: nobody renewed it, or somebody holds the newer back.
+        OlderMetadataError: older than what was seen before.
+        NotEnoughSignaturesError: not signed by enough of the right keys.
+        VerificationError: malformed, altered, too large, another run's, or promises that do not hold.
+        NoSuchVersionError: nothing was released there.
+        NetworkError, StorageError: the source or the disk.
+    """
+    trust = trust or TrustOptions()
+    warnings: tuple[str, ...] = ()
+    if source.vouches and trust.root is None:
+        files = read_vouched(source)
+    else:
+        from barnraise.releases.client import refresh  # python-tuf only when it is needed
+
+        files, warnings = refresh(source, trust)
+    index = parse_list(files[INDEX_NAME], ReleaseIndex, f"the index of {source.label}")
+    stable = None
+    if STABLE_NAME in files:
+        stable = parse_list(files[STABLE_NAME], StableList, f"the list of promoted releases of {source.label}")
+    check_promises(index, stable)
+    return Trusted(index, stable, files, warnings, digest_bytes(next(iter(files.values()))))
+
+
+def parse_list(data: bytes, message: type[M], what: str) -> M:
+    """A list from its bytes.
+
+    Raises:
+        VerificationError: it is none.
+    """
+    try:
+        return message.read(json.loads(data))
+    except (ValueError, RecursionError, MessageError) as error:
+        why = str(error) if isinstance(error, MessageError) else "it is not JSON"
+        raise VerificationError(f"{what} is not acceptable: {why}. Use another mirror") from error
+
+
+def read_vouched(source: ReleaseSource) -> dict[str, bytes]:
+    """The published files of a run folder on this disk, the newest of each; signatures are not looked at.
+
+    A release may be published meanwhile, and old files vanish: then it is read once more.
+
+    Raises:
+        NoSuchVersionError: nothing was released yet.
+        VerificationError: the folder is damaged.
+    """
+    for last in (False, True):
+        try:
+            return _read_newest(source)
+        except BlobMissingError as error:
+            if last:
+                raise VerificationError(f"{source.label} is damaged: {error}; start its coordinator once") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise VerificationError(f"{source.label} has damaged metadata; start its coordinator once") from error
+    raise AssertionError("unreachable")
+
+
+def _read_newest(source: ReleaseSource) -> dict[str, bytes]:
+    try:
+        timestamp = source.read("metadata/timestamp.json", LIMITS["timestamp"])
+    except BlobMissingError as error:
+        raise NoSuchVersionError(f"{source.label} holds a run without a release yet; wait for its first") from error
+    files: dict[str, bytes] = {}
+    with suppress(BlobMissingError):
+        for number in count(1):
+            name = f"metadata/{number}.root.json"
+            files[name] = source.read(name, LIMITS["root"])
+    number = _signed(timestamp)["meta"]["snapshot.json"]["version"]
+    snapshot = source.read(f"metadata/{number}.snapshot.json", LIMITS["snapshot"])
+    for name, described in sorted(_signed(snapshot)["meta"].items()):
+        files[f"metadata/{name}"] = source.read(f"metadata/{described['version']}.{name}", LIMITS["targets"])
+    for role, target in (("nightly", INDEX_NAME), ("stable", STABLE_NAME)):
+        if f"metadata/{role}.json" in files:
+            name = target.removeprefix("targets/")
+            digest = _signed(files[f"metadata/{role}.json"])["targets"][name]["hashes"]["sha256"]
+            files[target] = source.read(f"targets/{digest}.{name}", LIMITS["list"])
+    return files
+
+
+def _signed(data: bytes) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(data)["signed"]
+    return value

@@ -1,4 +1,4 @@
-"""Check again what was pulled: the folder against its signed manifest, a release against parent plus patch."""
+"""Check again what was pulled: the folder against its manifest, a release against parent plus patch."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from barnraise.errors import BrokenChainError
-from barnraise.releases.catalog import Catalog, read_index
+from barnraise.releases.catalog import Catalog
 from barnraise.releases.installed import Installed, check_model
 from barnraise.releases.keyframe import keyframe_size, parse_keyframe
 from barnraise.releases.plan import PatchStep, make_plan
 from barnraise.releases.rebuild import apply_patch, rebuild
 from barnraise.releases.source import ReleaseSource
 from barnraise.releases.store import BlobStore
-from barnraise.releases.trust import KnownRuns
+from barnraise.releases.trust import TrustOptions, read_index
 
 __all__ = ["FolderReport", "PatchReport", "verify_folder", "verify_patch"]
 
@@ -24,45 +24,28 @@ class FolderReport:
     """What was found to be in order.
 
     Attributes:
-        key: who signed. key_is_pinned: whether that is the key that was expected, or pinned when
-            the run was first seen; otherwise the signature only shows that the folder is whole.
         checked: one sentence each.
     """
 
     name: str
     version: str
     model_digest: str
-    key: str
-    key_is_pinned: bool
     checked: tuple[str, ...]
 
 
-def verify_folder(folder: Path, *, pinned_key: str | None = None, known_keys: Path | None = None) -> FolderReport:
+def verify_folder(folder: Path) -> FolderReport:
     """Check an installed release, offline.
-
-    Args:
-        pinned_key: who must have signed; by default whoever was pinned for this run, if anybody.
-        known_keys: file of pinned keys, by default the user's.
 
     Raises:
         VerificationError: what does not match.
     """
-    installed = Installed.read(folder, key=pinned_key)
+    installed = Installed.read(folder)
     manifest = installed.manifest
-    runs = KnownRuns(known_keys) if known_keys else KnownRuns.of_user()
-    known = runs.get(manifest.name)
-    if pinned_key is None and known is not None:
-        runs.check(manifest.name, installed.key, known.serial)
-    pinned = pinned_key is not None or known is not None
-    whose = "the pinned key" if pinned else "a key that is not pinned here"
     return FolderReport(
         name=manifest.name,
         version=manifest.version,
         model_digest=manifest.model_digest,
-        key=installed.key,
-        key_is_pinned=pinned,
         checked=(
-            f"release.json is signed by {whose}, {installed.key[:16]}..",
             f"all {len(manifest.tensors)} tensors ({4 * installed.space.size:,} bytes) have the digests it lists",
             f"the model is {manifest.model_digest}",
             "config.json is what it says",
@@ -86,22 +69,20 @@ def verify_patch(
     version: str,
     *,
     cache: Path | None = None,
-    pinned_key: str | None = None,
-    known_keys: Path | None = None,
+    trust: TrustOptions | None = None,
 ) -> PatchReport:
     """Recompute a release from its parent and its patch, both fetched and verified anew.
 
     Args:
         version: an exact version.
         cache: folder with blobs of earlier pulls, which need not be fetched again.
-        pinned_key, known_keys: as for pulling.
+        trust: as for pulling.
 
     Raises:
         BrokenChainError: the release was not published as a patch.
         VerificationError: the two differ, or anything on the way does not match.
     """
-    known = KnownRuns(known_keys) if known_keys else None
-    index, _ = read_index(source, pinned_key=pinned_key, known=known)
+    index = read_index(source, trust).index
     entry = index.entry(version)
     if entry.patch is None or entry.parent is None:
         raise BrokenChainError(f"{version} was not released as a patch: it is stored whole. Choose a later release")

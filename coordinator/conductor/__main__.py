@@ -50,6 +50,7 @@ def _check(config: Path) -> None:
 
 
 def _conduct(folder: RunFolder, stop: Event) -> None:
+    from barnraise.releases.repository import Repository
     from coordinator.conductor import watchdog
     from coordinator.conductor.conductor import Conductor
     from coordinator.conductor.desk import Desk
@@ -59,7 +60,7 @@ def _conduct(folder: RunFolder, stop: Event) -> None:
 
     run = open_run(folder)
     desk = Desk(folder.root, run.config, run.held_out_digest)
-    publisher = Publisher(desk, run.ledger, run.identity, now_ms)
+    publisher = Publisher(desk, run.ledger, Repository(folder), now_ms)
     watchdog.promise(watchdog.START_S)
     with local_ray(run.config.conductor.workers):
         stop_on_signals(stop)  # again: Ray puts its own handlers in place, which end the process on the spot

@@ -19,12 +19,15 @@ from coordinator.conductor.desk import Desk
 from coordinator.conductor.pool import Outcome, Pool, Task
 from coordinator.ledger import Ledger, UpdateRow
 from coordinator.ledger.events import Event, RoundMoved, RoundOpened, UpdateUnmerged
+from coordinator.orders.rules import Done
+from coordinator.orders.settling import settle
 from coordinator.publish import Publisher
 from coordinator.rehearsal import require_mergeable
 from coordinator.round import (
     Action,
     Check,
     FindCulprits,
+    Interrupted,
     Merge,
     Round,
     RoundEvent,
@@ -79,6 +82,7 @@ class Conductor:
         self.round: Round | None = None
         self._jobs: list[_Job] = []
         self._late: set[str] = set()  # late updates that are being compared, or were
+        self._renew_at_ms = 0  # when the signatures of what is published have to be made anew
 
     def recover(self) -> None:
         """Take up where the ledger says the run is: first release, index, interrupted actions."""
@@ -86,10 +90,10 @@ class Conductor:
             self._start(actions.first_release(self.desk, self.config, self.publisher, self.clock))
             while self._jobs:
                 self._advance(self.pool.wait(1.0))
-        self.publisher.write_index()
-        newest = self.ledger.newest_release()
-        assert newest is not None
-        self.desk.ensure_model(newest, self.ledger.releases())
+        self._renew_at_ms = self.publisher.write_index()
+        head = self.ledger.head()
+        assert head is not None
+        self.desk.ensure_model(head, self.ledger.releases())
         self._take_up()
 
     def run(self, stop: StopEvent) -> None:
@@ -99,10 +103,35 @@ class Conductor:
             self.tick(self.config.conductor.poll_every_s)
 
     def tick(self, wait_s: float) -> None:
-        """One turn: open a round if none is, take in what arrived, wait for tasks, act on what they say."""
+        """One turn: obey, open a round if none is, take in what arrived, wait for tasks, act on what they say."""
+        if self.clock() >= self._renew_at_ms:
+            self._renew_at_ms = self.publisher.renew()
+        self._obey()
+        self._follow_trunk()
         self._open_if_due()
         self._take_in()
         self._advance(self.pool.wait(wait_s))
+
+    # -- orders ---------------------------------------------------------------------------
+
+    def _obey(self) -> None:
+        """Carry out what was ordered since the last turn."""
+        for row in self.ledger.orders(waiting=True):
+            if isinstance(settle(self.ledger, row, self.clock), Done):
+                self._renew_at_ms = self.publisher.write_index()
+
+    def _follow_trunk(self) -> None:
+        """Abandon a round whose base is not where the trunk is any more."""
+        head = self.ledger.head()
+        if self.round is None or self.round.is_final or head is None or head.version == self.round.base_version:
+            return
+        self._interrupt(f"the trunk goes on from {head.version}, the round was open from {self.round.base_version}")
+
+    def _interrupt(self, reason: str) -> None:
+        """Abandon the open round, and let go of what was under way for it; late updates are compared again."""
+        self._jobs.clear()
+        self._late.clear()
+        self._feed(Interrupted(reason))
 
     # -- rounds ---------------------------------------------------------------------------
 
@@ -130,7 +159,7 @@ class Conductor:
         number = self.round.number + 1 if self.round else 1
         if self.config.round.max_rounds is not None and number > self.config.round.max_rounds:
             return
-        base = self.ledger.newest_release()
+        base = self.ledger.head()
         assert base is not None
         opened = RoundOpened(number, base.version, base.model_digest)
         self.ledger.record(opened, at_ms=self.clock())
@@ -210,7 +239,7 @@ class Conductor:
         assert self.round is not None
         draft = self.publisher.draft(self.round, action)
         self._feed(Tagged(draft.version), *draft.events)
-        self.publisher.write_index()
+        self._renew_at_ms = self.publisher.write_index()
         self.desk.tidy(self.ledger.releases())
 
     def _start(self, work: Work) -> None:

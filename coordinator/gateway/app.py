@@ -20,7 +20,7 @@ from barnraise.digest import is_digest
 from barnraise.errors import BadRangeError, BarnraiseError, NotFoundError, UnknownFieldError
 from barnraise.protocol import Message, Signed
 from barnraise.releases.store import BlobStore
-from coordinator.gateway.blobs import serve_blob, serve_index
+from coordinator.gateway.blobs import serve_blob, serve_metadata
 from coordinator.gateway.bodies import read_json, require_plain
 from coordinator.gateway.intake import Intake
 from coordinator.gateway.leasing import Leasing
@@ -56,7 +56,7 @@ def _add_run_routes(app: FastAPI, state: GatewayState) -> None:
     def run() -> Response:
         newest = state.ledger.newest_release()
         current = current_round_info(state.ledger, state.config, state.now_ms())
-        return _say(run_info(state.config, state.identity.public, newest.version if newest else None, current))
+        return _say(run_info(state.config, state.keys, newest.version if newest else None, current))
 
     @app.api_route("/v1/round", methods=READ)
     def current_round() -> Response:
@@ -112,9 +112,13 @@ def _add_work_routes(app: FastAPI, state: GatewayState, intake: Intake, leasing:
 def _add_release_routes(app: FastAPI, state: GatewayState) -> None:
     public = BlobStore(state.folder.public)
 
-    @app.api_route("/v1/releases/index.json", methods=READ)
-    def index(request: Request) -> Response:
-        return serve_index(request, state.folder.index)
+    @app.api_route("/v1/releases/metadata/{name}", methods=READ)
+    def metadata(request: Request, name: str) -> Response:
+        return serve_metadata(request, state.folder.public / "metadata", name)
+
+    @app.api_route("/v1/releases/targets/{name}", methods=READ)
+    def targets(request: Request, name: str) -> Response:
+        return serve_metadata(request, state.folder.public / "targets", name)
 
     @app.api_route("/v1/releases/blobs/{head}/{tail}", methods=READ)
     def blob(request: Request, head: str, tail: str) -> Response:

@@ -1,4 +1,4 @@
-"""Released bytes over HTTP: immutable, named by digest, whole or as a single range.
+"""Released bytes over HTTP: blobs, named by digest, whole or as a single range; and signed metadata.
 
 Only what lies in the run's public folder is ever served. Because a blob never changes, its
 digest is its ETag and a range is good whenever it was begun.
@@ -21,9 +21,11 @@ from barnraise.digest import digest_bytes
 from barnraise.errors import BadRangeError, BlobMissingError, NotFoundError
 from barnraise.releases.store import BlobStore
 
-__all__ = ["byte_range", "serve_blob", "serve_index"]
+__all__ = ["byte_range", "serve_blob", "serve_metadata"]
 
 PIECE_BYTES = 256 * 1024
+IMMUTABLE = "public, max-age=31536000, immutable"
+_METADATA = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]{0,200}\.json\Z", re.ASCII)
 _SINGLE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})\Z", re.ASCII)
 
 
@@ -62,11 +64,11 @@ def serve_blob(request: Request, store: BlobStore, digest: str) -> Response:
     try:
         size = store.size(digest)
     except BlobMissingError as error:
-        raise BlobMissingError("no blob of that name is published here; see /v1/releases/index.json") from error
+        raise BlobMissingError("no blob of that name is published here; see the release index") from error
     headers = {
         "etag": f'"{digest}"',
         "accept-ranges": "bytes",
-        "cache-control": "public, max-age=31536000, immutable",
+        "cache-control": IMMUTABLE,
     }
     if _has_already(request, headers["etag"]):
         return Response(status_code=304, headers=headers)
@@ -82,17 +84,20 @@ def serve_blob(request: Request, store: BlobStore, digest: str) -> Response:
     return StreamingResponse(pieces, status_code=status, headers=headers, media_type="application/octet-stream")
 
 
-def serve_index(request: Request, path: Path) -> Response:
-    """Answer GET or HEAD for the signed release index.
+def serve_metadata(request: Request, folder: Path, name: str) -> Response:
+    """Answer GET or HEAD for a file of release metadata, or a list that it leads to.
 
     Raises:
-        NotFoundError: nothing was released yet.
+        NotFoundError: there is none of this name.
     """
     try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        raise NotFoundError("nothing was released yet; ask again later") from error
-    headers = {"etag": f'"{digest_bytes(data)}"', "cache-control": "no-cache"}
+        data = (folder / name).read_bytes() if _METADATA.match(name) else None
+    except FileNotFoundError:
+        data = None
+    if data is None:
+        raise NotFoundError("there is no release metadata of that name; begin with metadata/timestamp.json")
+    changes = name == "timestamp.json"  # the name of every other one has its version or its hash
+    headers = {"etag": f'"{digest_bytes(data)}"', "cache-control": "no-cache" if changes else IMMUTABLE}
     if _has_already(request, headers["etag"]):
         return Response(status_code=304, headers=headers)
     return Response(data, headers=headers, media_type="application/json")

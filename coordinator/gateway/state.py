@@ -5,13 +5,16 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from barnraise.clock import now_ms
 from barnraise.config import RunConfig, load_run_config
 from barnraise.errors import NotARunFolderError
 from barnraise.identity import Identity
+from barnraise.releases.repository import Repository
 from barnraise.run_folder import RunFolder
 from coordinator.admission import AdmissionPolicy
+from coordinator.gateway.views import RunKeys
 from coordinator.ledger import Ledger
 
 __all__ = ["GatewayState"]
@@ -50,6 +53,11 @@ class GatewayState:
             ledger.close()
             raise NotARunFolderError(f"{folder.root} has an empty ledger. Start the run with: barnraise serve CONFIG")
         return cls(folder, config, ledger, Identity.load_or_create(folder.key))
+
+    @cached_property
+    def keys(self) -> RunKeys:
+        """What a contributor is told to believe."""
+        return RunKeys(self.identity.public, Repository(self.folder).root_digest)
 
     @property
     def policy(self) -> AdmissionPolicy:

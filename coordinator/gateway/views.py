@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from barnraise.config import RunConfig
 from barnraise.protocol import PROTOCOL_VERSION, RoundInfo, RunInfo
 from coordinator.admission import AdmissionPolicy, collecting_ends_ms
 from coordinator.ledger import Ledger, RoundRow
 
-__all__ = ["current_round_info", "round_info", "run_info"]
+__all__ = ["RunKeys", "current_round_info", "round_info", "run_info"]
 
 PASSED_CHECK = ("checked", "merged")
 
@@ -48,14 +49,23 @@ def current_round_info(ledger: Ledger, config: RunConfig, now_ms: int) -> RoundI
     return round_info(row, len(ledger.leases(row.number)), ledger.update_counts(row.number), ends_ms)
 
 
-def run_info(config: RunConfig, coordinator_key: str, newest: str | None, current: RoundInfo | None) -> RunInfo:
+@dataclass(frozen=True, slots=True)
+class RunKeys:
+    """Whom to believe: ``coordinator`` signs leases and receipts, ``root_digest`` is of the root of all releases."""
+
+    coordinator: str
+    root_digest: str
+
+
+def run_info(config: RunConfig, keys: RunKeys, newest: str | None, current: RoundInfo | None) -> RunInfo:
     """What a stranger needs before joining."""
     return RunInfo(
         protocol=PROTOCOL_VERSION,
         name=config.name,
         description=config.description,
         licence=config.licence,
-        coordinator_key=coordinator_key,
+        coordinator_key=keys.coordinator,
+        root_digest=keys.root_digest,
         model=config.model,
         data=config.data,
         error_feedback=config.update.error_feedback,

@@ -20,6 +20,7 @@ def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
     monkeypatch.delenv("BARNRAISE_FROM", raising=False)
 
 
@@ -95,7 +96,8 @@ def test_the_same_in_words(releases: PublishedRun, capsys: pytest.CaptureFixture
         (["show", "9.9.9", "--from", "RUN"], 6, "no-such-version"),
         (["show", "1.x.3", "--from", "RUN"], 6, "bad-version"),
         (["pull", "tiny-lm@^7", "--into", "model", "--from", "RUN"], 6, "no-such-version"),
-        (["pull", "tiny-lm", "--into", "model", "--key", "0" * 64, "--from", "RUN"], 6, "verification"),
+        (["pull", "tiny-lm", "--into", "model", "--trust", "b3:" + "0" * 64, "--from", "RUN"], 6, "verification"),
+        (["pull", "tiny-lm", "--into", "model", "--trust", "no-such-file", "--from", "RUN"], 2, "usage"),
         (["verify", "."], 6, "verification"),
         (["identity", "show", "--key", "/dev/null/key"], 7, "storage"),
         (["serve", "no-such.toml"], 3, "config-missing"),

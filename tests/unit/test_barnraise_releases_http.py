@@ -18,10 +18,10 @@ from barnraise.errors import (
     UsageError,
     VerificationError,
 )
-from barnraise.releases import http_source
 from barnraise.releases.http_source import HttpSource, Reply
 from barnraise.releases.pull import PullResult, pull
-from published import KEY, PublishedRun, published
+from barnraise.releases.trust import LIMITS
+from published import PublishedRun, published
 
 URL = "http://mirror.test:8000"
 PIECE = 1000
@@ -74,13 +74,18 @@ class Server:
             yield data[start : start + PIECE]
 
 
+@pytest.fixture(autouse=True)
+def own_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
 @pytest.fixture
 def run(tmp_path: Path) -> PublishedRun:
     return published(tmp_path / "run", releases=2)
 
 
 def fetch(server: Server, into: Path) -> PullResult:
-    return pull(HttpSource(URL, server.open), "tiny-lm", into, pinned_key=KEY.public)
+    return pull(HttpSource(URL, server.open), "tiny-lm", into)
 
 
 @pytest.mark.parametrize("prefix", ["/v1/releases/", "/"])
@@ -122,9 +127,9 @@ def test_no_byte_beyond_the_stated_size_is_kept(run: PublishedRun, tmp_path: Pat
     assert fetch(Server(run.public), tmp_path / "model").changed
 
 
-def test_an_endless_index_is_cut_off(run: PublishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_source, "INDEX_MAX_BYTES", 500)
-    with pytest.raises(VerificationError, match="more than 500 bytes"):
+def test_endless_metadata_is_cut_off(run: PublishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LIMITS, "timestamp", 100)
+    with pytest.raises(VerificationError, match="more than 100 bytes"):
         fetch(Server(run.public), tmp_path / "model")
 
 

@@ -75,7 +75,7 @@ def test_an_index_that_does_not_hold_together(tmp_path: Path) -> None:
         {"releases": index["releases"] * 2},
         {"channels": {"stable": "9.9.9"}},
         {"channels": {"No Channel": "0.1.0"}},
-        {"serial": "many"},
+        {"format": 2},
         {"unknown": 1},
     ):
         with pytest.raises(MessageError):

@@ -19,8 +19,7 @@ from barnraise.errors import (
     UsageError,
     VerificationError,
 )
-from barnraise.identity import Identity
-from barnraise.protocol import BlobRef, Signed
+from barnraise.protocol import BlobRef
 from barnraise.releases import durable as durable_module
 from barnraise.releases import installed as installed_module
 from barnraise.releases.index import IndexEntry
@@ -30,14 +29,14 @@ from barnraise.releases.manifest import Manifest
 from barnraise.releases.publish import store_blob
 from barnraise.releases.pull import PullResult, pull
 from barnraise.releases.source import FolderSource, open_source
-from barnraise.releases.trust import KnownRuns
-from barnraise.run_folder import RunFolder, locked_file
-from published import KEY, SPACE, PublishedRun, dense_patch, published
+from barnraise.releases.trust import TrustOptions, read_index
+from barnraise.run_folder import locked_file
+from published import SPACE, PublishedRun, dense_patch, published
 
 
 @pytest.fixture(autouse=True)
-def own_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+def own_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
 
 
 def fetch(run: PublishedRun, into: Path, wanted: str = "^0.1") -> PullResult:
@@ -61,7 +60,7 @@ def test_a_release_arrives_bit_for_bit(tmp_path: Path) -> None:
     assert tensors["embedding"].shape == (256, 8)
     assert json.loads((tmp_path / "model" / CONFIG_FILE).read_text())["architecture"] == "byte-lm"
     assert done.model_bytes == (tmp_path / "model" / MODEL_FILE).stat().st_size
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["config", "model", "run"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data", "model", "run"]
 
 
 def test_following_the_trunk_costs_one_patch(tmp_path: Path) -> None:
@@ -169,72 +168,71 @@ def test_a_patch_that_leads_elsewhere_is_refused(tmp_path: Path) -> None:
 
 
 def republished(run: PublishedRun, number: int, patch: BlobRef) -> IndexEntry:
-    """An entry whose signed manifest names another patch, as a faulty coordinator would publish it."""
+    """An entry whose manifest names another patch, as a faulty coordinator would publish it."""
     entry = run.entries[number]
-    old = Signed.read(json.loads(run.store.read(entry.manifest.digest)))
-    body = {**old.body, "patch": patch.model_dump()}
-    manifest = store_blob(run.store, Signed.make(Manifest.read(body), run.identity).canonical())
+    body = {**json.loads(run.store.read(entry.manifest.digest)), "patch": patch.model_dump()}
+    manifest = store_blob(run.store, Manifest.read(body).canonical())
     return entry.model_copy(update={"patch": patch, "manifest": manifest})
 
 
-@pytest.mark.parametrize("data", [b"", b"{}", b"[" * 100_000, b'{"body": {}, "key": 1}', b"\xff\xfe"])
-def test_an_index_that_is_none(tmp_path: Path, data: bytes) -> None:
+@pytest.mark.parametrize("data", [b"", b"{}", b"[" * 100_000, b'{"signed": {}, "signatures": 1}', b"\xff\xfe"])
+@pytest.mark.parametrize("name", ["1.root.json", "timestamp.json"])
+def test_metadata_that_is_none(tmp_path: Path, name: str, data: bytes) -> None:
     run = published(tmp_path / "run", releases=1)
-    (run.public / "index.json").write_bytes(data)
-    with pytest.raises(VerificationError, match="is not acceptable"):
+    (run.public / "metadata" / name).write_bytes(data)
+    with pytest.raises(VerificationError, match=r"not acceptable|not what it should be|not one of ours"):
         fetch(run, tmp_path / "model")
-    assert not (tmp_path / "config").exists()
+    assert not list((tmp_path / "data").rglob("first.root.json"))
 
 
-def test_an_altered_index_is_not_signed(tmp_path: Path) -> None:
-    run = published(tmp_path / "run", releases=1)
-    text = (run.public / "index.json").read_text()
-    (run.public / "index.json").write_text(text.replace('"serial":1', '"serial":2'))
-    with pytest.raises(VerificationError, match="signature"):
-        fetch(run, tmp_path / "model")
-
-
-def test_another_key_under_a_known_name_is_refused(tmp_path: Path) -> None:
-    fetch(published(tmp_path / "run"), tmp_path / "model")
-    stranger = PublishedRun(tmp_path / "stranger", identity=Identity.from_seed(b"s" * 32))
-    stranger.release("0.1.9")
-    before = contents(tmp_path / "model")
-    with pytest.raises(VerificationError, match="was pinned when it was first seen"):
-        fetch(stranger, tmp_path / "model")
-    assert contents(tmp_path / "model") == before
-    with pytest.raises(VerificationError, match="expected"):
-        pull(FolderSource(stranger.public), "tiny-lm", tmp_path / "model", pinned_key=KEY.public)
-
-
-def test_a_mirror_that_lags_is_used_with_a_warning(tmp_path: Path) -> None:
-    run = published(tmp_path / "run", releases=2)
+def test_a_first_root_is_pinned_and_another_one_refused(tmp_path: Path) -> None:
+    run = published(tmp_path / "run")
     fetch(run, tmp_path / "model")
-    run.serial = 0
-    run.write_index()
-    assert "this mirror is behind" in fetch(run, tmp_path / "model").warnings[0]
-    known = KnownRuns.of_user().get("tiny-lm")
-    assert known is not None
-    assert known.serial == 2
+    stranger = PublishedRun(tmp_path / "stranger")
+    stranger.release("0.1.9")
+    before, known = contents(tmp_path / "model"), TrustOptions().pinned("tiny-lm")
+    with pytest.raises(VerificationError, match="was pinned when tiny-lm was first seen"):
+        fetch(stranger, tmp_path / "model")
+    wanted = TrustOptions(run.repository.root_digest)
+    with pytest.raises(VerificationError, match="expected"):
+        pull(FolderSource(stranger.public), "tiny-lm", tmp_path / "model", trust=wanted)
+    assert contents(tmp_path / "model") == before
+    assert TrustOptions().pinned("tiny-lm") == known == run.repository.offline.roots[0]
+
+
+def test_who_names_another_root_begins_anew_from_it(tmp_path: Path) -> None:
+    fetch(published(tmp_path / "run"), tmp_path / "model")
+    again = PublishedRun(tmp_path / "again")
+    again.release("0.1.9")
+    root = TrustOptions.of(again.repository.root_digest)
+    done = pull(FolderSource(again.public), "tiny-lm", tmp_path / "model", trust=root)
+    assert "from now on it is the one you named" in done.warnings[0]
+    assert fetch(again, tmp_path / "model").warnings == ()
+    (tmp_path / "root.json").write_bytes(again.repository.offline.roots[0])
+    from_file = TrustOptions.of(str(tmp_path / "root.json"), home=tmp_path / "elsewhere")
+    assert read_index(FolderSource(again.public), from_file).root_digest == again.repository.root_digest
+    for wrong in (str(tmp_path / "none.json"), "b3:short"):
+        with pytest.raises(UsageError, match="--trust"):
+            TrustOptions.of(wrong)
 
 
 def test_a_run_folder_vouches_for_itself(tmp_path: Path) -> None:
     run = published(tmp_path / "run", releases=1)
     run.as_run_folder()
-    identity = Identity.load_or_create(RunFolder(run.root).key)
-    with pytest.raises(VerificationError, match="expected"):
-        pull(FolderSource(run.root), "tiny-lm", tmp_path / "model")
-    run.identity = identity
-    run.entries.clear()
-    run.release("0.1.0")
     pull(FolderSource(run.root), "tiny-lm", tmp_path / "model")
-    assert not (tmp_path / "config").exists()
+    assert not (tmp_path / "data").exists()
+    mirrored = read_index(FolderSource(run.public))
+    assert read_index(FolderSource(run.root)) == mirrored
+    other = TrustOptions("b3:" + "0" * 64)
+    with pytest.raises(VerificationError, match="begins with root"):
+        read_index(FolderSource(run.root), other)
 
 
-def test_known_keys_can_lie_elsewhere(tmp_path: Path) -> None:
+def test_trust_can_be_kept_elsewhere(tmp_path: Path) -> None:
     run = published(tmp_path / "run", releases=1)
-    pull(FolderSource(run.public), "tiny-lm", tmp_path / "model", known_keys=tmp_path / "keys.json")
-    assert KnownRuns(tmp_path / "keys.json").get("tiny-lm") is not None
-    assert not (tmp_path / "config").exists()
+    pull(FolderSource(run.public), "tiny-lm", tmp_path / "model", trust=TrustOptions(home=tmp_path / "trust"))
+    assert TrustOptions(home=tmp_path / "trust").pinned("tiny-lm") == run.repository.offline.roots[0]
+    assert not (tmp_path / "data").exists()
 
 
 @pytest.mark.parametrize("spec", ["other-lm", "other-lm@^0.1", "../tiny-lm", "^0.1", "tiny-lm@^0.9"])
@@ -263,7 +261,7 @@ def test_folders_that_are_no_source(tmp_path: Path) -> None:
         open_source(str(tmp_path))
     (tmp_path / "run.toml").write_text("")
     with pytest.raises(NoSuchVersionError, match="without a release yet"):
-        open_source(str(tmp_path)).index()
+        read_index(open_source(str(tmp_path)))
     with pytest.raises(UsageError):
         open_source("ftp://example.org")
 

@@ -32,4 +32,5 @@ def test_a_folder_without_a_run_is_refused_and_stays_empty(tmp_path: Path) -> No
 def test_only_the_owner_sees_what_is_private(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path / "run")
     folder.create()
-    assert [path.stat().st_mode & 0o777 for path in (folder.private, folder.key.parent)] == [0o700, 0o700]
+    owned = (folder.private, folder.keys, folder.offline.parent)
+    assert [path.stat().st_mode & 0o777 for path in owned] == [0o700] * 3

@@ -72,7 +72,7 @@ def test_before_the_first_round_there_is_none(tmp_path: Path) -> None:
         answer = door.call("GET", "/v1/round")
         assert (answer.status, answer.code) == (404, "not-found")
         assert "no round is open yet" in door.ask().value["wait"]["reason"]
-        assert door.call("GET", "/v1/releases/index.json").status == 404
+        assert door.call("GET", "/v1/releases/metadata/timestamp.json").status == 404
 
 
 def test_events_are_paged(door: Doorstep) -> None:
@@ -585,12 +585,24 @@ def test_private_blobs_and_other_files_are_never_served(door: Doorstep) -> None:
         assert door.call("GET", path).status == 404, path
 
 
-def test_the_index_is_served_as_it_is_on_disk(door: Doorstep) -> None:
-    door.state.folder.index.write_bytes(b'{"signed":1}')
-    answer = door.call("GET", "/v1/releases/index.json")
+@pytest.mark.parametrize("name", ["metadata/timestamp.json", "metadata/7.snapshot.json", "targets/ab.index.json"])
+def test_release_metadata_is_served_as_it_is_on_disk(door: Doorstep, name: str) -> None:
+    path = door.state.folder.public / name
+    path.parent.mkdir()
+    path.write_bytes(b'{"signed":1}')
+    answer = door.call("GET", f"/v1/releases/{name}")
     assert (answer.status, json.loads(answer.body)) == (200, {"signed": 1})
-    again = door.call("GET", "/v1/releases/index.json", headers={"if-none-match": answer.headers["etag"]})
+    assert ("no-cache" in answer.headers["cache-control"]) == (path.name == "timestamp.json")
+    again = door.call("GET", f"/v1/releases/{name}", headers={"if-none-match": answer.headers["etag"]})
     assert again.status == 304
+
+
+@pytest.mark.parametrize("name", ["..", "../run.toml", "..%2frun.toml", ".hidden.json", "a.txt", "%2e%2e/x.json"])
+def test_nothing_else_is_served_as_metadata(door: Doorstep, name: str) -> None:
+    (door.state.folder.public / "metadata").mkdir()
+    (door.state.folder.public / "metadata" / ".hidden.json").write_bytes(b"{}")
+    (door.state.folder.public / "metadata" / "a.txt").write_bytes(b"{}")
+    assert door.call("GET", f"/v1/releases/metadata/{name}").status == 404
 
 
 @pytest.mark.parametrize(

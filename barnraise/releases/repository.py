@@ -1,0 +1,332 @@
+"""The coordinator's side of release metadata: what has to be signed and written next, and the writing.
+
+:func:`plan_publication` decides, purely: from what is published, what maintainers signed and
+the index it makes the files that are missing, and says when half of a signature's life is
+over. The same content gives the same files, so publishing twice changes nothing.
+
+:class:`Repository` writes them. Files that have a version or a hash in their name never
+change; ``timestamp.json`` is replaced last and leads to all others, so a reader at any
+moment, or after a crash at any moment, finds one whole state. A new root takes effect by
+itself, before any timestamp: then the whole folder is exchanged instead, in one step.
+
+Versions are seconds since the epoch (or one more than the last), not 1, 2, 3: a run that was
+restored from a backup goes on above what it had published before, and no client takes it for
+a rollback.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tuf.api.exceptions import RepositoryError
+from tuf.api.metadata import Metadata, MetaFile, Root, Signed, Snapshot, TargetFile, Targets, Timestamp
+
+from barnraise.errors import ConfigValueError
+from barnraise.identity import Identity
+from barnraise.releases.durable import exchange_folders, fsync_folder, make_folder, replace_file
+from barnraise.releases.index import ReleaseIndex, check_promises
+from barnraise.releases.offline import Offline
+from barnraise.releases.roles import (
+    INDEX_TARGET,
+    LIFETIMES,
+    NIGHTLY,
+    STABLE,
+    STABLE_TARGET,
+    as_time,
+    delegated_list,
+    half_over,
+    serialise,
+    sign,
+)
+from barnraise.run_folder import RunFolder
+
+__all__ = ["Publication", "Repository", "plan_publication"]
+
+METADATA = "metadata"
+TARGETS = "targets"
+TIMESTAMP_FILE = f"{METADATA}/timestamp.json"
+KEEP = 8
+"""How many versions of the index stay published, for clients that are reading an older one."""
+
+S = TypeVar("S", Root, Timestamp, Snapshot, Targets)
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """A state of the repository.
+
+    Attributes:
+        files: path below ``public/`` -> content, for all but the timestamp; most are there already.
+        timestamp: content of ``timestamp.json``, which leads to them.
+        renew_at_ms: when to plan again, though nothing is released.
+    """
+
+    files: Mapping[str, bytes]
+    timestamp: bytes
+    renew_at_ms: int
+
+
+def plan_publication(
+    before: Mapping[str, bytes], offline: Offline, index: bytes, online: Identity, now_ms: int
+) -> Publication:
+    """The state that ought to be published now.
+
+    Args:
+        before: role -> metadata that is published (``timestamp``, ``snapshot``, ``nightly``), where there is any.
+        offline: checked. index: canonical JSON of the index. online: signs what is not in ``offline``.
+
+    Raises:
+        ConfigValueError: ``online`` is not the key that the root names.
+    """
+    if offline.keys.online != online.public:
+        raise ConfigValueError(
+            f"the online key is {online.public[:16]}.., the newest root names {offline.keys.online[:16]}..; put the "
+            "right one into the run's keys/ folder"
+        )
+    root, targets = offline.root, offline.signed_targets
+    signing = _Signing(before, online, now_ms)
+    file = TargetFile.from_data(INDEX_TARGET, index, ["sha256"])
+    nightly = signing.current(
+        NIGHTLY,
+        targets.signed,
+        Targets,
+        lambda found: found.targets == {INDEX_TARGET: file},
+        lambda version: delegated_list(NIGHTLY, INDEX_TARGET, index, version, now_ms),
+    )
+    parts = {Targets.type: offline.targets, NIGHTLY: nightly}
+    if offline.stable is not None:
+        parts[STABLE] = offline.stable
+    meta = {f"{role}.json": _described(data) for role, data in parts.items()}
+    snapshot = signing.current(
+        Snapshot.type,
+        root,
+        Snapshot,
+        lambda found: found.meta == meta,
+        lambda version: Metadata(Snapshot(version, expires=_expiry(Snapshot.type, now_ms), meta=meta)),
+    )
+    described = _described(snapshot)
+    timestamp = signing.current(
+        Timestamp.type,
+        root,
+        Timestamp,
+        lambda found: found.snapshot_meta == described,
+        lambda version: Metadata(Timestamp(version, expires=_expiry(Timestamp.type, now_ms), snapshot_meta=described)),
+    )
+    files = {f"{TARGETS}/{file.hashes['sha256']}.{INDEX_TARGET}": index}
+    if offline.stable_list is not None:
+        files[f"{TARGETS}/{hashlib.sha256(offline.stable_list).hexdigest()}.{STABLE_TARGET}"] = offline.stable_list
+    files |= {f"{METADATA}/{_version(data)}.{role}.json": data for role, data in parts.items()}
+    files |= {f"{METADATA}/{number}.root.json": data for number, data in enumerate(offline.roots, 1)}
+    files[f"{METADATA}/{_version(snapshot)}.snapshot.json"] = snapshot
+    renewed = {NIGHTLY: nightly, Snapshot.type: snapshot, Timestamp.type: timestamp}
+    return Publication(files, timestamp, min(_renew_at_ms(role, data) for role, data in renewed.items()))
+
+
+@dataclass(frozen=True)
+class _Signing:
+    """Keeps what is published while it still holds, and signs anew what does not."""
+
+    before: Mapping[str, bytes]
+    online: Identity
+    now_ms: int
+
+    def current(
+        self,
+        role: str,
+        delegator: Root | Targets,
+        kind: type[S],
+        holds: Callable[[S], bool],
+        make: Callable[[int], Metadata[S]],
+    ) -> bytes:
+        """The published metadata of ``role``, or its successor.
+
+        Args:
+            holds: whether the content is still right. make: the successor, without signatures, by its version.
+        """
+        data = self.before.get(role)
+        found = _trusted(data, role, delegator, kind) if data is not None else None
+        if data is not None and found is not None and holds(found) and not self._is_due(role, found):
+            return data
+        made = make(max(1, self.now_ms // 1000, found.version + 1 if found is not None else 0))
+        sign(made, self.online)
+        return serialise(made)
+
+    def _is_due(self, role: str, found: Signed) -> bool:
+        return half_over(role, found.expires, self.now_ms)
+
+
+def _trusted(data: bytes, role: str, delegator: Root | Targets, kind: type[S]) -> S | None:
+    """What is in ``data``, if it is metadata of this role, by a key that may sign it now."""
+    try:
+        metadata: Metadata[S] = Metadata.from_bytes(data)
+        delegator.verify_delegate(role, metadata.signed_bytes, metadata.signatures)
+    except (RepositoryError, ValueError):
+        return None
+    return metadata.signed if isinstance(metadata.signed, kind) else None
+
+
+def _described(data: bytes) -> MetaFile:
+    return MetaFile.from_data(_version(data), data, ["sha256"])
+
+
+def _version(data: bytes) -> int:
+    return int(json.loads(data)["signed"]["version"])
+
+
+def _expiry(role: str, now_ms: int) -> datetime:
+    return as_time(now_ms) + LIFETIMES[role]
+
+
+def _renew_at_ms(role: str, data: bytes) -> int:
+    expires = Metadata[Any].from_bytes(data).signed.expires
+    return int((expires - LIFETIMES[role] / 2).timestamp() * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """The metadata of one run's folder, for the one process that holds the folder.
+
+    Attributes:
+        folder: of the run, in which :meth:`found` was called once.
+    """
+
+    folder: RunFolder
+
+    @classmethod
+    def found(cls, folder: RunFolder, run: str, now_ms: int) -> Repository:
+        """Of a run that may be new: keys and a first root are made where there are none."""
+        if not folder.offline.exists():
+            root, online = Identity.load_or_create(folder.root_key), Identity.load_or_create(folder.online_key)
+            Offline.found(run, root, online, now_ms).write(folder.offline)
+        return cls(folder)
+
+    @property
+    def offline(self) -> Offline:
+        """What maintainers have signed, as it is now."""
+        return Offline.read(self.folder.offline)
+
+    @property
+    def root_digest(self) -> str:
+        """What a consumer pins."""
+        return self.offline.root_digest
+
+    def publish(self, index: ReleaseIndex, now_ms: int) -> int:
+        """Have exactly this index published, signed and fresh.
+
+        Returns:
+            When to call :meth:`renew` at the latest, in milliseconds since the epoch.
+
+        Raises:
+            VerificationError: the index breaks a promise of maintainers (:func:`check_promises`).
+            DiskFullError: no space left; what was published before stays.
+        """
+        offline = self.offline
+        check_promises(index, offline.promoted if offline.stable is not None else None)
+        return self._publish(offline, index.canonical(), now_ms)
+
+    def renew(self, now_ms: int) -> int:
+        """Sign anew what is due, and take up what maintainers signed since; the index stays.
+
+        Returns:
+            As :meth:`publish`.
+        """
+        index = self._published().get(INDEX_TARGET)
+        return now_ms if index is None else self._publish(self.offline, index, now_ms)
+
+    def _publish(self, offline: Offline, index: bytes, now_ms: int) -> int:
+        planned = plan_publication(self._published(), offline, index, self._online(offline), now_ms)
+        missing = {name: data for name, data in planned.files.items() if _read(self._path(name)) != data}
+        if planned.timestamp != _read(self._path(TIMESTAMP_FILE)) or missing:
+            if self._path(TIMESTAMP_FILE).exists() and any(name.endswith(".root.json") for name in missing):
+                self._exchange(missing, planned.timestamp)
+            else:
+                self._write(self.folder.public, missing, planned.timestamp)
+            self._prune(planned)
+        return planned.renew_at_ms
+
+    def _write(self, base: Path, files: Mapping[str, bytes], timestamp: bytes) -> None:
+        for name, data in (*files.items(), (TIMESTAMP_FILE, timestamp)):
+            make_folder((base / name).parent)
+            replace_file(base / name, data)
+
+    def _exchange(self, files: Mapping[str, bytes], timestamp: bytes) -> None:
+        """Write into a copy of the metadata folder (of links), and exchange the two."""
+        metadata = self._path(METADATA)
+        staging = self.folder.public / f".{METADATA}.new-{secrets.token_hex(4)}"
+        make_folder(staging / METADATA)
+        try:
+            for path in metadata.iterdir():
+                if path.name != "timestamp.json":
+                    (staging / METADATA / path.name).hardlink_to(path)
+            lists = {name: data for name, data in files.items() if name.startswith(TARGETS)}
+            for name, data in lists.items():
+                make_folder(self._path(name).parent)
+                replace_file(self._path(name), data)
+            self._write(staging, {name: data for name, data in files.items() if name not in lists}, timestamp)
+            exchange_folders(staging / METADATA, metadata)
+            fsync_folder(self.folder.public)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def _prune(self, planned: Publication) -> None:
+        """Forget all but the newest versions of what changes with every release."""
+        for role in (Snapshot.type, NIGHTLY):
+            for path in _newest_first(self._path(METADATA), role)[KEEP:]:
+                path.unlink(missing_ok=True)
+        needed = {Path(name).name for name in planned.files}
+        for path in _newest_first(self._path(METADATA), NIGHTLY):
+            with suppress(FileNotFoundError):
+                named = json.loads(path.read_bytes())["signed"]["targets"][INDEX_TARGET]
+                needed.add(f"{named['hashes']['sha256']}.{INDEX_TARGET}")
+        for path in self._path(TARGETS).iterdir():
+            if path.name not in needed and path.name.endswith(INDEX_TARGET):
+                path.unlink(missing_ok=True)
+        for path in self.folder.public.glob(f".{METADATA}.new-*"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _published(self) -> dict[str, bytes]:
+        """Role -> its published metadata, and the index; what is missing or damaged is left out."""
+        found: dict[str, bytes] = {}
+        with suppress(FileNotFoundError, ValueError, KeyError, TypeError):
+            found[Timestamp.type] = self._path(TIMESTAMP_FILE).read_bytes()
+            snapshot = json.loads(found[Timestamp.type])["signed"]["meta"]["snapshot.json"]["version"]
+            found[Snapshot.type] = self._path(f"{METADATA}/{int(snapshot)}.snapshot.json").read_bytes()
+            nightly = json.loads(found[Snapshot.type])["signed"]["meta"][f"{NIGHTLY}.json"]["version"]
+            found[NIGHTLY] = self._path(f"{METADATA}/{int(nightly)}.{NIGHTLY}.json").read_bytes()
+            named = json.loads(found[NIGHTLY])["signed"]["targets"][INDEX_TARGET]["hashes"]["sha256"]
+            found[INDEX_TARGET] = self._path(f"{TARGETS}/{named}.{INDEX_TARGET}").read_bytes()
+        return found
+
+    def _online(self, offline: Offline) -> Identity:
+        """The online key that the root names: while it is rotated, old and new lie side by side."""
+        for path in sorted(self.folder.keys.glob("online*.key")):
+            identity = Identity.load_or_create(path)
+            if identity.public == offline.keys.online:
+                return identity
+        raise ConfigValueError(
+            f"{self.folder.keys} holds no online key {offline.keys.online[:16]}.., which the newest root names; "
+            "restore it from a backup, or rotate it: barnraise keys rotate"
+        )
+
+    def _path(self, name: str) -> Path:
+        return self.folder.public / name
+
+
+def _newest_first(folder: Path, role: str) -> list[Path]:
+    return sorted(folder.glob(f"*.{role}.json"), key=lambda path: int(path.name.split(".", 1)[0]), reverse=True)
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
