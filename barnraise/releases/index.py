@@ -17,7 +17,7 @@ from barnraise.protocol import BlobRef, Digest, Message
 from barnraise.releases.manifest import ReleaseVersion, RunName
 from barnraise.versions import is_channel
 
-__all__ = ["STABLE_CHANNEL", "IndexEntry", "Promotion", "ReleaseIndex", "StableList", "check_promises"]
+__all__ = ["STABLE_CHANNEL", "DerivedEntry", "IndexEntry", "Promotion", "ReleaseIndex", "StableList", "check_promises"]
 
 STABLE_CHANNEL = "stable"
 
@@ -40,11 +40,28 @@ class IndexEntry(Message):
     yanked: Annotated[str, Field(max_length=1024)] | None = None
 
 
+class DerivedEntry(Message):
+    """A version of a derived model: a child of the trunk that the run lists and keeps.
+
+    Attributes:
+        parent_name, parent_version: what it comes from: a release, or another derived model.
+    """
+
+    kind: ClassVar[str] = "derived-entry"
+    name: RunName
+    version: ReleaseVersion
+    model_digest: Digest
+    manifest: BlobRef
+    parent_name: RunName
+    parent_version: ReleaseVersion
+
+
 class ReleaseIndex(Message):
     """All releases, oldest first. The same ledger gives the same bytes.
 
     Attributes:
         channels: channel -> version.
+        derived: models that come from these releases, in the order of their import.
     """
 
     kind: ClassVar[str] = "release-index"
@@ -52,6 +69,7 @@ class ReleaseIndex(Message):
     name: RunName
     releases: tuple[IndexEntry, ...]
     channels: dict[str, ReleaseVersion] = Field(default_factory=dict)
+    derived: tuple[DerivedEntry, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -61,6 +79,10 @@ class ReleaseIndex(Message):
         for channel, version in self.channels.items():
             if not is_channel(channel) or version not in versions:
                 raise ValueError(f"channel {channel[:32]!a} is malformed or points to no release")
+        if len({(entry.name, entry.version) for entry in self.derived}) != len(self.derived):
+            raise ValueError("a version of a derived model is listed twice")
+        if any(entry.name == self.name for entry in self.derived):
+            raise ValueError("a derived model has the trunk's name")
         return self
 
     @property
