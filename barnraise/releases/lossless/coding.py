@@ -1,28 +1,41 @@
-"""Encode and decode one tensor: XOR against a base, byte planes apart, zstandard.
+"""Tensors to blocks and back: the header, the threads, and compiled loops or numpy.
 
-magic "BRL0" | size u64 | frame
+    file = magic "BRLT" | format u8 | layout u8 | against a base u8 | 0 u8 | size u64 | blocks
+
+All numbers are little-endian. Blocks are 1 MiB of the tensor, the last one less, and know nothing of
+each other; blocks.py says what is in them. The same tensor and base give the same bytes on every
+machine, with and without compiled loops. What is decoded is not trusted, but a file that says
+something else than it should can only be found by the digest of the tensor, which is the
+caller's to compare.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Iterator
 
 import numpy as np
-import zstandard
 from numpy.typing import NDArray
 
+from barnraise import native
 from barnraise.errors import VerificationError
+from barnraise.native import lossless as loops
+from barnraise.releases.lossless.blocks import BLOCK, decode_block, encode_block
+from barnraise.releases.lossless.frequencies import logarithms
+from barnraise.releases.lossless.layouts import Layout, layout_of
+from barnraise.releases.lossless.planes import read_head
 
-__all__ = ["WIDTHS", "Buffer", "decode", "decode_into", "encode"]
+__all__ = ["Buffer", "decode", "decode_into", "encode", "encoded"]
 
 Buffer = bytes | bytearray | memoryview
-WIDTHS = {
-    **dict.fromkeys(("F64", "I64", "U64", "C64"), 8),
-    **dict.fromkeys(("F32", "I32", "U32"), 4),
-    **dict.fromkeys(("BF16", "F16", "I16", "U16"), 2),
-}
-_MAGIC = b"BRL0"
-_HEADER = struct.Struct("<4sQ")
+Bytes = NDArray[np.uint8]
+Encode = Callable[[Bytes, Bytes | None], bytes]
+Decode = Callable[[int, Bytes, Bytes | None, Bytes], None]
+
+_HEADER = struct.Struct("<4sBBBBQ")
+_MAGIC = b"BRLT"
+_FORMAT = 1
+_AT_ONCE = 64  # blocks that are held in memory while they are handed on
 
 
 def encode(data: Buffer, dtype: str, base: Buffer | None = None) -> bytes:
@@ -34,18 +47,29 @@ def encode(data: Buffer, dtype: str, base: Buffer | None = None) -> bytes:
         base: bytes of the tensor that this one came from, of the same dtype and shape, if there is one.
 
     Raises:
-        ValueError: the base has another size.
+        ValueError: the base has another size, or the size is not one of whole elements.
     """
-    planes = _planes(_array(data), base, dtype)
-    frame = zstandard.ZstdCompressor(level=3, write_content_size=False).compress(planes.tobytes())
-    return _HEADER.pack(_MAGIC, len(planes)) + frame
+    return b"".join(encoded(data, dtype, base))
+
+
+def encoded(data: Buffer, dtype: str, base: Buffer | None = None) -> Iterator[bytes]:
+    """What :func:`encode` gives, in parts, while no more than 64 MiB are held; ``data`` may be mapped from a file."""
+    layout, source = layout_of(dtype), _array(data)
+    before = None if base is None else _array(base)
+    _check_sizes(len(source), before, layout, dtype)
+    yield _HEADER.pack(_MAGIC, _FORMAT, layout.number, before is not None, 0, len(source))
+    for first in range(0, len(source), _AT_ONCE * BLOCK):
+        part = source[first : first + _AT_ONCE * BLOCK]
+        blocks = [b""] * -(-len(part) // BLOCK)
+        _encode_part(part, None if before is None else before[first : first + len(part)], layout, blocks)
+        yield from blocks
 
 
 def decode(data: Buffer, dtype: str, size_bytes: int, base: Buffer | None = None) -> memoryview:
     """The tensor that :func:`encode` was given, in a new buffer of ``size_bytes``; see :func:`decode_into`."""
-    out = memoryview(bytearray(size_bytes))
-    decode_into(data, dtype, out, base)
-    return out
+    out = np.empty(size_bytes, dtype=np.uint8)
+    decode_into(data, dtype, out.data, base)
+    return out.data
 
 
 def decode_into(data: Buffer, dtype: str, out: bytearray | memoryview, base: Buffer | None = None) -> None:
@@ -57,43 +81,101 @@ def decode_into(data: Buffer, dtype: str, out: bytearray | memoryview, base: Buf
         out: writable bytes, as many as the tensor has. What they hold after an error means nothing.
 
     Raises:
-        VerificationError: not an encoding of a tensor of this size.
-        ValueError: the base has another size.
+        VerificationError: not the encoding of a tensor of this dtype and size, with or without a base.
+        ValueError: the base has another size, or the size is not one of whole elements.
     """
-    target = _array(out)
-    if len(data) < _HEADER.size or _HEADER.unpack_from(data) != (_MAGIC, len(target)):
-        raise VerificationError(f"not a compressed tensor of {len(target)} bytes; fetch it again")
-    planes = np.empty(len(target), dtype=np.uint8)
-    at = 0
-    try:
-        reader = zstandard.ZstdDecompressor(max_window_size=1 << 23).stream_reader(memoryview(data)[_HEADER.size :])
-        while at < len(planes) and (some := reader.readinto(memoryview(planes)[at:])):
-            at += some
-        more = reader.read(1)
-    except zstandard.ZstdError as error:
-        raise VerificationError(f"a compressed tensor is damaged ({error}); fetch it again") from error
-    if at < len(planes) or more:
-        raise VerificationError(f"a compressed tensor does not give {len(planes)} bytes; fetch it again")
-    width = WIDTHS.get(dtype, 1)
-    whole = len(target) // width * width
-    target[:whole].reshape(-1, width)[:] = planes[:whole].reshape(width, -1).T
-    target[whole:] = planes[whole:]
-    if base is not None:
-        target ^= _base(base, len(target))
+    layout, target = layout_of(dtype), _array(out)
+    before = None if base is None else _array(base)
+    _check_sizes(len(target), before, layout, dtype)
+    _check_header(data, _HEADER.pack(_MAGIC, _FORMAT, layout.number, before is not None, 0, len(target)))
+    blocks = _find_blocks(data, -(-len(target) // BLOCK))
+    source = _array(data)
+
+    def work(start: int, end: int) -> None:
+        decode_one = _decoder(layout)
+        for index in range(start, end):
+            kind, first, last = blocks[index]
+            within = slice(index * BLOCK, (index + 1) * BLOCK)
+            decode_one(kind, source[first:last], None if before is None else before[within], target[within])
+
+    native.spread(work, len(blocks), 1)
 
 
-def _planes(source: NDArray[np.uint8], base: Buffer | None, dtype: str) -> NDArray[np.uint8]:
-    change = source if base is None else source ^ _base(base, len(source))
-    width = WIDTHS.get(dtype, 1)
-    whole = len(change) // width * width
-    return np.concatenate([change[:whole].reshape(-1, width).T.reshape(-1), change[whole:]])
+def _encode_part(part: Bytes, base: Bytes | None, layout: Layout, blocks: list[bytes]) -> None:
+    def work(start: int, end: int) -> None:
+        encode_one = _encoder(layout)
+        for index in range(start, end):
+            within = slice(index * BLOCK, (index + 1) * BLOCK)
+            blocks[index] = encode_one(part[within], None if base is None else base[within])
+
+    native.spread(work, len(blocks), 1)
 
 
-def _array(data: Buffer) -> NDArray[np.uint8]:
-    return np.frombuffer(data, dtype=np.uint8)
+def _encoder(layout: Layout) -> Encode:
+    """What encodes blocks one after the other, on one thread."""
+    if loops.available():
+        return _coder(layout).encode
+
+    def plain(block: Bytes, base: Bytes | None) -> bytes:
+        return encode_block(block.view(layout.words), None if base is None else base.view(layout.words), layout)
+
+    return plain
 
 
-def _base(base: Buffer, size: int) -> NDArray[np.uint8]:
-    if len(base) != size:
+def _decoder(layout: Layout) -> Decode:
+    """What decodes blocks one after the other, on one thread."""
+    if loops.available():
+        coder = _coder(layout)
+
+        def compiled(kind: int, body: Bytes, base: Bytes | None, out: Bytes) -> None:
+            if not coder.decode(kind, body, base, out):
+                raise VerificationError(f"a block of kind {kind} with {len(body)} bytes is damaged; fetch it again")
+
+        return compiled
+
+    def plain(kind: int, body: Bytes, base: Bytes | None, out: Bytes) -> None:
+        before = None if base is None else base.view(layout.words)
+        out.view(layout.words)[:] = decode_block(kind, body.tobytes(), before, len(out) // layout.width, layout)
+
+    return plain
+
+
+def _coder(layout: Layout) -> loops.BlockCoder:
+    words = loops.WordLayout(layout.width, layout.shift, layout.mask, layout.is_float, layout.tokens)
+    return loops.BlockCoder(words, logarithms())
+
+
+def _find_blocks(data: Buffer, count: int) -> list[tuple[int, int, int]]:
+    """Kind, start and end of every block.
+
+    Raises:
+        VerificationError: there are more bytes, or fewer, than the blocks have.
+    """
+    blocks = []
+    at = _HEADER.size
+    for _ in range(count):
+        blocks.append(read_head(data, at))
+        at = blocks[-1][2]
+    if at != len(data):
+        raise VerificationError(f"a compressed tensor has {len(data)} bytes, its blocks {at}; fetch it again")
+    return blocks
+
+
+def _check_header(data: Buffer, expected: bytes) -> None:
+    header = bytes(data[: _HEADER.size])
+    if header != expected:
+        raise VerificationError(
+            f"a compressed tensor begins with {header.hex()}, expected {expected.hex()} (format, dtype, base, size); "
+            "fetch it again, or give the parent's tensor that it was made against"
+        )
+
+
+def _check_sizes(size: int, base: Bytes | None, layout: Layout, dtype: str) -> None:
+    if size % layout.width:
+        raise ValueError(f"{size} bytes are not a whole number of {dtype}")
+    if base is not None and len(base) != size:
         raise ValueError(f"the base has {len(base)} bytes, the tensor {size}")
-    return _array(base)
+
+
+def _array(data: Buffer) -> Bytes:
+    return np.frombuffer(data, dtype=np.uint8)

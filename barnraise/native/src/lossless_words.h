@@ -1,0 +1,96 @@
+// The loops over words of one width; lossless.c includes this with WORD, SIGNED and NAME set.
+
+// Floats to their numbers in order and back: all bits but the sign turn over where it is set.
+ALWAYS WORD NAME(ordered)(WORD word, WORD turned) {
+    return word ^ ((WORD)((SIGNED)word >> (8 * sizeof(WORD) - 1)) & turned);
+}
+
+// Folded differences of `count` words, at most GROUP, and their contexts.
+ALWAYS void NAME(fold)(const uint8_t *data, const uint8_t *base, int64_t count, Layout layout, WORD *folded, uint8_t *contexts) {
+    WORD turned = layout.is_float ? (WORD)-1 >> 1 : 0, words[GROUP], before[GROUP];
+    memcpy(words, data, (size_t)count * sizeof(WORD));
+    memcpy(before, base, (size_t)count * sizeof(WORD));
+    for (int64_t i = 0; i < count; i++) {
+        WORD change = (WORD)(NAME(ordered)(words[i], turned) - NAME(ordered)(before[i], turned));
+        folded[i] = (WORD)(change << 1) ^ (WORD)((SIGNED)change >> (8 * sizeof(WORD) - 1));
+        contexts[i] = (uint8_t)((before[i] >> layout.shift) & (WORD)layout.mask);
+    }
+}
+
+// Tokens of words that changed, their counts, and their open bits.
+ALWAYS void NAME(tokens)(const WORD *folded, const uint8_t *contexts, int64_t count, uint8_t *tokens, uint32_t *counts,
+                         Low *low) {
+    for (int64_t i = 0; i < count; i++) {
+        WORD value = folded[i];
+        uint32_t token = (uint32_t)value;
+        if (value >= DIRECT) {
+            int order = 63 - __builtin_clzll((unsigned long long)value);
+            token = DIRECT + 2 * ((uint32_t)order - 4) + (uint32_t)((value >> (order - 1)) & 1);
+            put_low(low, (uint64_t)value & ((1ull << (order - 1)) - 1), order - 1);
+        }
+        tokens[i] = (uint8_t)token;
+        counts[(i & 1) * CONTEXTS * TOKENS + contexts[i] * TOKENS + token]++;
+    }
+}
+
+static int64_t NAME(split)(const uint8_t *data, const uint8_t *base, int64_t words, Layout layout, const uint8_t *flags,
+                           Change *change, Low *low) {
+    int64_t changed = 0;
+    for (int64_t first = 0, group = 0; first < words; first += GROUP, group++) {
+        if (!(flags[group >> 3] >> (group & 7) & 1)) continue;
+        int64_t count = words - first < GROUP ? words - first : GROUP;
+        WORD folded[GROUP];
+        NAME(fold)(data + first * sizeof(WORD), base + first * sizeof(WORD), count, layout, folded, change->contexts + changed);
+        NAME(tokens)(folded, change->contexts + changed, count, change->tokens + changed, change->counts, low);
+        changed += count;
+    }
+    return changed;
+}
+
+// Words of one group from its tokens; the open bits were counted before.
+ALWAYS void NAME(restore)(const uint8_t *base, int64_t count, Layout layout, const uint8_t *tokens, LowBits *low, uint8_t *out) {
+    WORD turned = layout.is_float ? (WORD)-1 >> 1 : 0, words[GROUP], folded[GROUP];
+    memcpy(words, base, (size_t)count * sizeof(WORD));
+    for (int64_t i = 0; i < count; i++) {
+        uint32_t token = tokens[i];
+        folded[i] = (WORD)token;
+        if (token >= DIRECT) {
+            int open = 3 + (int)(token - DIRECT) / 2;
+            folded[i] = (WORD)((uint64_t)(2 | (token & 1)) << open | take_low(low, open));
+        }
+    }
+    for (int64_t i = 0; i < count; i++) {
+        WORD change = (WORD)(folded[i] >> 1) ^ (WORD)(0 - (folded[i] & 1));
+        words[i] = NAME(ordered)((WORD)(NAME(ordered)(words[i], turned) + change), turned);
+    }
+    memcpy(out, words, (size_t)count * sizeof(WORD));
+}
+
+static void NAME(contexts)(const uint8_t *base, int64_t count, Layout layout, const uint8_t *of_context, uint8_t *which) {
+    WORD words[GROUP];
+    memcpy(words, base, (size_t)count * sizeof(WORD));
+    for (int64_t i = 0; i < count; i++) which[i] = of_context[(words[i] >> layout.shift) & (WORD)layout.mask];
+}
+
+// One byte of every word, or back; the words of floats are turned left by one bit first.
+static void NAME(take_plane)(const uint8_t *data, int64_t words, Layout layout, int byte, uint8_t *plane) {
+    for (int64_t i = 0; i < words; i++) {
+        WORD word;
+        memcpy(&word, data + i * sizeof(WORD), sizeof(WORD));
+        if (layout.is_float) word = (WORD)(word << 1) | (WORD)(word >> (8 * sizeof(WORD) - 1));
+        plane[i] = (uint8_t)(word >> (8 * byte));
+    }
+}
+
+static void NAME(join_planes)(const uint8_t *planes, int64_t words, Layout layout, uint8_t *out) {
+    for (int64_t i = 0; i < words; i++) {
+        WORD word = 0;
+        for (int byte = 0; byte < (int)sizeof(WORD); byte++) word |= (WORD)((WORD)planes[byte * words + i] << (8 * byte));
+        if (layout.is_float) word = (WORD)(word >> 1) | (WORD)(word << (8 * sizeof(WORD) - 1));
+        memcpy(out + i * sizeof(WORD), &word, sizeof(WORD));
+    }
+}
+
+#undef WORD
+#undef SIGNED
+#undef NAME
