@@ -13,9 +13,11 @@ from coordinator.ledger.order_events import (
     BanLifted,
     ChannelProbed,
     ContributorBanned,
+    ModelDerived,
     OrderPlaced,
     OrderSettled,
     ReleasePromoted,
+    ReleaseWithdrawn,
     ReleaseYanked,
     UpdateReverted,
 )
@@ -295,8 +297,10 @@ OrderEvent = (
     | OrderSettled
     | ReleaseYanked
     | ReleasePromoted
+    | ReleaseWithdrawn
     | UpdateReverted
     | ContributorBanned
+    | ModelDerived
     | BanLifted
     | ChannelProbed
 )
@@ -340,8 +344,10 @@ EVENTS: dict[str, type[Event]] = {
         OrderSettled,
         ReleaseYanked,
         ReleasePromoted,
+        ReleaseWithdrawn,
         UpdateReverted,
         ContributorBanned,
+        ModelDerived,
         BanLifted,
         ChannelProbed,
     )

@@ -26,6 +26,7 @@ from coordinator.ledger.rows import (
     BanRow,
     ChannelRow,
     ContributorRow,
+    DerivedRow,
     LeaseRow,
     OrderRow,
     ReleaseRow,
@@ -270,6 +271,10 @@ class Ledger:
         return self.release(version) if version is not None else self.newest_release()
 
     # -- orders -------------------------------------------------------------------------------
+
+    def derived(self) -> list[DerivedRow]:
+        """Listed versions of derived models, in the order of their import."""
+        return self._all(DerivedRow, select(schema.derived).order_by(schema.derived.c.seq))
 
     def orders(self, *, waiting: bool = False) -> list[OrderRow]:
         """Oldest first; only those that are not settled when ``waiting``."""

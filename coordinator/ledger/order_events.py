@@ -13,9 +13,11 @@ __all__ = [
     "BanLifted",
     "ChannelProbed",
     "ContributorBanned",
+    "ModelDerived",
     "OrderPlaced",
     "OrderSettled",
     "ReleasePromoted",
+    "ReleaseWithdrawn",
     "ReleaseYanked",
     "UpdateReverted",
 ]
@@ -72,6 +74,37 @@ class ReleasePromoted:
     """The maintainers have signed a release for ``stable``."""
 
     kind: ClassVar[str] = "release-promoted"
+    version: str
+
+    @property
+    def subject(self) -> str:
+        return self.version
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDerived:
+    """A derived model is listed from now on. Its manifest is a blob; see ``barnraise.releases.derived``."""
+
+    kind: ClassVar[str] = "model-derived"
+    name: str
+    version: str
+    model_digest: str
+    manifest_digest: str
+    manifest_bytes: int
+    parent_name: str
+    parent_version: str
+    reason: str
+
+    @property
+    def subject(self) -> str:
+        return f"{self.name}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseWithdrawn:
+    """The maintainers stand for a release no more."""
+
+    kind: ClassVar[str] = "release-withdrawn"
     version: str
 
     @property

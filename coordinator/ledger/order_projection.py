@@ -1,4 +1,4 @@
-"""What follows from orders: the tables of orders and bans, and marks on releases, updates and channels.
+"""What follows from orders: the tables of orders, bans and derived models, and marks on releases, updates and channels.
 
 placed --> settled (done, or refused with a reason)
 
@@ -7,6 +7,7 @@ merged --> reverted            an update that a later release was made without
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any, assert_never
 
 from sqlalchemy import Connection, delete, insert, update
@@ -18,9 +19,11 @@ from coordinator.ledger.order_events import (
     BanLifted,
     ChannelProbed,
     ContributorBanned,
+    ModelDerived,
     OrderPlaced,
     OrderSettled,
     ReleasePromoted,
+    ReleaseWithdrawn,
     ReleaseYanked,
     UpdateReverted,
 )
@@ -44,6 +47,11 @@ def project_order(connection: Connection, event: OrderEvent, seq: int, at_ms: in
             _mark_release(connection, version, {"yanked": reason})
         case ReleasePromoted(version):
             _mark_release(connection, version, {"promoted_at_ms": at_ms})
+        case ReleaseWithdrawn(version):
+            _mark_release(connection, version, {"promoted_at_ms": None})
+        case ModelDerived():
+            values = {**asdict(event), "seq": seq, "derived_at_ms": at_ms}
+            _insert(connection, schema.derived, values, f"{event.subject} is listed already")
         case UpdateReverted():
             _revert(connection, event)
         case ContributorBanned(contributor, since_ms, reason):

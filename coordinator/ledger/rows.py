@@ -9,6 +9,7 @@ __all__ = [
     "BanRow",
     "ChannelRow",
     "ContributorRow",
+    "DerivedRow",
     "LeaseRow",
     "OrderRow",
     "ReleaseRow",
@@ -181,6 +182,22 @@ class BanRow:
     since_ms: int
     reason: str
     banned_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class DerivedRow:
+    """A listed version of a derived model, as in :class:`coordinator.ledger.order_events.ModelDerived`."""
+
+    name: str
+    version: str
+    seq: int
+    model_digest: str
+    manifest_digest: str
+    manifest_bytes: int
+    parent_name: str
+    parent_version: str
+    reason: str
+    derived_at_ms: int
 
 
 @dataclass(frozen=True, slots=True)

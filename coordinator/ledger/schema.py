@@ -24,6 +24,7 @@ __all__ = [
     "bans",
     "channels",
     "contributors",
+    "derived",
     "events",
     "leases",
     "metadata",
@@ -189,5 +190,20 @@ bans = Table(
     Column("banned_at_ms", BigInteger, nullable=False),
 )
 
+derived = Table(
+    "derived",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("version", String(64), primary_key=True),
+    Column("seq", BigInteger, nullable=False, unique=True),
+    _digest("model_digest"),
+    _digest("manifest_digest"),
+    Column("manifest_bytes", BigInteger, nullable=False),
+    Column("parent_name", String(64), nullable=False),
+    Column("parent_version", String(64), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("derived_at_ms", BigInteger, nullable=False),
+)
+
 # Children before parents, so that they can be emptied in this order.
-PROJECTIONS = (bans, orders, channels, releases, nonces, updates, leases, rounds, contributors, runs)
+PROJECTIONS = (derived, bans, orders, channels, releases, nonces, updates, leases, rounds, contributors, runs)

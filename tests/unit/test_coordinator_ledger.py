@@ -50,9 +50,11 @@ from coordinator.ledger.order_events import (
     BanLifted,
     ChannelProbed,
     ContributorBanned,
+    ModelDerived,
     OrderPlaced,
     OrderSettled,
     ReleasePromoted,
+    ReleaseWithdrawn,
     ReleaseYanked,
     UpdateReverted,
 )
@@ -100,6 +102,7 @@ def everything(ledger: Ledger) -> dict[str, Any]:
         "channels": ledger.channel_rows(),
         "orders": ledger.orders(),
         "bans": ledger.bans(),
+        "derived": ledger.derived(),
         "nonces": ledger.nonce_subject("c0", f"{1:032x}"),
     }
 
@@ -136,6 +139,8 @@ ORDERS: tuple[Event, ...] = (
     OrderPlaced("2", {"kind": "revert", "updates": [digest(1)]}),
     ReleaseYanked("0.1.0", "wrong licence"),
     OrderSettled("1", True, "0.1.0 is yanked", {"version": "0.1.0"}),
+    ReleasePromoted("0.1.0"),
+    ReleaseWithdrawn("0.1.0"),
     ReleasePromoted("0.1.1"),
     ChannelMoved("stable", None, "0.1.1", "promoted"),
     ContributorBanned("c0", 5, "it lies"),
@@ -145,6 +150,7 @@ ORDERS: tuple[Event, ...] = (
     UpdateReverted(digest(1), "0.1.2", "as if it had never been merged"),
     ChannelMoved("nightly", "0.1.1", "0.1.2"),
     ChannelProbed("nightly", "0.1.2", "0.1.1", True, "not worse", {"loss-text": {"effect": 0.0}}),
+    ModelDerived("toy-de", "0.1.0", digest(7), digest(8), 1000, "toy", "0.1.1", "the first import of this name"),
 )
 
 
@@ -228,6 +234,7 @@ def test_orders_leave_marks_on_releases_updates_channels_and_keys(ledger: Ledger
     assert settled is not None
     assert (settled.done, settled.reason, settled.result) == (True, "0.1.0 is yanked", {"version": "0.1.0"})
     assert list(ledger.bans()) == ["c0"]
+    assert [(row.name, row.version, row.parent_version) for row in ledger.derived()] == [("toy-de", "0.1.0", "0.1.1")]
     assert (ledger.ban("c1"), ledger.order("3")) == (None, None)
     nightly, stable = ledger.channel_rows()
     assert (nightly.previous, nightly.probe and nightly.probe["against"]) == ("0.1.1", "0.1.1")
@@ -250,12 +257,14 @@ def test_orders_leave_marks_on_releases_updates_channels_and_keys(ledger: Ledger
         OrderSettled("9", True, "never placed"),
         ReleaseYanked("9.9.9", "no"),
         ReleasePromoted("9.9.9"),
+        ReleaseWithdrawn("9.9.9"),
         UpdateReverted(digest(1), "0.1.2", "twice"),
         UpdateReverted(digest(2), "0.1.2", "it was rejected"),
         ContributorBanned("c0", 1, "twice"),
         BanLifted("c1", "twice"),
         ChannelProbed("nightly", "0.1.0", "0.1.1", True, "it moved on"),
         ChannelProbed("weekly", "0.1.0", "0.1.1", True, "no such channel"),
+        ModelDerived("toy-de", "0.1.0", digest(9), digest(9), 1000, "toy", "0.1.2", "listed already"),
     ],
     ids=str,
 )
@@ -397,12 +406,12 @@ def test_a_ledger_of_the_first_schema_is_brought_along_with_all_it_holds(tmp_pat
     for table, columns in added.items():
         for column in columns:
             database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-    for table in ("orders", "bans"):
+    for table in ("orders", "bans", "derived"):
         database.execute(f"DROP TABLE {table}")
     database.execute("UPDATE alembic_version SET version_num = '0001'")
     database.commit()
     database.close()
-    with pytest.raises(LedgerVersionError, match="reads schema 0003"):
+    with pytest.raises(LedgerVersionError, match="reads schema 0004"):
         Ledger.open_reading(path)
     brought = Ledger.open(path)
     found = everything(brought)
