@@ -34,7 +34,7 @@ from barnraise.releases.roles import (
     sign,
 )
 
-__all__ = ["Offline", "check_root_chain"]
+__all__ = ["Offline", "check_root_chain", "verified_targets"]
 
 S = TypeVar("S", Root, Targets)
 
@@ -119,12 +119,14 @@ class Offline:
             NotEnoughSignaturesError: too few of the right keys have signed.
         """
         root = check_root_chain(self.roots)
-        targets = _verified(root, Targets.type, self.targets)
+        if root.version != len(self.roots):
+            raise VerificationError("the first root has not version 1; begin the ceremony anew")
+        targets = verified_targets(root, Targets.type, self.targets)
         delegated = targets.delegations is not None and STABLE in (targets.delegations.roles or {})
         if (self.stable is None) != (self.stable_list is None) or (self.stable is not None and not delegated):
             raise VerificationError("the signed files do not belong together; begin the ceremony anew")
         if self.stable is not None and self.stable_list is not None:
-            stable = _verified(targets, STABLE, self.stable)
+            stable = verified_targets(targets, STABLE, self.stable)
             named = stable.targets.get(STABLE_TARGET)
             try:
                 if named is None:
@@ -202,7 +204,12 @@ def check_root_chain(roots: tuple[bytes, ...]) -> Root:
     return trusted
 
 
-def _verified(delegator: Root | Targets, role: str, data: bytes) -> Targets:
+def verified_targets(delegator: Root | Targets, role: str, data: bytes) -> Targets:
+    """What ``data`` says, if it is targets metadata that is signed as ``delegator`` demands of ``role``.
+
+    Raises:
+        VerificationError, NotEnoughSignaturesError: it is not.
+    """
     metadata = _parsed(data, Targets)
     _require_signed(delegator, role, metadata)
     return metadata.signed
