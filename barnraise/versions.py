@@ -162,7 +162,7 @@ def select(
     yanked: Mapping[str, str | None],
     wanted: str,
     channels: Mapping[str, str] | None = None,
-    promoted: Collection[str] | None = None,
+    promoted: Collection[str] = (),
 ) -> Selection:
     """The release that is wanted.
 
@@ -175,7 +175,7 @@ def select(
         yanked: every released version -> why it was yanked, or None.
         wanted: a range, an exact version, or a channel.
         channels: channel -> version.
-        promoted: versions that maintainers promoted; None when they never promoted any.
+        promoted: versions that maintainers promoted; none before the first promotion.
 
     Raises:
         BadVersionError: ``wanted`` is none of the three.
@@ -199,7 +199,7 @@ def select(
 
 
 def _select_channel(
-    yanked: Mapping[str, str | None], channel: str, channels: Mapping[str, str], promoted: Collection[str] | None
+    yanked: Mapping[str, str | None], channel: str, channels: Mapping[str, str], promoted: Collection[str]
 ) -> Selection:
     version = channels.get(channel)
     if version is None or version not in yanked:
@@ -210,7 +210,7 @@ def _select_channel(
             f"channel {channel} is at {version}, which was yanked: {yanked[version]}. "
             f"Ask for a range, or for ={version} to have it anyway"
         )
-    if channel == STABLE and version not in (promoted or ()):
+    if channel == STABLE and version not in promoted:
         raise NoSuchVersionError(
             f"channel {channel} is at {version}, which nobody promoted. Ask for ={version} to have it"
         )
@@ -218,12 +218,12 @@ def _select_channel(
 
 
 def _why_no_range(
-    version: str, yanked: Mapping[str, str | None], promoted: Collection[str] | None, ceiling: Version | None
+    version: str, yanked: Mapping[str, str | None], promoted: Collection[str], ceiling: Version | None
 ) -> str | None:
     """Why no range may choose a release; None when it may."""
     if yanked[version] is not None:
         return "was yanked"
-    if promoted is None:
+    if not promoted:
         return None
     if version not in promoted:
         return "was not promoted"

@@ -1,0 +1,64 @@
+"""Maintainers, and a run that they hold or will hold: for tests of ceremonies and of commands."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from barnraise.identity import Identity
+from barnraise.protocol import BlobRef
+from barnraise.releases.ceremony import Appoint, Promote, Request
+from barnraise.releases.charter import Charter
+from barnraise.releases.index import Promotion
+from barnraise.releases.maintainer import KeyPair, PublicKey
+from barnraise.releases.offline import Offline
+from barnraise.releases.proposal import Signing, propose
+
+RUN = "tiny-lm"
+NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
+NAMES = ("ada", "barbara", "grace", "katherine")
+PAIRS = {name: KeyPair.from_seed(name.encode("ascii").ljust(32, b".")) for name in NAMES}
+KEYS = {name: pair.named(name) for name, pair in PAIRS.items()}
+BOOTSTRAP, ONLINE = Identity.from_seed(b"r" * 32), Identity.from_seed(b"o" * 32)
+NEW_ONLINE = Identity.from_seed(b"n" * 32)
+
+
+def found(run: str = RUN) -> Offline:
+    """The files of a new run."""
+    return Offline.found(run, BOOTSTRAP, ONLINE, int(NOW.timestamp() * 1000))
+
+
+def appointing(*names: str, threshold: int) -> Appoint:
+    return Appoint(maintainers=tuple(KEYS[name] for name in names), threshold=threshold)
+
+
+def promoting(version: str, letter: str = "a") -> Promote:
+    manifest = BlobRef(digest="b3:" + letter * 64, size_bytes=100)
+    return Promote(release=Promotion(version=version, model_digest="b3:" + letter * 64, manifest=manifest))
+
+
+def signed_by(signing: Signing, signers: Sequence[str | KeyPair]) -> Signing:
+    """Handed from one to the next, as a file."""
+    for signer in signers:
+        pair = PAIRS[signer] if isinstance(signer, str) else signer
+        signing = Signing.parse(signing.to_bytes(), "the file").sign(pair)
+    return signing
+
+
+def after(offline: Offline, request: Request, signers: Sequence[str | KeyPair], at: datetime = NOW) -> Offline:
+    """The files once a request was signed and applied."""
+    signing = propose(RUN, Charter.of(offline), request, at)
+    return signed_by(signing, signers).applied_to(offline)
+
+
+def bootstrap() -> KeyPair:
+    return KeyPair(BOOTSTRAP.private_key)
+
+
+def held_by(*names: str, threshold: int) -> Offline:
+    """The files of a run that these maintainers have taken over."""
+    return after(found(), appointing(*names, threshold=threshold), [bootstrap(), *names])
+
+
+def public(*names: str) -> tuple[PublicKey, ...]:
+    return tuple(KEYS[name] for name in names)
