@@ -14,12 +14,12 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from barnraise.native import library, spread
+from barnraise.native.calls import at, check, function
 
 __all__ = [
     "DecodedUpdate",
@@ -27,6 +27,7 @@ __all__ = [
     "add_decoded",
     "add_packed",
     "available",
+    "place",
     "quantise",
     "read_support",
     "restore",
@@ -42,6 +43,10 @@ _ELEMENTS_GRAIN = 1 << 16
 _SYMBOLS_PER_CHUNK = 3 * 16 + 32  # three numbers at most, and bars
 _NAMES = (
     "select",
+    "relative",
+    "parted",
+    "left_out",
+    "place",
     "read_support",
     "write_support",
     "quantise",
@@ -61,34 +66,49 @@ def available() -> bool:
 
 def select(
     values_P: NDArray[np.float32], starts_C: NDArray[np.int64], kept_C: NDArray[np.int64]
-) -> tuple[NDArray[np.uint32], NDArray[np.uint32]] | None:
+) -> tuple[NDArray[np.uint32], NDArray[np.float32], NDArray[np.uint32]] | None:
     """The ``kept`` largest magnitudes of every chunk that are normal, the lowest places among equals.
 
     Returns:
-        Places within the chunks, uint32 [N], increasing in each, and how many each has, uint32
-        [C]. None if an element is not finite.
+        Places within the chunks, uint32 [N], increasing in each, what lies there, float32 [N], and how
+        many each has, uint32 [C]. None if an element is not finite.
     """
     chunks = _check_chunks(starts_C, len(values_P))
-    _check(values_P, np.float32, len(values_P))
+    check(values_P, np.float32, len(values_P))
     assert kept_C.shape == (chunks,), kept_C.shape
     assert (kept_C >= 1).all(), kept_C
     assert (kept_C <= np.diff(starts_C)).all(), kept_C
     firsts_C = np.zeros(chunks + 1, dtype=np.int64)
     np.cumsum(kept_C, out=firsts_C[1:])
-    places, counts_C = np.empty(int(firsts_C[-1]), dtype=np.uint32), np.empty(chunks, dtype=np.uint32)
-    function = _function("select", "pppnnpp")
+    most = int(firsts_C[-1])
+    places, chosen = np.empty(most, dtype=np.uint32), np.empty(most, dtype=np.float32)
+    counts_C = np.empty(chunks, dtype=np.uint32)
+    loop = function("select", "pppnnppp")
     finite: list[int] = []
 
     def work(start: int, end: int) -> None:
-        finite.append(function(_at(values_P), _at(starts_C), _at(firsts_C), start, end, _at(places), _at(counts_C)))
+        places_at = (at(places), at(chosen), at(counts_C))
+        finite.append(loop(at(values_P), at(starts_C), at(firsts_C), start, end, *places_at))
 
     spread(work, chunks, _CHUNKS_GRAIN)
     if not all(finite):
         return None
     if (counts_C == kept_C).all():
-        return places, counts_C
+        return places, chosen, counts_C
     within = np.arange(len(places)) - np.repeat(firsts_C[:-1], kept_C)
-    return places[within < np.repeat(counts_C, kept_C)], counts_C
+    found = within < np.repeat(counts_C, kept_C)
+    return places[found], chosen[found], counts_C
+
+
+def place(positions_N: NDArray[np.int64], values_N: NDArray[np.float32], out_P: NDArray[np.float32]) -> None:
+    """Fill ``out_P`` with zeros, and put the values where they belong."""
+    count, size = len(positions_N), len(out_P)
+    check(positions_N, np.int64, count)
+    check(values_N, np.float32, count)
+    check(out_P, np.float32, size)
+    assert out_P.flags.writeable
+    assert not count or (positions_N.min() >= 0 and positions_N.max() < size), "a position lies beyond the segment"
+    function("place", "ppnnp", None)(at(positions_N), at(values_N), count, size, at(out_P))
 
 
 def read_support(
@@ -101,9 +121,9 @@ def read_support(
     chunks, most = _check_chunks(starts_C, None), _most(starts_C, k)
     counts_C, eighths_C = np.empty(chunks, dtype=np.uint32), np.empty(chunks, dtype=np.int32)
     places, high = np.empty(most, dtype=np.uint32), np.empty(most if two_levels else 0, dtype=np.uint8)
-    status = _function("read_support", "ppnpnniipppp")(
-        _at(tables), stream, len(stream), _at(starts_C), chunks, k, unit, two_levels,
-        _at(counts_C), _at(eighths_C), _at(places), _at(high),
+    status = function("read_support", "ppnpnniipppp")(
+        at(tables), stream, len(stream), at(starts_C), chunks, k, unit, two_levels,
+        at(counts_C), at(eighths_C), at(places), at(high),
     )  # fmt: skip
     total = 0 if status else int(counts_C.sum())
     return status, counts_C, eighths_C, places[:total], high[:total]
@@ -118,18 +138,18 @@ def write_support(
     """Encode a segment's support from counts [C], eighths [C], places [N] and high [N] or None."""
     counts_C, eighths_C, places_N, high_N = said
     chunks = _check_chunks(starts_C, None)
-    _check(counts_C, np.uint32, chunks)
-    _check(eighths_C, np.int32, chunks)
-    _check(places_N, np.uint32, int(counts_C.sum()))
+    check(counts_C, np.uint32, chunks)
+    check(eighths_C, np.int32, chunks)
+    check(places_N, np.uint32, int(counts_C.sum()))
     assert len(places_N) <= _most(starts_C, k), len(places_N)
     assert (places_N < np.repeat(np.diff(starts_C), counts_C)).all(), "a place lies beyond its chunk"
     symbols = (2 if high_N is not None else 1) * len(places_N) + _SYMBOLS_PER_CHUNK * chunks
     ops, room = np.empty(3 * symbols, dtype=np.uint32), np.empty(4 * symbols + 64, dtype=np.uint8)
     if high_N is not None:
-        _check(high_N, np.uint8, len(places_N))
-    size = _function("write_support", "ppnnpppppp n", ctypes.c_int64)(
-        _at(tables), _at(starts_C), chunks, k, _at(counts_C), _at(eighths_C), _at(places_N),
-        None if high_N is None else _at(high_N), _at(ops), _at(room), len(room),
+        check(high_N, np.uint8, len(places_N))
+    size = function("write_support", "ppnnpppppp n", ctypes.c_int64)(
+        at(tables), at(starts_C), chunks, k, at(counts_C), at(eighths_C), at(places_N),
+        None if high_N is None else at(high_N), at(ops), at(room), len(room),
     )  # fmt: skip
     assert size > 0, size
     return room[:size].tobytes()
@@ -145,23 +165,23 @@ def quantise(
     """Packed codes and scales float32 [C]; None if an element is not finite. What they decode to is written."""
     size = len(values_P)
     chunks = _check_chunks(starts_C, size)
-    _check(values_P, np.float32, size)
+    check(values_P, np.float32, size)
     assert bits in (8, 4, 2), bits
     packed_bytes = -(-size * bits // 8)
     codes = np.empty(packed_bytes * 8 // bits, dtype=np.uint8)
     codes[size:] = 0
-    _check(decoded_P, np.float32, size)
+    check(decoded_P, np.float32, size)
     assert decoded_P.flags.writeable
     scales_C = np.empty(chunks, dtype=np.float32)
     wanted = np.array(shares, dtype=np.float32)
-    function = _function("quantise", "ppnnipnppp")
+    loop = function("quantise", "ppnnipnppp")
     finite: list[int] = []
 
     def work(start: int, end: int) -> None:
         finite.append(
-            function(
-                _at(values_P), _at(starts_C), start, end, bits, _at(wanted), len(wanted),
-                _at(codes), _at(scales_C), _at(decoded_P),
+            loop(
+                at(values_P), at(starts_C), start, end, bits, at(wanted), len(wanted),
+                at(codes), at(scales_C), at(decoded_P),
             )
         )  # fmt: skip
 
@@ -171,7 +191,7 @@ def quantise(
     if bits == 8:
         return codes.tobytes(), scales_C
     packed = np.empty(packed_bytes, dtype=np.uint8)
-    _function("pack_codes", "pnip", None)(_at(codes), packed_bytes, bits, _at(packed))
+    function("pack_codes", "pnip", None)(at(codes), packed_bytes, bits, at(packed))
     return packed.tobytes(), scales_C
 
 
@@ -181,10 +201,10 @@ def restore(
     """Values float32 [P] of packed codes; a status other than 0 says which rule they break."""
     size = int(starts_C[-1])
     chunks = _check_chunks(starts_C, size)
-    _check(scales_C, np.float32, chunks)
+    check(scales_C, np.float32, chunks)
     assert len(packed) == -(-size * bits // 8), len(packed)
     values_P = np.empty(size, dtype=np.float32)
-    status = _function("restore", "ppnipp")(packed, _at(starts_C), chunks, bits, _at(scales_C), _at(values_P))
+    status = function("restore", "ppnipp")(packed, at(starts_C), chunks, bits, at(scales_C), at(values_P))
     return status, values_P
 
 
@@ -242,13 +262,13 @@ def add_packed(
     assert 0 <= segments.start < segments.stop <= count, segments
     bounds = [min(edge * CHUNKS_PER_SEGMENT, chunks) for edge in (segments.start, segments.stop)]
     first, last = (int(starts_C[bound]) for bound in bounds)
-    _check(starts_C, np.int64, chunks + 1)
-    _check(out_P, np.float32, last - first)
+    check(starts_C, np.int64, chunks + 1)
+    check(out_P, np.float32, last - first)
     assert out_P.flags.writeable
     for update, _ in updates:
         update.check(count)
     packed = (_Packed * len(updates))(*(_Packed(*_addresses(u), u.k, factor) for u, factor in updates))
-    function = _function("add_packed", "ppnnnpnppppp", ctypes.c_int64)
+    loop = function("add_packed", "ppnnnpnppppp", ctypes.c_int64)
     most = max((u.k for u, _ in updates), default=1) * CHUNKS_PER_SEGMENT
     wrong: list[tuple[int, int]] = []
     beyond: list[int] = []
@@ -257,9 +277,9 @@ def add_packed(
         places, high = np.empty(most, dtype=np.uint32), np.empty(most, dtype=np.uint8)
         which, infinite = ctypes.c_int64(0), ctypes.c_uint32(0)
         begin = int(starts_C[(segments.start + start) * CHUNKS_PER_SEGMENT]) - first
-        failed = function(
-            _at(tables), _at(starts_C), chunks, segments.start + start, segments.start + end, packed, len(updates),
-            _at(places), _at(high), out_P[begin:].ctypes.data, ctypes.byref(which), ctypes.byref(infinite),
+        failed = loop(
+            at(tables), at(starts_C), chunks, segments.start + start, segments.start + end, packed, len(updates),
+            at(places), at(high), out_P[begin:].ctypes.data, ctypes.byref(which), ctypes.byref(infinite),
         )  # fmt: skip
         if failed >= 0:
             wrong.append((failed, which.value))
@@ -284,9 +304,9 @@ class DecodedUpdate:
 
     def check(self, starts_C: NDArray[np.int64]) -> None:
         chunks, count = len(starts_C) - 1, len(self.places_N)
-        _check(self.places_N, np.uint16, count)
-        _check(self.values_N, np.float32, count)
-        _check(self.firsts_C, np.int64, chunks + 1)
+        check(self.places_N, np.uint16, count)
+        check(self.values_N, np.float32, count)
+        check(self.firsts_C, np.int64, chunks + 1)
         counts_C = np.diff(self.firsts_C)
         assert self.firsts_C[0] == 0, self.firsts_C[0]
         assert self.firsts_C[-1] == count, (self.firsts_C[-1], count)
@@ -312,28 +332,26 @@ def add_decoded(
         out_P: float32, the whole space.
     """
     chunks = _check_chunks(starts_C, len(out_P))
-    _check(out_P, np.float32, len(out_P))
+    check(out_P, np.float32, len(out_P))
     assert out_P.flags.writeable
     for update, _ in updates:
         update.check(starts_C)
     decoded = (_Decoded * len(updates))(
-        *(_Decoded(_at(u.places_N), _at(u.values_N), _at(u.firsts_C), factor) for u, factor in updates)
+        *(_Decoded(at(u.places_N), at(u.values_N), at(u.firsts_C), factor) for u, factor in updates)
     )
-    function = _function("add_decoded", "pnnpnp", None)
-    spread(
-        lambda start, end: function(_at(starts_C), start, end, decoded, len(updates), _at(out_P)), chunks, _CHUNKS_GRAIN
-    )
+    loop = function("add_decoded", "pnnpnp", None)
+    spread(lambda start, end: loop(at(starts_C), start, end, decoded, len(updates), at(out_P)), chunks, _CHUNKS_GRAIN)
 
 
 def settle(base_P: NDArray[np.float32], out_P: NDArray[np.float32]) -> bool:
     """Write ``base + 0.0`` to ``out``, which may be ``base``; whether all of it is finite."""
     size = len(base_P)
-    _check(base_P, np.float32, size)
-    _check(out_P, np.float32, size)
+    check(base_P, np.float32, size)
+    check(out_P, np.float32, size)
     assert out_P.flags.writeable
-    function = _function("settle", "ppnn")
+    loop = function("settle", "ppnn")
     finite: list[int] = []
-    spread(lambda start, end: finite.append(function(_at(base_P), _at(out_P), start, end)), size, _ELEMENTS_GRAIN)
+    spread(lambda start, end: finite.append(loop(at(base_P), at(out_P), start, end)), size, _ELEMENTS_GRAIN)
     return all(finite)
 
 
@@ -345,7 +363,7 @@ def _most(starts_C: NDArray[np.int64], k: int) -> int:
 
 def _check_chunks(starts_C: NDArray[np.int64], size: int | None) -> int:
     chunks = len(starts_C) - 1
-    _check(starts_C, np.int64, chunks + 1)
+    check(starts_C, np.int64, chunks + 1)
     assert chunks >= 1, chunks
     assert size is None or int(starts_C[-1]) == size, (int(starts_C[-1]), size)
     sizes = np.diff(starts_C)
@@ -355,41 +373,6 @@ def _check_chunks(starts_C: NDArray[np.int64], size: int | None) -> int:
     return chunks
 
 
-def _check(array: NDArray[np.generic], dtype: type[np.generic], size: int) -> None:
-    assert array.dtype == dtype, (array.dtype, dtype)
-    assert array.shape == (size,), (array.shape, size)
-    assert array.flags.c_contiguous
-
-
 def _addresses(update: PackedUpdate) -> list[int]:
     views = [np.asarray(view) for view in (update.levels, update.scales, update.support)]
-    return [_at(array) for array in (*views, update.offsets_3S)]
-
-
-def _at(array: NDArray[np.generic]) -> int:
-    return array.ctypes.data
-
-
-_KINDS: dict[str, type[ctypes.c_void_p] | type[ctypes.c_int64] | type[ctypes.c_int32]] = {
-    "p": ctypes.c_void_p,
-    "n": ctypes.c_int64,
-    "i": ctypes.c_int32,
-}
-
-
-@cache
-def _prototype(
-    loaded: ctypes.CDLL, name: str, kinds: str, result: type[ctypes.c_int] | type[ctypes.c_int64] | None
-) -> ctypes._NamedFuncPointer:
-    function = loaded[f"barnraise_{name}"]  # a new object, so that nobody else's types are changed
-    function.argtypes = [_KINDS[kind] for kind in kinds.replace(" ", "")]
-    function.restype = result
-    return function
-
-
-def _function(
-    name: str, kinds: str, result: type[ctypes.c_int] | type[ctypes.c_int64] | None = ctypes.c_int
-) -> ctypes._NamedFuncPointer:
-    loaded = library()
-    assert loaded is not None, "the compiled loops are switched off"
-    return _prototype(loaded, name, kinds, result)
+    return [at(array) for array in (*views, update.offsets_3S)]

@@ -100,7 +100,7 @@ def _compress_whole(target_P: Tensor, space: ParameterSpace, k: int) -> tuple[li
     starts_C = space.chunk_starts
     chosen = _choose(target_P, starts_C, kept_per_chunk(starts_C, k))
     ends_C = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(chosen.counts_C, dtype=np.int64)])
-    decoded_P = torch.zeros_like(target_P)
+    decoded_P = torch.empty_like(target_P)  # filled by the threads below: touching it takes as long as the rest
     values_P = decoded_P.numpy()
     segments = [EncodedSegment(b"", b"", b"")] * space.segment_count
 
@@ -111,7 +111,7 @@ def _compress_whole(target_P: Tensor, space: ParameterSpace, k: int) -> tuple[li
             part = Chosen(chosen.counts_C[chunks], chosen.places_N[entries], chosen.values_N[entries])
             start, end = space.segment_range(index)
             segments[index], positions_N, values_N = compress_chosen(part, space.segment_chunk_starts(index), k)
-            values_P[start:end][positions_N] = values_N
+            native.place(positions_N, values_N, values_P[start:end])
 
     spread(work, space.segment_count, 1)
     return segments, decoded_P
@@ -131,9 +131,8 @@ def _choose(target_P: Tensor, chunk_starts: NDArray[np.int64], kept_C: NDArray[n
     found = native.select(values_P, chunk_starts, kept_C)
     if found is None:
         raise _not_finite(target_P)
-    places_N, counts_C = found
-    positions_N = np.repeat(chunk_starts[:-1], counts_C.astype(np.int64)) + places_N
-    return Chosen(counts_C, places_N, values_P[positions_N])
+    places_N, values_N, counts_C = found
+    return Chosen(counts_C, places_N, values_N)
 
 
 def _not_finite(target_P: Tensor) -> NonFiniteUpdateError:

@@ -32,6 +32,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from barnraise.native import codec as native
+from barnraise.native import levels as loops
 from barnraise.updates import topk
 from barnraise.updates.codec import EncodedSegment
 from barnraise.updates.grid import LARGEST, SMALLEST, eighth_below, nearest_eighth
@@ -95,20 +97,21 @@ def compress_chosen(
 def _quantised(chosen: Chosen) -> topk.Entries:
     """Levels for a segment, and every entry on one of them."""
     counts_C = chosen.counts_C.astype(np.int64)
-    sizes_N = np.abs(chosen.values_N).astype(np.float64)
-    means_C = _chunk_sums(sizes_N, counts_C) / np.maximum(counts_C, 1)
-    means_N = np.repeat(means_C, counts_C)
-    low, high, border = _levels(sizes_N / means_N)
+    means_C, relative_N = _relative(chosen)
+    low, high, border = _levels(relative_N)
     step = min(topk.LARGEST_STEP, int(eighth_below(np.array([high / low]))[0]) + 1) if high > low else 0
-    high_N = (sizes_N > border * means_N).astype(np.uint8) if step else np.zeros(len(sizes_N), dtype=np.uint8)
-    highs_C = _chunk_sums(high_N.astype(np.float64), counts_C)
-    all_high_C = (counts_C > 0) & (highs_C == counts_C)  # must be written as low ones
-    high_N[np.repeat(all_high_C, counts_C)] = 0
-    if not high_N.any():
-        step = 0
+    lows_C, high_N = means_C, None
+    if step:
+        sizes_N = np.abs(chosen.values_N).astype(np.float64)
+        high_N = (sizes_N > border * np.repeat(means_C, counts_C)).astype(np.uint8)
+        highs_C = _chunk_sums(high_N.astype(np.float64), counts_C)
+        all_high_C = (counts_C > 0) & (highs_C == counts_C)  # must be written as low ones
+        high_N[np.repeat(all_high_C, counts_C)] = 0
+        step = step if high_N.any() else 0
+        lows_C = np.where(all_high_C, means_C, low * means_C)
     bounds = (-(-SMALLEST // 2), (LARGEST - max(2 * step - 1, 0)) // 2)
-    lows_C = np.where(counts_C > 0, np.where(all_high_C, means_C, low * means_C), 1.0)
-    eighths_C = np.where(counts_C > 0, np.clip(nearest_eighth(lows_C), *bounds), 0)
+    eighths_C = np.clip(nearest_eighth(np.where(counts_C > 0, lows_C, 1.0)), *bounds)
+    eighths_C[counts_C == 0] = 0
     support = Support(chosen.counts_C, eighths_C.astype(np.int32), chosen.places_N, high_N if step else None)
     return topk.Entries(support, np.signbit(chosen.values_N), step)
 
@@ -121,20 +124,45 @@ def _levels(relative_N: NDArray[np.float64]) -> tuple[float, float, float]:
     total = len(relative_N)
     low = high = border = 1.0
     for _ in range(_LLOYD_STEPS):
-        high_N = relative_N > border
-        highs = int(np.count_nonzero(high_N))
+        highs, sum_low, sum_high = _parted(relative_N, border)
         if highs in (0, total):
             return 1.0, 1.0, 1.0
-        sum_high = _sum(np.where(high_N, relative_N, 0.0))
-        high, low = sum_high / highs, _sum(np.where(high_N, 0.0, relative_N)) / (total - highs)
+        high, low = sum_high / highs, sum_low / (total - highs)
         border = (low + high) / 2 + BITS_WORTH * _bits_between(total - highs, highs) / (2 * (high - low))
-    high_N = relative_N > border
-    highs = int(np.count_nonzero(high_N))
+    highs, _, _ = _parted(relative_N, border)
     if highs in (0, total):
         return 1.0, 1.0, 1.0
-    gain = _sum(np.square(relative_N - 1.0)) - _sum(np.square(relative_N - np.where(high_N, high, low)))
+    gain = _left_out(relative_N, border, 1.0, 1.0) - _left_out(relative_N, border, low, high)
     bits = total * _log(total) - highs * _log(highs) - (total - highs) * _log(total - highs)
     return (low, high, border) if gain > BITS_WORTH * bits else (1.0, 1.0, 1.0)
+
+
+def _relative(chosen: Chosen) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The mean magnitude of every chunk, float64 [C], and every magnitude in units of its chunk's, float64 [N]."""
+    if native.available():
+        return loops.relative(chosen.values_N, chosen.counts_C)
+    counts_C = chosen.counts_C.astype(np.int64)
+    sizes_N = np.abs(chosen.values_N).astype(np.float64)
+    means_C = _chunk_sums(sizes_N, counts_C) / np.maximum(counts_C, 1)
+    return means_C, sizes_N / np.repeat(means_C, counts_C)
+
+
+def _parted(terms_N: NDArray[np.float64], border: float) -> tuple[int, float, float]:
+    """How many terms are above the border, and the sums of those that are not and of those that are."""
+    if not len(terms_N):
+        return 0, 0.0, 0.0
+    if native.available():
+        return loops.parted(terms_N, border)
+    above_N = terms_N > border
+    sums = _sum(np.where(above_N, 0.0, terms_N)), _sum(np.where(above_N, terms_N, 0.0))
+    return int(np.count_nonzero(above_N)), *sums
+
+
+def _left_out(terms_N: NDArray[np.float64], border: float, low: float, high: float) -> float:
+    """The sum of squares that a level for what is above the border, and one for the rest, leave."""
+    if native.available():
+        return loops.left_out(terms_N, border, low, high)
+    return _sum(np.square(terms_N - np.where(terms_N > border, high, low)))
 
 
 def _bits_between(lows: int, highs: int) -> float:

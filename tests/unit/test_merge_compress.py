@@ -6,11 +6,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from barnraise import native
 from barnraise.config import CodecConfig
 from barnraise.errors import NonFiniteUpdateError
 from barnraise.updates import ParameterSpace, TensorSpec, Update, write_update
 from barnraise.updates.codec import kept_per_chunk
-from merge.compress import compress, compress_segment
+from merge.compress import compress, compress_segment, topk
 from update_samples import BASE, CODECS, SMALL, SPACES, changes, codec_id, make_file, random_change
 
 MILLION = ParameterSpace.of([TensorSpec("w", (1024, 1024))])
@@ -171,3 +172,33 @@ def test_with_error_feedback_everything_arrives_in_the_end():
         _, decoded = compress(wanted, SMALL, TOPK)
         residual, arrived = wanted - decoded, arrived + decoded
     assert float((arrived - target).norm()) < 0.05 * float(target.norm())
+
+
+# -- levels, compiled and plain ------------------------------------------------------------
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    st.lists(st.integers(0, 40), min_size=1, max_size=9),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([1.0, 1e-38, 1e30]),
+    st.floats(0, 3),
+)
+def test_the_sums_behind_the_levels_have_the_same_bits_compiled_and_plain(
+    counts: list[int], seed: int, scale: float, border: float
+) -> None:
+    draws = np.random.default_rng(seed)
+    values_N = (draws.standard_normal(sum(counts)) * scale).astype(np.float32)
+    values_N[np.abs(values_N) < 2.0**-126] = 2.0**-126
+    chosen = topk.Chosen(np.array(counts, dtype=np.uint32), np.zeros(len(values_N), dtype=np.uint32), values_N)
+
+    def found() -> list[object]:
+        means_C, relative_N = topk._relative(chosen)
+        sums: list[object] = [means_C.tolist(), relative_N.tolist(), topk._parted(relative_N, border)]
+        if len(relative_N):
+            sums.append(topk._left_out(relative_N, border, 0.8, 1.7))
+        return sums
+
+    here = found()
+    with native.disabled():
+        assert found() == here

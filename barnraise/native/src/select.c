@@ -86,17 +86,28 @@ ALWAYS int32_t select_chunk(const float *values, uint32_t size, uint32_t kept, u
     return (int32_t)write_places(found, among, count, least, kept - above, places);
 }
 
-// Chunks [from, to). A chunk's places go to `places` from `firsts[chunk]` on. Returns whether all was finite.
+// Chunks [from, to). A chunk's places go to `places` from `firsts[chunk]` on, what lies there to `chosen`. Returns
+// whether all was finite.
 EXPORT int barnraise_select(const float *values, const int64_t *starts, const int64_t *firsts, int64_t from, int64_t to,
-                            uint32_t *places, uint32_t *counts);
+                            uint32_t *places, float *chosen, uint32_t *counts);
 MULTIVERSION int barnraise_select(const float *values, const int64_t *starts, const int64_t *firsts, int64_t from,
-                                  int64_t to, uint32_t *places, uint32_t *counts) {
+                                  int64_t to, uint32_t *places, float *chosen, uint32_t *counts) {
     for (int64_t chunk = from; chunk < to; chunk++) {
+        const float *part = values + starts[chunk];
         uint32_t size = (uint32_t)(starts[chunk + 1] - starts[chunk]);
         uint32_t kept = (uint32_t)(firsts[chunk + 1] - firsts[chunk]);
-        int32_t count = select_chunk(values + starts[chunk], size, kept, places + firsts[chunk]);
+        uint32_t *found = places + firsts[chunk];
+        int32_t count = select_chunk(part, size, kept, found);
         if (count < 0) return 0;
+        for (int32_t i = 0; i < count; i++) chosen[firsts[chunk] + i] = part[found[i]];
         counts[chunk] = (uint32_t)count;
     }
     return 1;
+}
+
+// Zeros, and values at their places: `size` elements of which `count` are named.
+EXPORT void barnraise_place(const int64_t *positions, const float *values, int64_t count, int64_t size, float *out);
+EXPORT void barnraise_place(const int64_t *positions, const float *values, int64_t count, int64_t size, float *out) {
+    memset(out, 0, (size_t)size * sizeof *out);
+    for (int64_t i = 0; i < count; i++) out[positions[i]] = values[i];
 }
