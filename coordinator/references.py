@@ -20,7 +20,7 @@ from coordinator.ledger import Ledger, ReleaseRow, RoundRow, UpdateRow
 from coordinator.ledger.events import RecordedEvent, RoundMoved
 from coordinator.round import FINAL
 
-__all__ = ["Reference", "blob_refs", "digests_in", "mentioned", "required", "scored_models"]
+__all__ = ["Place", "Reference", "blob_refs", "digests_in", "mentioned", "required", "scored_models"]
 
 Place = Literal["public", "private"]
 WAITING = ("received", "checked")
@@ -122,6 +122,8 @@ def _manifests(ledger: Ledger) -> Iterator[tuple[str, str]]:
     """Digest of every manifest, and the release that it is of."""
     for row in ledger.releases():
         yield row.manifest_digest, row.version
+    for model in ledger.derived():
+        yield model.manifest_digest, f"{model.name} {model.version}"
 
 
 def _private(ledger: Ledger) -> Iterator[Reference]:
