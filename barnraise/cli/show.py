@@ -38,7 +38,7 @@ def show(
     place = find_source(source)
     trusted = read_index(place, TrustOptions.of(trust))
     index, warnings = trusted.index, list(trusted.warnings)
-    selection = select(index.yanked, version.rpartition("@")[2] or "*", index.channels)
+    selection = select(index.yanked, version.rpartition("@")[2] or "*", index.channels, trusted.promoted)
     if selection.warning:
         warnings.append(selection.warning)
     with tempfile.TemporaryDirectory(prefix="barnraise-show-") as temporary:

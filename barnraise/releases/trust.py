@@ -112,6 +112,11 @@ class Trusted:
     warnings: tuple[str, ...]
     root_digest: str
 
+    @property
+    def promoted(self) -> tuple[str, ...]:
+        """Versions that maintainers promoted, as :func:`barnraise.versions.select` wants them."""
+        return tuple(promotion.version for promotion in self.stable.promoted) if self.stable else ()
+
 
 def read_index(source: ReleaseSource, trust: TrustOptions | None = None) -> Trusted:
     """Read a source's lists, and make sure that they are what the run's keys signed last.
