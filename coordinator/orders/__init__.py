@@ -5,7 +5,31 @@ needs no computing, ``placing`` is what a command calls. What needs computing is
 conductor (``coordinator.conductor.reverting``). Nothing here knows torch or Ray.
 """
 
-from coordinator.orders.kinds import LiftBan, MoveChannel, Order, Promoted, Revert, Revoke, Yank
+from coordinator.orders.kinds import (
+    Derive,
+    LiftBan,
+    MoveChannel,
+    Order,
+    Promoted,
+    PublishSigned,
+    Revert,
+    Revoke,
+    Withdrawn,
+    Yank,
+)
 from coordinator.orders.placing import Settled, place
 
-__all__ = ["LiftBan", "MoveChannel", "Order", "Promoted", "Revert", "Revoke", "Settled", "Yank", "place"]
+__all__ = [
+    "Derive",
+    "LiftBan",
+    "MoveChannel",
+    "Order",
+    "Promoted",
+    "PublishSigned",
+    "Revert",
+    "Revoke",
+    "Settled",
+    "Withdrawn",
+    "Yank",
+    "place",
+]

@@ -6,7 +6,21 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar
 
-__all__ = ["KINDS", "LiftBan", "MoveChannel", "Order", "Promoted", "Revert", "Revoke", "Yank", "order_of"]
+__all__ = [
+    "KINDS",
+    "Derive",
+    "LiftBan",
+    "MoveChannel",
+    "Order",
+    "Promoted",
+    "PublishSigned",
+    "Revert",
+    "Revoke",
+    "Withdrawn",
+    "Yank",
+    "as_json",
+    "order_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +48,22 @@ class Promoted:
 
     kind: ClassVar[str] = "promoted"
     version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Withdrawn:
+    """Maintainers are about to sign that a release is one for ``stable`` no more."""
+
+    kind: ClassVar[str] = "withdrawn"
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class PublishSigned:
+    """Maintainers have signed something else, which is to be published; ``what`` says what."""
+
+    kind: ClassVar[str] = "publish-signed"
+    what: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +101,31 @@ class LiftBan:
     reason: str = ""
 
 
-Order = MoveChannel | Yank | Promoted | Revert | Revoke | LiftBan
+@dataclass(frozen=True, slots=True)
+class Derive:
+    """List a derived model whose blobs are all stored; see ``barnraise.releases.derived``.
 
-KINDS: dict[str, type[Order]] = {kind.kind: kind for kind in (MoveChannel, Yank, Promoted, Revert, Revoke, LiftBan)}
+    Attributes:
+        reason: why it has this version.
+    """
+
+    kind: ClassVar[str] = "derive"
+    name: str
+    version: str
+    model_digest: str
+    manifest_digest: str
+    manifest_bytes: int
+    parent_name: str
+    parent_version: str
+    parent_digest: str
+    reason: str
+
+
+Order = MoveChannel | Yank | Promoted | Withdrawn | PublishSigned | Revert | Revoke | LiftBan | Derive
+
+KINDS: dict[str, type[Order]] = {
+    kind.kind: kind for kind in (MoveChannel, Yank, Promoted, Withdrawn, PublishSigned, Revert, Revoke, LiftBan, Derive)
+}
 
 
 def as_json(order: Order) -> dict[str, Any]:

@@ -13,10 +13,28 @@ from typing import Any, assert_never
 
 from barnraise.narrate import short
 from barnraise.versions import parse_version
-from coordinator.ledger import TRUNK, BanRow, ReleaseRow, UpdateRow
+from coordinator.ledger import TRUNK, BanRow, DerivedRow, ReleaseRow, UpdateRow
 from coordinator.ledger.events import ChannelMoved, Event
-from coordinator.ledger.order_events import BanLifted, ContributorBanned, ReleasePromoted, ReleaseYanked
-from coordinator.orders.kinds import LiftBan, MoveChannel, Order, Promoted, Revert, Revoke, Yank
+from coordinator.ledger.order_events import (
+    BanLifted,
+    ContributorBanned,
+    ModelDerived,
+    ReleasePromoted,
+    ReleaseWithdrawn,
+    ReleaseYanked,
+)
+from coordinator.orders.kinds import (
+    Derive,
+    LiftBan,
+    MoveChannel,
+    Order,
+    Promoted,
+    PublishSigned,
+    Revert,
+    Revoke,
+    Withdrawn,
+    Yank,
+)
 
 __all__ = ["STABLE", "Compute", "Decision", "Done", "Facts", "Refuse", "decide", "trunk_of"]
 
@@ -33,6 +51,7 @@ class Facts:
         releases: all, oldest first. channels: channel -> version.
         updates: those that a revert names by how they begin, or all of a revoked key's.
         contributors: keys that the ledger knows. bans: those that are banned.
+        run: name of the trunk. derived: all that is listed of derived models.
     """
 
     releases: Sequence[ReleaseRow]
@@ -40,6 +59,8 @@ class Facts:
     updates: Sequence[UpdateRow] = ()
     contributors: Sequence[str] = ()
     bans: Mapping[str, BanRow] = field(default_factory=dict)
+    run: str = ""
+    derived: Sequence[DerivedRow] = ()
 
     @property
     def by_version(self) -> dict[str, ReleaseRow]:
@@ -86,12 +107,18 @@ def decide(order: Order, facts: Facts) -> Decision:
             return _yank(order, facts)
         case Promoted():
             return _promote(order, facts)
+        case Withdrawn():
+            return _withdraw(order, facts)
+        case PublishSigned(what):
+            return Done((), f"published what maintainers signed: {what}")
         case Revert():
             return _revert(order, facts)
         case Revoke():
             return _revoke(order, facts)
         case LiftBan():
             return _lift(order, facts)
+        case Derive():
+            return _derive(order, facts)
         case _ as never:
             assert_never(never)
 
@@ -168,6 +195,17 @@ def _promote(order: Promoted, facts: Facts) -> Decision:
     return Done(tuple(events), f"{order.version} is promoted; {where}", {"version": order.version})
 
 
+def _withdraw(order: Withdrawn, facts: Facts) -> Decision:
+    release = facts.by_version.get(order.version)
+    if release is None:
+        return _unknown(order.version)
+    if release.promoted_at_ms is None:
+        return Done((), f"{order.version} is not promoted", {"version": order.version})
+    if facts.channels.get(STABLE) == order.version:
+        return Refuse(f"channel {STABLE} is at {order.version}; move it first: barnraise rollback {STABLE} VERSION")
+    return Done((ReleaseWithdrawn(order.version),), f"{order.version} is promoted no more", {"version": order.version})
+
+
 def _revert(order: Revert, facts: Facts) -> Decision:
     chosen = []
     for name in order.updates:
@@ -203,6 +241,36 @@ def _lift(order: LiftBan, facts: Facts) -> Decision:
         return Refuse(_not_one("banned contributor", order.contributor, found))
     reason = f"{short(found[0])} may contribute again; what was reverted stays reverted"
     return Done((BanLifted(found[0], order.reason),), reason, {"contributor": found[0]})
+
+
+def _derive(order: Derive, facts: Facts) -> Decision:
+    what, result = f"{order.name} {order.version}", {"name": order.name, "version": order.version}
+    listed = {(row.name, row.version): row for row in facts.derived}
+    same = listed.get((order.name, order.version))
+    if same is not None and same.manifest_digest == order.manifest_digest:
+        return Done((), f"{what} is listed already", result)
+    if order.name == facts.run:
+        return Refuse(f"{order.name} is the trunk's own name; import it under another")
+    newest = max((parse_version(row.version) for row in facts.derived if row.name == order.name), default=None)
+    if newest is not None and parse_version(order.version) <= newest:
+        return Refuse(f"{order.name} {newest} was listed meanwhile; import it again")
+    releases = {(facts.run, row.version): row.model_digest for row in facts.releases}
+    models = releases | {key: row.model_digest for key, row in listed.items()}
+    if models.get((order.parent_name, order.parent_version)) != order.parent_digest:
+        return Refuse(
+            f"its parent {order.parent_name} {order.parent_version} is not listed as that model; import it anew"
+        )
+    event = ModelDerived(
+        name=order.name,
+        version=order.version,
+        model_digest=order.model_digest,
+        manifest_digest=order.manifest_digest,
+        manifest_bytes=order.manifest_bytes,
+        parent_name=order.parent_name,
+        parent_version=order.parent_version,
+        reason=order.reason,
+    )
+    return Done((event,), f"{what} is listed: {order.reason}", result)
 
 
 def _begins(digest: str, name: str) -> bool:

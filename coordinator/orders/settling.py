@@ -11,7 +11,7 @@ from collections.abc import Callable
 from barnraise.errors import StorageError
 from coordinator.ledger import Ledger, LedgerMovedError, OrderRow
 from coordinator.ledger.order_events import OrderSettled
-from coordinator.orders.kinds import Order, Revert, Revoke, order_of
+from coordinator.orders.kinds import Derive, Order, Revert, Revoke, order_of
 from coordinator.orders.rules import Compute, Decision, Done, Facts, Refuse, decide
 
 __all__ = ["facts_for", "settle"]
@@ -61,5 +61,9 @@ def facts_for(order: Order, ledger: Ledger) -> Facts:
             keys = [row.contributor for row in ledger.contributors()]
             sent = [row for key in keys if key.startswith(name) for row in ledger.updates_of(key)]
             return Facts(ledger.releases(), ledger.channels(), sent, keys, ledger.bans())
+        case Derive():
+            run = ledger.run()
+            name = run.name if run is not None else ""
+            return Facts(ledger.releases(), ledger.channels(), run=name, derived=ledger.derived())
         case _:
             return Facts(ledger.releases(), ledger.channels(), bans=ledger.bans())

@@ -11,15 +11,23 @@ from hypothesis import strategies as st
 
 from coordinator.ledger import BanRow, ReleaseRow, UpdateRow
 from coordinator.ledger.events import ChannelMoved
-from coordinator.ledger.order_events import BanLifted, ContributorBanned, ReleasePromoted, ReleaseYanked
+from coordinator.ledger.order_events import (
+    BanLifted,
+    ContributorBanned,
+    ReleasePromoted,
+    ReleaseWithdrawn,
+    ReleaseYanked,
+)
 from coordinator.orders.kinds import (
     KINDS,
     LiftBan,
     MoveChannel,
     Order,
     Promoted,
+    PublishSigned,
     Revert,
     Revoke,
+    Withdrawn,
     Yank,
     as_json,
     order_of,
@@ -75,6 +83,8 @@ def refused(order: Order, facts: Facts = FACTS) -> str:
         MoveChannel("stable", "0.1.0", "slow"),
         Yank("0.1.0", None),
         Promoted("0.1.2"),
+        Withdrawn("0.1.2"),
+        PublishSigned("rotate"),
         Revert(("b3:12", "34"), "wrong", {"loss-text": "known"}),
         Revoke("ab", 5, "lies"),
         LiftBan("ab"),
@@ -146,6 +156,14 @@ def test_a_promotion_moves_stable_forward_only() -> None:
     assert done(Promoted("0.1.2"), first).events[1] == ChannelMoved("stable", None, "0.1.2", "promoted")
     older = replace(FACTS, channels={"stable": "0.1.3"})
     assert done(Promoted("0.1.2"), older).events == (ReleasePromoted("0.1.2"),)
+
+
+def test_a_release_is_withdrawn_when_stable_does_not_point_at_it() -> None:
+    assert done(Withdrawn("0.1.0")).events == (ReleaseWithdrawn("0.1.0"),)
+    assert done(Withdrawn("0.1.2")).events == ()
+    assert "channel stable is at 0.1.1; move it first" in refused(Withdrawn("0.1.1"))
+    assert "no release" in refused(Withdrawn("9.9.9"))
+    assert done(PublishSigned("rotate")).reason == "published what maintainers signed: rotate"
 
 
 def test_a_revert_names_the_updates_it_leaves_out() -> None:
