@@ -36,7 +36,7 @@ from coordinator.orders.kinds import (
     Yank,
 )
 
-__all__ = ["STABLE", "Compute", "Decision", "Done", "Facts", "Refuse", "decide", "trunk_of"]
+__all__ = ["STABLE", "Compute", "Decision", "Done", "Facts", "Refuse", "decide", "moves_trunk", "trunk_of"]
 
 STABLE = "stable"
 PREFIX_MIN = 6
@@ -121,6 +121,11 @@ def decide(order: Order, facts: Facts) -> Decision:
             return _derive(order, facts)
         case _ as never:
             assert_never(never)
+
+
+def moves_trunk(order: Order) -> bool:
+    """Whether an order decides where the trunk goes on, so that it waits while that is being computed."""
+    return isinstance(order, MoveChannel) and order.channel == TRUNK
 
 
 def trunk_of(releases: Sequence[ReleaseRow], version: str | None) -> list[ReleaseRow]:
