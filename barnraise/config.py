@@ -244,14 +244,16 @@ class ReleaseConfig(_Section):
 
 
 class UpdateConfig(_Section):
-    """How contributions are compressed; ``error_feedback`` keeps what was left out for later.
+    """How contributions are compressed.
 
     Attributes:
+        residual_decay: share of what compression left out that goes into the contributor's next update
+            (error feedback with decay, Sarfi et al. 2025, https://arxiv.org/abs/2508.15706); 0 keeps nothing.
         fisher: send a diagonal Fisher along, for the strategy ``fisher``.
     """
 
     codec: CodecConfig = CodecConfig()
-    error_feedback: bool = True
+    residual_decay: Annotated[float, Field(ge=0, le=1)] = 0.9
     fold_back_unmerged: bool = True
     fisher: bool = False
 

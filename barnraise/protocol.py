@@ -346,7 +346,7 @@ class RunInfo(Message):
     Attributes:
         root_digest: of the first root of its release metadata, which pulling begins with.
         data: where the training text comes from and how it is split; none of the text itself.
-        error_feedback: contributors keep what compression left out, as ``update.error_feedback``.
+        residual_decay: share of what compression left out that a contributor adds to its next update.
     """
 
     kind: ClassVar[str] = "run"
@@ -358,7 +358,7 @@ class RunInfo(Message):
     root_digest: Digest
     model: ModelConfig
     data: DataConfig
-    error_feedback: bool = True
+    residual_decay: Annotated[float, Field(ge=0, le=1)] = 1.0
     newest: str | None
     round: RoundInfo | None
 

@@ -212,7 +212,7 @@ class Node:
         parts, state, training = self._parts, self._state.in_space(base.space.digest), work.lease.training
         target_P = parts.change(trainer.trained(), base.flat_P)
         if state.residual is not None:
-            target_P += parts.folder.vector(state.residual, base.space.size)
+            target_P += np.float32(self._info.residual_decay) * parts.folder.vector(state.residual, base.space.size)
         add_decoded(target_P, base.space, (parts.folder.store.read(digest) for digest in state.to_fold))
         fisher_P = trainer.fisher() if work.lease.fisher else None
         finished = finish_unit(base.space, target_P, work.lease.codec, work.lease.base_digest, fisher_P)
@@ -220,7 +220,7 @@ class Node:
         outgoing = Outgoing(
             digest=parts.folder.store.put(finished.data),
             envelope=Signed.make(envelope, parts.identity),
-            residual=parts.folder.put_vector(finished.residual_P) if self._info.error_feedback else None,
+            residual=parts.folder.put_vector(finished.residual_P) if self._info.residual_decay else None,
             moments=store_moments(parts.folder, trainer.moments(), training) if training.keep_moments else None,
             dense_bytes=4 * base.space.size,
             folded=state.to_fold,

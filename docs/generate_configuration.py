@@ -50,7 +50,10 @@ MEANINGS: dict[str, tuple[str, str]] = {  # key -> (unit, meaning)
     "update.codec.name": ("-", "How contributors compress: dense, blockwise or topk."),
     "update.codec.bits": ("bits an element", "Used by blockwise only."),
     "update.codec.k": ("of 4,096 elements", "Entries kept in every chunk; used by topk only."),
-    "update.error_feedback": ("-", "Contributors keep what compression left out and add it to the next unit."),
+    "update.residual_decay": (
+        "share",
+        "So much of what compression left out goes into a contributor's next update (error feedback); 0 keeps nothing.",
+    ),
     "update.fold_back_unmerged": ("-", "Contributors may add an update that was not merged, without fault, back."),
     "update.fisher": ("-", "Contributors send a diagonal Fisher along, which the strategy fisher needs."),
     "release.codec.name": ("-", "How the coordinator compresses a patch."),

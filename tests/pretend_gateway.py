@@ -74,7 +74,7 @@ class PretendGateway:
     fisher: bool = False
     training: TrainingConfig = TRAINING
     identity: Identity = field(default_factory=lambda: Identity.from_seed(bytes(32)))
-    error_feedback: bool = True
+    residual_decay: float = 1.0
     now_ms: int = 1_700_000_000_000
     round: int = 1
     fates: dict[str, UpdateStatus] = field(default_factory=dict)
@@ -116,7 +116,7 @@ class PretendGateway:
             root_digest="b3:" + "0" * 64,
             model=MODEL,
             data=DataConfig(shards={"text": ("json", "csv")}),
-            error_feedback=self.error_feedback,
+            residual_decay=self.residual_decay,
             newest="0.1.0",
             round=None,
         )

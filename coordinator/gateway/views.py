@@ -68,7 +68,7 @@ def run_info(config: RunConfig, keys: RunKeys, newest: str | None, current: Roun
         root_digest=keys.root_digest,
         model=config.model,
         data=config.data,
-        error_feedback=config.update.error_feedback,
+        residual_decay=config.update.residual_decay,
         newest=newest,
         round=current,
     )

@@ -199,9 +199,21 @@ def test_a_dense_update_is_exact_and_leaves_nothing(world: World) -> None:
 
 
 def test_a_run_without_error_feedback_keeps_no_residual(world: World) -> None:
-    world.gateway.error_feedback = False
+    world.gateway.residual_decay = 0.0
     world.process()
     assert world.folder.load().residual is None
+
+
+def test_of_a_residual_the_share_that_the_run_asks_for_goes_into_the_next_update(world: World) -> None:
+    world.gateway.residual_decay = 0.5
+    world.process()
+    first, left_P = only(world), world.residual().copy()
+    assert left_P.any()
+    world.gateway.codec = CodecConfig(name="dense")
+    world.gateway.round = 2
+    world.process()
+    (second,) = set(world.gateway.received) - {first}
+    assert np.array_equal(world.said(second), world.trained(1, 2) + np.float32(0.5) * left_P)
 
 
 def test_an_unmerged_update_is_added_to_the_next_one(world: World) -> None:
