@@ -43,7 +43,17 @@ from coordinator.round import (
 )
 from merge.strategies import Mean
 
-__all__ = ["Finished", "Work", "check", "find_culprits", "first_release", "merge", "run_tests", "unmerge"]
+__all__ = [
+    "Finished",
+    "Work",
+    "check",
+    "find_culprits",
+    "first_release",
+    "merge",
+    "run_tests",
+    "score_tasks",
+    "unmerge",
+]
 
 
 @dataclass(frozen=True)
@@ -141,7 +151,7 @@ def find_culprits(desk: Desk, config: RunConfig, ledger: Ledger, current: Round,
 def first_release(desk: Desk, config: RunConfig, publisher: Publisher, clock: Callable[[], int]) -> Work:
     """Make release 0.1.0: the initial weights, scored, as a keyframe."""
     (model,) = yield [Task(work.first_model, (desk,), config.conductor.test_timeout_s)]
-    yield _score_tasks(desk, config, model.model_digest)
+    yield score_tasks(desk, config, model.model_digest)
     return Finished(None, publisher.first(model, clock()).events)
 
 
@@ -174,13 +184,14 @@ def _base(ledger: Ledger, current: Round) -> ReleaseRow:
 def _tested(
     desk: Desk, config: RunConfig, current: Round, candidate: Candidate
 ) -> Generator[list[Task], list[Any], Verdict]:
-    yield _score_tasks(desk, config, current.base_digest) + _score_tasks(desk, config, candidate.model_digest)
+    yield score_tasks(desk, config, current.base_digest) + score_tasks(desk, config, candidate.model_digest)
     return judge_models(
         config.acceptance, desk.known_scores(current.base_digest), desk.known_scores(candidate.model_digest)
     )
 
 
-def _score_tasks(desk: Desk, config: RunConfig, model_digest: str) -> list[Task]:
+def score_tasks(desk: Desk, config: RunConfig, model_digest: str) -> list[Task]:
+    """What scores a model, which is in the cache, on every shard that the suite uses."""
     return [
         Task(work.score_model, (desk, model_digest, shard), config.conductor.test_timeout_s)
         for shard in desk.shards_tested

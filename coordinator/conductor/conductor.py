@@ -7,6 +7,7 @@ done about it; after a crash the round is read back and its interrupted action i
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from threading import Event as StopEvent
@@ -17,9 +18,19 @@ from coordinator.conductor import actions
 from coordinator.conductor.actions import Finished, Work
 from coordinator.conductor.desk import Desk
 from coordinator.conductor.pool import Outcome, Pool, Task
-from coordinator.ledger import Ledger, UpdateRow
-from coordinator.ledger.events import Event, RoundMoved, RoundOpened, UpdateUnmerged
-from coordinator.orders.rules import Done
+from coordinator.conductor.reverting import Workshop, restore_state, revert
+from coordinator.ledger import BanRow, Ledger, ReleaseRow, UpdateRow
+from coordinator.ledger.events import (
+    ChannelMoved,
+    Event,
+    ReleaseTagged,
+    RoundMoved,
+    RoundOpened,
+    UpdateRejected,
+    UpdateUnmerged,
+)
+from coordinator.orders.kinds import order_of
+from coordinator.orders.rules import Compute, Done, moves_trunk
 from coordinator.orders.settling import settle
 from coordinator.publish import Publisher
 from coordinator.rehearsal import require_mergeable
@@ -49,8 +60,13 @@ LATE_WAIT_MS = 600_000
 
 @dataclass
 class _Job:
-    """A running action: its generator, and the outcomes of its current batch so far."""
+    """A running action: its generator, and the outcomes of its current batch so far.
 
+    Attributes:
+        purpose: of a job that outlives the round: what for, such as an order's id; "" of one that goes with it.
+    """
+
+    purpose: str
     work: Work
     tickets: list[int]
     outcomes: dict[int, Outcome]
@@ -82,6 +98,8 @@ class Conductor:
         self.round: Round | None = None
         self._jobs: list[_Job] = []
         self._late: set[str] = set()  # late updates that are being compared, or were
+        self._ordered: deque[str] = deque()  # orders that must compute, in their order
+        self._shop = Workshop(desk, ledger, publisher, clock)
         self._renew_at_ms = 0  # when the signatures of what is published have to be made anew
 
     def recover(self) -> None:
@@ -115,23 +133,67 @@ class Conductor:
     # -- orders ---------------------------------------------------------------------------
 
     def _obey(self) -> None:
-        """Carry out what was ordered since the last turn."""
+        """Carry out what was ordered since the last turn; what must compute is done one after the other."""
+        busy = self._trunk_is_computed
         for row in self.ledger.orders(waiting=True):
-            if isinstance(settle(self.ledger, row, self.clock), Done):
-                self._renew_at_ms = self.publisher.write_index()
+            if row.order_id in self._ordered or any(job.purpose == row.order_id for job in self._jobs):
+                continue
+            if busy and moves_trunk(order_of(row.order)):
+                continue
+            match settle(self.ledger, row, self.clock):
+                case Done():
+                    self._renew_at_ms = self.publisher.write_index()
+                case Compute():
+                    self._ordered.append(row.order_id)
+        if self._ordered and not busy:
+            self._compute(self._ordered.popleft())
+        self._turn_away()
+
+    def _compute(self, order_id: str) -> None:
+        """Begin what an order asks for, unless it needs no computing any more; the open round ends for it."""
+        row = self.ledger.order(order_id)
+        assert row is not None
+        decision = settle(self.ledger, row, self.clock)
+        if isinstance(decision, Compute):
+            self._interrupt(f"updates are taken out of the trunk that it was open from: {decision.reason}")
+            self._start(revert(self._shop, order_id, decision), purpose=order_id)
+
+    def _turn_away(self) -> None:
+        """End a round that has updates of a key that was banned meanwhile."""
+        current, bans = self.round, self.ledger.bans()
+        if current is None or current.is_final or not bans:
+            return
+        theirs = {row.digest for row in self.ledger.updates(round=current.number) if row.contributor in bans}
+        if found := theirs & {*current.pending, *current.checked}:
+            self._interrupt(f"a key was banned that had sent {len(found)} of its updates")
+
+    @property
+    def _trunk_is_computed(self) -> bool:
+        """Whether a job is under way that decides where the trunk goes on, or from what."""
+        return any(job.purpose for job in self._jobs)
 
     def _follow_trunk(self) -> None:
         """Abandon a round whose base is not where the trunk is any more."""
         head = self.ledger.head()
-        if self.round is None or self.round.is_final or head is None or head.version == self.round.base_version:
-            return
-        self._interrupt(f"the trunk goes on from {head.version}, the round was open from {self.round.base_version}")
+        if self.round is not None and head is not None and head.version != self.round.base_version:
+            self._interrupt(f"the trunk goes on from {head.version}, the round was open from {self.round.base_version}")
 
     def _interrupt(self, reason: str) -> None:
-        """Abandon the open round, and let go of what was under way for it; late updates are compared again."""
-        self._jobs.clear()
+        """Abandon the round if one is open, and let go of what is under way for it."""
+        if self.round is None or self.round.is_final:
+            return
+        self._jobs = [job for job in self._jobs if job.purpose]
         self._late.clear()
         self._feed(Interrupted(reason))
+
+    def _trunk_is_ready(self, head: ReleaseRow) -> bool:
+        """Whether a round can go on from a release; brings back what tidying has removed of it."""
+        if not self.desk.models.path(head.model_digest).exists():
+            self.desk.ensure_model(head, self.ledger.releases())
+        if head.state_digest is None or self.desk.private.has(head.state_digest):
+            return True
+        self._start(restore_state(self._shop, head.version), purpose="state")
+        return False
 
     # -- rounds ---------------------------------------------------------------------------
 
@@ -154,22 +216,26 @@ class Conductor:
             self._act(action)
 
     def _open_if_due(self) -> None:
-        if self.round is not None and not self.round.is_final:
+        if (self.round is not None and not self.round.is_final) or self._trunk_is_computed or self._ordered:
             return
         number = self.round.number + 1 if self.round else 1
         if self.config.round.max_rounds is not None and number > self.config.round.max_rounds:
             return
         base = self.ledger.head()
         assert base is not None
+        if not self._trunk_is_ready(base):
+            return
         opened = RoundOpened(number, base.version, base.model_digest)
         self.ledger.record(opened, at_ms=self.clock())
         self.round = Round(number, base.version, base.model_digest)
 
     def _take_in(self) -> None:
         """Updates that arrived, and the time that passed."""
-        current = self.round
+        current, bans = self.round, self.ledger.bans()
         for row in self.ledger.updates(state="received"):
-            if current and row.round == current.number and current.phase == "collecting":
+            if row.contributor in bans:
+                self.ledger.record(_turned_away(row, bans[row.contributor]), at_ms=self.clock())
+            elif current and row.round == current.number and current.phase == "collecting":
                 self._feed(UpdateArrived(row.digest))
             else:
                 self._take_late(row)
@@ -178,7 +244,7 @@ class Conductor:
         now_ms = self.clock()
         fact = self.ledger.round(current.number)
         assert fact is not None
-        leases = self.ledger.leases(current.number)
+        leases = [lease for lease in self.ledger.leases(current.number) if lease.contributor not in bans]
         arrivals = [row.received_at_ms for row in self.ledger.updates(round=current.number)]
         last_seen_at_ms = max([lease.issued_at_ms for lease in leases] + arrivals, default=None)
         leases_out = sum(lease.update_digest is None and now_ms < lease.expires_at_ms for lease in leases)
@@ -217,7 +283,14 @@ class Conductor:
         if ended.phase not in {"rejected", "abandoned"}:
             return []
         reason = f"round {ended.number} was {ended.phase}: {ended.reason}"
-        return [UpdateUnmerged(digest, ended.number, reason) for digest in ended.checked]
+        rows, bans = self.ledger.updates(round=ended.number), self.ledger.bans()
+        return [
+            _turned_away(row, bans[row.contributor])
+            if row.contributor in bans
+            else UpdateUnmerged(row.digest, ended.number, reason)
+            for row in rows
+            if row.digest in ended.checked
+        ]
 
     # -- actions --------------------------------------------------------------------------
 
@@ -239,11 +312,17 @@ class Conductor:
         assert self.round is not None
         draft = self.publisher.draft(self.round, action)
         self._feed(Tagged(draft.version), *draft.events)
-        self._renew_at_ms = self.publisher.write_index()
-        self.desk.tidy(self.ledger.releases())
+        self._publish()
 
-    def _start(self, work: Work) -> None:
-        job = _Job(work, [], {})
+    def _publish(self) -> None:
+        """A release was tagged: list it, and forget what only older ones needed."""
+        self._renew_at_ms = self.publisher.write_index()
+        head = self.ledger.head()
+        assert head is not None
+        self.desk.tidy(self.ledger.releases(), head)
+
+    def _start(self, work: Work, purpose: str = "") -> None:
+        job = _Job(purpose, work, [], {})
         self._jobs.append(job)
         self._resume_job(job, lambda: next(work))
 
@@ -279,8 +358,14 @@ class Conductor:
     def _finish(self, finished: Finished) -> None:
         if finished.outcome is None:
             self.ledger.record(*finished.events, at_ms=self.clock())
+            if any(isinstance(event, ReleaseTagged | ChannelMoved) for event in finished.events):
+                self._publish()
         else:
             self._feed(finished.outcome, *finished.events)
+
+
+def _turned_away(row: UpdateRow, ban: BanRow) -> UpdateRejected:
+    return UpdateRejected(row.digest, row.round, "ban", f"its key is banned: {ban.reason}")
 
 
 def _digests(updates: list[UpdateRow], state: str) -> tuple[str, ...]:

@@ -145,9 +145,9 @@ class Desk:
         if self.models.put(flat_P) != wanted.model_digest:
             raise BrokenChainError(f"rebuilding {wanted.version} gives another model; run: barnraise verify")
 
-    def tidy(self, releases: Sequence[ReleaseRow], keep: int = 2) -> None:
-        """Forget the models and optimiser states of all releases but the newest; both can be computed again."""
-        newest = releases[-keep:]
+    def tidy(self, releases: Sequence[ReleaseRow], head: ReleaseRow, keep: int = 2) -> None:
+        """Forget models and optimiser states of all releases but the newest and ``head``; all can be computed again."""
+        newest = [*releases[-keep:], head]
         self.models.keep_only(release.model_digest for release in newest)
         needed = {release.state_digest for release in newest}
         for release in releases[:-keep]:
