@@ -162,7 +162,10 @@ def quantise(
     shares: Sequence[float],
     decoded_P: NDArray[np.float32],
 ) -> tuple[bytes, NDArray[np.float32]] | None:
-    """Packed codes and scales float32 [C]; None if an element is not finite. What they decode to is written."""
+    """Packed codes and scales float32 [C]; None if an element is not finite. What they decode to is written.
+
+    On the calling thread: who has several segments shares these out.
+    """
     size = len(values_P)
     chunks = _check_chunks(starts_C, size)
     check(values_P, np.float32, size)
@@ -174,19 +177,10 @@ def quantise(
     assert decoded_P.flags.writeable
     scales_C = np.empty(chunks, dtype=np.float32)
     wanted = np.array(shares, dtype=np.float32)
-    loop = function("quantise", "ppnnipnppp")
-    finite: list[int] = []
-
-    def work(start: int, end: int) -> None:
-        finite.append(
-            loop(
-                at(values_P), at(starts_C), start, end, bits, at(wanted), len(wanted),
-                at(codes), at(scales_C), at(decoded_P),
-            )
-        )  # fmt: skip
-
-    spread(work, chunks, _CHUNKS_GRAIN)
-    if not all(finite):
+    finite = function("quantise", "ppnnipnppp")(
+        at(values_P), at(starts_C), 0, chunks, bits, at(wanted), len(wanted), at(codes), at(scales_C), at(decoded_P)
+    )
+    if not finite:
         return None
     if bits == 8:
         return codes.tobytes(), scales_C

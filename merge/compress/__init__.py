@@ -83,14 +83,21 @@ def compress(target_P: Tensor, space: ParameterSpace, codec: CodecConfig) -> tup
     if codec.name == "topk" and target_P.device.type == "cpu" and native.available():
         return _compress_whole(target_P, space, codec.k)
     decoded_P = torch.empty_like(target_P)
-    segments = []
-    for index in range(space.segment_count):
-        start, end = space.segment_range(index)
-        part_P = decoded_P[start:end]
-        segment, found_P = compress_segment(target_P[start:end], space.segment_chunk_starts(index), codec, out_P=part_P)
-        if found_P is not part_P:
-            part_P.copy_(found_P)
-        segments.append(segment)
+    segments = [EncodedSegment(b"", b"", b"")] * space.segment_count
+
+    def work(first: int, last: int) -> None:
+        for index in range(first, last):
+            start, end = space.segment_range(index)
+            part_P = decoded_P[start:end]
+            chunk_starts = space.segment_chunk_starts(index)
+            segments[index], found_P = compress_segment(target_P[start:end], chunk_starts, codec, out_P=part_P)
+            if found_P is not part_P:
+                part_P.copy_(found_P)
+
+    if codec.name == "blockwise" and target_P.device.type == "cpu" and native.available():
+        spread(work, space.segment_count, 1)
+    else:
+        work(0, space.segment_count)  # torch and numpy bring their own threads
     return segments, decoded_P
 
 
