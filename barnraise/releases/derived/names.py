@@ -1,0 +1,56 @@
+"""Derived models in a run's index: found by name, version or range, and their manifests read."""
+
+from __future__ import annotations
+
+import json
+
+from barnraise.errors import MessageError, NoSuchVersionError, VerificationError
+from barnraise.releases.catalog import Catalog
+from barnraise.releases.derived.manifest import DerivedManifest
+from barnraise.releases.index import DerivedEntry, ReleaseIndex
+from barnraise.releases.source import MANIFEST_MAX_BYTES
+
+__all__ = ["derived_entries", "derived_entry", "derived_names", "read_derived_manifest"]
+
+
+def derived_names(index: ReleaseIndex) -> tuple[str, ...]:
+    """Names of all derived models, in the order of their first import."""
+    return tuple(dict.fromkeys(entry.name for entry in index.derived))
+
+
+def derived_entries(index: ReleaseIndex, name: str) -> tuple[DerivedEntry, ...]:
+    """All versions of one derived model, oldest first; empty where there is none of that name."""
+    return tuple(entry for entry in index.derived if entry.name == name)
+
+
+def derived_entry(index: ReleaseIndex, name: str, version: str) -> DerivedEntry:
+    """Exactly this version of a derived model.
+
+    Raises:
+        NoSuchVersionError: there is none.
+    """
+    for entry in index.derived:
+        if (entry.name, entry.version) == (name, version):
+            return entry
+    raise NoSuchVersionError(f"this run lists no {name[:64]!a} {version[:32]}; see: barnraise ls")
+
+
+def read_derived_manifest(catalog: Catalog, entry: DerivedEntry) -> DerivedManifest:
+    """The manifest of a listed model, fetched if need be; the index pins it by digest.
+
+    Raises:
+        VerificationError: it is none, or describes something else than the index does.
+    """
+    what = f"the manifest of {entry.name} {entry.version}"
+    if entry.manifest.size_bytes > MANIFEST_MAX_BYTES:
+        raise VerificationError(f"{what} has {entry.manifest.size_bytes:,} bytes; that is not one of ours")
+    try:
+        manifest = DerivedManifest.read(json.loads(bytes(catalog.blob(entry.manifest))))
+    except (ValueError, RecursionError, MessageError) as error:
+        why = str(error) if isinstance(error, MessageError) else "it is not JSON"
+        raise VerificationError(f"{what} is not acceptable: {why}. Use another mirror") from error
+    parent = manifest.lineage.parent
+    found = (manifest.name, manifest.version, manifest.model_digest, parent.name, parent.version)
+    if found != (entry.name, entry.version, entry.model_digest, entry.parent_name, entry.parent_version):
+        raise VerificationError(f"{what} describes another model than the index does; use another mirror")
+    return manifest

@@ -1,0 +1,36 @@
+"""A parent's tensor in the type that its child is stored in, so that the two can be compared.
+
+Whoever fine-tunes in bfloat16 begins at the rounded parent, so that is what the child's bits are
+near to. It is only a prediction: what is stored is the exact difference from it.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from barnraise.checkpoints.dtypes import FLOATS
+from barnraise.releases.convert import Stored, narrow, widen
+
+__all__ = ["in_type"]
+
+
+def in_type(data: NDArray[np.uint8], dtype: str, wanted: str) -> NDArray[np.uint8] | None:
+    """The bytes of a tensor in another type; None where there is no one answer.
+
+    Args:
+        data: uint8, little-endian elements of ``dtype``. Returned as it is where the types agree.
+    """
+    if dtype == wanted:
+        return data
+    if dtype not in FLOATS or wanted not in FLOATS:
+        return None
+    values_N = widen(data, cast(Stored, dtype))
+    if "F16" in (dtype, wanted) and np.isnan(values_N).any():  # which NaN it becomes is the processor's choice
+        return None
+    try:
+        return narrow(values_N, cast(Stored, wanted))
+    except OverflowError:
+        return None
