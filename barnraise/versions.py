@@ -162,20 +162,20 @@ def select(
     yanked: Mapping[str, str | None],
     wanted: str,
     channels: Mapping[str, str] | None = None,
-    promoted: Collection[str] = (),
+    promoted: Collection[str] | None = None,
 ) -> Selection:
     """The release that is wanted.
 
     An exact version is any release. A channel is where it points; ``stable`` points at promoted
-    releases only. A range takes the newest release that fits and was not yanked; once anything
-    was promoted, only of the promoted ones, and none above ``stable``: when that channel is moved
-    back, ranges follow.
+    releases only. A range takes the newest release that fits and was not yanked; once there are
+    maintainers who can promote, only of the promoted ones, and none above ``stable``: when that
+    channel is moved back, ranges follow.
 
     Args:
         yanked: every released version -> why it was yanked, or None.
         wanted: a range, an exact version, or a channel.
         channels: channel -> version.
-        promoted: versions that maintainers promoted; none before the first promotion.
+        promoted: versions that maintainers promoted; None where there are no maintainers.
 
     Raises:
         BadVersionError: ``wanted`` is none of the three.
@@ -199,7 +199,7 @@ def select(
 
 
 def _select_channel(
-    yanked: Mapping[str, str | None], channel: str, channels: Mapping[str, str], promoted: Collection[str]
+    yanked: Mapping[str, str | None], channel: str, channels: Mapping[str, str], promoted: Collection[str] | None
 ) -> Selection:
     version = channels.get(channel)
     if version is None or version not in yanked:
@@ -210,7 +210,7 @@ def _select_channel(
             f"channel {channel} is at {version}, which was yanked: {yanked[version]}. "
             f"Ask for a range, or for ={version} to have it anyway"
         )
-    if channel == STABLE and version not in promoted:
+    if channel == STABLE and version not in (promoted or ()):
         raise NoSuchVersionError(
             f"channel {channel} is at {version}, which nobody promoted. Ask for ={version} to have it"
         )
@@ -218,12 +218,12 @@ def _select_channel(
 
 
 def _why_no_range(
-    version: str, yanked: Mapping[str, str | None], promoted: Collection[str], ceiling: Version | None
+    version: str, yanked: Mapping[str, str | None], promoted: Collection[str] | None, ceiling: Version | None
 ) -> str | None:
     """Why no range may choose a release; None when it may."""
     if yanked[version] is not None:
         return "was yanked"
-    if not promoted:
+    if promoted is None:
         return None
     if version not in promoted:
         return "was not promoted"

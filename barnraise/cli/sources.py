@@ -13,9 +13,10 @@ from barnraise.errors import UsageError
 from barnraise.releases.source import ReleaseSource, open_source
 from barnraise.run_folder import RunFolder
 
-__all__ = ["FromOption", "JsonOption", "TrustOption", "find_source"]
+__all__ = ["FromOption", "JsonOption", "MirrorOption", "TrustOption", "find_mirrors", "find_source"]
 
 ENVIRONMENT = "BARNRAISE_FROM"
+MIRRORS = "BARNRAISE_MIRRORS"
 USUAL_FOLDERS = (Path("barnraise-run"), Path("demo-run"))
 
 FromOption = Annotated[
@@ -23,9 +24,16 @@ FromOption = Annotated[
     typer.Option("--from", help=f"Coordinator's URL, mirror, or folder. Default: ${ENVIRONMENT}, or a run right here."),
 ]
 
+MirrorOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mirror", help=f"Another source to fetch from, a URL or folder; several may be given. Default: ${MIRRORS}."
+    ),
+]
+
 TrustOption = Annotated[
     str | None,
-    typer.Option("--trust", help="Digest (b3:..) of the run's first root, or a root file. Default: what was pinned."),
+    typer.Option("--trust", help="Digest (b3:..) of a root of the run, or a root file. Default: what was pinned."),
 ]
 
 
@@ -44,3 +52,12 @@ def find_source(text: str | None) -> ReleaseSource:
             return open_source(str(folder))
     usual = " or ".join(f"./{folder}" for folder in USUAL_FOLDERS)
     raise UsageError(f"which run? There is no {usual} here. Name one: --from http://HOST:PORT, or --from FOLDER")
+
+
+def find_mirrors(texts: list[str] | None) -> tuple[ReleaseSource, ...]:
+    """The mirrors that were named, else those in the environment, separated by spaces.
+
+    Raises:
+        UsageError, NotARunFolderError: one of them is none.
+    """
+    return tuple(open_source(text) for text in texts or os.environ.get(MIRRORS, "").split())

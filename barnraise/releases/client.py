@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tuf.api import exceptions
-from tuf.api.metadata import Metadata, Root, TargetFile
+from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile
 from tuf.ngclient import Updater, UpdaterConfig
 from tuf.ngclient.fetcher import FetcherInterface
 
@@ -64,8 +64,8 @@ def refresh(source: ReleaseSource, trust: TrustOptions) -> tuple[dict[str, bytes
         make_folder(trust.folder)
         with waiting_lock(trust.folder / f".{run}.lock"):
             pinned = trust.pinned(run)
-            if pinned == first:
-                return _update(source, trust.folder / run, first), ()
+            if pinned is not None and (pinned == first or _follows(trust.folder / run, first)):
+                return _update(source, trust.folder / run, pinned), ()
             files = _begin(source, trust.folder / run, first)
     if pinned is None:
         return files, ()
@@ -90,14 +90,33 @@ def _first_root(source: ReleaseSource, trust: TrustOptions) -> tuple[bytes, str]
     if expected is None or digest_bytes(offered) == expected:
         return offered, run
     if trust.root is not None:
-        raise VerificationError(
-            f"{source.label} begins with root {digest_bytes(offered)[:19]}.., expected {expected[:19]}..; "
-            "nothing of it was used. Ask the operator for the digest, or use another mirror"
-        )
+        return _later_root(source, expected), run
     raise VerificationError(
         f"{source.label} begins with root {digest_bytes(offered)[:19]}.., but {expected[:19]}.. was pinned when {run} "
         f"was first seen. If its operator says that the run began anew: --trust {digest_bytes(offered)}"
     )
+
+
+def _later_root(source: ReleaseSource, digest: str) -> bytes:
+    """The root with this digest that is not the first.
+
+    Raises:
+        VerificationError: the source has none.
+    """
+    with suppress(BlobMissingError):
+        for number in range(2, MAX_ROOTS):
+            root = source.read(f"metadata/{number}.root.json", LIMITS["root"])
+            if digest_bytes(root) == digest:
+                return root
+    raise VerificationError(
+        f"{source.label} has no root {digest[:19]}..; nothing of it was used. Ask the operator for the digest of the "
+        "run's root, or use another mirror"
+    )
+
+
+def _follows(folder: Path, root: bytes) -> bool:
+    """Whether this root is one of those that the pinned one led to before."""
+    return any(path.read_bytes() == root for path in folder.glob("metadata/root_history/*.root.json"))
 
 
 def _run_of(root: bytes, what: str) -> str:
@@ -156,10 +175,10 @@ def _refreshed(source: ReleaseSource, folder: Path, first: bytes) -> dict[str, b
         if index is None:
             raise _nothing_there(source)
         lists = {f"targets/{INDEX_TARGET}": _download(updater, index)}
-        stable = updater.get_targetinfo(STABLE_TARGET)
-        if stable is not None:
+        with_stable = f"{STABLE}.json" in Metadata[Snapshot].from_file(str(metadata / "snapshot.json")).signed.meta
+        if with_stable and (stable := updater.get_targetinfo(STABLE_TARGET)) is not None:
             lists[f"targets/{STABLE_TARGET}"] = _download(updater, stable)
-    return {**_proof(metadata, first, with_stable=stable is not None), **lists}
+    return {**_proof(metadata, first, with_stable=with_stable), **lists}
 
 
 def _config() -> UpdaterConfig:

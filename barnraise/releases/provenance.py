@@ -22,7 +22,7 @@ from barnraise.errors import VerificationError
 from barnraise.releases.index import Promotion, ReleaseIndex, StableList, check_promises
 from barnraise.releases.offline import check_root_chain, verified_targets
 from barnraise.releases.roles import INDEX_TARGET, NIGHTLY, STABLE, STABLE_TARGET, run_name
-from barnraise.releases.trust import TrustOptions, parse_list
+from barnraise.releases.trust import TrustOptions, parse_list, promoted_in
 
 __all__ = ["Lists", "Proof", "verify_lists", "verify_provenance"]
 
@@ -115,13 +115,14 @@ def verify_lists(files: Mapping[str, bytes]) -> Lists:
         f"targets is signed by {_who(root.roles[Targets.type].threshold)}",
         "the index is signed by the online key that targets names",
     ]
-    stable = None
     if f"metadata/{STABLE}.json" in files:
         role = verified_targets(targets, STABLE, files[f"metadata/{STABLE}.json"])
         listed = _file(files, f"targets/{STABLE_TARGET}")
         _compare(role, STABLE_TARGET, listed)
-        stable = parse_list(listed, StableList, "the list of promoted releases")
         checked.append(f"the list of promoted releases is signed by {_who(_threshold(targets))}")
+    elif f"targets/{STABLE_TARGET}" in files:
+        raise VerificationError("there is a list of promoted releases and nobody signed it; pull the release again")
+    stable = promoted_in(files, run)
     check_promises(index, stable)
     if index.name != run:
         raise VerificationError(

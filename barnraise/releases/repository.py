@@ -230,7 +230,7 @@ class Repository:
             DiskFullError: no space left; what was published before stays.
         """
         offline = self.offline
-        check_promises(index, offline.promoted if offline.stable is not None else None)
+        check_promises(index, offline.promoted)
         return self._publish(offline, index.canonical(), now_ms)
 
     def renew(self, now_ms: int) -> int:
@@ -243,6 +243,8 @@ class Repository:
         return now_ms if index is None else self._publish(self.offline, index, now_ms)
 
     def _publish(self, offline: Offline, index: bytes, now_ms: int) -> int:
+        for path in self.folder.public.glob(f".{METADATA}.new-*"):  # a crash left it
+            shutil.rmtree(path, ignore_errors=True)
         planned = plan_publication(self._published(), offline, index, self._online(offline), now_ms)
         missing = {name: data for name, data in planned.files.items() if _read(self._path(name)) != data}
         if planned.timestamp != _read(self._path(TIMESTAMP_FILE)) or missing:
@@ -290,8 +292,6 @@ class Repository:
         for path in self._path(TARGETS).iterdir():
             if path.name not in needed and path.name.endswith(INDEX_TARGET):
                 path.unlink(missing_ok=True)
-        for path in self.folder.public.glob(f".{METADATA}.new-*"):
-            shutil.rmtree(path, ignore_errors=True)
 
     def _published(self) -> dict[str, bytes]:
         """Role -> its published metadata, and the index; what is missing or damaged is left out."""

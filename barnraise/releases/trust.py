@@ -27,7 +27,7 @@ from barnraise.protocol import Message
 from barnraise.releases.index import ReleaseIndex, StableList, check_promises
 from barnraise.releases.source import ReleaseSource
 
-__all__ = ["LIMITS", "TrustOptions", "Trusted", "data_home", "parse_list", "read_index", "read_vouched"]
+__all__ = ["LIMITS", "TrustOptions", "Trusted", "data_home", "parse_list", "promoted_in", "read_index", "read_vouched"]
 
 LIMITS = {
     "root": 256 << 10,
@@ -55,8 +55,8 @@ class TrustOptions:
     """From where trust comes, and where it is kept.
 
     Attributes:
-        root: digest of the run's first root (``b3:..``), or a root as bytes; None takes what was
-            pinned, and pins what is found when there is nothing yet.
+        root: digest of one of the run's roots (``b3:..``), or a root as bytes; None takes what was
+            pinned, and pins the first root when there is nothing yet.
         home: folder with a folder for each run; the user's by default.
     """
 
@@ -77,8 +77,7 @@ class TrustOptions:
                 return cls(file.read(LIMITS["root"] + 1), home)
         except OSError as error:
             raise UsageError(
-                f"--trust {text[:80]!a} is neither the digest of a run's first root (b3:<64 hex digits>) "
-                "nor a file with one"
+                f"--trust {text[:80]!a} is neither the digest of a run's root (b3:<64 hex digits>) nor a file with one"
             ) from error
 
     @property
@@ -99,7 +98,7 @@ class Trusted:
     """Lists that are the run's own.
 
     Attributes:
-        stable: the promoted releases; None before maintainers can promote.
+        stable: the promoted releases, maybe none; None where there are no maintainers to promote any.
         provenance: what proves a release of this index offline, in this order: the roots from the
             one that trust begins with (``metadata/1.root.json``), ``metadata/nightly.json`` and the
             other roles, ``targets/index.json`` and ``targets/stable.json``.
@@ -113,9 +112,9 @@ class Trusted:
     root_digest: str
 
     @property
-    def promoted(self) -> tuple[str, ...]:
+    def promoted(self) -> tuple[str, ...] | None:
         """Versions that maintainers promoted, as :func:`barnraise.versions.select` wants them."""
-        return tuple(promotion.version for promotion in self.stable.promoted) if self.stable else ()
+        return None if self.stable is None else tuple(promotion.version for promotion in self.stable.promoted)
 
 
 def read_index(source: ReleaseSource, trust: TrustOptions | None = None) -> Trusted:
@@ -138,11 +137,24 @@ def read_index(source: ReleaseSource, trust: TrustOptions | None = None) -> Trus
 
         files, warnings = refresh(source, trust)
     index = parse_list(files[INDEX_NAME], ReleaseIndex, f"the index of {source.label}")
-    stable = None
-    if STABLE_NAME in files:
-        stable = parse_list(files[STABLE_NAME], StableList, f"the list of promoted releases of {source.label}")
+    stable = promoted_in(files, index.name)
     check_promises(index, stable)
     return Trusted(index, stable, files, warnings, digest_bytes(next(iter(files.values()))))
+
+
+def promoted_in(files: Mapping[str, bytes], run: str) -> StableList | None:
+    """The promoted releases that verified files lead to, or that there are no maintainers.
+
+    A list that is missing is an empty one as soon as there are maintainers, and not as if there were
+    none: the online key alone decides whether it is there.
+
+    Raises:
+        VerificationError: it is none.
+    """
+    if STABLE_NAME in files:
+        return parse_list(files[STABLE_NAME], StableList, "the list of promoted releases")
+    roles = _signed(files["metadata/targets.json"]).get("delegations", {}).get("roles", ())
+    return StableList(name=run) if any(role["name"] == "stable" for role in roles) else None
 
 
 def parse_list(data: bytes, message: type[M], what: str) -> M:

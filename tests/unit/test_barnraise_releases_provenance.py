@@ -99,12 +99,18 @@ def test_any_missing_file_breaks_the_chain(run: PublishedRun, tmp_path: Path) ->
     files = files_of(run, tmp_path / "trust")
     for name in files:
         rest = {other: data for other, data in files.items() if other != name}
-        if name == "metadata/stable.json":  # then nothing says that it was promoted, and channel stable contradicts it
-            with pytest.raises(VerificationError, match="no maintainer promoted"):
-                verified(run, rest)
-            continue
         with pytest.raises(VerificationError):
             verified(run, rest, root=run.repository.root_digest)
+
+
+def test_without_their_list_nothing_passes_for_promoted(run: PublishedRun, tmp_path: Path) -> None:
+    files = files_of(run, tmp_path / "trust")
+    gone = {"metadata/stable.json", "targets/stable.json"}
+    rest = {name: data for name, data in files.items() if name not in gone}
+    with pytest.raises(VerificationError, match="no maintainer promoted"):
+        verified(run, rest)
+    with pytest.raises(VerificationError, match="nobody signed it"):
+        verified(run, {**rest, "targets/stable.json": files["targets/stable.json"]})
 
 
 def test_another_manifest_or_version_is_not_proven(run: PublishedRun, tmp_path: Path) -> None:

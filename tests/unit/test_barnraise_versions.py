@@ -166,6 +166,8 @@ def test_select_says_what_is_near(wanted: str, message: str) -> None:
         (">0.1.1, <0.1.11", PROMOTED, r"0\.1\.10 is above 0\.1\.1, where stable is; ask for =0\.1\.10"),
         ("^1", PROMOTED, r"1\.0\.0 was yanked"),
         ("^0.3", PROMOTED, r"the nearest is 0\.1\.1$"),
+        ("*", (), r"1\.0\.0 was yanked; ask for =1\.0\.0 to have it anyway$"),
+        ("<0.1.11", (), r"0\.1\.10 was not promoted; ask for =0\.1\.10 to have it anyway$"),
         ("stable", (), r"channel stable is at 0\.1\.1, which nobody promoted"),
         ("stable", ("0.1.0",), r"channel stable is at 0\.1\.1, which nobody promoted"),
     ],
