@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from barnraise.config import ModelConfig
 from barnraise.errors import NoSuchVersionError, UnreachableError, VerificationError
 from barnraise.protocol import Lease, RunInfo
+from barnraise.releases.cache import Cache
 from barnraise.releases.http_source import HttpSource
 from barnraise.releases.load import load
-from barnraise.releases.pull import pull
+from barnraise.releases.pull import PullOptions, pull
 from barnraise.releases.trust import TrustOptions
 from barnraise.updates.space import ParameterSpace
 from contributor.state import NodeFolder
@@ -67,8 +68,10 @@ class ReleasedBase:
     def fetch(self, lease: Lease) -> Base:
         source = HttpSource(self.url)
         spec = f"{self.info.name}@{lease.base_version}"
+        trust = TrustOptions(self.info.root_digest, self.folder.trust)
+        options = PullOptions(trust, cache=Cache(self.folder.cache, max_bytes=0))  # the next base builds on this one
         try:
-            pulled = pull(source, spec, self.folder.base, trust=TrustOptions(self.info.root_digest, self.folder.trust))
+            pulled = pull(source, spec, self.folder.base, options)
         except NoSuchVersionError as error:  # leased a moment before the index was published
             raise UnreachableError(f"the leased base is not published yet ({error})") from error
         if pulled.model_digest != lease.base_digest:

@@ -4,6 +4,8 @@
       state.json          the one commit point: everything else is named by digest from here
       blobs/ab/cd..       updates, residuals and AdamW's moments (float32 vectors)
       base/               the model that was pulled last
+      trust/              the run's signed metadata, as it was seen last
+      cache/              what is being fetched for the next one
       checkpoint          a unit that was stopped in the middle
       lock                held by the one node of this key
 
@@ -193,6 +195,10 @@ class NodeFolder:
     @property
     def trust(self) -> Path:
         return self.root / "trust"
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "cache"
 
     @property
     def checkpoint(self) -> Path:

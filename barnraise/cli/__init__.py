@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import keyword
 import os
 import sys
 from collections.abc import Sequence
@@ -30,13 +31,22 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "show": ("barnraise.cli.show", "Show one release: lineage, tests, contributors."),
     "round": ("barnraise.cli.round", "Show what a round merged: fates, weights, conflicts, tests."),
     "pull": ("barnraise.cli.pull", "Consumer: pull a release, verified."),
+    "cache": ("barnraise.cli.cache", "Show, empty or check what earlier pulls left."),
+    "mirror": ("barnraise.cli.mirror", "Keep a static copy of a run's releases in step."),
     "verify": ("barnraise.cli.verify", "Check a release that was pulled."),
     "sample": ("barnraise.cli.sample", "Let a pulled model write."),
     "merge": ("barnraise.cli.merge", "Merge local checkpoints into one."),
     "recompute": ("barnraise.cli.recompute", "Compute a release again from its updates, and compare."),
+    "import": ("barnraise.cli.import_", "Operator: list a fine-tune beside the trunk."),
+    "gc": ("barnraise.cli.gc", "Operator: remove what a run does not need."),
+    "fsck": ("barnraise.cli.fsck", "Check all that a run or a mirror stores, and mend it."),
+    "backup": ("barnraise.cli.backup", "Operator: back up a run, which may be running."),
+    "restore": ("barnraise.cli.restore", "Operator: make a run again from a backup."),
+    "promote": ("barnraise.cli.promote", "Maintainer: sign a release for stable, hand it on."),
+    "keys": ("barnraise.cli.keys", "Show and change who signs for a run."),
     "identity": ("barnraise.cli.identity", "Show the key that signs for you."),
 }
-"""Name -> module, with a function of the command's name, and its line in ``--help``."""
+"""Name -> module, with a function (or a ``Typer``) of the command's name, and its line in ``--help``."""
 
 INTERRUPTED = 130
 # The base of all usage errors of typer and of the click that it carries, by its public name.
@@ -52,9 +62,12 @@ class _LazyGroup(typer.core.TyperGroup):
     def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:  # type: ignore[override]
         if cmd_name not in COMMANDS:
             return None
-        function = getattr(importlib.import_module(COMMANDS[cmd_name][0]), cmd_name)
+        name = f"{cmd_name}_" if keyword.iskeyword(cmd_name) else cmd_name
+        found = getattr(importlib.import_module(COMMANDS[cmd_name][0]), name)
+        if isinstance(found, typer.Typer):  # a command with commands of its own
+            return typer.main.get_command(found)
         app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-        app.command(cmd_name)(function)
+        app.command(cmd_name)(found)
         return typer.main.get_command(app)
 
     def format_commands(self, ctx: typer.Context, formatter: Any) -> None:  # type: ignore[override]

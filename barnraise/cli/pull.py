@@ -2,41 +2,97 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from barnraise.cli.output import print_result, print_warnings
-from barnraise.cli.sources import FromOption, JsonOption, TrustOption, find_source
-from barnraise.releases.installed import check_target
+from barnraise.cli.cache import CacheOption, find_cache
+from barnraise.cli.output import print_result, print_warnings, printable
+from barnraise.cli.pull_progress import fetching
+from barnraise.cli.sources import FromOption, JsonOption, MirrorOption, TrustOption, find_mirrors, find_source
+from barnraise.releases.fetch import CONNECTIONS, FetchOptions, Progress
 from barnraise.releases.plan import Plan
-from barnraise.releases.pull import prepare
+from barnraise.releases.pull import Pulling, PullOptions, PullResult, would_pull
 from barnraise.releases.pull import pull as pull_release
-from barnraise.releases.source import ReleaseSource
-from barnraise.releases.store import BlobStore
-from barnraise.releases.trust import TrustOptions, read_index
+from barnraise.releases.trust import TrustOptions
 
-__all__ = ["pull"]
+__all__ = ["ConnectionsOption", "pull"]
+
+ConnectionsOption = Annotated[int, typer.Option("--connections", min=1, max=32, help="Transfers at a time.")]
 
 
 def pull(
     spec: Annotated[str, typer.Argument(help="NAME@RANGE, NAME@VERSION, NAME@CHANNEL or NAME.")],
     into: Annotated[Path, typer.Option("--into", help="Folder for the release; replaced as a whole.")],
     source: FromOption = None,
+    mirror: MirrorOption = None,
     trust: TrustOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be fetched, and stop.")] = False,
+    connections: ConnectionsOption = CONNECTIONS,
+    cache: CacheOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Pull the newest release that fits; every byte is verified before the folder changes.
 
     Example: barnraise pull stdlib-lm@^0.1 --into ./model
     """
+
+    @contextmanager
+    def watch(pulling: Pulling) -> Iterator[Progress]:
+        if not as_json:
+            print(printable("\n".join(_planned(pulling.plan))))
+            sys.stdout.flush()
+        with fetching(pulling.plan, as_json=as_json) as progress:
+            yield progress
+
     place = find_source(source)
+    options = PullOptions(
+        trust=TrustOptions.of(trust),
+        mirrors=find_mirrors(mirror),
+        cache=find_cache(cache),
+        fetch=FetchOptions(connections=connections),
+        watch=watch,
+    )
     if dry_run:
-        _dry_run(place, spec, into, TrustOptions.of(trust), as_json)
-        return
-    done = pull_release(place, spec, into, trust=TrustOptions.of(trust))
+        _say_what_would_be(would_pull(place, spec, into, options), into.absolute(), as_json)
+    else:
+        _say_what_was(pull_release(place, spec, into, options), as_json)
+
+
+def _planned(plan: Plan) -> list[str]:
+    """The steps, and what they cost."""
+    at_hand = sum(blob.size_bytes for blob in plan.blobs) - plan.fetch_bytes
+    rest = f", {at_hand:,} are at hand" if at_hand else ""
+    return [*plan.lines(), f"{plan.fetch_bytes:,} bytes to fetch, with card, reports and manifest{rest}"]
+
+
+def _say_what_would_be(would: Pulling, into: Path, as_json: bool) -> None:
+    what = f"{would.index.name} {would.entry.version}"
+    result: dict[str, Any] = {
+        "name": would.index.name,
+        "version": would.entry.version,
+        "model_digest": would.entry.model_digest,
+        "folder": str(into),
+        "changed": False,
+        "is_there": would.is_there,
+        "fetch_bytes": would.plan.fetch_bytes,
+        "plan": [] if would.is_there else would.plan.lines(),
+        "steps": [] if would.is_there else would.plan.steps(),
+        "warnings": list(would.warnings),
+    }
+    print_warnings(would.warnings, as_json=as_json)
+    if would.is_there:
+        human = f"{what} is in {into} already, verified; nothing to do"
+    else:
+        human = "\n".join([f"to have {what} in {into}:", *_planned(would.plan), "nothing was changed"])
+    print_result("pull", result, as_json=as_json, human=human)
+
+
+def _say_what_was(done: PullResult, as_json: bool) -> None:
     print_warnings(done.warnings, as_json=as_json)
     result = {
         "name": done.name,
@@ -48,38 +104,12 @@ def pull(
         "model_bytes": done.model_bytes,
         "patch_bytes": done.patch_bytes,
         "plan": done.plan.lines() if done.changed else [],
+        "steps": done.plan.steps() if done.changed else [],
         "warnings": list(done.warnings),
     }
-    what = f"{done.name} {done.version}"
+    what = f"{done.name} {done.version} is in {done.folder}"
     if done.changed:
-        human = [
-            *done.plan.lines(),
-            f"{what} is in {done.folder}, verified; {done.fetched_bytes:,} bytes were fetched "
-            f"for a model of {done.model_bytes:,}",
-        ]
+        human = f"{what}, verified; {done.fetched_bytes:,} bytes were fetched for a model of {done.model_bytes:,}"
     else:
-        human = [f"{what} is in {done.folder} already, verified"]
-    print_result("pull", result, as_json=as_json, human="\n".join(human))
-
-
-def _dry_run(place: ReleaseSource, spec: str, into: Path, trust: TrustOptions, as_json: bool) -> None:
-    into = into.absolute()
-    check_target(into)
-    trusted = read_index(place, trust)
-    index = trusted.index
-    would = prepare(trusted, spec, into, BlobStore(into.parent / f".{into.name}.pull"))
-    plan = Plan(would.entry.version, None) if would.is_there else would.plan
-    result: dict[str, Any] = {
-        "name": index.name,
-        "version": would.entry.version,
-        "model_digest": would.entry.model_digest,
-        "folder": str(into),
-        "changed": False,
-        "fetch_bytes": plan.fetch_bytes,
-        "plan": [] if would.is_there else plan.lines(),
-        "warnings": list(would.warnings),
-    }
-    print_warnings(would.warnings, as_json=as_json)
-    steps = [f"would {line}" for line in result["plan"]] or [f"{index.name} {would.entry.version} is there already"]
-    human = "\n".join([*steps, f"{plan.fetch_bytes:,} bytes to fetch, beside the manifest; nothing was changed"])
+        human = f"{what} already, verified"
     print_result("pull", result, as_json=as_json, human=human)

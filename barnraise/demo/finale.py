@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from barnraise.errors import VerificationError
-from barnraise.releases.pull import pull
+from barnraise.releases.cache import Cache
+from barnraise.releases.pull import PullOptions, pull
 from barnraise.releases.source import open_source
 from barnraise.releases.trust import TrustOptions
 from barnraise.releases.verify import verify_folder, verify_patch
@@ -50,7 +51,7 @@ def pull_and_verify(url: str, name: str, into: Path) -> Finale:
     """
     source, spec = open_source(url), f"{name}@{RANGE}"
     trust = TrustOptions(home=into.parent / "trust")
-    pulled = pull(source, spec, into, trust=trust)
+    pulled = pull(source, spec, into, PullOptions(trust, cache=Cache(into.parent / "cache", max_bytes=0)))
     report = verify_folder(into)
     patch = verify_patch(source, pulled.version, trust=trust)
     return Finale(

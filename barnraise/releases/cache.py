@@ -96,7 +96,7 @@ class Cache:
 
     @contextmanager
     def used(self) -> Iterator[Use]:
-        """Use the cache for one pull; in the end it is brought back below its limit.
+        """Use the cache for one pull; when that went well, it is brought back below its limit.
 
         Raises:
             StorageError: nothing can be written there.
@@ -116,7 +116,7 @@ class Cache:
             yield Use(self, descriptor)
         finally:
             unlock_path(path, descriptor)
-            self.trim()
+        self.trim()  # after a failure what is there is kept for the next try, which makes room first
 
     def entries(self) -> list[Cached]:
         """Everything in the cache, the longest unused first."""
@@ -179,31 +179,22 @@ class Cache:
         return damaged
 
     def know(self, run: str, names: Mapping[str, str]) -> None:
-        """Remember what the blobs of a run are.
+        """Remember what the blobs of a run are, beside what was known before.
 
         Args:
             names: digest -> such as ``0.1.4 patch``.
         """
         path = self.root / "names" / f"{check_run_name(run)}.json"
-        data = json.dumps(dict(names), indent=0, sort_keys=True).encode("ascii")
-        if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
-            return
-        make_folder(path.parent)
-        replace_file(path, data)
+        before = _read_names(path)
+        after = before | dict(names)
+        if after != before:
+            make_folder(path.parent)
+            replace_file(path, json.dumps(after, indent=0, sort_keys=True).encode("ascii"))
 
     def _names(self) -> dict[str, str]:
-        """Digest -> run and what it is there. A file that makes no sense says nothing."""
-        names: dict[str, str] = {}
-        for path in sorted(self.root.glob("names/*.json")):
-            try:
-                run = check_run_name(path.stem)
-                if path.stat().st_size > NAMES_MAX_BYTES:
-                    continue
-                told = json.loads(path.read_bytes())
-                names |= {str(digest): f"{run} {what}" for digest, what in told.items()}
-            except (BadNameError, ValueError, AttributeError, RecursionError, FileNotFoundError):
-                continue
-        return names
+        """Digest -> run and what it is there."""
+        found = [(path.stem, _read_names(path)) for path in sorted(self.root.glob("names/*.json"))]
+        return {digest: f"{run} {what}" for run, names in found for digest, what in names.items()}
 
     def _partial(self) -> Iterator[StoredBlob]:
         for path in sorted((self.root / PARTIAL_FOLDER).glob(f"*{JOURNAL_SUFFIX}")):
@@ -261,3 +252,14 @@ class Use:
         for digest in digests:
             with suppress(FileNotFoundError):  # not there yet
                 os.utime(self.cache.store.path(digest))
+
+
+def _read_names(path: Path) -> dict[str, str]:
+    """What a file says of blobs; one that makes no sense says nothing."""
+    try:
+        check_run_name(path.stem)
+        if path.stat().st_size > NAMES_MAX_BYTES:
+            return {}
+        return {str(digest): str(what) for digest, what in json.loads(path.read_bytes()).items()}
+    except (BadNameError, ValueError, AttributeError, RecursionError, FileNotFoundError):
+        return {}

@@ -1,21 +1,25 @@
 """What a source's index leads to, every byte verified: blobs are named by their digest.
 
 Blobs go through a store, so that a transfer which was interrupted goes on where it ended and
-what is there already is not fetched again.
+what is there already is not fetched again. What is there is compared with its digest before it
+is used, once by each catalog: disks forget, too.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 from barnraise.digest import digest_file
-from barnraise.errors import VerificationError
+from barnraise.errors import BarnraiseError, BlobMissingError, NetworkError, NoSuchVersionError, VerificationError
 from barnraise.protocol import BlobRef
-from barnraise.releases.durable import make_folder
+from barnraise.releases.fetch import Fetcher, FetchOptions, Progress
 from barnraise.releases.index import IndexEntry, ReleaseIndex
 from barnraise.releases.manifest import Manifest, read_manifest
 from barnraise.releases.source import MANIFEST_MAX_BYTES, ReleaseSource
 from barnraise.releases.store import BlobStore
+from barnraise.releases.trust import Trusted, TrustOptions, read_index
 
-__all__ = ["Catalog"]
+__all__ = ["Catalog", "read_first_index"]
 
 
 class Catalog:
@@ -24,50 +28,65 @@ class Catalog:
     Attributes:
         index: the releases.
         store: blobs that were fetched and verified.
-        fetched_bytes: bytes read from the source so far, the index apart.
     """
 
-    def __init__(self, source: ReleaseSource, index: ReleaseIndex, store: BlobStore) -> None:
+    def __init__(
+        self,
+        source: ReleaseSource,
+        index: ReleaseIndex,
+        store: BlobStore,
+        *,
+        mirrors: Sequence[ReleaseSource] = (),
+        options: FetchOptions | None = None,
+    ) -> None:
         self.index = index
         self.store = store
-        self.fetched_bytes = 0
-        self._source = source
+        self._fetcher = Fetcher([source, *mirrors], store, options)
+        self._verified: set[str] = set()
+
+    @property
+    def fetched_bytes(self) -> int:
+        """Read from all sources so far, lists and metadata apart."""
+        return self._fetcher.fetched_bytes
+
+    @property
+    def warnings(self) -> list[str]:
+        """What was wrong with sources, although all went well in the end."""
+        return self._fetcher.warnings
+
+    def has(self, ref: BlobRef, *, check: bool = True) -> bool:
+        """Whether a blob is in the store, and undamaged unless that is not to be checked."""
+        if ref.digest in self._verified or not (check and self.store.has(ref.digest)):
+            return self.store.has(ref.digest)
+        try:
+            if digest_file(self.store.path(ref.digest)) == ref.digest:
+                self._verified.add(ref.digest)
+        except FileNotFoundError:  # another process made room
+            return False
+        return ref.digest in self._verified
+
+    def fetch(self, refs: Collection[BlobRef], progress: Progress | None = None) -> None:
+        """Have blobs in the store, verified; several are fetched at a time.
+
+        Raises:
+            VerificationError: the sources sent something else; it is discarded.
+            BlobMissingError, NetworkError: no source has it, or can be reached.
+            DiskFullError: no space left.
+        """
+        missing = [ref for ref in refs if not self.has(ref)]
+        for ref in missing:
+            self.store.delete(ref.digest)  # damaged, if it is there at all
+        self._fetcher.fetch(missing, progress)
+        self._verified.update(ref.digest for ref in missing)
 
     def blob(self, ref: BlobRef) -> memoryview:
         """A blob, fetched if need be, and verified either way.
 
         Raises:
-            VerificationError: the source sent something else; it is discarded.
-            BlobMissingError, NetworkError: the source does not have it, or cannot be reached.
-            DiskFullError: no space left.
+            See :meth:`fetch`.
         """
-        if not self.store.has(ref.digest) or not self._intact(ref):
-            self._fetch(ref)
+        self.fetch([ref])
         return self.store.map(ref.digest)
-
-    def _intact(self, ref: BlobRef) -> bool:
-        if digest_file(self.store.path(ref.digest)) == ref.digest:
-            return True
-        self.store.delete(ref.digest)
-        return False
-
-    def _fetch(self, ref: BlobRef) -> None:
-        partial = self.store.root / "partial" / ref.digest[3:]
-        make_folder(partial.parent)
-        resumed = partial.exists()
-        self.fetched_bytes += self._source.fetch(ref, partial)
-        found = digest_file(partial) if partial.exists() else "nothing"
-        if found != ref.digest and resumed:  # what was left of an earlier transfer may be at fault: once more, whole
-            partial.unlink()
-            self._fetch(ref)
-            return
-        if found != ref.digest:
-            partial.unlink(missing_ok=True)
-            raise VerificationError(
-                f"{self._source.label} sent {found[:15]}.. for blob {ref.digest[:15]}.. ({ref.size_bytes:,} bytes); "
-                "nothing was installed. Use another mirror"
-            )
-        self.store.adopt(partial, ref.digest)
 
     def manifest(self, entry: IndexEntry) -> Manifest:
         """The manifest of a listed release.
@@ -83,3 +102,27 @@ class Catalog:
         if found != (self.index.name, entry.version, entry.model_digest, entry.keyframe, entry.patch):
             raise VerificationError(f"{what} describes another release than the index does; use another mirror")
         return manifest
+
+
+def read_first_index(
+    sources: Sequence[ReleaseSource], trust: TrustOptions | None
+) -> tuple[Trusted, list[ReleaseSource], list[str]]:
+    """The lists of the first source whose lists hold.
+
+    Returns:
+        They, the sources with that one first, and warnings of those before it.
+
+    Raises:
+        VerificationError, NoSuchVersionError, NetworkError, StorageError: as the first source
+            failed, when all did (see :func:`~barnraise.releases.trust.read_index`).
+    """
+    failed: list[BarnraiseError] = []
+    for number, source in enumerate(sources):
+        try:
+            trusted = read_index(source, trust)
+        except (VerificationError, NoSuchVersionError, NetworkError, BlobMissingError) as error:
+            failed.append(error)
+            continue
+        others = [*sources[number + 1 :], *sources[:number]]
+        return trusted, [source, *others], [f"{error}; {source.label} was asked instead" for error in failed]
+    raise failed[0]

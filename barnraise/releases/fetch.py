@@ -22,13 +22,17 @@ from barnraise.releases.store import BlobStore
 from barnraise.releases.stream import BlobGiver, BlobStream
 from barnraise.releases.transfer import EARLIER, Standing, Transfer
 
-__all__ = ["CONNECTIONS", "FetchOptions", "Fetcher", "Progress"]
+__all__ = ["CONNECTIONS", "FetchOptions", "Fetcher", "Progress", "silent"]
 
 CONNECTIONS = 4
 WAIT_S = 0.2
 
 Progress = Callable[[BlobRef, int], None]
 """Called by any thread with how many more bytes of a blob are there; negative when some were thrown away."""
+
+
+def silent(blob: BlobRef, count: int) -> None:
+    """The progress that nobody hears of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,6 @@ class Fetcher:
         sources: Sequence[BlobGiver],
         store: BlobStore,
         options: FetchOptions | None = None,
-        progress: Progress = lambda blob, count: None,
     ) -> None:
         assert sources
         self.fetched_bytes = 0
@@ -83,13 +86,13 @@ class Fetcher:
         self._sources = list(sources)
         self._store = store
         self._options = options or FetchOptions()
-        self._progress = progress
+        self._progress: Progress = silent
         self._standing = Standing(len(self._sources))
         self._changed = threading.Condition()
         self._entries: list[_Entry] = []
         self._failure: BaseException | None = None
 
-    def fetch(self, blobs: Iterable[BlobRef]) -> None:
+    def fetch(self, blobs: Iterable[BlobRef], progress: Progress | None = None) -> None:
         """Have the blobs in the store, each verified. What is there already is the caller's to verify.
 
         Raises:
@@ -100,6 +103,7 @@ class Fetcher:
         wanted = {blob.digest: blob for blob in blobs if not self._store.has(blob.digest)}
         self._entries = [_Entry(Transfer(blob, self._standing), Partial(self._store, blob)) for blob in wanted.values()]
         self._failure = None
+        self._progress = progress or silent
         stretches = sum(-(-blob.size_bytes // self._options.stretch_bytes) for blob in wanted.values())
         threads = [
             threading.Thread(target=self._work, name=f"fetch-{number}", daemon=True)
@@ -201,7 +205,7 @@ class Fetcher:
             with self._sources[source].open_blob(entry.transfer.blob, *stretch) as stream:
                 for count in self._write(entry, source, stretch, stream):
                     gained += count
-        except (NetworkError, BlobMissingError) as found:
+        except (NetworkError, BlobMissingError, VerificationError) as found:
             error = found
         with self._changed:
             entry.transfer.flying.remove(stretch)
@@ -263,9 +267,13 @@ class Fetcher:
                 entry.done = True
             return
         with self._changed:
-            liar = transfer.was_wrong(found)
-            if liar is not None:
-                self._warn(f"{self._sources[liar].label}: {transfer.failed[liar]}; they were thrown away")
+            if (liar := transfer.was_wrong()) is not None:
+                error = VerificationError(
+                    f"{self._sources[liar].label} sent {found[:15]}.. for blob {transfer.blob.digest[:15]}.. "
+                    f"({transfer.blob.size_bytes:,} bytes); it was thrown away. Use another mirror"
+                )
+                transfer.lied(liar, error)
+                self._warn(str(error))
             self._clear(entry)
             entry.finishing = False
 

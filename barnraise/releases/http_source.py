@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,9 +19,9 @@ from urllib3.exceptions import HTTPError
 
 from barnraise.errors import BlobMissingError, RefusedError, UnreachableError, UsageError
 from barnraise.protocol import BlobRef
-from barnraise.releases.durable import disk_full_translated
-from barnraise.releases.source import PIECE_BYTES, capped
+from barnraise.releases.source import capped
 from barnraise.releases.store import blob_path
+from barnraise.releases.stream import PIECE_BYTES, BlobStream
 from barnraise.unreachable import why_unreachable
 
 __all__ = ["HttpSource", "Opener", "Reply"]
@@ -30,7 +29,7 @@ __all__ = ["HttpSource", "Opener", "Reply"]
 CONNECT_S = 5.0
 READ_S = 30.0
 REFUSAL_MAX_BYTES = 64 << 10
-FRUITLESS_TRIES = 3
+KEPT_CONNECTIONS = 16
 GATEWAY_ROOT = "/v1/releases/"
 MISSING = {403, 404}
 """What servers answer for a file that is not there; object stores say 403."""
@@ -82,7 +81,7 @@ class HttpSource:
             UnreachableError, RefusedError: no answer, or another one.
             VerificationError: larger than ``most``.
         """
-        for root in [self._root] if self._root else [self._url + GATEWAY_ROOT, self._url + "/"]:
+        for root in self._roots():
             with self._open(root + path, {}) as reply:
                 if reply.status in MISSING:
                     continue
@@ -92,28 +91,32 @@ class HttpSource:
                 return self._read(reply, most)
         raise BlobMissingError(f"{self._url} has no {path}; use another mirror")
 
-    def fetch(self, blob: BlobRef, sink: Path) -> int:
-        """Read what is missing, going on after a break as long as that yields anything.
+    @contextmanager
+    def open_blob(self, blob: BlobRef, start: int, stop: int) -> Iterator[BlobStream]:
+        """Ask for a blob, or with a range request for a part of it.
 
-        Raises:
+        Raises (also while the pieces are read):
             BlobMissingError, RefusedError: the server does not hand it over.
-            UnreachableError: the connection broke again and again.
-            DiskFullError: no space left.
+            UnreachableError: no answer, or the connection broke.
         """
-        total = 0
-        fruitless = 0
-        while (have := _size(sink)) < blob.size_bytes:
-            try:
-                total += self._continue(blob, sink, have)
-            except UnreachableError:
-                gained = max(0, _size(sink) - have)
-                total += gained
-                fruitless = 0 if gained else fruitless + 1
-                if fruitless == FRUITLESS_TRIES:
-                    raise
-            else:
-                break
-        return total
+        is_part = (start, stop) != (0, blob.size_bytes)
+        headers = {"range": f"bytes={start}-{stop - 1}"} if is_part else {}
+        for root in self._roots():
+            with self._open(root + blob_path(blob.digest), headers) as reply:
+                if reply.status in MISSING:
+                    continue
+                begins = reply.headers.get("content-range", "").startswith(f"bytes {start}-")
+                if reply.status != 200 and not (reply.status == 206 and begins):
+                    raise self._refusal(reply, "a blob")
+                self._root = root
+                if reply.status == 200:
+                    yield BlobStream(0, reply.pieces, whole=is_part)
+                else:
+                    yield BlobStream(start, reply.pieces)
+                return
+        raise BlobMissingError(
+            f"{self._url} has no blob {blob.digest[:15]}.. although its index lists it; use another mirror"
+        )
 
     def ask(self, path: str) -> bytes:
         """What a gateway answers at a path; a mirror has nothing there.
@@ -127,22 +130,9 @@ class HttpSource:
                 raise self._refusal(reply, path)
             return self._read(reply, ANSWER_MAX_BYTES)
 
-    def _continue(self, blob: BlobRef, sink: Path, have: int) -> int:
-        assert self._root is not None, "the index comes first"
-        headers = {"range": f"bytes={have}-"} if have else {}
-        with self._open(self._root + blob_path(blob.digest), headers) as reply:
-            if reply.status == 404:
-                raise BlobMissingError(
-                    f"{self._url} has no blob {blob.digest[:15]}.. although its index lists it; use another mirror"
-                )
-            continues = reply.status == 206 and reply.headers.get("content-range", "").startswith(f"bytes {have}-")
-            if reply.status != 200 and not continues:
-                raise self._refusal(reply, "a blob")
-            at = have if continues else 0
-            count = _append(reply.pieces, sink, at, blob.size_bytes)
-        if at + count < blob.size_bytes:
-            raise UnreachableError(f"{self._url} ended a blob after {at + count:,} of {blob.size_bytes:,} bytes")
-        return count
+    def _roots(self) -> list[str]:
+        """Where the releases may lie: as a gateway has them, or a static mirror; one of them, once that is known."""
+        return [self._root] if self._root else [self._url + GATEWAY_ROOT, self._url + "/"]
 
     def _read(self, reply: Reply, most: int) -> bytes:
         data = bytearray()
@@ -166,25 +156,6 @@ class HttpSource:
         )
 
 
-def _append(pieces: Iterator[bytes], sink: Path, at: int, end: int) -> int:
-    """Write pieces from offset ``at`` until ``end``, and count the bytes; what comes beyond is not read."""
-    count = 0
-    with disk_full_translated(sink.parent), sink.open("r+b" if at else "wb") as file:
-        file.seek(at)
-        file.truncate()
-        for piece in pieces:
-            kept = piece[: end - at - count]
-            file.write(kept)
-            count += len(kept)
-            if at + count == end:
-                break
-    return count
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
-
-
 def _upto(pieces: Iterator[bytes], most: int) -> Iterator[bytes]:
     for piece in pieces:
         yield piece[:most]
@@ -197,6 +168,7 @@ def _urllib3_opener() -> Opener:
     pool = urllib3.PoolManager(
         retries=urllib3.Retry(total=3, redirect=False, status_forcelist={502, 503, 504}, backoff_factor=0.2),
         timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S),
+        maxsize=KEPT_CONNECTIONS,
         headers={"Accept-Encoding": "identity", "User-Agent": "barnraise"},
     )
 
@@ -213,7 +185,7 @@ def _urllib3_opener() -> Opener:
                 decode_content=False,
             )
             names = {name.lower(): value for name, value in response.headers.items()}
-            yield Reply(response.status, names, response.stream(PIECE_BYTES, decode_content=False))
+            yield Reply(response.status, names, _as_it_comes(response))
         except HTTPError as error:
             host = urlsplit(url).netloc
             reason = why_unreachable(error, connect_s=CONNECT_S, read_s=READ_S)
@@ -223,3 +195,15 @@ def _urllib3_opener() -> Opener:
                 response.close()
 
     return open_url
+
+
+def _as_it_comes(response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
+    """Pieces as the network delivers them: nothing is held back until a piece is full.
+
+    A connection can serve again when its answer was read to the end, which takes one more call.
+    """
+    assert isinstance(response, urllib3.HTTPResponse)
+    while piece := response.read1(PIECE_BYTES, decode_content=False):
+        if response.length_remaining == 0:
+            response.drain_conn()
+        yield piece

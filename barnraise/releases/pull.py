@@ -1,31 +1,50 @@
 """Pull a release: choose the version, plan, fetch, verify every byte, install in one step.
 
+    decide   which release is meant, what is at hand, and the cheapest way to it: Pulling
+    fetch    what is not at hand, into the cache that all pulls share
+    build    keyframe or installed model, patch after patch; every tensor is compared
+    install  a new folder in place of the old one, in one step of the file system
+
 Whatever goes wrong, the folder holds the release that it held before. What was fetched until
-then is kept beside it, and the next try goes on from there.
+then stays in the cache, and the next try goes on from there.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from barnraise.digest import digest_bytes
-from barnraise.errors import NoSuchVersionError, VerificationError
-from barnraise.releases.catalog import Catalog
+from barnraise.errors import DiskFullError, NoSuchVersionError, StorageError, VerificationError
+from barnraise.releases.cache import Cache
+from barnraise.releases.catalog import Catalog, read_first_index
 from barnraise.releases.durable import make_folder
+from barnraise.releases.fetch import FetchOptions, Progress, silent
 from barnraise.releases.index import IndexEntry, ReleaseIndex
-from barnraise.releases.installed import Installed, check_target, install, sweep_staging
+from barnraise.releases.installed import (
+    AS_RELEASED,
+    Content,
+    Form,
+    Installed,
+    check_target,
+    install,
+    sweep_staging,
+)
 from barnraise.releases.keyframe import keyframe_size
+from barnraise.releases.layout import side_files
+from barnraise.releases.locks import vanishing_lock
+from barnraise.releases.manifest import Manifest
 from barnraise.releases.plan import Plan, make_plan
 from barnraise.releases.rebuild import rebuild
 from barnraise.releases.source import ReleaseSource
-from barnraise.releases.store import BlobStore
-from barnraise.releases.trust import Trusted, TrustOptions, read_index
-from barnraise.run_folder import locked_file
+from barnraise.releases.trust import Trusted, TrustOptions
 from barnraise.versions import select, split_spec
 
-__all__ = ["PullResult", "Pulling", "prepare", "pull"]
+__all__ = ["PullOptions", "PullResult", "Pulling", "prepare", "pull", "would_pull"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +53,7 @@ class PullResult:
 
     Attributes:
         changed: False when the release was there already.
-        fetched_bytes: read from the source, the index apart.
+        fetched_bytes: read from the sources, lists and metadata apart.
         model_bytes: the whole model file. patch_bytes: all patches that were applied.
     """
 
@@ -52,108 +71,240 @@ class PullResult:
 
 @dataclass(frozen=True, slots=True)
 class Pulling:
-    """A pull that is decided and not yet done."""
+    """A pull that is decided and not yet done.
 
-    index: ReleaseIndex
+    Attributes:
+        installed: what the folder holds, if that can be built upon.
+        is_there: whether that is exactly this release, in the form that is wanted.
+    """
+
+    trusted: Trusted
     entry: IndexEntry
+    manifest: Manifest
     plan: Plan
     installed: Installed | None
+    is_there: bool
     warnings: tuple[str, ...]
 
     @property
-    def is_there(self) -> bool:
-        """Whether the folder holds exactly this release already."""
-        return self.installed is not None and digest_bytes(self.installed.release) == self.entry.manifest.digest
+    def index(self) -> ReleaseIndex:
+        return self.trusted.index
 
 
-def pull(
-    source: ReleaseSource,
-    spec: str,
-    into: Path,
-    *,
-    cache: Path | None = None,
-    trust: TrustOptions | None = None,
-) -> PullResult:
+def _unwatched(pulling: Pulling) -> AbstractContextManager[Progress]:
+    return nullcontext(silent)
+
+
+@dataclass(frozen=True, slots=True)
+class PullOptions:
+    """How to pull.
+
+    Attributes:
+        trust: from which root; by default the one that was pinned when the run was first seen.
+        mirrors: sources beside the first one; a bad one costs a retry, never a wrong byte.
+        cache: of the user by default.
+        form: how the folder is laid out.
+        watch: gets the plan before anything of it is fetched, and is told how far fetching is.
+    """
+
+    trust: TrustOptions | None = None
+    mirrors: tuple[ReleaseSource, ...] = ()
+    cache: Cache | None = None
+    form: Form = AS_RELEASED
+    fetch: FetchOptions = field(default_factory=FetchOptions)
+    watch: Callable[[Pulling], AbstractContextManager[Progress]] = _unwatched
+
+
+def pull(source: ReleaseSource, spec: str, into: Path, options: PullOptions | None = None) -> PullResult:
     """Bring ``into`` to the newest release that ``spec`` allows.
 
     Args:
         spec: ``NAME@RANGE``, ``NAME@1.4.0``, ``NAME@stable`` or ``NAME``.
         into: a new or empty folder, or one with a release that was pulled before.
-        cache: folder that keeps fetched blobs; by default they are kept until the pull is done.
-        trust: from which root; by default the one that was pinned when the run was first seen.
 
     Raises:
         UsageError: ``into`` holds other things.
         BadVersionError, NoSuchVersionError, BrokenChainError: no such release.
         VerificationError: bytes, digest or signature do not match.
-        NetworkError, StorageError: the source or the disk.
+        NetworkError, StorageError: the sources or the disk.
     """
-    into = into.absolute()
+    into, options = into.absolute(), options or PullOptions()
+    with _decided(source, spec, into, options) as (pulling, catalog, cache):
+        if not pulling.is_there:
+            _require_space(pulling, into, cache)
+            with options.watch(pulling) as progress:
+                catalog.fetch(pulling.plan.blobs, progress)
+            _install(pulling, catalog, into, options.form)
+        return _result(pulling, catalog, into)
+
+
+def would_pull(source: ReleaseSource, spec: str, into: Path, options: PullOptions | None = None) -> Pulling:
+    """What :func:`pull` would do; the folder stays as it is, and nothing but the manifest is fetched.
+
+    Raises:
+        See :func:`pull`.
+    """
+    with _decided(source, spec, into.absolute(), options or PullOptions()) as (pulling, _, _):
+        return pulling
+
+
+@contextmanager
+def _decided(
+    source: ReleaseSource, spec: str, into: Path, options: PullOptions
+) -> Iterator[tuple[Pulling, Catalog, Cache]]:
+    """All that comes before fetching. Until the block is left the cache keeps what the plan needs, and nobody
+    else pulls into the same folder.
+    """
     check_target(into)
-    work = cache or into.parent / f".{into.name}.pull"
-    make_folder(work)
-    with locked_file(work / "lock", f"another pull already works in {work}"):
-        sweep_staging(into)
-        store = BlobStore(work)
-        trusted = read_index(source, trust)
-        pulling = prepare(trusted, spec, into, store)
-        result = _carry_out(pulling, Catalog(source, trusted.index, store), into)
-    if cache is None:
-        shutil.rmtree(work, ignore_errors=True)
-    return result
+    cache = options.cache or Cache.of_user()
+    trusted, sources, warnings = read_first_index([source, *options.mirrors], options.trust)
+    trusted = replace(trusted, warnings=(*trusted.warnings, *warnings))
+    with cache.used() as use, _locked(into, cache):
+        catalog = Catalog(sources[0], trusted.index, cache.store, mirrors=sources[1:], options=options.fetch)
+        pulling = prepare(trusted, spec, into, catalog, options.form)
+        use.need({blob.digest for blob in pulling.plan.blobs}, room_bytes=pulling.plan.fetch_bytes)
+        cache.know(trusted.index.name, _names(pulling))
+        yield pulling, catalog, cache
 
 
-def prepare(trusted: Trusted, spec: str, into: Path, store: BlobStore) -> Pulling:
-    """Decide what a pull would do; nothing is written.
+def prepare(trusted: Trusted, spec: str, into: Path, catalog: Catalog, form: Form = AS_RELEASED) -> Pulling:
+    """Decide what a pull would do; nothing but the manifest is fetched.
 
     Args:
-        store: where blobs may be at hand.
+        catalog: of the sources, on the store where blobs may be at hand.
 
     Raises:
         BadVersionError, NoSuchVersionError, BrokenChainError: no such release.
+        VerificationError, NetworkError, StorageError: the manifest cannot be had.
     """
     index, warnings = trusted.index, list(trusted.warnings)
     name, wanted = split_spec(spec)
     if name != index.name:
         raise NoSuchVersionError(f"this is a run of {index.name}, not of {name[:64]!a}; try {index.name}@{wanted[:64]}")
-    selection = select(index.yanked, wanted, index.channels)
+    selection = select(index.yanked, wanted, index.channels, trusted.promoted)
     if selection.warning:
-        warnings = [*warnings, selection.warning]
+        warnings.append(selection.warning)
     entry = index.entry(selection.version)
-    installed = None
-    if into.is_dir() and any(into.iterdir()):
-        try:
-            installed = Installed.read(into)
-        except VerificationError as error:
-            warnings = [*warnings, f"what is in {into} cannot be built upon and will be replaced: {error}"]
+    installed = _installed(into, warnings)
+    if installed is not None and digest_bytes(installed.release) == entry.manifest.digest and installed.has_form(form):
+        there = Plan(entry.version, None)
+        return Pulling(trusted, entry, installed.manifest, there, installed, True, tuple(warnings))
+    plan = _plan(catalog, entry, installed)
+    manifest = catalog.manifest(entry)
+    documents = (entry.manifest, *side_files(manifest).values())
+    at_hand = {blob.digest for blob in documents if catalog.has(blob)}
+    plan = replace(plan, documents=documents, at_hand=plan.at_hand | at_hand)
+    return Pulling(trusted, entry, manifest, plan, installed, False, tuple(warnings))
+
+
+def _installed(into: Path, warnings: list[str]) -> Installed | None:
+    """What is in the folder; what cannot be used becomes a warning."""
+    if not into.is_dir() or not any(into.iterdir()):
+        return None
+    try:
+        return Installed.read(into)
+    except VerificationError as error:
+        warnings.append(f"what is in {into} cannot be built upon and will be replaced: {error}")
+        return None
+
+
+def _plan(catalog: Catalog, entry: IndexEntry, installed: Installed | None) -> Plan:
+    """The cheapest plan with what the cache has; a blob that turns out to be damaged is not had."""
+    index = catalog.index
+    base = installed.manifest.model_digest if installed is not None and not installed.is_converted else None
     blobs = [blob for e in index.releases for blob in (e.keyframe, e.patch) if blob is not None]
-    plan = make_plan(
-        index,
-        entry.version,
-        installed=installed.manifest.model_digest if installed else None,
-        at_hand={blob.digest for blob in blobs if store.has(blob.digest)},
+    at_hand = {blob.digest for blob in blobs if catalog.has(blob, check=False)}
+    while True:
+        plan = make_plan(index, entry.version, installed=base, at_hand=at_hand)
+        damaged = {blob.digest for blob in plan.blobs if blob.digest in at_hand and not catalog.has(blob)}
+        if not damaged:
+            return plan
+        at_hand -= damaged
+
+
+def _names(pulling: Pulling) -> dict[str, str]:
+    """Digest -> what that blob is, for whoever looks into the cache."""
+    names = {blob.digest: f"{pulling.entry.version} {what}" for what, blob in side_files(pulling.manifest).items()}
+    for entry in pulling.index.releases:
+        for what in ("manifest", "keyframe", "patch"):
+            if (blob := getattr(entry, what)) is not None:
+                names[blob.digest] = f"{entry.version} {what}"
+    return names
+
+
+def _require_space(pulling: Pulling, into: Path, cache: Cache) -> None:
+    """Refuse before anything is fetched what would fail afterwards.
+
+    Raises:
+        StorageError: the folder cannot be written. DiskFullError: it, or the cache, has too little space.
+    """
+    target, model_bytes = _nearest(into.parent), keyframe_size(pulling.manifest.space)
+    if not os.access(target, os.W_OK | os.X_OK):
+        raise StorageError(f"{target} cannot be written, so {into} stays as it is; choose another place with --into")
+    needed = [(target, model_bytes), (_nearest(cache.root), pulling.plan.fetch_bytes)]
+    for place, _ in needed:
+        size_bytes = sum(size for other, size in needed if other.stat().st_dev == place.stat().st_dev)
+        if (free := shutil.disk_usage(place).free) < size_bytes:
+            raise DiskFullError(
+                f"{size_bytes:,} bytes are needed below {place}, which has {free:,}; nothing was changed. "
+                "Free some space, or choose other places with --into and --cache"
+            )
+
+
+def _nearest(path: Path) -> Path:
+    """The path, or the nearest folder above it that is there."""
+    return path if path.is_dir() else _nearest(path.parent)
+
+
+@contextmanager
+def _locked(into: Path, cache: Cache) -> Iterator[None]:
+    """One pull into a folder at a time. The lock lies in the cache: nothing is written beside the folder in vain.
+
+    Raises:
+        FolderLockedError: another one is under way.
+    """
+    locks = cache.root / "targets"
+    make_folder(locks)
+    with vanishing_lock(locks / digest_bytes(os.fsencode(into))[3:], f"another pull into {into} is under way"):
+        yield
+
+
+def _install(pulling: Pulling, catalog: Catalog, into: Path, form: Form) -> None:
+    """Build the model from what was fetched, and put it into place.
+
+    Raises:
+        VerificationError: it is not what the manifest says.
+        DiskFullError, StorageError: the folder cannot be written.
+    """
+    manifest, installed = pulling.manifest, pulling.installed
+    base_P = installed.flat() if installed is not None and pulling.plan.keyframe is None else None
+    content = Content(
+        manifest=manifest,
+        release=bytes(catalog.blob(pulling.entry.manifest)),
+        flat_P=rebuild(catalog, pulling.plan, manifest, base_P),
+        side={name: catalog.blob(blob) for name, blob in side_files(manifest).items()},
+        provenance=pulling.trusted.provenance,
     )
-    return Pulling(index, entry, plan, installed, tuple(warnings))
+    try:
+        sweep_staging(into)
+        install(into, content, form)
+    except OSError as error:
+        raise StorageError(
+            f"{into} cannot be written: {error.strerror or error}. It holds what it held; "
+            "choose another place with --into"
+        ) from error
 
 
-def _carry_out(pulling: Pulling, catalog: Catalog, into: Path) -> PullResult:
-    entry, plan, installed = pulling.entry, pulling.plan, pulling.installed
-    manifest = catalog.manifest(entry) if not pulling.is_there else None
-    if manifest is not None:
-        flat_P = rebuild(catalog, plan, manifest, installed.flat_P if installed else None)
-        install(into, manifest, bytes(catalog.store.map(entry.manifest.digest)), flat_P)
-    elif installed is not None:
-        manifest = installed.manifest
-    assert manifest is not None
+def _result(pulling: Pulling, catalog: Catalog, into: Path) -> PullResult:
     return PullResult(
         name=pulling.index.name,
-        version=entry.version,
-        model_digest=entry.model_digest,
+        version=pulling.entry.version,
+        model_digest=pulling.entry.model_digest,
         folder=into,
         changed=not pulling.is_there,
-        plan=plan,
+        plan=pulling.plan,
         fetched_bytes=catalog.fetched_bytes,
-        model_bytes=keyframe_size(manifest.space),
-        patch_bytes=plan.patch_bytes,
-        warnings=pulling.warnings,
+        model_bytes=keyframe_size(pulling.manifest.space),
+        patch_bytes=pulling.plan.patch_bytes,
+        warnings=(*pulling.warnings, *catalog.warnings),
     )

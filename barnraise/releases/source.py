@@ -6,19 +6,22 @@ The layout is the same everywhere: ``metadata/``, ``targets/`` and ``blobs/ab/cd
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import BinaryIO, Protocol, TypeVar
 
 from barnraise.errors import BlobMissingError, NotARunFolderError, VerificationError
 from barnraise.protocol import BlobRef
 from barnraise.releases.durable import disk_full_translated
 from barnraise.releases.store import blob_path
+from barnraise.releases.stream import PIECE_BYTES, BlobStream
 from barnraise.run_folder import RunFolder
 
-__all__ = ["MANIFEST_MAX_BYTES", "FolderSource", "ReleaseSource", "open_source"]
+__all__ = ["MANIFEST_MAX_BYTES", "FolderSource", "ReleaseSource", "capped", "copy_blob", "open_source"]
 
 MANIFEST_MAX_BYTES = 16 << 20
-PIECE_BYTES = 1 << 20
 
 B = TypeVar("B", bytes, bytearray)
 
@@ -42,12 +45,8 @@ class ReleaseSource(Protocol):
             VerificationError: it is larger.
         """
 
-    def fetch(self, blob: BlobRef, sink: Path) -> int:
-        """Append to ``sink`` what it lacks of a blob; it never grows beyond the blob's size.
-
-        Returns:
-            Bytes that were read from the source.
-        """
+    def open_blob(self, blob: BlobRef, start: int, stop: int) -> AbstractContextManager[BlobStream]:
+        """Ask for a part of a blob: see :class:`~barnraise.releases.stream.BlobGiver`."""
 
 
 class FolderSource:
@@ -90,26 +89,52 @@ class FolderSource:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             raise BlobMissingError(f"{self.label} has no {path}; use another mirror") from error
 
-    def fetch(self, blob: BlobRef, sink: Path) -> int:
-        """Copy what is missing.
+    @contextmanager
+    def open_blob(self, blob: BlobRef, start: int, stop: int) -> Iterator[BlobStream]:
+        """Read a part of a blob.
 
         Raises:
             BlobMissingError: not in this folder.
-            DiskFullError: no space left.
+            VerificationError: a file of another size.
         """
-        path = self._root / blob_path(blob.digest)
-        count = 0
         try:
-            with disk_full_translated(sink.parent), path.open("rb") as source, sink.open("ab") as target:
-                source.seek(target.tell())
-                while piece := source.read(max(0, min(PIECE_BYTES, blob.size_bytes - target.tell()))):
-                    target.write(piece)
-                    count += len(piece)
-        except FileNotFoundError as error:
+            with (self._root / blob_path(blob.digest)).open("rb") as file:
+                if (size_bytes := file.seek(0, os.SEEK_END)) != blob.size_bytes:
+                    raise VerificationError(
+                        f"{self.label} has {size_bytes:,} bytes for blob {blob.digest[:15]}.. of "
+                        f"{blob.size_bytes:,}; use another mirror"
+                    )
+                file.seek(start)
+                yield BlobStream(start, _pieces(file, stop - start))
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             raise BlobMissingError(
                 f"{self.label} has no blob {blob.digest[:15]}.. although its index lists it; use another mirror"
             ) from error
-        return count
+
+
+def _pieces(file: BinaryIO, count: int) -> Iterator[bytes]:
+    while piece := file.read(min(PIECE_BYTES, count)):
+        yield piece
+        count -= len(piece)
+
+
+def copy_blob(source: ReleaseSource, blob: BlobRef, sink: Path) -> int:
+    """Write what a source says is a blob into a file, at most the blob's size; nothing is compared.
+
+    Returns:
+        Bytes that were read.
+
+    Raises:
+        BlobMissingError, NetworkError: it is not handed over.
+        DiskFullError: no space left.
+    """
+    left = blob.size_bytes
+    with disk_full_translated(sink.parent), sink.open("wb") as file, source.open_blob(blob, 0, left) as stream:
+        for piece in stream.pieces:
+            left -= file.write(piece[:left])
+            if not left:
+                break
+    return blob.size_bytes - left
 
 
 def capped(data: B, most: int, what: str) -> B:

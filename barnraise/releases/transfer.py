@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from barnraise.errors import BarnraiseError, BlobMissingError, UnreachableError, VerificationError
+from barnraise.errors import BarnraiseError, BlobMissingError, UnreachableError
 from barnraise.protocol import BlobRef
 from barnraise.releases.partial import Stretch, merged, missing
 
@@ -106,26 +106,21 @@ class Transfer:
         self.source = self.standing.best(apart_from=set(self.failed))
         return self.alone and self.source != source
 
-    def was_wrong(self, found: str) -> int | None:
+    def was_wrong(self) -> int | None:
         """The whole is there, and is not the blob: everything is thrown away.
 
-        Args:
-            found: the digest it has.
-
         Returns:
-            The source that lied, or None when nobody knows which.
+            The source that lied, for :meth:`lied`, or None when nobody knows which.
         """
         givers, self.givers = self.givers, set()
         self.alone = True
-        if len(givers) != 1 or givers == {EARLIER}:
-            return None
-        (liar,) = givers
-        self.standing.strikes[liar] += LIAR
-        self.failed[liar] = VerificationError(
-            f"it sent {found[:15]}.. for blob {self.blob.digest[:15]}.. ({self.blob.size_bytes:,} bytes)"
-        )
+        return givers.pop() if len(givers) == 1 and givers != {EARLIER} else None
+
+    def lied(self, source: int, error: BarnraiseError) -> None:
+        """``source`` gave all of it, so it is not asked for this blob again, and for others last."""
+        self.standing.strikes[source] += LIAR
+        self.failed[source] = error
         self.source = None
-        return liar
 
     @property
     def is_hopeless(self) -> bool:

@@ -167,7 +167,7 @@ def test_a_liar_is_named_and_what_it_sent_thrown_away(tmp_path: Path) -> None:
     work.fetch([blob_of(data) for data in blobs.values()])
     assert len(liar.asked) == 1
     assert len(work.warnings) == 1
-    assert work.warnings[0].startswith("http://liar: it sent b3:")
+    assert work.warnings[0].startswith("http://liar sent b3:")
     assert all(BlobStore(tmp_path).read(digest) == data for digest, data in blobs.items())
 
 
@@ -247,7 +247,7 @@ def test_two_fetch_the_same_blob_once(tmp_path: Path, monkeypatch: pytest.Monkey
     thread.start()
     assert holds.wait(60)
     seen: list[int] = []
-    Fetcher([second], BlobStore(tmp_path), SMALL, progress=lambda _, count: seen.append(count)).fetch([blob])
+    fetcher(tmp_path, second).fetch([blob], lambda _, count: seen.append(count))
     thread.join(60)
     assert second.asked == []
     assert seen == [9000]
@@ -258,8 +258,7 @@ def test_progress_adds_up_also_when_bytes_are_thrown_away(tmp_path: Path) -> Non
     seen: list[tuple[BlobRef, int]] = []
     liar = Giver(as_blobs(data_of(9000)), "http://liar", spoil=flip)
     good = Giver(as_blobs(data_of(9000)), "http://good")
-    work = Fetcher([liar, good], BlobStore(tmp_path), SMALL, progress=lambda *told: seen.append(told))
-    work.fetch([blob_of(data_of(9000))])
+    fetcher(tmp_path, liar, good).fetch([blob_of(data_of(9000))], lambda *told: seen.append(told))
     assert sum(count for _, count in seen) == 9000
     assert min(count for _, count in seen) == -9000
 
