@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from barnraise.identity import Identity
 from barnraise.protocol import BlobRef
@@ -13,6 +14,10 @@ from barnraise.releases.index import Promotion
 from barnraise.releases.maintainer import KeyPair, PublicKey
 from barnraise.releases.offline import Offline
 from barnraise.releases.proposal import Signing, propose
+from barnraise.run_folder import RunFolder
+from coordinator.ledger import Ledger
+from coordinator.ledger.events import ChannelMoved, Event, ReleaseTagged, RunCreated
+from published import PublishedRun, published
 
 RUN = "tiny-lm"
 NOW = datetime(2026, 11, 21, 10, 0, tzinfo=UTC)
@@ -62,3 +67,41 @@ def held_by(*names: str, threshold: int) -> Offline:
 
 def public(*names: str) -> tuple[PublicKey, ...]:
     return tuple(KEYS[name] for name in names)
+
+
+def coordinated(root: Path, releases: int = 3) -> PublishedRun:
+    """A run folder with a ledger that knows its releases, while no coordinator is running."""
+    run = published(root, releases)
+    folder = RunFolder(run.as_run_folder())
+    folder.create()
+    events: list[Event] = [RunCreated(run.name, "b3:" + "0" * 64, {}, "0" * 64)]
+    for entry in run.entries:
+        events.append(
+            ReleaseTagged(
+                version=entry.version,
+                parent=entry.parent,
+                model_digest=entry.model_digest,
+                manifest_digest=entry.manifest.digest,
+                round=0,
+                bump="patch",
+                reason="for a test",
+                keyframe=entry.keyframe.model_dump() if entry.keyframe else None,
+                patch=entry.patch.model_dump() if entry.patch else None,
+                state_digest=None,
+                created_at_ms=0,
+            )
+        )
+    events.append(ChannelMoved("nightly", None, run.entries[-1].version))
+    ledger = Ledger.open(folder.ledger)
+    ledger.record(*events, at_ms=1)
+    ledger.close()
+    return run
+
+
+def key_file(folder: Path, name: str) -> Path:
+    """A maintainer's pair as files; the path of the private one."""
+    path = folder / f"{name}.key"
+    path.touch(0o600)
+    path.write_bytes(PAIRS[name].to_pem())
+    path.with_name(f"{name}.key.pub").write_bytes(KEYS[name].canonical())
+    return path

@@ -30,7 +30,9 @@ def changes(before: Charter, after: Charter, request: Request) -> tuple[str, ...
         case Promote():
             release = request.release
             told = [
-                f"promotes {release.version}: model {release.model_digest}, manifest {release.manifest.digest}",
+                f"promotes {release.version}",
+                f"model {release.model_digest}",
+                f"manifest {release.manifest.digest}",
                 f"promoted until now: {_versions(before)}",
             ]
         case Withdraw():

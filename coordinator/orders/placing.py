@@ -16,9 +16,12 @@ from typing import Any
 
 from barnraise.clock import now_ms
 from barnraise.errors import FolderLockedError, OrderRefusedError
+from barnraise.releases.repository import Repository
+from barnraise.releases.store import BlobStore
 from barnraise.run_folder import RunFolder
 from coordinator.ledger import Ledger, OrderRow
 from coordinator.ledger.order_events import OrderPlaced
+from coordinator.listing import index_of
 from coordinator.orders.kinds import Order, as_json
 from coordinator.orders.rules import Compute
 from coordinator.orders.settling import settle
@@ -96,7 +99,7 @@ def _settle_all(folder: RunFolder, ledger: Ledger, order_id: str) -> Settled:
     """Carry out, oldest first, what waits and needs no computing; the caller holds the folder's lock."""
     done = [settle(ledger, row, now_ms) for row in ledger.orders(waiting=True)]
     if any(not isinstance(decision, Compute) for decision in done):
-        _publish(folder)
+        _publish(folder, ledger)
     settled = _settled(ledger, order_id)
     if settled is not None:
         return settled
@@ -104,16 +107,6 @@ def _settle_all(folder: RunFolder, ledger: Ledger, order_id: str) -> Settled:
     return Settled(order_id, True, reason)
 
 
-def _publish(folder: RunFolder) -> None:
+def _publish(folder: RunFolder, ledger: Ledger) -> None:
     """Write the index anew from the ledger, as the coordinator does when it starts."""
-    from barnraise.releases.repository import Repository
-    from coordinator.conductor.desk import Desk
-    from coordinator.publish import Publisher
-    from coordinator.run_setup import open_run
-
-    run = open_run(folder)
-    try:
-        desk = Desk(folder.root, run.config, run.held_out_digest)
-        Publisher(desk, run.ledger, Repository(folder), now_ms).write_index()
-    finally:
-        run.ledger.close()
+    Repository(folder).publish(index_of(ledger, BlobStore(folder.public)), now_ms())

@@ -243,7 +243,9 @@ def test_a_renewal_lasts_another_year() -> None:
 def test_what_a_maintainer_reads_before_signing() -> None:
     offline = held_by("ada", "barbara", threshold=2)
     assert begun(offline, promoting("0.1.2")).proposal.changes == (
-        f"promotes 0.1.2: model b3:{'a' * 64}, manifest b3:{'a' * 64}",
+        "promotes 0.1.2",
+        f"model b3:{'a' * 64}",
+        f"manifest b3:{'a' * 64}",
         "promoted until now: none",
         "stable 2, until 2027-11-21, lists 0.1.2",
     )
