@@ -133,6 +133,8 @@ def pull(source: ReleaseSource, spec: str, into: Path, options: PullOptions | No
         if not pulling.is_there:
             _require_space(pulling, into, cache)
             with options.watch(pulling) as progress:
+                if (manifest := pulling.entry.manifest) in pulling.plan.fetch:
+                    progress(manifest, manifest.size_bytes)  # to plan, it had to be fetched before all else
                 catalog.fetch(pulling.plan.blobs, progress)
             _install(pulling, catalog, into, options.form)
         return _result(pulling, catalog, into)
@@ -190,10 +192,11 @@ def prepare(trusted: Trusted, spec: str, into: Path, catalog: Catalog, form: For
         there = Plan(entry.version, None)
         return Pulling(trusted, entry, installed.manifest, there, installed, True, tuple(warnings))
     plan = _plan(catalog, entry, installed)
+    at_hand = {entry.manifest.digest} if catalog.has(entry.manifest) else set()
     manifest = catalog.manifest(entry)
-    documents = (entry.manifest, *side_files(manifest).values())
-    at_hand = {blob.digest for blob in documents if catalog.has(blob)}
-    plan = replace(plan, documents=documents, at_hand=plan.at_hand | at_hand)
+    side = tuple(side_files(manifest).values())
+    at_hand |= {blob.digest for blob in side if catalog.has(blob)}
+    plan = replace(plan, documents=(entry.manifest, *side), at_hand=plan.at_hand | at_hand)
     return Pulling(trusted, entry, manifest, plan, installed, False, tuple(warnings))
 
 

@@ -73,9 +73,11 @@ def test_the_same_in_words(releases: PublishedRun, capsys: pytest.CaptureFixture
     for words in (
         "tiny-lm: 3 releases",
         "loss-text  3.0000  3.1000  -0.1000  -0.2000 to 0.0100",
-        "would apply the patch to 0.1.2",
+        "apply the patch to 0.1.2",
+        "bytes to fetch, with card, reports and manifest",
+        "nothing was changed",
         "tiny-lm 0.1.2 is in",
-        "is there already",
+        "already, verified; nothing to do",
         "already, verified",
         "equals 0.1.1 plus its patch, bit for bit",
         "made just now",

@@ -19,7 +19,7 @@ from barnraise.errors import (
     VerificationError,
 )
 from barnraise.releases.http_source import HttpSource, Reply
-from barnraise.releases.pull import PullResult, pull
+from barnraise.releases.pull import PullOptions, PullResult, pull
 from barnraise.releases.trust import LIMITS
 from published import PublishedRun, published
 
@@ -32,7 +32,7 @@ class Server:
     """Serves a ``public/`` folder below ``prefix``.
 
     Attributes:
-        breaks: after how many pieces each of the next answers breaks off.
+        breaks: after how many pieces each of the next answers for a path with ``what`` in it breaks off.
         silent: an answer that breaks off ends without an error.
         ranges: whether range requests are honoured.
         refuse: status of every answer, if set.
@@ -41,6 +41,7 @@ class Server:
     public: Path
     prefix: str = "/v1/releases/"
     breaks: list[int] = field(default_factory=list)
+    what: str = "blobs"
     silent: bool = False
     ranges: bool = True
     refuse: int | None = None
@@ -59,12 +60,15 @@ class Server:
             yield Reply(404, {}, iter([b"no"]))
             return
         data = file.read_bytes()
-        at = int(headers["range"][6:-1]) if self.ranges and "range" in headers else 0
-        status = 206 if at else 200
-        yield Reply(status, {"content-range": f"bytes {at}-{len(data) - 1}/{len(data)}"}, self._pieces(data[at:], path))
+        if self.ranges and "range" in headers:
+            first, last = (int(part) for part in headers["range"][6:].split("-"))
+            part = {"content-range": f"bytes {first}-{last}/{len(data)}"}
+            yield Reply(206, part, self._pieces(data[first : last + 1], path))
+        else:
+            yield Reply(200, {}, self._pieces(data, path))
 
     def _pieces(self, data: bytes, path: str) -> Iterator[bytes]:
-        left = self.breaks.pop(0) if self.breaks and "blobs" in path else None
+        left = self.breaks.pop(0) if self.breaks and self.what in path else None
         for start in range(0, len(data), PIECE):
             if left == 0:
                 if self.silent:
@@ -77,6 +81,7 @@ class Server:
 @pytest.fixture(autouse=True)
 def own_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -95,29 +100,49 @@ def test_from_a_gateway_and_from_a_static_mirror(run: PublishedRun, tmp_path: Pa
     assert all(not asked for _, asked in server.asked)
 
 
+def breaking(run: PublishedRun, *breaks: int, **settings: bool) -> Server:
+    """A server that breaks off the transfers of the keyframe."""
+    keyframe = run.entries[0].keyframe
+    assert keyframe is not None
+    return Server(run.public, breaks=list(breaks), what=keyframe.digest[5:], **settings)
+
+
+def ranges_of(server: Server) -> list[str]:
+    """What was asked for of the keyframe."""
+    return [asked for path, asked in server.asked if server.what in path]
+
+
 @pytest.mark.parametrize("silent", [False, True])
 def test_a_broken_transfer_goes_on_where_it_ended(run: PublishedRun, tmp_path: Path, silent: bool) -> None:
-    keyframe, manifest = run.entries[0].keyframe, run.entries[1].manifest
-    assert keyframe is not None
-    server = Server(run.public, breaks=[9, 3, 4], silent=silent)  # the first is the manifest, and too short for 9
+    server = breaking(run, 3, 4, silent=silent)
     done = fetch(server, tmp_path / "model")
-    ranges = [asked for path, asked in server.asked if keyframe.digest[5:] in path]
-    assert ranges == ["", "bytes=3000-", "bytes=7000-"]
-    assert done.fetched_bytes == manifest.size_bytes + done.plan.fetch_bytes
+    last = done.model_bytes - 1
+    assert ranges_of(server) == ["", f"bytes=3000-{last}", f"bytes=7000-{last}"]
+    assert done.fetched_bytes == done.plan.fetch_bytes
 
 
 def test_a_server_without_ranges_starts_over(run: PublishedRun, tmp_path: Path) -> None:
-    server = Server(run.public, breaks=[9, 3], ranges=False)
-    assert fetch(server, tmp_path / "model").changed
+    server = breaking(run, 3, ranges=False)
+    done = fetch(server, tmp_path / "model")
+    assert done.fetched_bytes == done.plan.fetch_bytes + 3000
 
 
 def test_what_breaks_again_and_again_is_given_up_and_kept(run: PublishedRun, tmp_path: Path) -> None:
-    server = Server(run.public, breaks=[9, 3, 0, 0, 0])
+    server = breaking(run, 3, 0, 0, 0)
     with pytest.raises(UnreachableError):
         fetch(server, tmp_path / "model")
     assert not (tmp_path / "model").exists()
     fetch(server, tmp_path / "model")
-    assert server.asked[-2][1] == "bytes=3000-"
+    assert ranges_of(server)[-1].startswith("bytes=3000-")
+
+
+def test_a_mirror_serves_blobs_wherever_it_has_them(run: PublishedRun, tmp_path: Path) -> None:
+    """It is asked for blobs only, so it has never said where its metadata lies."""
+    source = breaking(run, *[0] * 100)
+    mirror = HttpSource(URL, Server(run.public, prefix="/").open)
+    done = pull(HttpSource(URL, source.open), "tiny-lm", tmp_path / "model", PullOptions(mirrors=(mirror,)))
+    assert done.changed
+    assert done.warnings == (f"the connection broke; {URL} was asked instead",)
 
 
 def test_no_byte_beyond_the_stated_size_is_kept(run: PublishedRun, tmp_path: Path) -> None:
