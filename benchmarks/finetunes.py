@@ -36,7 +36,7 @@ from merge.architectures import build
 
 BYTE_LM = ModelConfig(dim=512, layers=7, heads=8, hidden=1408, context=128)
 QUICK_LM = ModelConfig(dim=128, layers=2, heads=4, hidden=320, context=128)
-PRETRAIN_STEPS, PRETRAIN_RATE = 400, 1e-3
+PRETRAIN_STEPS, PRETRAIN_RATE = 300, 1e-3
 FORMATS = {"email", "json", "xml", "html", "http", "urllib", "argparse", "logging"}  # the other domain
 
 State = dict[str, Tensor]
@@ -54,6 +54,7 @@ class Recipe:
         return f"{'bf16' if self.from_bf16 else 'f32'}-lr{self.rate:.0e}-{steps}"
 
 
+LM_RECIPES = (Recipe(2e-5, (50,)), Recipe(1e-4, (50,)), Recipe(2e-5, (50,), from_bf16=False))
 RECIPES = (
     Recipe(2e-5, (50, 200)),
     Recipe(5e-6, (50, 200)),
@@ -89,7 +90,7 @@ def make_byte_lm(folder: Path, *, quick: bool = False) -> None:
     if not (folder / "base.safetensors").exists():
         steps = 20 if quick else PRETRAIN_STEPS
         train(model, batches(first, 0), PRETRAIN_RATE, (steps,), lambda _, state: save(folder / "base", state))
-    recipes = [Recipe(2e-5, (5, 10)), Recipe(2e-5, (10,), from_bf16=False)] if quick else RECIPES
+    recipes = [Recipe(2e-5, (5, 10)), Recipe(2e-5, (10,), from_bf16=False)] if quick else LM_RECIPES
     fine_tune(model, folder, recipes, lambda: batches(other, 1))
 
 

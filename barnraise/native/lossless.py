@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import threading
 from functools import cache
 
 import numpy as np
@@ -22,6 +23,8 @@ _BLOCK = 1 << 20
 _NAMES = ("work", "room", "encode", "decode")
 
 Bytes = NDArray[np.uint8]
+
+_memory = threading.local()
 
 
 class WordLayout(ctypes.Structure):
@@ -43,32 +46,27 @@ def available() -> bool:
 
 
 class BlockCoder:
-    """Encodes and decodes blocks one after the other. For one thread: its memory is used again."""
+    """Encodes and decodes blocks one after the other, in memory that every thread has once and keeps."""
 
     def __init__(self, layout: WordLayout, logarithms: NDArray[np.uint32]) -> None:
-        """Allocate.
-
-        Args:
-            logarithms: uint32 [2049], of frequencies, with 16 fraction bits.
+        """Args:
+        logarithms: uint32 [2049], of frequencies, with 16 fraction bits.
         """
         assert logarithms.shape == (2049,), logarithms.shape
         assert logarithms.dtype == np.uint32, logarithms.dtype
         assert layout.width in {1, 2, 4, 8}, layout.width
         self._layout = layout
         self._logarithms = logarithms
-        self._work = np.empty(_size("work") // 8 + 1, dtype=np.uint64)
-        self._room = np.empty(0, dtype=np.uint8)
 
     def encode(self, data: Bytes, base: Bytes | None) -> bytes:
         """One block with its head."""
         self._check(data, base)
-        if not len(self._room):
-            self._room = np.empty(_size("room"), dtype=np.uint8)
+        room = _memory_of_thread("room")
         length = _function("encode", "ppnpppp", ctypes.c_int64)(
             _at(data), None if base is None else _at(base), len(data),
-            ctypes.addressof(self._layout), _at(self._logarithms), _at(self._work), _at(self._room),
+            ctypes.addressof(self._layout), _at(self._logarithms), _at(_memory_of_thread("work")), _at(room),
         )  # fmt: skip
-        return self._room[:length].tobytes()
+        return room[:length].tobytes()
 
     def decode(self, kind: int, body: Bytes, base: Bytes | None, out: Bytes) -> bool:
         """Write one block to ``out``; False if the body is not one of so many bytes."""
@@ -77,7 +75,7 @@ class BlockCoder:
         assert body.dtype == np.uint8, body.dtype
         status = _function("decode", "ipnpnppp", ctypes.c_int)(
             kind, _at(body), len(body), None if base is None else _at(base), len(out),
-            ctypes.addressof(self._layout), _at(self._work), _at(out),
+            ctypes.addressof(self._layout), _at(_memory_of_thread("work")), _at(out),
         )  # fmt: skip
         return bool(status == 0)
 
@@ -90,7 +88,7 @@ class BlockCoder:
             assert len(array) == len(block), len(array)
 
 
-def _at(array: NDArray[np.uint8] | NDArray[np.uint32] | NDArray[np.uint64]) -> int:
+def _at(array: Bytes | NDArray[np.uint32]) -> int:
     return array.ctypes.data
 
 
@@ -98,9 +96,13 @@ def _full(name: str) -> str:
     return f"barnraise_lossless_{name}"
 
 
-@cache
-def _size(name: str) -> int:
-    return int(_function(name, "", ctypes.c_int64)())
+def _memory_of_thread(name: str) -> Bytes:
+    """About 6 MB that the loops write to; NumPy allocates at multiples of 16, which is what they need."""
+    found: Bytes | None = getattr(_memory, name, None)
+    if found is None:
+        found = np.empty(int(_function(name, "", ctypes.c_int64)()), dtype=np.uint8)
+        setattr(_memory, name, found)
+    return found
 
 
 @cache

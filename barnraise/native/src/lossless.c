@@ -25,11 +25,17 @@ typedef struct {
     uint8_t *tokens, *contexts;
 } Change;
 
+typedef struct {
+    uint64_t high; // the bits that a token says
+    uint64_t open; // how many it leaves open
+} Meaning;
+
 // What one block needs of memory; Python allocates it and does not look inside.
 typedef struct {
     uint32_t counts[2 * CONTEXTS * TOKENS], gathered[TABLES * TOKENS], frequencies[TABLES * SYMBOLS];
     Encoding encodings[TABLES * SYMBOLS];
     Decoding decodings[TABLES];
+    Meaning meanings[TOKENS];
     uint8_t flags[FLAGS], of_context[CONTEXTS], which[PIECE], taken[PIECE];
     uint8_t tokens[BLOCK], contexts[BLOCK], planes[BLOCK], low[BLOCK + 64], stream[2 * BLOCK];
 } Work;
@@ -107,7 +113,7 @@ static int64_t write_stream(Work *work, const uint8_t *symbols, const uint8_t *c
     return end - at;
 }
 
-static int64_t write_section(Work *work, const uint32_t *logs, const uint8_t *plane, int64_t count, uint8_t *out) {
+ALWAYS int64_t write_section(Work *work, const uint32_t *logs, const uint8_t *plane, int64_t count, uint8_t *out) {
     uint32_t counts[4][SYMBOLS] = {{0}};
     for (int64_t i = 0; i < count; i++) counts[i & 3][plane[i]]++;
     for (int s = 0; s < SYMBOLS; s++) counts[0][s] += counts[1][s] + counts[2][s] + counts[3][s];
@@ -131,7 +137,7 @@ static int64_t write_section(Work *work, const uint32_t *logs, const uint8_t *pl
     return 4 + size;
 }
 
-static int64_t write_planes(Work *work, const uint32_t *logs, const uint8_t *data, int64_t words, Layout layout, uint8_t *out) {
+ALWAYS int64_t write_planes(Work *work, const uint32_t *logs, const uint8_t *data, int64_t words, Layout layout, uint8_t *out) {
     int64_t size = 0;
     for (int byte = layout.width - 1; byte >= 0; byte--) {
         EACH_WIDTH(layout, take_plane, data, words, layout, byte, work->planes);
@@ -142,7 +148,7 @@ static int64_t write_planes(Work *work, const uint32_t *logs, const uint8_t *dat
 
 // Let neighbouring contexts share a table until it has `LEAST` symbols; how many tables there are.
 enum { LEAST = 512 };
-static int gather(Work *work, int tokens, uint8_t *lowest) {
+ALWAYS int gather(Work *work, int tokens, uint8_t *lowest) {
     uint32_t open[TOKENS] = {0};
     uint64_t some = 0;
     int tables = 0;
@@ -172,7 +178,7 @@ static void name_tables(Work *work, const uint8_t *lowest, int tables) {
     }
 }
 
-static void find_changed(const uint8_t *data, const uint8_t *base, int64_t size, int width, uint8_t *flags) {
+ALWAYS void find_changed(const uint8_t *data, const uint8_t *base, int64_t size, int width, uint8_t *flags) {
     int64_t step = GROUP * width, groups = (size + step - 1) / step;
     memset(flags, 0, (size_t)((groups + 7) / 8));
     for (int64_t group = 0, at = 0; group < groups; group++, at += step) {
@@ -181,7 +187,7 @@ static void find_changed(const uint8_t *data, const uint8_t *base, int64_t size,
     }
 }
 
-static int64_t write_change(Work *work, const uint32_t *logs, const uint8_t *data, const uint8_t *base, int64_t size,
+ALWAYS int64_t write_change(Work *work, const uint32_t *logs, const uint8_t *data, const uint8_t *base, int64_t size,
                             Layout layout, uint8_t *out) {
     int64_t words = size / layout.width, groups = (words + GROUP - 1) / GROUP;
     find_changed(data, base, size, layout.width, work->flags);
@@ -226,7 +232,7 @@ MULTIVERSION EXPORT int64_t barnraise_lossless_encode(const uint8_t *data, const
         return 4;
     }
     if (base) length = write_change(work, logs, data, base, size, *layout, out + 4);
-    if (base == NULL || 2 * length > size) {
+    if (base == NULL || 3 * length > 2 * size) {
         int64_t planes = write_planes(work, logs, data, size / layout->width, *layout, out + 4 + length);
         if (base == NULL || planes < length) {
             memmove(out + 4, out + 4 + length, (size_t)planes);
@@ -266,7 +272,7 @@ static const uint8_t *read_section(Work *work, const uint8_t *at, const uint8_t 
     return stop;
 }
 
-static int read_planes(Work *work, const uint8_t *at, const uint8_t *end, int64_t words, Layout layout, uint8_t *out) {
+ALWAYS int read_planes(Work *work, const uint8_t *at, const uint8_t *end, int64_t words, Layout layout, uint8_t *out) {
     for (int byte = layout.width - 1; byte >= 0; byte--) {
         at = read_section(work, at, end, words, work->planes + byte * words);
         if (at == NULL) return DAMAGED;
@@ -284,8 +290,16 @@ static int64_t count_changed(const uint8_t *flags, int64_t words) {
     return last ? changed - (groups * GROUP - words) : changed;
 }
 
+static void explain_tokens(Meaning *meanings) {
+    for (uint64_t token = 0; token < DIRECT; token++) meanings[token] = (Meaning){token, 0};
+    for (uint64_t token = DIRECT; token < TOKENS; token++) {
+        uint64_t open = 3 + (token - DIRECT) / 2;
+        meanings[token] = (Meaning){(2 | (token & 1)) << open, open};
+    }
+}
+
 // Whether there are as many open bits as so many tokens need.
-static int has_open(const uint8_t *tokens, int64_t count, const LowBits *low) {
+ALWAYS int has_open(const uint8_t *tokens, int64_t count, const LowBits *low) {
     int64_t open = 0;
     for (int64_t i = 0; i < count; i++) open += tokens[i] < DIRECT ? 0 : 3 + (tokens[i] - DIRECT) / 2;
     return open <= low->end - low->at;
@@ -300,7 +314,7 @@ typedef struct {
 static int64_t words_at(int64_t start, int64_t words) { return words - start < GROUP ? words - start : GROUP; }
 
 // The next groups that changed; what did not is copied on the way.
-static int64_t next_piece(const Work *work, const uint8_t *base, int64_t group, int64_t words, int width, Piece *piece, uint8_t *out) {
+ALWAYS int64_t next_piece(const Work *work, const uint8_t *base, int64_t group, int64_t words, int width, Piece *piece, uint8_t *out) {
     piece->count = 0;
     piece->words = 0;
     for (; group * GROUP < words && piece->count < PIECE / GROUP; group++) {
@@ -315,7 +329,7 @@ static int64_t next_piece(const Work *work, const uint8_t *base, int64_t group, 
     return group;
 }
 
-static int read_pieces(Work *work, Stream *stream, LowBits *low, const uint8_t *base, int64_t words, Layout layout, uint8_t *out) {
+ALWAYS int read_pieces(Work *work, Stream *stream, LowBits *low, const uint8_t *base, int64_t words, Layout layout, uint8_t *out) {
     for (int64_t group = 0; group * GROUP < words;) {
         Piece piece;
         group = next_piece(work, base, group, words, layout.width, &piece, out);
@@ -326,7 +340,7 @@ static int read_pieces(Work *work, Stream *stream, LowBits *low, const uint8_t *
         if (!has_open(work->taken, piece.words, low)) return DAMAGED;
         for (int i = 0; i < piece.count; i++)
             EACH_WIDTH(layout, restore, base + piece.starts[i] * layout.width, words_at(piece.starts[i], words), layout,
-                       work->taken + i * GROUP, low, out + piece.starts[i] * layout.width);
+                       work->meanings, work->taken + i * GROUP, low, out + piece.starts[i] * layout.width);
     }
     return DONE;
 }
@@ -341,7 +355,7 @@ static const uint8_t *read_contexts(Work *work, const uint8_t *at, const uint8_t
     return at + *tables;
 }
 
-static int read_change(Work *work, const uint8_t *at, const uint8_t *end, const uint8_t *base, int64_t words, Layout layout,
+ALWAYS int read_change(Work *work, const uint8_t *at, const uint8_t *end, const uint8_t *base, int64_t words, Layout layout,
                        uint8_t *out) {
     int tables;
     at = read_section(work, at, end, ((words + GROUP - 1) / GROUP + 7) / 8, work->flags);
@@ -357,6 +371,7 @@ static int read_change(Work *work, const uint8_t *at, const uint8_t *end, const 
     Stream stream;
     if (barnraise_lossless_begin(&stream, at + 4, after, changed) != DONE) return DAMAGED;
     LowBits low = {after, 0, 8 * (end - after)};
+    explain_tokens(work->meanings);
     if (read_pieces(work, &stream, &low, base, words, layout, out) != DONE) return DAMAGED;
     if (!barnraise_lossless_at_end(&stream) || (low.at + 7) >> 3 != end - after) return DAMAGED;
     return (low.at & 7) && after[low.at >> 3] >> (low.at & 7) ? DAMAGED : DONE;

@@ -184,8 +184,8 @@ ALWAYS int64_t take_turns(Stream *stream, const Decoding *tables, const uint8_t 
             uint32_t state = pull(states[lane], which ? tables + which[i + lane] : tables, symbols + i + lane);
             uint16_t word;
             memcpy(&word, next, 2);
-            uint32_t empty = state < LOWEST, filled = state << 16 | word;
-            states[lane] = empty ? filled : state;
+            uint32_t empty = (state - LOWEST) >> 31; // a branch would be guessed wrong as often as words are read
+            states[lane] = state << (16 * empty) | (word & (0 - empty));
             next += 2 * empty;
         }
     memcpy(stream->states, states, sizeof states);

@@ -19,21 +19,23 @@ ALWAYS void NAME(fold)(const uint8_t *data, const uint8_t *base, int64_t count, 
 
 // Tokens of words that changed, their counts, and their open bits.
 ALWAYS void NAME(tokens)(const WORD *folded, const uint8_t *contexts, int64_t count, uint8_t *tokens, uint32_t *counts,
-                         Low *low) {
+                         Low *shared) {
+    Low here = *shared, *low = &here; // in registers: what is stored below might be it otherwise
     for (int64_t i = 0; i < count; i++) {
-        WORD value = folded[i];
-        uint32_t token = (uint32_t)value;
-        if (value >= DIRECT) {
-            int order = 63 - __builtin_clzll((unsigned long long)value);
-            token = DIRECT + 2 * ((uint32_t)order - 4) + (uint32_t)((value >> (order - 1)) & 1);
-            put_low(low, (uint64_t)value & ((1ull << (order - 1)) - 1), order - 1);
+        uint32_t token = (uint32_t)folded[i];
+        if (folded[i] >= DIRECT) {
+            uint64_t value = folded[i];
+            int open = 62 - __builtin_clzll((unsigned long long)value);
+            token = DIRECT + 2 * ((uint32_t)open - 3) + (uint32_t)((value >> open) & 1);
+            put_low(low, value & ((1ull << open) - 1), open);
         }
         tokens[i] = (uint8_t)token;
         counts[(i & 1) * CONTEXTS * TOKENS + contexts[i] * TOKENS + token]++;
     }
+    *shared = here;
 }
 
-static int64_t NAME(split)(const uint8_t *data, const uint8_t *base, int64_t words, Layout layout, const uint8_t *flags,
+ALWAYS int64_t NAME(split)(const uint8_t *data, const uint8_t *base, int64_t words, Layout layout, const uint8_t *flags,
                            Change *change, Low *low) {
     int64_t changed = 0;
     for (int64_t first = 0, group = 0; first < words; first += GROUP, group++) {
@@ -48,17 +50,17 @@ static int64_t NAME(split)(const uint8_t *data, const uint8_t *base, int64_t wor
 }
 
 // Words of one group from its tokens; the open bits were counted before.
-ALWAYS void NAME(restore)(const uint8_t *base, int64_t count, Layout layout, const uint8_t *tokens, LowBits *low, uint8_t *out) {
+ALWAYS void NAME(restore)(const uint8_t *base, int64_t count, Layout layout, const Meaning *meanings, const uint8_t *tokens,
+                          LowBits *shared, uint8_t *out) {
+    LowBits here = *shared, *low = &here;
     WORD turned = layout.is_float ? (WORD)-1 >> 1 : 0, words[GROUP], folded[GROUP];
     memcpy(words, base, (size_t)count * sizeof(WORD));
     for (int64_t i = 0; i < count; i++) {
-        uint32_t token = tokens[i];
-        folded[i] = (WORD)token;
-        if (token >= DIRECT) {
-            int open = 3 + (int)(token - DIRECT) / 2;
-            folded[i] = (WORD)((uint64_t)(2 | (token & 1)) << open | take_low(low, open));
-        }
+        Meaning meaning = meanings[tokens[i]];
+        uint64_t rest = sizeof(WORD) > 4 ? take_low(low, (int)meaning.open) : take_some_low(low, (int)meaning.open);
+        folded[i] = (WORD)(meaning.high | rest);
     }
+    *shared = here;
     for (int64_t i = 0; i < count; i++) {
         WORD change = (WORD)(folded[i] >> 1) ^ (WORD)(0 - (folded[i] & 1));
         words[i] = NAME(ordered)((WORD)(NAME(ordered)(words[i], turned) + change), turned);
@@ -66,14 +68,14 @@ ALWAYS void NAME(restore)(const uint8_t *base, int64_t count, Layout layout, con
     memcpy(out, words, (size_t)count * sizeof(WORD));
 }
 
-static void NAME(contexts)(const uint8_t *base, int64_t count, Layout layout, const uint8_t *of_context, uint8_t *which) {
+ALWAYS void NAME(contexts)(const uint8_t *base, int64_t count, Layout layout, const uint8_t *of_context, uint8_t *which) {
     WORD words[GROUP];
     memcpy(words, base, (size_t)count * sizeof(WORD));
     for (int64_t i = 0; i < count; i++) which[i] = of_context[(words[i] >> layout.shift) & (WORD)layout.mask];
 }
 
 // One byte of every word, or back; the words of floats are turned left by one bit first.
-static void NAME(take_plane)(const uint8_t *data, int64_t words, Layout layout, int byte, uint8_t *plane) {
+ALWAYS void NAME(take_plane)(const uint8_t *data, int64_t words, Layout layout, int byte, uint8_t *plane) {
     for (int64_t i = 0; i < words; i++) {
         WORD word;
         memcpy(&word, data + i * sizeof(WORD), sizeof(WORD));
@@ -82,7 +84,7 @@ static void NAME(take_plane)(const uint8_t *data, int64_t words, Layout layout, 
     }
 }
 
-static void NAME(join_planes)(const uint8_t *planes, int64_t words, Layout layout, uint8_t *out) {
+ALWAYS void NAME(join_planes)(const uint8_t *planes, int64_t words, Layout layout, uint8_t *out) {
     for (int64_t i = 0; i < words; i++) {
         WORD word = 0;
         for (int byte = 0; byte < (int)sizeof(WORD); byte++) word |= (WORD)((WORD)planes[byte * words + i] << (8 * byte));

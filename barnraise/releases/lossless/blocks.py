@@ -41,12 +41,12 @@ RAW, SAME, CHANGE, PLANES = range(4)
 
 
 def encode_block(words_N: Words, base_N: Words | None, layout: Layout) -> bytes:
-    """A block with its head: planes are tried where the change takes more than half, and the shortest wins."""
+    """A block with its head: planes are tried where the change takes more than two thirds; the shortest wins."""
     size = words_N.nbytes
     if base_N is not None and (words_N == base_N).all():
         return write_head(SAME, 0)
     best = None if base_N is None else (CHANGE, _write_change(words_N, base_N, layout))
-    if best is None or 2 * len(best[1]) > size:
+    if best is None or 3 * len(best[1]) > 2 * size:
         planes = _write_planes(words_N, layout)
         if best is None or len(planes) < len(best[1]):
             best = PLANES, planes
