@@ -20,6 +20,7 @@ from barnraise.releases.publish import store_blob, store_manifest, tensor_entrie
 from barnraise.releases.repository import Repository
 from barnraise.versions import Change, VersionDecision, next_version
 from coordinator.acceptance.suite import judge_models
+from coordinator.card import describe
 from coordinator.conductor.desk import Desk
 from coordinator.conductor.merging import plan_inputs
 from coordinator.conductor.work import FirstModel
@@ -127,11 +128,11 @@ class Publisher:
         )
 
     def _tagged(self, made: _Made) -> ReleaseTagged:
-        """Store report, configuration and manifest; return the tag."""
+        """Store report, configuration, card, lineage and manifest; return the tag."""
         desk, decision = self.desk, made.decision
         report = {"held_out": desk.held_out_digest, "version": decision.version, "tests": made.summary}
         settings = {"run": desk.config.model_dump(mode="json"), "held_out": desk.held_out_digest}
-        parent = made.parent
+        parent, described = made.parent, describe(desk, self.ledger, made)
         manifest = Manifest(
             name=desk.config.name,
             version=decision.version,
@@ -143,6 +144,9 @@ class Publisher:
             patch=made.patch,
             acceptance=store_blob(desk.public, canonical_json(report)),
             config=store_blob(desk.public, canonical_json(settings)),
+            card=described.card,
+            lineage=described.lineage,
+            files=described.files,
             updates=made.updates,
             licence=desk.config.licence,
             round=made.round,

@@ -14,7 +14,8 @@ from barnraise.digest import canonical_json
 from barnraise.protocol import BlobRef
 from barnraise.releases.index import IndexEntry, ReleaseIndex
 from barnraise.releases.keyframe import write_keyframe
-from barnraise.releases.manifest import Manifest, MergedUpdate, ParentRef
+from barnraise.releases.lineage import Lineage, LineageParent, measure_change
+from barnraise.releases.manifest import Manifest, MergedUpdate, ParentRef, ReleaseFile
 from barnraise.releases.publish import store_blob, store_manifest, tensor_entries
 from barnraise.releases.repository import Repository
 from barnraise.releases.store import BlobStore
@@ -24,6 +25,7 @@ from barnraise.updates import EncodedSegment, ParameterSpace, TensorSpec, model_
 SPACE = ParameterSpace.of([TensorSpec("blocks.0.weight", (30, 40)), TensorSpec("embedding", (256, 8))])
 NAME = "tiny-lm"
 MERGED = MergedUpdate(digest="b3:" + "1" * 64, contributor="2" * 64, size_bytes=1000, weight=1.0)
+SIDE_FILES = {"config.json": b'{"model_type": "tiny"}\n', "vocab.txt": b"a\nb\n"}
 REPORT_ROW = {
     "mean": 3.0,
     "base_mean": 3.1,
@@ -108,15 +110,36 @@ class PublishedRun:
             patch=patch,
             acceptance=store_blob(self.store, canonical_json({"tests": {"loss-text": REPORT_ROW}})),
             config=store_blob(self.store, canonical_json({"run": {}})),
-            updates=(MergedUpdate(digest="b3:" + "1" * 64, contributor="2" * 64, size_bytes=1000, weight=1.0),)
-            if parent
-            else (),
+            card=store_blob(self.store, f"# {self.name} {version}\n".encode()),
+            lineage=store_blob(self.store, self.lineage(version, flat_P, parent).canonical()),
+            files=tuple(
+                ReleaseFile(name=name, blob=store_blob(self.store, data)) for name, data in sorted(SIDE_FILES.items())
+            ),
+            updates=(MERGED,) if parent else (),
             licence="Apache-2.0",
             round=len(self.entries),
             bump="patch" if parent else "first",
             reason="same architecture and signature, and no supported test is worse",
             supported_tests=("loss-text",),
             created_at_ms=1_700_000_000_000,
+        )
+
+    def lineage(self, version: str, flat_P: NDArray[np.float32], parent: IndexEntry | None) -> Lineage:
+        before_P = self.models[parent.version] if parent else None
+        base = {"relation": "base", "name": self.name}
+        return Lineage(
+            name=self.name,
+            version=version,
+            model_digest=model_digest(SPACE, SPACE.tensor_digests(flat_P)),
+            parents=(LineageParent(**base, version=parent.version, model_digest=parent.model_digest),)
+            if parent
+            else (),
+            round=len(self.entries),
+            merged_by=("mean", "none") if parent else (),
+            updates=(MERGED,) if parent else (),
+            bump="patch" if parent else "first",
+            reason="same architecture and signature, and no supported test is worse",
+            change=measure_change(SPACE, before_P, flat_P),
         )
 
     def index(self) -> ReleaseIndex:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,36 +13,50 @@ from barnraise.cli.output import print_result
 from barnraise.cli.sources import JsonOption, TrustOption
 from barnraise.releases.source import open_source
 from barnraise.releases.trust import TrustOptions
-from barnraise.releases.verify import verify_folder, verify_patch
+from barnraise.releases.verify import verify_conversion, verify_folder, verify_patch
 
 __all__ = ["verify"]
+
+WIDTH = 80
 
 
 def verify(
     folder: Annotated[Path, typer.Argument(help="Folder that a release was pulled into.")],
     source: Annotated[
-        str | None, typer.Option("--from", help="Also check there that it is its parent plus its patch.")
+        str | None, typer.Option("--from", help="Also compute it again from there: parent plus patch, conversion.")
     ] = None,
     trust: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check a release that was pulled, offline: every tensor, and the model's digest.
+    """Check a release that was pulled, offline: signatures, every file, every tensor.
 
     Example: barnraise verify ./model
     """
-    report = verify_folder(folder)
-    result: dict[str, Any] = {**asdict(report), "checked": list(report.checked), "patch": None}
-    lines = [
-        f"{report.name} {report.version} in {folder} is what it claims to be:",
-        *(f"  {c}" for c in report.checked),
-    ]
+    options = TrustOptions.of(trust)
+    report = verify_folder(folder, options)
+    checked, unchecked = list(report.checked), list(report.unchecked)
+    result: dict[str, Any] = {**asdict(report), "checked": checked, "unchecked": unchecked, "patch": None}
     if source is not None:
         place = open_source(source)
-        patch = verify_patch(place, report.version, trust=TrustOptions.of(trust))
+        if report.converted_to is not None:
+            count = verify_conversion(place, folder, options)
+            result["conversion"] = count
+            checked.append(f"converting the release again gives the same {count:,} tensors, bit for bit")
+            unchecked.pop()
+        patch = verify_patch(place, report.version, trust=options)
         result["patch"] = asdict(patch)
         share = 100 * patch.patch_bytes / patch.model_bytes
-        lines.append(
-            f"  it equals {patch.parent} plus its patch, bit for bit; the patch has {patch.patch_bytes:,} bytes, "
-            f"{share:.2f}% of the model"
+        checked.append(
+            f"the release equals {patch.parent} plus its patch, bit for bit; the patch has {patch.patch_bytes:,} "
+            f"bytes, {share:.2f}% of the model"
         )
+    lines = [f"{report.name} {report.version} in {folder} is what it claims to be:"]
+    lines += [line for one in checked for line in _wrapped("checked", one)]
+    lines += [line for one in unchecked for line in _wrapped("not known", one)]
     print_result("verify", result, as_json=as_json, human="\n".join(lines))
+
+
+def _wrapped(label: str, text: str) -> list[str]:
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=f"  {label:<10}", subsequent_indent=" " * 12, break_long_words=False
+    )

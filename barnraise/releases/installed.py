@@ -1,28 +1,28 @@
-"""A release in a folder, as pulling leaves it: weights, configuration, and the manifest.
+"""A release in a folder, as pulling leaves it; :mod:`barnraise.releases.layout` draws the folder.
 
-    DIR/
-      model.safetensors   all tensors, readable by the safetensors library
-      config.json         the model's hyperparameters
-      release.json        the manifest, which both are checked against
+Opening compares everything but the tensors' values; checking hashes these too. Replacing a
+release exchanges the whole folder in one step of the file system, so that a reader, or a power
+cut, meets the old release or the new one and never a mixture.
 
-Replacing a release exchanges the whole folder in one step of the file system, so that a
-reader, or a power cut, meets the old release or the new one and never a mixture.
+P  elements in the whole space
 """
 
 from __future__ import annotations
 
-import json
-import mmap
 import os
 import secrets
 import shutil
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cached_property
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
+from barnraise.digest import digest_bytes, digest_each, digest_file
 from barnraise.errors import UsageError, VerificationError
+from barnraise.releases.convert import Stored, widen
 from barnraise.releases.durable import (
     disk_full_translated,
     exchange_folders,
@@ -31,54 +31,183 @@ from barnraise.releases.durable import (
     write_all,
     write_temporary,
 )
-from barnraise.releases.keyframe import keyframe_header, parse_keyframe
-from barnraise.releases.manifest import Manifest, read_manifest
+from barnraise.releases.layout import (
+    NOTE_FILE,
+    PROVENANCE,
+    RELEASE_FILE,
+    SHARD_BYTES,
+    ModelFile,
+    cut_model,
+    index_file,
+    is_ours,
+    plan_model,
+    side_files,
+    stored_specs,
+)
+from barnraise.releases.manifest import SIDE_MAX_BYTES, Manifest, read_manifest
+from barnraise.releases.model_files import Bytes, map_files, tensors_in, write_model
+from barnraise.releases.note import InstalledNote, read_note
 from barnraise.releases.source import MANIFEST_MAX_BYTES, capped
 from barnraise.updates.space import ParameterSpace
 
-__all__ = ["CONFIG_FILE", "MODEL_FILE", "RELEASE_FILE", "Installed", "check_model", "check_target", "install"]
+__all__ = ["AS_RELEASED", "Content", "Form", "Installed", "check_model", "check_target", "install", "sweep_staging"]
 
-MODEL_FILE = "model.safetensors"
-CONFIG_FILE = "config.json"
-RELEASE_FILE = "release.json"
-FILES = {MODEL_FILE, CONFIG_FILE, RELEASE_FILE}
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How a release is laid out.
+
+    Attributes:
+        dtype: what floating point tensors are converted to; None keeps them as released.
+        shard_bytes: how much of tensors one file holds.
+    """
+
+    dtype: Stored | None = None
+    shard_bytes: int = SHARD_BYTES
+
+    def dtype_for(self, space: ParameterSpace) -> Stored | None:
+        """``dtype``, or None where it would change nothing."""
+        return self.dtype if stored_specs(space.tensors, self.dtype) != space.tensors else None
+
+
+AS_RELEASED = Form()
 
 
 @dataclass(frozen=True)
 class Installed:
-    """A release whose every byte was compared with its manifest.
+    """A release in a folder, of which everything but the tensors' values was compared with its manifest.
 
     Attributes:
-        flat_P: float32 [P], read-only, mapped from the file.
-        release: the bytes of ``release.json``.
+        release: the bytes of ``release.json``. note: how it was laid out.
+        files: of the tensors, with the types that are stored. data: what lies behind each one's header, mapped.
     """
 
     folder: Path
     manifest: Manifest
-    space: ParameterSpace
-    flat_P: NDArray[np.float32]
     release: bytes
+    note: InstalledNote
+    files: tuple[ModelFile, ...]
+    data: tuple[Bytes, ...]
 
     @classmethod
     def read(cls, folder: Path) -> Installed:
-        """Read and verify; nothing outside the folder is needed. Whose release it is, is not asked here.
+        """Open and check; nothing outside the folder is needed. Whose release it is, is not asked here.
 
         Raises:
-            VerificationError: something is missing or altered; the message says what.
+            VerificationError: something is missing, altered, or there that should not be.
         """
-        release = _read_file(folder, RELEASE_FILE)
+        installed = cls.open(folder)
+        installed.check()
+        return installed
+
+    @classmethod
+    def open(cls, folder: Path, *, writable: bool = False) -> Installed:
+        """Open without hashing the tensors.
+
+        Args:
+            writable: whether ``data`` may be written to; that never changes the files.
+
+        Raises:
+            VerificationError: something is missing, altered, or there that should not be.
+        """
+        release = _read(folder, RELEASE_FILE)
         manifest = read_manifest(release, f"{folder / RELEASE_FILE}")
-        if _read_file(folder, CONFIG_FILE) != config_bytes(manifest):
-            raise VerificationError(f"{folder / CONFIG_FILE} is not what the release says; pull the release again")
-        space = manifest.space
-        flat_P = parse_keyframe(_map_file(folder, MODEL_FILE), space)
-        check_model(manifest, space, flat_P, f"{folder / MODEL_FILE}")
-        return cls(folder, manifest, space, flat_P, release)
+        note = read_note(_read(folder, NOTE_FILE), f"{folder / NOTE_FILE}")
+        try:
+            files = cut_model(stored_specs(manifest.space.tensors, note.dtype), note.shards)
+        except ValueError as error:
+            raise _altered(folder / NOTE_FILE) from error
+        digests = _digests(manifest, note, files)
+        _compare_names(folder, {*digests, NOTE_FILE, *(file.name for file in files)})
+        for name, digest in digests.items():
+            if digest_file(folder / name) != digest:
+                raise _altered(folder / name)
+        return cls(folder, manifest, release, note, files, map_files(folder, files, writable=writable))
+
+    def check(self) -> None:
+        """Hash every tensor.
+
+        Raises:
+            VerificationError: naming the first that is not what it should be.
+        """
+        found = digest_each([data.data for data in self.tensors.values()])
+        for entry, digest in zip(self.manifest.tensors, found, strict=True):
+            expected = self.note.converted.get(entry.name, entry.digest)
+            if digest != expected:
+                raise _wrong_tensor(f"{self.folder}", entry.name, digest, f"{self.manifest.version} has", expected)
+
+    @property
+    def is_converted(self) -> bool:
+        """Whether the tensors are not those that were released; patches do not apply to them."""
+        return bool(self.note.converted)
+
+    def has_form(self, form: Form) -> bool:
+        """Whether the tensors are of the types that ``form`` asks for; where files are cut does not matter."""
+        return self.note.dtype == form.dtype_for(self.space)
+
+    @property
+    def space(self) -> ParameterSpace:
+        return self.manifest.space
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the files of tensors."""
+        return sum(file.size_bytes for file in self.files)
+
+    @cached_property
+    def tensors(self) -> Mapping[str, Bytes]:
+        """Little-endian bytes of every tensor by name, sorted; views into ``data``."""
+        return tensors_in(self.files, self.data)
+
+    def flat(self) -> NDArray[np.float32]:
+        """float32 [P], the whole model: a view where one file holds it as it is, else a new array."""
+        if self.note.dtype is None and len(self.files) == 1:
+            return widen(self.data[0], "F32")
+        return np.concatenate([widen(data, self.note.dtype or "F32") for data in self.tensors.values()])
+
+    @cached_property
+    def provenance(self) -> dict[str, bytes]:
+        """The signed metadata that leads to the manifest, by path."""
+        return {path: _read(self.folder, f"{PROVENANCE}/{path}") for path in self.note.provenance}
+
+    def side(self, name: str) -> bytes | None:
+        """A file that the manifest names beside the tensors; None if it names none such.
+
+        Raises:
+            VerificationError: it was altered in the meantime.
+        """
+        blob = side_files(self.manifest).get(name)
+        if blob is None:
+            return None
+        data = _read(self.folder, name, SIDE_MAX_BYTES)
+        if digest_bytes(data) != blob.digest:
+            raise _altered(self.folder / name)
+        return data
 
 
-def config_bytes(manifest: Manifest) -> bytes:
-    """The one content that ``config.json`` has for a release."""
-    return json.dumps(manifest.model.model_dump(mode="json"), indent=2, sort_keys=True).encode("ascii") + b"\n"
+def _digests(manifest: Manifest, note: InstalledNote, files: Sequence[ModelFile]) -> dict[str, str]:
+    """Path -> digest of every file but those of tensors and the note."""
+    digests = {name: blob.digest for name, blob in side_files(manifest).items()}
+    digests |= {name: digest_bytes(data) for name, data in index_file(files).items()}
+    digests |= {f"{PROVENANCE}/{path}": digest for path, digest in note.provenance.items()}
+    return {RELEASE_FILE: note.release, **digests}
+
+
+def _compare_names(folder: Path, files: Collection[str]) -> None:
+    """Refuse a folder without one of these files, or with anything else; links are not followed."""
+    expected = {*files, *(str(parent) for name in files for parent in PurePosixPath(name).parents)} - {"."}
+    found = {
+        str((Path(at) / name).relative_to(folder))
+        for at, folders, names in os.walk(folder)
+        for name in (*folders, *names)
+    }
+    if expected - found:
+        raise _incomplete(folder, min(expected - found))
+    if found - expected:
+        raise VerificationError(f"{folder} holds {min(found - expected)!a}, which no release brings; remove it")
+    for name in files:
+        if not (folder / name).is_file():
+            raise _incomplete(folder, name)
 
 
 def check_model(manifest: Manifest, space: ParameterSpace, flat_P: NDArray[np.float32], what: str) -> None:
@@ -90,30 +219,23 @@ def check_model(manifest: Manifest, space: ParameterSpace, flat_P: NDArray[np.fl
     Raises:
         VerificationError: naming the first tensor that differs.
     """
-    found = space.tensor_digests(flat_P)
-    for entry, digest in zip(manifest.tensors, found, strict=True):
+    for entry, digest in zip(manifest.tensors, space.tensor_digests(flat_P), strict=True):
         if digest != entry.digest:
-            raise VerificationError(
-                f"{what}: tensor {entry.name} is {digest[:15]}.., release {manifest.version} says "
-                f"{entry.digest[:15]}..; do not use it. Pull the release again, or try another mirror"
-            )
+            raise _wrong_tensor(what, entry.name, digest, f"release {manifest.version} says", entry.digest)
 
 
-def _read_file(folder: Path, name: str) -> bytes:
+def _wrong_tensor(what: str, name: str, found: str, says: str, expected: str) -> VerificationError:
+    return VerificationError(
+        f"{what}: tensor {name} is {found[:15]}.., {says} {expected[:15]}..; do not use it. "
+        "Pull the release again, or try another mirror"
+    )
+
+
+def _read(folder: Path, name: str, most: int = MANIFEST_MAX_BYTES) -> bytes:
     try:
         with (folder / name).open("rb") as file:
-            return capped(file.read(MANIFEST_MAX_BYTES + 1), MANIFEST_MAX_BYTES, f"{folder / name}")
+            return capped(file.read(most + 1), most, f"{folder / name}")
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise _incomplete(folder, name) from error
-
-
-def _map_file(folder: Path, name: str) -> memoryview:
-    try:
-        with (folder / name).open("rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                return memoryview(b"")
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    except (FileNotFoundError, IsADirectoryError) as error:
         raise _incomplete(folder, name) from error
 
 
@@ -123,58 +245,93 @@ def _incomplete(folder: Path, name: str) -> VerificationError:
     )
 
 
+def _altered(path: Path) -> VerificationError:
+    return VerificationError(f"{path} was altered: it is not what the release says; pull the release again")
+
+
 def check_target(folder: Path) -> None:
-    """Refuse to replace a folder with files that no release has.
+    """Refuse to replace a folder that is not a release's, or holds files that no release has.
 
     Raises:
         UsageError: a file, or a folder of other things.
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file, a release needs a folder; choose another place with --into")
-    foreign = sorted({path.name for path in folder.iterdir()} - FILES) if folder.is_dir() else []
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    foreign = [name for name in names if not is_ours(name)]
+    if not foreign and names and not {RELEASE_FILE, NOTE_FILE, PROVENANCE} & set(names):
+        foreign = names
     if foreign:
         raise UsageError(
-            f"{folder} holds {foreign[0]!a}, which no release has and pulling would delete; "
+            f"{folder} holds {foreign[0]!a}, which was not pulled and would be deleted; "
             "choose an empty or new folder with --into"
         )
 
 
-def install(folder: Path, manifest: Manifest, release: bytes, flat_P: NDArray[np.float32]) -> None:
-    """Put a verified release into ``folder``, in place of the one that may be there.
+@dataclass(frozen=True)
+class Content:
+    """A verified release on its way into a folder.
 
-    Args:
+    Attributes:
         release: the manifest as it came.
         flat_P: float32 [P].
+        side: what :func:`~barnraise.releases.layout.side_files` names, by file name.
+        provenance: the signed metadata that leads to the manifest, by path.
+    """
+
+    manifest: Manifest
+    release: bytes
+    flat_P: NDArray[np.float32]
+    side: Mapping[str, bytes | memoryview]
+    provenance: Mapping[str, bytes]
+
+
+def install(folder: Path, content: Content, form: Form = AS_RELEASED) -> None:
+    """Put a verified release into ``folder``, in place of the one that may be there.
 
     Raises:
-        DiskFullError: no space left; the old release is untouched.
+        UsageError: a value is too large for the type that it is to be converted to.
+        DiskFullError: no space left. In every case the old release is untouched.
     """
-    header = keyframe_header(manifest.space)
-    model: list[bytes | memoryview] = [header, np.ascontiguousarray(flat_P, dtype="<f4").data]
     staging = folder.parent / f".{folder.name}.new-{secrets.token_hex(4)}"
     make_folder(folder.parent)
     try:
         with disk_full_translated(folder):
             staging.mkdir()
-            _write(staging / MODEL_FILE, model)
-            _write(staging / CONFIG_FILE, [config_bytes(manifest)])
-            _write(staging / RELEASE_FILE, [release])
-            fsync_folder(staging)
+            _fill(staging, content, form)
             exchange_folders(staging, folder)
             fsync_folder(folder.parent)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
 
+def _fill(staging: Path, content: Content, form: Form) -> None:
+    space = content.manifest.space
+    dtype = form.dtype_for(space)
+    files = plan_model(stored_specs(space.tensors, dtype), form.shard_bytes)
+    views = space.unflatten(np.ascontiguousarray(content.flat_P, dtype="<f4"))
+    converted = write_model(staging, files, lambda name: views[name].reshape(-1).view(np.uint8), dtype)
+    note = InstalledNote(
+        dtype=dtype,
+        shards=tuple(len(file.tensors) for file in files),
+        converted=converted,
+        release=digest_bytes(content.release),
+        provenance={path: digest_bytes(data) for path, data in content.provenance.items()},
+    )
+    small = {**content.side, **index_file(files), RELEASE_FILE: content.release, NOTE_FILE: note.canonical()}
+    small |= {f"{PROVENANCE}/{path}": data for path, data in content.provenance.items()}
+    for name, data in small.items():
+        _write(staging / name, data)
+    for at, _, _ in os.walk(staging):
+        fsync_folder(Path(at))
+
+
+def _write(path: Path, data: bytes | memoryview) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_temporary(path.parent, lambda descriptor: write_all(descriptor, data)).replace(path)
+
+
 def sweep_staging(folder: Path) -> None:
     """Remove what pulls into ``folder`` left behind when they were killed."""
     for path in folder.parent.glob(f".{folder.name}.new-*"):
         shutil.rmtree(path, ignore_errors=True)
-
-
-def _write(path: Path, parts: list[bytes | memoryview]) -> None:
-    def write(descriptor: int) -> None:
-        for part in parts:
-            write_all(descriptor, part)
-
-    write_temporary(path.parent, write).replace(path)

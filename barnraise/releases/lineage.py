@@ -63,6 +63,7 @@ class Lineage(Message):
     Attributes:
         merged_by: the strategy, and the outer rule over it; both empty in a first release.
         updates: the contributions, with their weights.
+        left_out: updates of the parent that this release was made without.
     """
 
     kind: ClassVar[str] = "lineage"
@@ -74,6 +75,7 @@ class Lineage(Message):
     round: Count
     merged_by: tuple[str, ...]
     updates: tuple[MergedUpdate, ...]
+    left_out: tuple[Digest, ...] = ()
     bump: Bump
     reason: Annotated[str, Field(max_length=4096)]
     change: LineageChange

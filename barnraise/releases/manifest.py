@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from barnraise.checkpoints.folder import TRAVELLING, TRAVELLING_MAX_BYTES
 from barnraise.config import ModelConfig
 from barnraise.errors import BadNameError, BadVersionError, MessageError, VerificationError
 from barnraise.protocol import BlobRef, Count, Digest, Key, Message, Millis, check_run_name
@@ -22,6 +23,7 @@ __all__ = [
     "Manifest",
     "MergedUpdate",
     "ParentRef",
+    "ReleaseFile",
     "ReleaseVersion",
     "Remerged",
     "RunName",
@@ -30,6 +32,7 @@ __all__ = [
 ]
 
 ELEMENTS_MAX = 1 << 48
+SIDE_MAX_BYTES = TRAVELLING_MAX_BYTES
 
 
 def _version(text: str) -> str:
@@ -58,6 +61,20 @@ class TensorEntry(Message):
     dtype: Literal["F32"] = "F32"
     shape: Annotated[tuple[Annotated[int, Field(gt=0, le=ELEMENTS_MAX)], ...], Field(max_length=8)]
     digest: Digest
+
+
+def _file_name(text: str) -> str:
+    if text not in TRAVELLING:
+        raise ValueError(f"a file beside the weights is one of {', '.join(TRAVELLING)}")
+    return text
+
+
+class ReleaseFile(Message):
+    """A file that other software finds beside the weights, such as ``config.json``. Its name is never a path."""
+
+    kind: ClassVar[str] = "release-file"
+    name: Annotated[str, AfterValidator(_file_name)]
+    blob: BlobRef
 
 
 class ParentRef(Message):
@@ -102,6 +119,8 @@ class Manifest(Message):
         keyframe: ``model.safetensors`` as a whole, where the release has one.
         patch: update file of role ``patch`` against ``parent``, where it has one.
         acceptance: report of the acceptance tests. config: the resolved run configuration.
+        card: the model card, Markdown. lineage: the entry in the family tree.
+        files: what else lies beside the weights, sorted by name.
         supported_tests: names of the tests that this release promises.
         bump, reason: why it has this version.
         remerged: of a release that was made without updates of its parent; None of all others.
@@ -119,6 +138,9 @@ class Manifest(Message):
     patch: BlobRef | None
     acceptance: BlobRef
     config: BlobRef
+    card: BlobRef
+    lineage: BlobRef
+    files: tuple[ReleaseFile, ...] = ()
     updates: tuple[MergedUpdate, ...]
     licence: Annotated[str, Field(max_length=256)]
     round: Count
@@ -137,6 +159,12 @@ class Manifest(Message):
             raise ValueError(f"the tensors have more than {ELEMENTS_MAX} elements")
         if self.model_digest != model_digest(self.space, self.tensor_digests):
             raise ValueError("model_digest is not the digest of the tensors that are listed")
+        files = [file.name for file in self.files]
+        if files != sorted(set(files)):
+            raise ValueError("the files are not sorted by name, or a name comes twice")
+        for blob in (self.acceptance, self.config, self.card, self.lineage, *(file.blob for file in self.files)):
+            if blob.size_bytes > SIDE_MAX_BYTES:
+                raise ValueError(f"a file of {blob.size_bytes} bytes beside the weights; at most {SIDE_MAX_BYTES}")
         if self.patch is not None and self.parent is None:
             raise ValueError("a patch needs a parent")
         if self.remerged is not None and (self.parent is None or self.updates):

@@ -1,4 +1,4 @@
-"""Check again what was pulled: the folder against its manifest, a release against parent plus patch."""
+"""Check again what was pulled: the folder from its own signatures, a release against parent plus patch."""
 
 from __future__ import annotations
 
@@ -6,51 +6,119 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from barnraise.errors import BrokenChainError
+import numpy as np
+
+from barnraise.errors import BrokenChainError, VerificationError
 from barnraise.releases.catalog import Catalog
+from barnraise.releases.convert import narrow
 from barnraise.releases.installed import Installed, check_model
 from barnraise.releases.keyframe import keyframe_size, parse_keyframe
+from barnraise.releases.layout import side_files
 from barnraise.releases.plan import PatchStep, make_plan
+from barnraise.releases.provenance import verify_provenance
 from barnraise.releases.rebuild import apply_patch, rebuild
 from barnraise.releases.source import ReleaseSource
 from barnraise.releases.store import BlobStore
 from barnraise.releases.trust import TrustOptions, read_index
 
-__all__ = ["FolderReport", "PatchReport", "verify_folder", "verify_patch"]
+__all__ = ["FolderReport", "PatchReport", "verify_conversion", "verify_folder", "verify_patch"]
 
 
 @dataclass(frozen=True, slots=True)
 class FolderReport:
-    """What was found to be in order.
+    """What was found to be in order, and what was not looked at.
 
     Attributes:
-        checked: one sentence each.
+        root_digest, root_is_pinned, promoted: as :class:`~barnraise.releases.provenance.Proof` has them.
+        converted_to: the type that tensors were converted to when they were pulled; None: they are as released.
+        checked, unchecked: one sentence each.
     """
 
     name: str
     version: str
     model_digest: str
+    root_digest: str
+    root_is_pinned: bool
+    promoted: bool
+    converted_to: str | None
     checked: tuple[str, ...]
+    unchecked: tuple[str, ...]
 
 
-def verify_folder(folder: Path) -> FolderReport:
-    """Check an installed release, offline.
+def verify_folder(folder: Path, trust: TrustOptions | None = None) -> FolderReport:
+    """Check an installed release, offline, from the folder alone.
+
+    Args:
+        trust: which root the signatures should begin with; by default the pinned one, if there is one.
 
     Raises:
         VerificationError: what does not match.
     """
     installed = Installed.read(folder)
-    manifest = installed.manifest
+    manifest, note = installed.manifest, installed.note
+    proof = verify_provenance(installed.provenance, note.release, manifest.version, trust)
+    if proof.run != manifest.name:
+        raise VerificationError(f"the signatures are those of {proof.run}, release.json is one of {manifest.name}")
     return FolderReport(
         name=manifest.name,
         version=manifest.version,
         model_digest=manifest.model_digest,
-        checked=(
-            f"all {len(manifest.tensors)} tensors ({4 * installed.space.size:,} bytes) have the digests it lists",
-            f"the model is {manifest.model_digest}",
-            "config.json is what it says",
-        ),
+        root_digest=proof.root_digest,
+        root_is_pinned=proof.root_is_pinned,
+        promoted=proof.promoted,
+        converted_to=note.dtype,
+        checked=(*proof.checked, *_checked(installed)),
+        unchecked=(*proof.unchecked, *_unchecked(installed)),
     )
+
+
+def _checked(installed: Installed) -> list[str]:
+    manifest, side = installed.manifest, side_files(installed.manifest)
+    size = f"{len(installed.tensors):,} tensors ({installed.size_bytes:,} bytes in {len(installed.files)} files)"
+    lines = [f"release.json is that manifest, and {', '.join(side)} are what it names"]
+    if installed.is_converted:
+        lines.append(f"all {size} are as they were when pulling converted them to {installed.note.dtype}")
+    else:
+        lines.append(f"all {size} are what it names; the model is {manifest.model_digest}")
+    return [*lines, "there is no other file in the folder"]
+
+
+def _unchecked(installed: Installed) -> list[str]:
+    if not installed.is_converted:
+        return []
+    return [
+        f"that the {installed.note.dtype} tensors are those of the release: converted tensors are signed by nobody, "
+        "installed.json only shows that they did not change. To convert the release again and compare: --from SOURCE"
+    ]
+
+
+def verify_conversion(source: ReleaseSource, folder: Path, trust: TrustOptions | None = None) -> int:
+    """Pull the release of a converted folder again, as it was released, convert it, and compare every tensor.
+
+    Returns:
+        How many tensors were compared.
+
+    Raises:
+        VerificationError: a tensor is not what converting the release gives.
+    """
+    installed = Installed.open(folder)
+    index = read_index(source, trust).index
+    entry = index.entry(installed.manifest.version)
+    if entry.manifest.digest != installed.note.release:
+        raise VerificationError(f"{source.label} has another {entry.version} than {folder}; do not use one of them")
+    with tempfile.TemporaryDirectory(prefix="barnraise-verify-") as temporary:
+        catalog = Catalog(source, index, BlobStore(Path(temporary)))
+        flat_P = rebuild(catalog, make_plan(index, entry.version), catalog.manifest(entry))
+    views = installed.space.unflatten(flat_P)
+    for file in installed.files:
+        for spec in file.tensors:
+            again = narrow(views[spec.name].reshape(-1), installed.note.dtype or "F32")
+            if not np.array_equal(again, installed.tensors[spec.name]):
+                raise VerificationError(
+                    f"{folder}: tensor {spec.name} is not what {entry.version} gives when it is converted to "
+                    f"{spec.dtype}; do not use it. Pull the release again"
+                )
+    return len(installed.tensors)
 
 
 @dataclass(frozen=True, slots=True)
