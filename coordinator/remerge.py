@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
+from barnraise.errors import BrokenChainError
 from barnraise.protocol import BlobRef
 from barnraise.releases.manifest import Manifest, MergedUpdate
 
@@ -82,9 +83,17 @@ def past_of(manifest: Manifest, needs: int) -> Past:
 
 
 def lines_of(version: str, past: Callable[[str], Past]) -> dict[str, Line]:
-    """The line of a release and of each of its ancestors, oldest first: the merges that make it of the first one."""
+    """The line of a release and of each of its ancestors, oldest first: the merges that make it of the first one.
+
+    Raises:
+        BrokenChainError: a release is its own ancestor.
+    """
     chain = [past(version)]
+    seen = {version}
     while (parent := chain[-1].parent) is not None:
+        if parent in seen:
+            raise BrokenChainError(f"{parent} is given as its own ancestor; do not trust these releases")
+        seen.add(parent)
         chain.append(past(parent))
     lines: dict[str, Line] = {}
     line: Line = ()

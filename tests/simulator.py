@@ -9,6 +9,7 @@ The model is tiny but real, and so is the training: a few steps on a shard's own
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -77,11 +78,12 @@ class Clock:
 class Simulation:
     """One coordinator in a folder; may be crashed and started again on the same folder."""
 
-    def __init__(self, root: Path, config: RunConfig | None = None) -> None:
+    def __init__(self, root: Path, config: RunConfig | None = None, now_ms: int = Clock.now_ms) -> None:
         self.config = config or tiny_config()
-        self.clock = Clock()
+        self.clock = Clock(now_ms)
         self.folder = RunFolder(root)
         self.folder.create()
+        self.folder.config.write_text(as_toml(self.config.model_dump(mode="json")))
         self.ledger = Ledger.open(self.folder.ledger)
         self.identity = Identity.from_seed(b"c" * 32)
         self._found_run()
@@ -237,6 +239,17 @@ class Contributor:
         )
         world.ledger.record(received, at_ms=world.clock())
         return digest
+
+
+def as_toml(value: dict[str, Any]) -> str:
+    """A configuration as the file that ``barnraise serve`` would have been given."""
+    return "".join(f"{key} = {_inline(item)}\n" for key, item in value.items())
+
+
+def _inline(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_inline(item)}" for key, item in value.items() if item is not None) + "}"
+    return "[" + ", ".join(map(_inline, value)) + "]" if isinstance(value, list) else json.dumps(value)
 
 
 def train(

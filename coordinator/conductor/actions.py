@@ -88,7 +88,7 @@ def check(desk: Desk, config: RunConfig, current: Round, digest: str) -> Work:
 def unmerge(desk: Desk, config: RunConfig, ledger: Ledger, row: UpdateRow) -> Work:
     """Say of an update that came too late what it conflicts with; whatever goes wrong, it is only not known."""
     where = f"round {row.round} had stopped collecting when it arrived"
-    since = merged_since(row.base_digest, ledger.releases())
+    since = merged_since(row.base_digest, ledger.releases(), ledger.head())
     if not since:
         return Finished(None, (UpdateUnmerged(row.digest, row.round, where),))
     versions = [release.version for release in since]

@@ -86,11 +86,12 @@ class _Parted:
     """The trunk as it is and as it would be: two lines, where they part, and what the second one leads to.
 
     Attributes:
-        before: the last release that both have.
+        before: what the first merge that changes was made on. on_before: it still is.
     """
 
     head: ReleaseRow
     before: ReleaseRow
+    on_before: bool
     old: Line
     new: Line
     end: Known
@@ -184,7 +185,7 @@ def _part(
     end, _ = yield from replay.run(start, new[len(start.line) :])
     found = shop.ledger.release(before)
     assert found is not None
-    return _Parted(head, found, lines[head.version], new, end)
+    return _Parted(head, found, lines[before] == common, lines[head.version], new, end)
 
 
 def _verdict(desk: Desk, base: ReleaseRow, end: Known) -> Verdict:
@@ -197,7 +198,7 @@ def _report(
 ) -> dict[str, Any]:
     """What becomes different, JSON values: the model, its tests, and which updates it concerns."""
     repeated = parted.repeated
-    moved = [digest for merge in repeated[1:] for digest in merge.digests]
+    moved = _digests(repeated[parted.on_before :])
     return {
         "reason": asked.reason,
         "left_out": list(asked.updates),

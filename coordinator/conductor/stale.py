@@ -28,15 +28,15 @@ PATCHES_MAX = 16
 """An update that missed more releases than this is not compared any more: the work stays bounded."""
 
 
-def merged_since(base_digest: str, releases: Sequence[ReleaseRow]) -> list[ReleaseRow]:
-    """The releases that lead from a base to the newest one, oldest first; none if the base is no ancestor.
+def merged_since(base_digest: str, releases: Sequence[ReleaseRow], head: ReleaseRow | None) -> list[ReleaseRow]:
+    """The releases that lead from a base to where the trunk is, oldest first; none if the base is no ancestor.
 
     Args:
-        base_digest: model digest. releases: all, oldest first.
+        base_digest: model digest. releases: all. head: where the trunk is.
     """
     by_version = {release.version: release for release in releases}
     chain: list[ReleaseRow] = []
-    at = releases[-1] if releases else None
+    at: ReleaseRow | None = head
     while at is not None and at.model_digest != base_digest:
         chain.append(at)
         at = by_version.get(at.parent) if at.parent else None
@@ -55,6 +55,9 @@ def measure_stale(desk: Desk, digest: str, since: Sequence[ReleaseRow]) -> dict[
         update = Update.parse(
             desk.private.map(digest), space, base_digest=None, max_bytes=desk.config.gateway.max_update_bytes
         )
+        whole = [row.version for row in since if row.patch is None]
+        if whole:
+            return {"unknown": f"{whole[0]} is no patch: it was merged again without some updates"}
         patches = [
             Update.parse(desk.public.map(row.patch["digest"]), space, base_digest=None) for row in since if row.patch
         ]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from coordinator.conductor.merging import (
     Bench,
@@ -23,7 +23,9 @@ from coordinator.round import Candidate
 from merge.measure import Measured, total
 from merge.plan import MergePlan, plan_merge
 
-__all__ = ["Merging", "merge_now", "merge_steps"]
+__all__ = ["Merging", "drive", "merge_now", "merge_steps"]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -60,14 +62,22 @@ def merge_steps(bench: Bench, job: MergeJob, timeout_s: float) -> Generator[list
 
 def merge_now(bench: Bench, job: MergeJob, pool: Pool, timeout_s: float) -> Merging:
     """Merge a round on a pool that does nothing else, and wait for it; raises what :func:`merge_steps` raises."""
-    work = merge_steps(bench, job, timeout_s)
+    return drive(merge_steps(bench, job, timeout_s), pool)
+
+
+def drive(work: Generator[list[Task], list[Any], T], pool: Pool) -> T:
+    """Run batches of tasks on a pool that does nothing else, and wait for what they lead to.
+
+    Raises:
+        BarnraiseError: the first error of a task.
+    """
     try:
         batch = next(work)
         while True:
             batch = work.send(_results(pool, batch))
     except StopIteration as stopped:
-        merging: Merging = stopped.value
-        return merging
+        found: T = stopped.value
+        return found
 
 
 def _results(pool: Pool, tasks: Sequence[Task]) -> list[Any]:

@@ -138,7 +138,7 @@ def test_releases_are_computed_again_from_what_was_published(tmp_path: Path, mer
             contributor.sends(contributor.takes_lease(), contributor.encoded(contributor.noise()))
         simulation.runs_until_tagged(version)
     made = [release.model_digest for release in simulation.ledger.releases()]
-    again = recompute(FolderSource(simulation.folder.public), "0.1.2")
+    again = recompute(FolderSource(simulation.folder.root), "0.1.2")
     assert [one.model_digest for one in again] == made[1:]
     assert len(set(made)) == 3
 
@@ -160,7 +160,7 @@ def test_a_changed_outer_rule_begins_anew_and_says_so(tmp_path: Path) -> None:
     releases = simulation.ledger.releases()
     with safe_open(simulation.desk.private.path(releases[2].state_digest or ""), framework="np") as state:
         assert sorted(state.keys()) == sorted([*FedAdam.slots, "residual"])
-    assert [one.version for one in recompute(FolderSource(simulation.folder.public), "0.1.2")] == ["0.1.1", "0.1.2"]
+    assert [one.version for one in recompute(FolderSource(simulation.folder.root), "0.1.2")] == ["0.1.1", "0.1.2"]
 
 
 def test_a_round_keeps_what_it_merged_and_how_updates_agreed(tmp_path: Path) -> None:
