@@ -281,10 +281,11 @@ class Repository:
 
     def _prune(self, planned: Publication) -> None:
         """Forget all but the newest versions of what changes with every release."""
+        needed = {Path(name).name for name in planned.files}
         for role in (Snapshot.type, NIGHTLY):
             for path in _newest_first(self._path(METADATA), role)[KEEP:]:
-                path.unlink(missing_ok=True)
-        needed = {Path(name).name for name in planned.files}
+                if path.name not in needed:
+                    path.unlink(missing_ok=True)
         for path in _newest_first(self._path(METADATA), NIGHTLY):
             with suppress(FileNotFoundError):
                 named = json.loads(path.read_bytes())["signed"]["targets"][INDEX_TARGET]

@@ -211,6 +211,19 @@ def test_only_the_newest_versions_are_kept(tmp_path: Path) -> None:
     assert read_index(FolderSource(run.public)).index == run.index()
 
 
+def test_what_is_published_now_is_kept_though_an_older_key_left_higher_versions(tmp_path: Path) -> None:
+    run = published(tmp_path / "run", releases=1)
+    hand_over(run)
+    for number in range(KEEP + 3):  # many a second: their versions run ahead of the clock
+        run.channels[f"channel-{number}"] = "0.1.0"
+        run.write_index()
+    rotate_online(run)
+    for number in range(3):
+        del run.channels[f"channel-{number}"]
+        run.write_index()
+        assert read_index(FolderSource(run.public)).index == run.index()
+
+
 def test_an_index_cannot_break_a_promise(tmp_path: Path) -> None:
     run = published(tmp_path / "run", releases=2)
     run.channels["stable"] = "0.1.0"
