@@ -25,8 +25,9 @@ from typing import Literal
 from sqlalchemy import Connection, Table, select
 
 from barnraise.digest import digest_file
-from barnraise.errors import BarnraiseError, StorageError
+from barnraise.errors import BarnraiseError, ExpiredMetadataError, StorageError
 from barnraise.releases.index import ReleaseIndex
+from barnraise.releases.provenance import verify_lists
 from barnraise.releases.source import FolderSource, ReleaseSource
 from barnraise.releases.store import BlobStore, StoredBlob
 from barnraise.releases.trust import INDEX_NAME, TrustOptions, parse_list, read_index, read_vouched
@@ -84,7 +85,7 @@ def fsck(path: Path, trust: TrustOptions | None = None) -> Checked:
         return _fsck_run(folder)
     source = FolderSource(path)
     store = BlobStore(path)
-    signatures = list(_signatures(source, trust or _own_root(path)))
+    signatures = list(_signatures(source, trust or _own_root(path), renewed=True))
     references = list(_of_index(source, store))
     return _checked({"public": store}, references, signatures)
 
@@ -100,7 +101,7 @@ def _fsck_run(folder: RunFolder) -> Checked:
         ledger.close()
     mirror = FolderSource(folder.public) if (folder.public / "metadata" / "timestamp.json").is_file() else None
     if mirror is not None:
-        findings += _signatures(mirror, _own_root(folder.public))
+        findings += _signatures(mirror, _own_root(folder.public), renewed=False)
     return _checked(stores, references, findings)
 
 
@@ -177,13 +178,26 @@ def _own_root(public: Path) -> TrustOptions:
         return TrustOptions()
 
 
-def _signatures(source: ReleaseSource, trust: TrustOptions) -> Iterator[Finding]:
-    """What python-tuf's client says to it, that has seen nothing before."""
+def _signatures(source: ReleaseSource, trust: TrustOptions, *, renewed: bool) -> Iterator[Finding]:
+    """What python-tuf's client says to it, that has seen nothing before.
+
+    Args:
+        renewed: whether it must be in date: a mirror's is renewed elsewhere, a run's when it is served again.
+    """
     with tempfile.TemporaryDirectory(prefix="barnraise-fsck-") as temporary:
         try:
             read_index(source, TrustOptions(trust.root, Path(temporary)))
+            return
+        except ExpiredMetadataError as error:
+            if renewed:
+                yield Finding("signatures", error.reason)
         except BarnraiseError as error:
             yield Finding("signatures", error.reason)
+            return
+    try:  # the client stops at what has ended to hold: the rest is followed without a clock
+        verify_lists(read_vouched(source))
+    except BarnraiseError as error:
+        yield Finding("signatures", error.reason)
 
 
 # -- the ledger ---------------------------------------------------------------------------------

@@ -21,11 +21,12 @@ from barnraise.releases.durable import TEMPORARY_SUFFIX
 from barnraise.releases.store import BlobStore, StoredBlob
 from barnraise.run_folder import RunFolder, locked_file
 from coordinator.conductor.desk import Desk
+from coordinator.importing import import_lock
 from coordinator.ledger import Ledger
 from coordinator.references import mentioned, scored_models
 from coordinator.run_setup import open_run
 
-__all__ = ["GRACE_S", "RUNNING_GRACE_S", "Collected", "Swept", "collect", "import_lock", "sweep"]
+__all__ = ["GRACE_S", "RUNNING_GRACE_S", "Collected", "Swept", "collect", "sweep"]
 
 GRACE_S = 24 * 3600.0
 RUNNING_GRACE_S = 3600.0
@@ -80,11 +81,6 @@ class Collected:
     freed_bytes: int
     young: int
     kept: int
-
-
-def import_lock(folder: RunFolder) -> Path:
-    """Held while a model is imported; garbage is not collected then."""
-    return folder.root / "import.lock"
 
 
 def collect(folder: RunFolder, *, now_ns: int, grace_s: float = GRACE_S, dry_run: bool = False) -> list[Collected]:

@@ -13,7 +13,8 @@ from barnraise.digest import digest_bytes
 from barnraise.errors import FolderLockedError, NotARunFolderError, UsageError
 from barnraise.releases.store import BlobStore, StoredBlob
 from barnraise.run_folder import RunFolder, locked_file
-from coordinator.gc import GRACE_S, Collected, collect, import_lock, sweep
+from coordinator.gc import GRACE_S, Collected, collect, sweep
+from coordinator.importing import import_lock
 from run_toml import as_toml
 from simulator import Simulation
 

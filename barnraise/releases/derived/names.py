@@ -6,11 +6,12 @@ import json
 
 from barnraise.errors import MessageError, NoSuchVersionError, VerificationError
 from barnraise.releases.catalog import Catalog
-from barnraise.releases.derived.manifest import DerivedManifest
+from barnraise.releases.derived.manifest import DerivedManifest, ModelRef
 from barnraise.releases.index import DerivedEntry, ReleaseIndex
 from barnraise.releases.source import MANIFEST_MAX_BYTES
+from barnraise.versions import select, split_spec
 
-__all__ = ["derived_entries", "derived_entry", "derived_names", "read_derived_manifest"]
+__all__ = ["derived_entries", "derived_entry", "derived_names", "find_model", "read_derived_manifest", "select_derived"]
 
 
 def derived_names(index: ReleaseIndex) -> tuple[str, ...]:
@@ -33,6 +34,36 @@ def derived_entry(index: ReleaseIndex, name: str, version: str) -> DerivedEntry:
         if (entry.name, entry.version) == (name, version):
             return entry
     raise NoSuchVersionError(f"this run lists no {name[:64]!a} {version[:32]}; see: barnraise ls")
+
+
+def select_derived(index: ReleaseIndex, name: str, wanted: str) -> DerivedEntry:
+    """The newest version of a derived model that fits a range, or an exact one.
+
+    Raises:
+        BadVersionError: neither a range nor a version.
+        NoSuchVersionError: nothing fits; the message names the nearest.
+    """
+    entries = derived_entries(index, name)
+    if not entries:
+        known = ", ".join((index.name, *derived_names(index)))
+        raise NoSuchVersionError(f"this is a run of {index.name}; it has no model {name[:64]!a}. There are: {known}")
+    return derived_entry(index, name, select({entry.version: None for entry in entries}, wanted).version)
+
+
+def find_model(index: ReleaseIndex, spec: str) -> ModelRef:
+    """The model that ``NAME@RANGE``, ``NAME@VERSION`` or, of the trunk, ``NAME@CHANNEL`` means.
+
+    For whoever vouches for the index: promotions are not looked at.
+
+    Raises:
+        BadVersionError, NoSuchVersionError: there is none.
+    """
+    name, wanted = split_spec(spec)
+    if name == index.name:
+        version = select(index.yanked, wanted, index.channels).version
+        return ModelRef(name=name, version=version, model_digest=index.entry(version).model_digest)
+    entry = select_derived(index, name, wanted)
+    return ModelRef(name=name, version=entry.version, model_digest=entry.model_digest)
 
 
 def read_derived_manifest(catalog: Catalog, entry: DerivedEntry) -> DerivedManifest:

@@ -1,0 +1,63 @@
+"""``barnraise fsck``: is everything that a run or a mirror stores in order."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from barnraise.cli.output import JsonOption, print_error, print_result, printable
+from barnraise.errors import DamagedStoreError, UsageError
+
+__all__ = ["fsck"]
+
+
+def fsck(
+    place: Annotated[Path, typer.Option("--run", help="Folder of a run, or of a mirror.")] = Path("barnraise-run"),
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended, and check again.")] = False,
+    source: Annotated[
+        str | None, typer.Option("--from", help="With --repair: mirror to fetch damaged and missing blobs from.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Check every blob, reference, table and signature; findings one a line.
+
+    Example: barnraise fsck --run ./my-run --repair --from https://mirror.example
+    """
+    from barnraise.installation import require
+
+    require("coordinator")
+    from barnraise.releases.source import open_source
+    from coordinator.fsck import fsck as check
+    from coordinator.repair import repair as mend
+
+    if source is not None and not repair:
+        raise UsageError("--from says where to repair from; add --repair")
+    where = place.resolve()
+    checked, mended = check(where), []
+    if repair and checked.findings:
+        mended = mend(where, checked.findings, open_source(source) if source is not None else None)
+        checked = check(where)
+    result: dict[str, Any] = {
+        "folder": str(where),
+        "blobs": checked.blobs,
+        "size_bytes": checked.size_bytes,
+        "references": checked.references,
+        "findings": [{"part": finding.part, "what": finding.what} for finding in checked.findings],
+        "repaired": mended,
+    }
+    lines = [*(f"repair: {line}" for line in mended), *(f"{f.part}: {f.what}" for f in checked.findings)]
+    looked = f"{checked.blobs:,} blobs of {checked.size_bytes:,} bytes, {checked.references:,} references"
+    if not checked.findings:
+        print_result("fsck", result, as_json=as_json, human="\n".join([*lines, f"{looked}: all in order"]))
+        return
+    error = DamagedStoreError(f"{looked}: {len(checked.findings)} findings in {where}")
+    if as_json:
+        told = {"code": error.code, "reason": error.reason}
+        print(json.dumps({"ok": False, "command": "fsck", "error": told, "result": result}, sort_keys=True))
+    else:
+        print(printable("\n".join(lines)))
+        print_error("fsck", error, as_json=False)
+    raise typer.Exit(error.exit_code)

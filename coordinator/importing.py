@@ -1,0 +1,106 @@
+"""Import a model into a run: blobs by this process, the index by whoever holds the run.
+
+The blobs are written here, a coordinator running or not; one order then lists the model. What a
+killed import leaves is found again by the next try, and is garbage otherwise. While one import
+is under way there is no other and no garbage collection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from barnraise.clock import now_ms
+from barnraise.config import load_run_config
+from barnraise.releases.catalog import Catalog
+from barnraise.releases.derived.imports import Imported, ImportRequest, import_model
+from barnraise.releases.derived.manifest import Relation
+from barnraise.releases.derived.names import find_model
+from barnraise.releases.source import FolderSource
+from barnraise.releases.store import BlobStore
+from barnraise.run_folder import RunFolder, locked_file
+from coordinator.ledger import Ledger
+from coordinator.listing import index_of
+from coordinator.orders import Derive, place
+
+__all__ = ["ImportWish", "import_into", "import_lock"]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportWish:
+    """What somebody wants to import.
+
+    Attributes:
+        parent: ``NAME@VERSION``, of the trunk or of a derived model; a range or channel will do.
+        licence: None takes the run's.
+    """
+
+    path: Path
+    name: str
+    parent: str
+    relation: Relation = "fine-tune"
+    licence: str | None = None
+    note: str = ""
+
+
+def import_lock(folder: RunFolder) -> Path:
+    """Held while a model is imported."""
+    return folder.root / "import.lock"
+
+
+def import_into(
+    folder: RunFolder,
+    wish: ImportWish,
+    *,
+    told: Callable[[int], None] = lambda _: None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Imported:
+    """Store a model and have it listed.
+
+    Args:
+        told: called with bytes as they are done. tell: gets a sentence when this waits for a coordinator.
+
+    Raises:
+        UsageError, NotACheckpointError, ReleaseError: what cannot be imported, and why.
+        OrderRefusedError: it could not be listed; its blobs are garbage until the next try.
+        FolderLockedError: another import is under way.
+        NotARunFolderError, StorageError: no run there, or its disk.
+    """
+    config = load_run_config(folder.require().config)
+    public = BlobStore(folder.public)
+    with locked_file(import_lock(folder), f"another import already works in {folder.root}"):
+        ledger = Ledger.open(folder.ledger)
+        try:
+            index = index_of(ledger, public)
+        finally:
+            ledger.close()
+        request = ImportRequest(
+            path=wish.path,
+            name=wish.name,
+            parent=find_model(index, wish.parent),
+            relation=wish.relation,
+            licence=config.licence if wish.licence is None else wish.licence,
+            note=wish.note,
+            at_ms=now_ms(),
+        )
+        catalog = Catalog(FolderSource(folder.root), index, public)
+        done = import_model(request, catalog, public, depth_most=config.release.keyframe_every, told=told)
+        if done.is_new:
+            place(folder, _order(done), tell=tell)
+    return done
+
+
+def _order(done: Imported) -> Derive:
+    manifest, parent = done.manifest, done.manifest.lineage.parent
+    return Derive(
+        name=manifest.name,
+        version=manifest.version,
+        model_digest=manifest.model_digest,
+        manifest_digest=done.blob.digest,
+        manifest_bytes=done.blob.size_bytes,
+        parent_name=parent.name,
+        parent_version=parent.version,
+        parent_digest=parent.model_digest,
+        reason=manifest.reason,
+    )

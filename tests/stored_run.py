@@ -1,0 +1,66 @@
+"""A small run with two releases and all that a coordinator leaves in its folder, made once and copied for each test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from barnraise.clock import now_ms
+from barnraise.run_folder import RunFolder
+from run_toml import as_toml
+from simulator import Simulation
+
+__all__ = ["contribute", "copied_run", "killed_after"]
+
+CONTRIBUTORS = (("ada", "text"), ("barbara", "tools"), ("grace", "text"))
+
+
+def contribute(simulation: Simulation) -> None:
+    """Three updates to the newest release."""
+    for name, shard in CONTRIBUTORS:
+        simulation.contributor(name, shard).delivers()
+
+
+@cache
+def _made() -> Path:
+    root = Path(tempfile.mkdtemp(prefix="barnraise-test-run-"))
+    simulation = Simulation(root / "run", now_ms=now_ms())  # python-tuf's client knows what time it is
+    simulation.folder.config.write_text(as_toml(simulation.config))
+    contribute(simulation)
+    simulation.runs_until_tagged("0.1.1")
+    simulation.ticks()
+    simulation.ledger.close()
+    return root / "run"
+
+
+def copied_run(root: Path) -> RunFolder:
+    """The run, in a folder of the test's own; nobody works in it."""
+    shutil.copytree(_made(), root)
+    return RunFolder(root)
+
+
+def killed_after(syncs: int, work: Callable[[], object]) -> bool:
+    """Do ``work`` in a process that ends on the spot at a certain wait for the disk; whether it came that far."""
+    child = os.fork()
+    if child == 0:
+        left = syncs
+        sync = os.fsync
+
+        def counted(descriptor: int) -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                os._exit(9)
+            sync(descriptor)
+
+        os.fsync = counted
+        try:
+            work()
+        finally:
+            os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status) == 9
