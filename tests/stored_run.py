@@ -11,7 +11,6 @@ from pathlib import Path
 
 from barnraise.clock import now_ms
 from barnraise.run_folder import RunFolder
-from run_toml import as_toml
 from simulator import Simulation
 
 __all__ = ["contribute", "copied_run", "killed_after"]
@@ -29,7 +28,6 @@ def contribute(simulation: Simulation) -> None:
 def _made() -> Path:
     root = Path(tempfile.mkdtemp(prefix="barnraise-test-run-"))
     simulation = Simulation(root / "run", now_ms=now_ms())  # python-tuf's client knows what time it is
-    simulation.folder.config.write_text(as_toml(simulation.config))
     contribute(simulation)
     simulation.runs_until_tagged("0.1.1")
     simulation.ticks()

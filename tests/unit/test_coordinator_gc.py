@@ -15,7 +15,6 @@ from barnraise.releases.store import BlobStore, StoredBlob
 from barnraise.run_folder import RunFolder, locked_file
 from coordinator.gc import GRACE_S, Collected, collect, sweep
 from coordinator.importing import import_lock
-from run_toml import as_toml
 from simulator import Simulation
 
 DAY_NS = 24 * 3600 * 10**9
@@ -53,7 +52,6 @@ def simulation(tmp_path: Path) -> Simulation:
     for name, shard in (("ada", "text"), ("barbara", "tools"), ("grace", "text")):
         simulation.contributor(name, shard).delivers()
     simulation.runs_until("released")
-    simulation.folder.config.write_text(as_toml(simulation.config))
     return simulation
 
 
@@ -111,7 +109,6 @@ def test_what_is_young_stays(simulation: Simulation) -> None:
 
 def test_the_open_rounds_candidate_stays_and_an_ended_rounds_goes(tmp_path: Path) -> None:
     simulation = Simulation(tmp_path / "run")
-    simulation.folder.config.write_text(as_toml(simulation.config))
     for name, shard in (("ada", "text"), ("barbara", "tools"), ("grace", "text")):
         simulation.contributor(name, shard).delivers()
     for _ in range(400):
