@@ -171,6 +171,15 @@ class Offline:
         """Digest of the first root: what a consumer pins."""
         return digest_bytes(self.roots[0])
 
+    def renewed(self, root: Identity, now_ms: int) -> Offline:
+        """The same for another year, where ``root`` is the one key that stands in for maintainers."""
+        keys, run = self.keys, run_name(self.root)
+        metadata = make_root(run, keys, self.root.version + 1, now_ms)
+        targets = make_targets(keys, self.signed_targets.signed.version + 1, now_ms)
+        sign(metadata, root)
+        sign(targets, root)
+        return self.with_root(serialise(metadata), serialise(targets))
+
     def with_root(self, root: bytes, targets: bytes) -> Offline:
         """With one more root, and the targets that it belongs to. Unchecked."""
         return replace(self, roots=(*self.roots, root), targets=targets)

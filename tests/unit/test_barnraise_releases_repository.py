@@ -238,6 +238,21 @@ def test_an_index_cannot_break_a_promise(tmp_path: Path) -> None:
     assert read_index(FolderSource(run.public)).index.channels["stable"] == "0.1.0"
 
 
+def test_a_key_that_stands_in_for_maintainers_renews_what_they_would(tmp_path: Path) -> None:
+    run = published(tmp_path / "run", releases=1)
+    run.repository.renew(now_ms() + 180 * DAY_MS)
+    assert run.repository.offline.root.version == 1
+    run.repository.renew(now_ms() + 190 * DAY_MS)
+    run.repository.renew(now_ms() + 191 * DAY_MS)
+    offline = run.repository.offline
+    assert (offline.root.version, offline.signed_targets.signed.version) == (2, 2)
+    assert offline.root.expires > as_time(now_ms() + 500 * DAY_MS)
+    assert read_index(FolderSource(run.public)).index == run.index()
+    hand_over(run)
+    run.repository.renew(now_ms() + 1000 * DAY_MS)
+    assert run.repository.offline.root.version == 3
+
+
 def test_a_run_without_its_online_key_says_so(tmp_path: Path) -> None:
     run = published(tmp_path / "run", releases=1)
     RunFolder(run.root).online_key.unlink()
