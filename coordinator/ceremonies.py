@@ -65,7 +65,7 @@ def _order(signing: Signing) -> Order:
     request = signing.proposal.request
     if isinstance(request, Promote):
         return Promoted(request.release.version)
-    return PublishSigned(request.kind)
+    return PublishSigned(signing.after.versions)
 
 
 def _require_online_key(folder: RunFolder, offline: Offline) -> None:

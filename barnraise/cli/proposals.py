@@ -16,7 +16,7 @@ from barnraise.cli.output import print_result, print_warnings
 from barnraise.cli.sources import find_source
 from barnraise.clock import now_ms
 from barnraise.errors import ConfigMissingError, UsageError
-from barnraise.releases.ceremony import Request
+from barnraise.releases.ceremony import Promote, Request, Withdraw
 from barnraise.releases.charter import Charter
 from barnraise.releases.durable import replace_file
 from barnraise.releases.index import ReleaseIndex
@@ -99,7 +99,7 @@ def ask(command: str, place: Place, request: Request, keys: Sequence[KeyPair], o
     signing = propose(place.run, place.charter, request, _now())
     for pair in keys:
         signing = signing.sign(pair)
-    path = out or Path(f"{place.run}-{_label(request)}.proposal")
+    path = out or Path(f"{place.run}-{_label(signing)}.proposal")
     if not _can_apply(signing, place) and out is None and path.exists():
         raise UsageError(f"{path} exists; go on with it, or name another file: --out FILE")
     _end(command, signing, place, path, as_json)
@@ -123,9 +123,16 @@ def _now() -> datetime:
     return datetime.fromtimestamp(now_ms() // 1000, UTC)
 
 
-def _label(request: Request) -> str:
-    detail = getattr(request, "version", None) or getattr(getattr(request, "release", None), "version", None)
-    return f"{request.kind}-{detail}" if detail else request.kind
+def _label(signing: Signing) -> str:
+    """What the file is called by default: another name for every proposal that is not void."""
+    request = signing.proposal.request
+    match request:
+        case Promote():
+            return f"{request.action}-{request.release.version}"
+        case Withdraw():
+            return f"{request.action}-{request.version}"
+        case _:
+            return f"root-{signing.after.root.signed.version}"
 
 
 def _can_apply(signing: Signing, place: Place | None) -> bool:

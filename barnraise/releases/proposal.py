@@ -15,7 +15,7 @@ hold. Whether ``before`` is what the run has is the one question that needs the 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Literal
@@ -53,10 +53,10 @@ class Proposal(Message):
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Signatures that one part of a proposal needs.
+    """Signatures that a part of a proposal needs.
 
     Attributes:
-        part: ``root``, ``targets`` or ``stable``.
+        part: ``root``, ``targets`` or ``stable``, or several of them that the same people sign.
         of: whose signatures, in words.
         threshold: how many. keys: who may give them. signed: who has.
     """
@@ -78,12 +78,10 @@ class Need:
 
     @property
     def words(self) -> str:
-        names = ", ".join(key.name for key in self.keys)
-        signed = f"signed by {', '.join(key.name for key in self.signed)}" if self.signed else "nobody has signed"
-        told = f"{self.part}: {self.threshold} of {self.of} ({names}); {signed}"
-        if not self.missing:
-            return told
-        return f"{told}; {self.missing} more of {', '.join(key.name for key in self.waiting)}"
+        told = f"{self.part}: {self.threshold} of {self.of}"
+        if self.signed:
+            told += f"; signed by {_names(self.signed)}"
+        return f"{told}; missing {self.missing} of {_names(self.waiting)}" if self.missing else told
 
 
 @dataclass(frozen=True)
@@ -156,7 +154,7 @@ class Signing:
             OrderRefusedError: the key is not a maintainer's, or has signed before.
         """
         keyid = pair.keyid
-        mine = [need for need in self.needs if keyid in {key.keyid for key in need.keys}]
+        mine = [need for need in self.needs if any(key.keyid == keyid for key in need.keys)]
         if not mine:
             who = sorted({key.name for need in self.needs for key in need.keys})
             raise OrderRefusedError(
@@ -165,7 +163,7 @@ class Signing:
         if all(keyid in {key.keyid for key in need.signed} for need in mine):
             name = next(key.name for key in mine[0].keys if key.keyid == keyid)
             raise OrderRefusedError(f"{name} has signed this already; {self.missing_words}")
-        parts = {need.part for need in mine}
+        parts = {part for need in mine for part in need.part.split(", ")}
         after = dict(self.proposal.after)
         for part, metadata in _parts(self.before, self.after):
             if part in parts:
@@ -177,11 +175,11 @@ class Signing:
     @property
     def needs(self) -> tuple[Need, ...]:
         """What has to be signed, by whom, and by whom it is."""
-        return tuple(
-            _need(part, of, result)
-            for part, _ in _parts(self.before, self.after)
-            for of, result in _results(self.before, self.after, part)
-        )
+        found: dict[Need, list[str]] = {}
+        for part, _ in _parts(self.before, self.after):
+            for of, result in _results(self.before, self.after, part):
+                found.setdefault(_need(of, result), []).append(part)
+        return tuple(replace(need, part=", ".join(parts)) for need, parts in found.items())
 
     @property
     def is_complete(self) -> bool:
@@ -191,9 +189,10 @@ class Signing:
     @property
     def missing_words(self) -> str:
         """Who still has to sign, or that nobody has to."""
-        missing = sorted({(need.missing, need.of, need.waiting) for need in self.needs if need.missing}, key=str)
-        lines = [f"{count} more of {of}: {', '.join(key.name for key in keys)}" for count, of, keys in missing]
-        return f"missing {'; and '.join(lines)}" if lines else "enough have signed"
+        missing = [(need.missing, need.of, need.waiting) for need in self.needs if need.missing]
+        if not missing:
+            return "enough have signed"
+        return "missing " + ", and ".join(f"{count} of {of} ({_names(keys)})" for count, of, keys in missing)
 
     def applied_to(self, offline: Offline) -> Offline:
         """The files of a run with what was signed in the place of what it replaces, checked.
@@ -306,25 +305,27 @@ def _changed(before: Charter, after: Charter) -> dict[str, Any]:
 
 def _results(before: Charter, after: Charter, part: str) -> list[tuple[str, VerificationResult]]:
     """Whose signatures a part needs, and how it stands."""
-    whose = "the maintainers" if after.has_maintainers else "the bootstrap key"
+    root, former = after.root.signed.roles[Root.type], before.root.signed.roles[Root.type]
+    old = "the maintainers" if before.has_maintainers else "the bootstrap key"
+    whose = old if root == former else "the new maintainers"
     if part == STABLE:
         assert after.stable is not None
         stable = after.stable
         return [(whose, after.targets.signed.get_verification_result(STABLE, stable.signed_bytes, stable.signatures))]
-    root = after.root.signed
     if part == Targets.type:
         targets = after.targets
-        return [(whose, root.get_verification_result(part, targets.signed_bytes, targets.signatures))]
+        return [(whose, after.root.signed.get_verification_result(part, targets.signed_bytes, targets.signatures))]
     signatures, payload = after.root.signatures, after.root.signed_bytes
-    both = root.get_root_verification_result(before.root.signed, payload, signatures)
-    if before.root.signed.roles[part] == root.roles[part]:
-        return [(whose, both.second)]
-    old = "the maintainers so far" if before.has_maintainers else "the bootstrap key"
-    return [(old, both.first), ("the new maintainers", both.second)]
+    both = after.root.signed.get_root_verification_result(before.root.signed, payload, signatures)
+    return [(whose, both.second)] if root == former else [(f"{old} so far", both.first), (whose, both.second)]
 
 
-def _need(part: str, of: str, result: VerificationResult) -> Need:
+def _need(of: str, result: VerificationResult) -> Need:
     keys = [PublicKey.of(key) for key in (result.signed | result.unsigned).values()]
     signed = {PublicKey.of(key) for key in result.signed.values()}
     ordered = tuple(sorted(keys, key=lambda key: key.name))
-    return Need(part, of, result.threshold, ordered, tuple(key for key in ordered if key in signed))
+    return Need("", of, result.threshold, ordered, tuple(key for key in ordered if key in signed))
+
+
+def _names(keys: Iterable[PublicKey]) -> str:
+    return ", ".join(key.name for key in keys)

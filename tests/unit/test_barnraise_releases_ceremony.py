@@ -147,10 +147,14 @@ def test_no_place_of_a_signed_proposal_can_be_altered(request_: Request, what: s
         # What may differ without anybody noticing: signatures that are left out, defaults that are not spelt out.
         assert read.after.digest == signing.after.digest, path
         assert read.before.digest == signing.before.digest, path
-        assert [need.part for need in read.needs] == [need.part for need in signing.needs]
-        assert all(
-            set(mine.signed) <= set(theirs.signed) for mine, theirs in zip(read.needs, signing.needs, strict=True)
-        )
+        mine, theirs = who_signed(read), who_signed(signing)
+        assert mine.keys() == theirs.keys()
+        assert all(mine[need] <= theirs[need] for need in mine)
+
+
+def who_signed(signing: Signing) -> dict[tuple[str, str], set[PublicKey]]:
+    """Part and whose signatures it needs -> who has signed."""
+    return {(part, need.of): set(need.signed) for need in signing.needs for part in need.part.split(", ")}
 
 
 # -- the life of a run ---------------------------------------------------------------------
@@ -160,11 +164,8 @@ def test_from_the_bootstrap_key_to_maintainers() -> None:
     offline = found()
     signing = begun(offline, appointing("ada", "barbara", "grace", threshold=2))
     assert [need.words for need in signing.needs] == [
-        f"root: 1 of the bootstrap key ({key_id(BOOTSTRAP.public)}); nobody has signed; 1 more of "
-        f"{key_id(BOOTSTRAP.public)}",
-        "root: 2 of the new maintainers (ada, barbara, grace); nobody has signed; 2 more of ada, barbara, grace",
-        "targets: 2 of the maintainers (ada, barbara, grace); nobody has signed; 2 more of ada, barbara, grace",
-        "stable: 2 of the maintainers (ada, barbara, grace); nobody has signed; 2 more of ada, barbara, grace",
+        f"root: 1 of the bootstrap key so far; missing 1 of {key_id(BOOTSTRAP.public)}",
+        "root, targets, stable: 2 of the new maintainers; missing 2 of ada, barbara, grace",
     ]
     made = signed_by(signing, [bootstrap(), "grace", "ada"]).applied_to(offline)
     charter = Charter.of(made)
@@ -339,7 +340,7 @@ def test_who_may_not_sign() -> None:
     offline = held_by("ada", "barbara", threshold=2)
     signing = signed_by(begun(offline, promoting("0.1.2")), ["ada"])
     with pytest.raises(
-        OrderRefusedError, match="ada has signed this already; missing 1 more of the maintainers: barbara"
+        OrderRefusedError, match=r"ada has signed this already; missing 1 of the maintainers \(barbara\)"
     ):
         signing.sign(PAIRS["ada"])
     for stranger in (STRANGER, bootstrap(), KeyPair(ONLINE.private_key), PAIRS["grace"]):
