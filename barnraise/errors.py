@@ -18,6 +18,7 @@
     |   |-- UnknownFieldError
     |   |-- BadNameError
     |   |-- BadSignatureError                   403
+    |   |-- BannedError                         403
     |   |-- ReplayedMessageError                409
     |   |-- ClockSkewError
     |   |-- LeaseError                          410
@@ -80,6 +81,7 @@ __all__ = [
     "BadRangeError",
     "BadSignatureError",
     "BadVersionError",
+    "BannedError",
     "BarnraiseError",
     "BlobMissingError",
     "BrokenChainError",
@@ -225,6 +227,12 @@ class BadNameError(MessageError):
 
 
 class BadSignatureError(MessageError):
+    http_status = 403
+
+
+class BannedError(MessageError):
+    """A key whose contributions the operator does not want any more."""
+
     http_status = 403
 
 

@@ -51,6 +51,36 @@ def narrate(kind: str, payload: Mapping[str, Any], names: Mapping[str, str]) -> 
         case "release-tagged":
             return f"TAGGED {payload['version']} ({payload['bump']}): {payload['reason']}"
         case "channel-moved":
-            return f"channel {payload['channel']} -> {payload['new']}"
+            why = f": {payload['reason']}" if payload.get("reason") else ""
+            return f"channel {payload['channel']} -> {payload['new']}{why}"
+        case _:
+            return _ordered(kind, payload, f"{digest}{by}", who)
+
+
+def _ordered(kind: str, payload: Mapping[str, Any], update: str, who: str) -> str:
+    """What was ordered, and what an order led to."""
+    match kind:
+        case "order-placed":
+            return f"order {payload['order_id']}: {payload['order']['kind']}"
+        case "order-settled":
+            return f"order {payload['order_id']}: {'done' if payload['done'] else 'REFUSED'}: {payload['reason']}"
+        case "release-yanked" if payload["reason"] is None:
+            return f"{payload['version']} is yanked no more"
+        case "release-yanked":
+            return f"YANKED {payload['version']}: {payload['reason']}"
+        case "release-promoted":
+            return f"PROMOTED {payload['version']} to stable"
+        case "release-withdrawn":
+            return f"{payload['version']} is promoted no more"
+        case "update-reverted":
+            return f"reverted {update} in {payload['version']}: {payload['reason']}"
+        case "contributor-banned":
+            return f"BANNED {who}: {payload['reason']}"
+        case "ban-lifted":
+            return f"{who} may contribute again"
+        case "channel-probed":
+            return f"channel {payload['channel']} at {payload['version']}: {payload['reason']}"
+        case "model-derived":
+            return f"derived model {payload['name']} {payload['version']} listed: {payload['reason']}"
         case _:
             return ""

@@ -260,7 +260,7 @@ class Receipt(Message):
     received_at_ms: Millis
 
 
-UpdateState = Literal["received", "checked", "rejected", "merged", "unmerged"]
+UpdateState = Literal["received", "checked", "rejected", "merged", "unmerged", "reverted"]
 Phase = Literal["collecting", "merging", "testing", "released", "rejected", "abandoned"]
 
 
@@ -269,7 +269,8 @@ class UpdateStatus(Message):
 
     Attributes:
         state: received, checked (waits for its round), rejected (at fault), merged (in
-            ``version``), or unmerged (not at fault: too late, or its round was abandoned).
+            ``version``), unmerged (not at fault: too late, or its round was abandoned), or
+            reverted (merged in ``version``, and taken out of the trunk later).
         evidence: numbers behind ``reason``.
         fold_back: the contributor may add it back to its own residual.
     """

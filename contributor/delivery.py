@@ -23,7 +23,7 @@ from contributor.state import NodeFolder, NodeState, Outgoing
 __all__ = ["Delivery"]
 
 RESIGN_AFTER_MS = 60_000
-FINAL_STATES = frozenset({"merged", "unmerged", "rejected"})
+FINAL_STATES = frozenset({"merged", "unmerged", "rejected", "reverted"})
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,7 @@ class Received(_Event):
 
 @dataclass(frozen=True, slots=True)
 class Fate(_Event):
-    """What became of an earlier update: merged, unmerged, rejected, refused or unknown."""
+    """What became of an earlier update: merged, unmerged, rejected, reverted, refused or unknown."""
 
     kind: ClassVar[str] = "fate"
     digest: str

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from barnraise.config import RunConfig
 from barnraise.errors import (
+    BannedError,
     ClockSkewError,
     LeaseError,
     OversizedUpdateError,
@@ -79,7 +80,7 @@ class LeaseFacts:
     Attributes:
         round, leases, accepted: the newest round, its leases, and how many of its updates are not rejected.
         nonce_subject, nonce_lease: what the request's nonce was used for, and the lease if it was one.
-        last_shard: what the contributor trained on before.
+        last_shard: what the contributor trained on before. banned: why its key is; None for all others.
     """
 
     round: RoundRow | None
@@ -88,6 +89,7 @@ class LeaseFacts:
     nonce_subject: str | None
     nonce_lease: LeaseRow | None
     last_shard: str | None
+    banned: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +115,7 @@ class UpdateFacts:
         round: the lease's round. nonce_subject: what the envelope's nonce was used for.
         uploader: whose upload of these very bytes has begun; the contributor's own key when nobody's.
         pending: other updates of the contributor that are uploading or not checked yet.
+        banned: why its key is; None for all others.
     """
 
     known: UpdateRow | None
@@ -121,6 +124,7 @@ class UpdateFacts:
     nonce_subject: str | None
     uploader: str
     pending: int
+    banned: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,10 +158,12 @@ def decide_lease(
     Raises:
         LeaseError: the request is for another run.
         ClockSkewError: it is too old or from the future.
+        BannedError: the key is banned.
         ReplayedMessageError: its nonce was used for something that is over.
     """
     _require_run(request.run, policy)
     _require_near(request.at_ms, now_ms - policy.max_clock_skew_ms, now_ms + policy.max_clock_skew_ms, now_ms)
+    _require_welcome(facts.banned)
     current = facts.round
     mine = [lease for lease in facts.leases if lease.contributor == contributor]
     live = next((lease for lease in mine if _is_open(lease, now_ms)), None)
@@ -196,6 +202,7 @@ def decide_update(
         contributor: the key that signed ``envelope``.
 
     Raises:
+        BannedError: the key is banned; of what was received before it still gets the receipt.
         LeaseError: another run; no, a foreign or an expired lease; or the round went on without it.
         ReplayedMessageError: the update, the lease or the nonce was used before.
         ClockSkewError: signed before its lease was issued, or in the future.
@@ -208,6 +215,7 @@ def decide_update(
         if (facts.known.contributor, facts.known.lease_id) != (contributor, envelope.lease_id):
             raise ReplayedMessageError("this update was already received from somebody else, or under another lease")
         return Already(facts.known)
+    _require_welcome(facts.banned)
     lease = _valid_lease(envelope, contributor, facts, now_ms)
     _require_near(
         envelope.at_ms, lease.issued_at_ms - policy.max_clock_skew_ms, now_ms + policy.max_clock_skew_ms, now_ms
@@ -236,6 +244,11 @@ def decide_update(
 def _require_run(run: str, policy: AdmissionPolicy) -> None:
     if run != policy.run:
         raise LeaseError(f"this coordinator runs {policy.run}, the message is for another run; check the URL")
+
+
+def _require_welcome(banned: str | None) -> None:
+    if banned is not None:
+        raise BannedError(f"your key may not contribute to this run: {banned}. If that is a mistake, ask its operator")
 
 
 def _require_near(at_ms: int, earliest_ms: int, latest_ms: int, now_ms: int) -> None:

@@ -20,7 +20,7 @@ __all__ = ["CONTENT_TYPE", "GatewayMetrics"]
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 PHASES = ("collecting", "merging", "testing", "released", "rejected", "abandoned")
-STATES = ("received", "checked", "rejected", "merged", "unmerged")
+STATES = ("received", "checked", "rejected", "merged", "unmerged", "reverted")
 
 
 class GatewayMetrics:

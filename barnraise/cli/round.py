@@ -120,7 +120,7 @@ def _reasons(record: RoundRecord) -> list[str]:
     """Why updates are not in a release, and what a late one conflicts with."""
     lines = []
     for update in record.updates:
-        if update.state in {"rejected", "unmerged"}:
+        if update.state in {"rejected", "unmerged", "reverted"}:
             lines += _wrapped(f"{short(update.digest)} {update.state}: {update.reason}")
             lines += _late(update)
     return ["", *lines] if lines else []

@@ -135,6 +135,7 @@ class Intake:
         ledger = self._state.ledger
         staged = {upload.digest: upload.envelope.key for upload in self._staging.all()}
         uploader = staged.pop(envelope.update_digest, contributor)
+        ban = ledger.ban(contributor)
         return UpdateFacts(
             known=ledger.update(envelope.update_digest),
             lease=ledger.lease(envelope.lease_id),
@@ -142,6 +143,7 @@ class Intake:
             nonce_subject=ledger.nonce_subject(contributor, envelope.nonce),
             uploader=uploader,
             pending=list(staged.values()).count(contributor) + ledger.unchecked_updates(contributor),
+            banned=ban.reason if ban else None,
         )
 
     def _progress(self, upload: StagedUpload) -> UploadStatus:

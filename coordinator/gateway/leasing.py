@@ -85,6 +85,7 @@ def lease_facts(ledger: Ledger, contributor: str, nonce: str) -> LeaseFacts:
     """What the ledger knows that bears on a request for work."""
     current = ledger.current_round()
     counts = ledger.update_counts(current.number) if current else {}
+    ban = ledger.ban(contributor)
     return LeaseFacts(
         round=current,
         leases=ledger.leases(current.number) if current else (),
@@ -92,6 +93,7 @@ def lease_facts(ledger: Ledger, contributor: str, nonce: str) -> LeaseFacts:
         nonce_subject=ledger.nonce_subject(contributor, nonce),
         nonce_lease=ledger.lease_by_nonce(contributor, nonce),
         last_shard=ledger.last_shard(contributor),
+        banned=ban.reason if ban else None,
     )
 
 

@@ -12,7 +12,7 @@ from coordinator.ledger import Ledger, RoundRow
 
 __all__ = ["RunKeys", "current_round_info", "round_info", "run_info"]
 
-PASSED_CHECK = ("checked", "merged")
+PASSED_CHECK = ("checked", "merged", "reverted")
 
 
 def round_info(row: RoundRow, leased: int, counts: Mapping[str, int], ends_ms: int) -> RoundInfo:

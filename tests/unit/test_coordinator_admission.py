@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barnraise.errors import (
+    BannedError,
     BarnraiseError,
     ClockSkewError,
     LeaseError,
@@ -78,6 +79,11 @@ def test_a_lease_ends_with_collecting() -> None:
 def test_the_deadline_runs_from_the_first_lease() -> None:
     assert collecting_ends_ms(None, 500, 100) == 600
     assert collecting_ends_ms(300, 500, 100) == 400
+
+
+def test_a_banned_key_gets_no_lease_and_is_told_why() -> None:
+    with pytest.raises(BannedError, match=r"may not contribute to this run: it lies\. If that is a mistake"):
+        ask(replace(NOTHING, banned="it lies"))
 
 
 @pytest.mark.parametrize(
@@ -198,6 +204,12 @@ def announce(facts: UpdateFacts, *, who: str = "ada", now_ms: int = START_MS, **
 
 def test_an_update_under_a_live_lease_is_admitted() -> None:
     assert announce(FACTS) == Admit(LEASE)
+
+
+def test_a_banned_key_gets_no_update_in_but_the_receipt_of_one_that_is_there() -> None:
+    with pytest.raises(BannedError, match="may not contribute to this run: it lies"):
+        announce(replace(FACTS, banned="it lies"))
+    assert isinstance(announce(UpdateFacts(KNOWN, None, None, DIGEST, "ada", 9, banned="it lies")), Already)
 
 
 def test_an_update_that_is_known_is_already_received_at_any_time() -> None:
