@@ -118,7 +118,7 @@ The configuration decides behaviour; the environment does not. These variables n
 |---|---|
 | `BARNRAISE_FROM` | where `ls`, `show`, `round`, `pull` and `recompute` read when `--from` is not given |
 | `XDG_CONFIG_HOME` | folder above `barnraise/identity.key`; default `~/.config` |
-| `XDG_DATA_HOME` | folder above `barnraise/trust/NAME`, the pinned root of a run and what was seen of it; default `~/.local/share` |
+| `XDG_DATA_HOME` | folder above `barnraise/trust/NAME`, the root pinned for a run; default `~/.local/share` |
 | `XDG_STATE_HOME` | folder above `barnraise/RUN/KEY`, a contributor's state; default `~/.local/state` |
 """
 
