@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -14,7 +14,10 @@ from barnraise.cli.cache import CacheOption, find_cache
 from barnraise.cli.output import print_result, print_warnings, printable
 from barnraise.cli.pull_progress import fetching
 from barnraise.cli.sources import FromOption, JsonOption, MirrorOption, TrustOption, find_mirrors, find_source
+from barnraise.releases.convert import NAMES
+from barnraise.releases.derived.plan import DerivedPlan
 from barnraise.releases.fetch import CONNECTIONS, FetchOptions, Progress
+from barnraise.releases.installed import Form
 from barnraise.releases.plan import Plan
 from barnraise.releases.pull import Pulling, PullOptions, PullResult, would_pull
 from barnraise.releases.pull import pull as pull_release
@@ -31,6 +34,9 @@ def pull(
     source: FromOption = None,
     mirror: MirrorOption = None,
     trust: TrustOption = None,
+    dtype: Annotated[
+        Literal["f32", "bf16", "f16"] | None, typer.Option("--dtype", help="Convert the tensors. Default: as released.")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be fetched, and stop.")] = False,
     connections: ConnectionsOption = CONNECTIONS,
     cache: CacheOption = None,
@@ -54,6 +60,7 @@ def pull(
         trust=TrustOptions.of(trust),
         mirrors=find_mirrors(mirror),
         cache=find_cache(cache),
+        form=Form(NAMES[dtype] if dtype else None),
         fetch=FetchOptions(connections=connections),
         watch=watch,
     )
@@ -63,7 +70,7 @@ def pull(
         _say_what_was(pull_release(place, spec, into, options), as_json)
 
 
-def _planned(plan: Plan) -> list[str]:
+def _planned(plan: Plan | DerivedPlan) -> list[str]:
     """The steps, and what they cost."""
     at_hand = sum(blob.size_bytes for blob in plan.blobs) - plan.fetch_bytes
     rest = f", {at_hand:,} are at hand" if at_hand else ""
@@ -71,9 +78,9 @@ def _planned(plan: Plan) -> list[str]:
 
 
 def _say_what_would_be(would: Pulling, into: Path, as_json: bool) -> None:
-    what = f"{would.index.name} {would.entry.version}"
+    what = f"{would.manifest.name} {would.entry.version}"
     result: dict[str, Any] = {
-        "name": would.index.name,
+        "name": would.manifest.name,
         "version": would.entry.version,
         "model_digest": would.entry.model_digest,
         "folder": str(into),
