@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 LOOPS  := barnraise/native/_kernels.so
 
-.PHONY: setup demo test lint types imports unit e2e chaos bench bench-convergence clean
+.PHONY: setup demo test lint types imports unit e2e chaos corruption bench bench-convergence clean
 
 setup: $(STAMP) $(LOOPS)
 
@@ -47,6 +47,10 @@ e2e: setup
 # Kills every process of a run again and again; `make test` has the short version.
 chaos: setup
 	BARNRAISE_CHAOS_ROUNDS=12 $(BIN)/python -m pytest tests/e2e/test_chaos.py
+
+# 10,000 pulls, of each of which a transfer is spoiled; `make test` has 200. A quarter of an hour.
+corruption: setup
+	$(BIN)/python benchmarks/corruption.py
 
 # Peers that are measured beside us (mergekit, Flower, ByzFL, hivemind) live in an environment of their own:
 #     make bench PEERS=/path/to/its/bin/python

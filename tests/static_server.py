@@ -16,8 +16,6 @@ from pathlib import Path
 
 __all__ = ["Static", "serving"]
 
-PIECE = 64 << 10
-
 
 @dataclass
 class Static:
@@ -25,12 +23,15 @@ class Static:
 
     Attributes:
         cut_after: gets a path; after how many bytes of the body to cut the connection, None for never.
+        hold: gets a path; called before each piece of a body. piece: bytes of each.
         requests: (path, Range header). sent: bytes of bodies, by path.
     """
 
     url: str = ""
     ranges: bool = True
     cut_after: Callable[[str], int | None] = lambda path: None
+    hold: Callable[[str], None] = lambda path: None
+    piece: int = 64 << 10
     requests: list[tuple[str, str]] = field(default_factory=list)
     sent: dict[str, int] = field(default_factory=dict)
     connections: int = 0
@@ -69,7 +70,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         with file.open("rb") as reader:
             reader.seek(start)
             while start < stop:
-                piece = reader.read(min(PIECE, stop - start, PIECE if left is None else left))
+                self.static.hold(self.path)
+                piece = reader.read(min(self.static.piece, stop - start, self.static.piece if left is None else left))
                 if not piece:  # cut here
                     self.close_connection = True
                     return
