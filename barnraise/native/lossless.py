@@ -46,7 +46,7 @@ def available() -> bool:
 
 
 class BlockCoder:
-    """Encodes and decodes blocks one after the other, in memory that every thread has once and keeps."""
+    """Encodes and decodes blocks on any thread, in memory that each thread has once and keeps."""
 
     def __init__(self, layout: WordLayout, logarithms: NDArray[np.uint32]) -> None:
         """Args:

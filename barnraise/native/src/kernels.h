@@ -5,12 +5,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define BARNRAISE_ABI 3 // the same number as ABI in barnraise/native/__init__.py
+#define BARNRAISE_ABI 4 // the same number as ABI in barnraise/native/__init__.py
 
 #define EXPORT __attribute__((visibility("default")))
 
 // Compiled once for each vector width; the loader takes the widest that the processor has.
-#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__)
+#if defined(__x86_64__) && defined(__linux__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__)
 #define MULTIVERSION __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define MULTIVERSION

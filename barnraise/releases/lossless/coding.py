@@ -91,8 +91,9 @@ def decode_into(data: Buffer, dtype: str, out: bytearray | memoryview, base: Buf
     blocks = _find_blocks(data, -(-len(target) // BLOCK))
     source = _array(data)
 
+    decode_one = _decoder(layout)
+
     def work(start: int, end: int) -> None:
-        decode_one = _decoder(layout)
         for index in range(start, end):
             kind, first, last = blocks[index]
             within = slice(index * BLOCK, (index + 1) * BLOCK)
@@ -102,8 +103,9 @@ def decode_into(data: Buffer, dtype: str, out: bytearray | memoryview, base: Buf
 
 
 def _encode_part(part: Bytes, base: Bytes | None, layout: Layout, blocks: list[bytes]) -> None:
+    encode_one = _encoder(layout)
+
     def work(start: int, end: int) -> None:
-        encode_one = _encoder(layout)
         for index in range(start, end):
             within = slice(index * BLOCK, (index + 1) * BLOCK)
             blocks[index] = encode_one(part[within], None if base is None else base[within])
@@ -112,7 +114,7 @@ def _encode_part(part: Bytes, base: Bytes | None, layout: Layout, blocks: list[b
 
 
 def _encoder(layout: Layout) -> Encode:
-    """What encodes blocks one after the other, on one thread."""
+    """What encodes a block, on any thread."""
     if loops.available():
         return _coder(layout).encode
 
@@ -123,7 +125,7 @@ def _encoder(layout: Layout) -> Encode:
 
 
 def _decoder(layout: Layout) -> Decode:
-    """What decodes blocks one after the other, on one thread."""
+    """What decodes a block, on any thread."""
     if loops.available():
         coder = _coder(layout)
 
