@@ -11,6 +11,7 @@ import numpy as np
 from barnraise.errors import BrokenChainError, VerificationError
 from barnraise.releases.catalog import Catalog
 from barnraise.releases.convert import narrow
+from barnraise.releases.derived.manifest import DerivedManifest
 from barnraise.releases.installed import Installed, check_model
 from barnraise.releases.keyframe import keyframe_size, parse_keyframe
 from barnraise.releases.layout import side_files
@@ -56,8 +57,9 @@ def verify_folder(folder: Path, trust: TrustOptions | None = None) -> FolderRepo
     """
     installed = Installed.read(folder)
     manifest, note = installed.manifest, installed.note
-    proof = verify_provenance(installed.provenance, note.release, manifest.version, trust)
-    if proof.run != manifest.name:
+    derived = manifest.name if isinstance(manifest, DerivedManifest) else None
+    proof = verify_provenance(installed.provenance, note.release, manifest.version, trust, derived)
+    if derived is None and proof.run != manifest.name:
         raise VerificationError(f"the signatures are those of {proof.run}, release.json is one of {manifest.name}")
     return FolderReport(
         name=manifest.name,
@@ -74,7 +76,8 @@ def verify_folder(folder: Path, trust: TrustOptions | None = None) -> FolderRepo
 
 def _checked(installed: Installed) -> list[str]:
     manifest, side = installed.manifest, side_files(installed.manifest)
-    size = f"{len(installed.tensors):,} tensors ({installed.size_bytes:,} bytes in {len(installed.files)} files)"
+    count = len(installed.files)
+    size = f"{len(installed.tensors):,} tensors ({installed.size_bytes:,} bytes in {count} file{'s'[: count > 1]})"
     lines = [f"release.json is that manifest, and {', '.join(side)} are what it names"]
     if installed.is_converted:
         lines.append(f"all {size} are as they were when pulling converted them to {installed.note.dtype}")

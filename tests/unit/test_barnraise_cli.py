@@ -57,6 +57,33 @@ def test_the_life_of_a_consumer(releases: PublishedRun, capsys: pytest.CaptureFi
     assert again["result"]["changed"] is False
     _, verified = told(capsys, "verify", "model", *mirror)
     assert verified["result"]["patch"]["parent"] == "0.1.1"
+    assert shown["result"]["lineage"]["change"]["parameters_changed"] > 0
+    assert shown["result"]["card"] == "# tiny-lm 0.1.1\n"
+
+
+def test_a_converted_model(releases: PublishedRun, capsys: pytest.CaptureFixture[str]) -> None:
+    mirror = ("--from", str(releases.public))
+    told(capsys, "pull", "tiny-lm", "--into", "half", "--dtype", "bf16", *mirror)
+    _, alone = told(capsys, "verify", "half")
+    assert alone["result"]["converted_to"] == "BF16"
+    assert "signed by nobody" in alone["result"]["unchecked"][-1]
+    _, beside = told(capsys, "verify", "half", *mirror)
+    assert beside["result"]["conversion"] == 2
+    assert len(beside["result"]["unchecked"]) == len(alone["result"]["unchecked"]) - 1
+    assert run(["pull", "tiny-lm", "--into", "half", "--dtype", "f64", *mirror]) == 2
+
+
+def test_the_card_as_a_page(releases: PublishedRun, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["show", "0.1.1", "--card", "--from", str(releases.public)]) == 0
+    assert capsys.readouterr().out == "# tiny-lm 0.1.1\n"
+
+
+def test_verify_fits_a_terminal(releases: PublishedRun, capsys: pytest.CaptureFixture[str]) -> None:
+    mirror = ("--from", str(releases.public))
+    assert run(["pull", "tiny-lm", "--into", "model", *mirror]) == 0
+    capsys.readouterr()
+    assert run(["verify", "model", *mirror]) == 0
+    assert max(len(line) for line in capsys.readouterr().out.splitlines()) <= 80
 
 
 def test_the_same_in_words(releases: PublishedRun, capsys: pytest.CaptureFixture[str]) -> None:
