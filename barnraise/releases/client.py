@@ -213,14 +213,15 @@ def _proof(metadata: Path, first: bytes, *, with_stable: bool) -> dict[str, byte
 
 
 class _Fetcher(FetcherInterface):
-    """Fetches for python-tuf; ``last`` is what came last, for the words of an error."""
+    """Fetches for python-tuf, and knows what was ``asked`` for and came ``last``, for the words of an error."""
 
     def __init__(self, source: ReleaseSource) -> None:
         self._source = source
+        self.asked = ""
         self.last: tuple[str, bytes] = ("", b"")
 
     def _fetch(self, url: str) -> Iterator[bytes]:
-        path = url.removeprefix(BASE)
+        path = self.asked = url.removeprefix(BASE)
         if not _PATH.match(path):
             raise VerificationError(f"{self._source.label} names a file {path[:80]!a}; that is not one of ours")
         role = path.removesuffix(".json").rpartition(".")[2].rpartition("/")[2]
@@ -243,7 +244,7 @@ def _tuf_translated(source: ReleaseSource, fetcher: _Fetcher) -> Iterator[None]:
     try:
         yield
     except exceptions.DownloadHTTPError as error:
-        if "timestamp" in str(error):
+        if fetcher.asked.endswith("/timestamp.json"):
             raise _nothing_there(source) from error
         raise BlobMissingError(str(error)) from error
     except exceptions.DownloadError as error:

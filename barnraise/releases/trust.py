@@ -137,7 +137,12 @@ def read_index(source: ReleaseSource, trust: TrustOptions | None = None) -> Trus
 
         files, warnings = refresh(source, trust)
     index = parse_list(files[INDEX_NAME], ReleaseIndex, f"the index of {source.label}")
-    stable = promoted_in(files, index.name)
+    run = str(_signed(next(iter(files.values())))["x-barnraise-run"])
+    if index.name != run:
+        raise VerificationError(
+            f"{source.label} has the keys of {run} and an index of {index.name}; use another mirror"
+        )
+    stable = promoted_in(files, run)
     check_promises(index, stable)
     return Trusted(index, stable, files, warnings, digest_bytes(next(iter(files.values()))))
 
