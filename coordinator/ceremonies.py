@@ -15,15 +15,19 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from barnraise.clock import now_ms
-from barnraise.errors import ConfigMissingError
+from barnraise.errors import ConfigMissingError, OrderRefusedError
 from barnraise.identity import Identity
 from barnraise.releases.ceremony import Promote, Withdraw
 from barnraise.releases.charter import Charter
+from barnraise.releases.index import check_promises
 from barnraise.releases.locks import waiting_lock
 from barnraise.releases.offline import Offline
 from barnraise.releases.proposal import Signing, check_base
 from barnraise.releases.roles import run_name
+from barnraise.releases.store import BlobStore
 from barnraise.run_folder import RunFolder
+from coordinator.ledger import Ledger
+from coordinator.listing import index_of
 from coordinator.orders import Order, Promoted, PublishSigned, Settled, Withdrawn, place
 
 __all__ = ["apply", "new_online_key"]
@@ -43,6 +47,7 @@ def apply(folder: RunFolder, signing: Signing, *, tell: Callable[[str], None] = 
     Raises:
         NotEnoughSignaturesError: too few have signed.
         OrderRefusedError: it is not for this run as it is now, or the ledger has a reason against it.
+        NoSuchVersionError, VerificationError: it promotes what is not a release of this run.
         ConfigMissingError: the new online key is not in this folder.
         NotARunFolderError, StorageError: the folder holds no run, or cannot be written.
     """
@@ -55,6 +60,7 @@ def apply(folder: RunFolder, signing: Signing, *, tell: Callable[[str], None] = 
             _require_online_key(folder, made)
             if isinstance(signing.proposal.request, Withdraw):
                 place(folder, Withdrawn(signing.proposal.request.version), tell=tell)
+            _require_publishable(folder, signing, made)
             made.write(folder.offline)
         settled = place(folder, _order(signing), tell=tell)
         _forget_keys(folder, signing.after)
@@ -66,6 +72,21 @@ def _order(signing: Signing) -> Order:
     if isinstance(request, Promote):
         return Promoted(request.release.version)
     return PublishSigned(signing.after.versions)
+
+
+def _require_publishable(folder: RunFolder, signing: Signing, offline: Offline) -> None:
+    """Whether the releases of this run are what was signed; else nothing could be published any more."""
+    ledger = Ledger.open_reading(folder.ledger)
+    try:
+        index = index_of(ledger, BlobStore(folder.public))
+    finally:
+        ledger.close()
+    request = signing.proposal.request
+    if isinstance(request, Promote):
+        why = index.entry(request.release.version).yanked
+        if why is not None:
+            raise OrderRefusedError(f"{request.release.version} was yanked meanwhile: {why}. Nothing was changed")
+    check_promises(index, offline.promoted)
 
 
 def _require_online_key(folder: RunFolder, offline: Offline) -> None:

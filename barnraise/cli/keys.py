@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from barnraise.cli.key_files import load_pair, load_public, new_pair, public_path
-from barnraise.cli.output import print_result, table
+from barnraise.cli.output import print_result, print_warnings, table
 from barnraise.cli.proposals import (
     KeysOption,
     OutOption,
@@ -22,14 +24,18 @@ from barnraise.cli.proposals import (
     wrapped,
 )
 from barnraise.cli.sources import FromOption, JsonOption, TrustOption
+from barnraise.clock import now_ms
 from barnraise.errors import OrderRefusedError, UsageError
 from barnraise.identity import Identity
 from barnraise.releases.ceremony import Appoint, Rekey, Renew, Request, replacing, without
 from barnraise.releases.charter import Charter
 from barnraise.releases.maintainer import KeyPair
+from barnraise.releases.roles import as_time
 from barnraise.run_folder import RunFolder
 
 __all__ = ["keys"]
+
+SOON = timedelta(days=60)
 
 keys = typer.Typer(
     name="keys",
@@ -227,7 +233,9 @@ def show(
     Example: barnraise keys show --from http://127.0.0.1:8000
     """
     place = find_place(run, source, trust)
-    result = {"run": place.run, **_shown(place.charter)}
+    warnings = list(_soon(place.charter, now_ms()))
+    print_warnings(warnings, as_json=as_json)
+    result = {"run": place.run, **_shown(place.charter), "warnings": warnings}
     print_result("keys", result, as_json=as_json, human="\n".join(_words(place, result)))
 
 
@@ -273,6 +281,13 @@ def _shown(charter: Charter) -> dict[str, Any]:
     }
 
 
+def _soon(charter: Charter, at_ms: int) -> Iterator[str]:
+    """What is to be signed again before long."""
+    for name, metadata in (("root", charter.root), ("targets", charter.targets), ("stable", charter.stable)):
+        if metadata is not None and metadata.signed.expires - as_time(at_ms) < SOON:
+            yield f"{name} holds until {metadata.signed.expires:%Y-%m-%d}; sign it again before: barnraise keys renew"
+
+
 def _words(place: Place, shown: dict[str, Any]) -> list[str]:
     charter = place.charter
     held = ", ".join(key.name for key in charter.maintainers) if charter.has_maintainers else "the bootstrap key"
@@ -283,9 +298,8 @@ def _words(place: Place, shown: dict[str, Any]) -> list[str]:
         if shown[role]
     ]
     rows += [(role, "-", "renewed", "the online key") for role in ("snapshot", "timestamp", "nightly")]
-    lines = [
-        f"{place.run}: {len(charter.maintainers)} maintainers" if charter.has_maintainers else f"{place.run}: {held}"
-    ]
+    count = len(charter.maintainers) if charter.has_maintainers else 0
+    lines = [f"{place.run}: {count or 'no'} maintainer{'' if count == 1 else 's'}"]
     lines += ["", *table(("ROLE", " VERSION", "UNTIL", "SIGNED BY"), rows), ""]
     named = [(key.name, key.public) for key in charter.maintainers] if charter.has_maintainers else []
     lines += table(("NAME", "KEY"), [*named, ("online", charter.online)])

@@ -162,20 +162,21 @@ def apply(command: str, signing: Signing, folder: RunFolder, as_json: bool) -> N
     from coordinator.ceremonies import apply as apply_signed
 
     settled = apply_signed(folder, signing, tell=lambda words: print_warnings([words], as_json=as_json))
-    human = [*_words(signing), "", *wrapped(f"in effect: {settled.reason}")]
+    human = [*_words(signing, with_needs=False), "", *wrapped(f"in effect: {settled.reason}")]
     print_result(command, _result(signing, None, settled.reason), as_json=as_json, human="\n".join(human))
 
 
-def _words(signing: Signing) -> Iterator[str]:
+def _words(signing: Signing, *, with_needs: bool = True) -> Iterator[str]:
     proposal = signing.proposal
     yield from wrapped(
         f"{proposal.run}, proposed {datetime.fromtimestamp(proposal.at_ms // 1000, UTC):%Y-%m-%d %H:%M} UTC:"
     )
     for change in proposal.changes:
         yield from wrapped(f"- {change}", "  ")
-    yield ""
-    for need in signing.needs:
-        yield from wrapped(need.words, "  ")
+    if with_needs:
+        yield ""
+        for need in signing.needs:
+            yield from wrapped(need.words, "  ")
 
 
 def _next_step(signing: Signing, path: Path) -> Iterator[str]:
@@ -183,7 +184,7 @@ def _next_step(signing: Signing, path: Path) -> Iterator[str]:
         yield from wrapped(f"{path}: enough have signed. On the coordinator's machine:")
         yield f"  barnraise keys apply {path} --run RUN"
         return
-    yield from wrapped(f"{path}: {signing.missing_words}. Hand it on; each of them:")
+    yield from wrapped(f"{path}: {signing.missing_words}. Hand it on; who signs next:")
     yield f"  barnraise keys sign {path} --key THEIR.key"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,13 @@ import pytest
 
 from barnraise.cli import run
 from barnraise.cli.key_files import ENVIRONMENT
+from barnraise.releases.ceremony import Renew
+from barnraise.releases.charter import Charter
+from barnraise.releases.offline import Offline
+from barnraise.releases.proposal import propose
 from barnraise.run_folder import RunFolder
-from ceremonies import KEYS, coordinated, key_file
+from ceremonies import KEYS, coordinated, key_file, promoting, signed_by
+from coordinator.orders import Yank, place
 from published import PublishedRun
 
 MAINTAINERS = ("ada", "barbara", "grace")
@@ -240,6 +246,49 @@ def test_what_is_refused(
     assert found[0] == code
     assert reason in found[1]
     assert RunFolder(held.root).offline.read_bytes() == before
+
+
+def test_what_is_not_a_release_of_the_run_is_not_promoted(
+    held: PublishedRun, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Though enough have signed it: a mirror showed them another index."""
+    folder = RunFolder(held.root)
+    before = folder.offline.read_bytes()
+    charter = Charter.of(Offline.read(folder.offline))
+    for version, code in (("0.1.1", "verification"), ("0.7.0", "no-such-version")):
+        signing = propose("tiny-lm", charter, promoting(version), datetime.now(UTC))
+        Path("forged").write_bytes(signed_by(signing, ["ada", "grace"]).to_bytes())
+        assert refused(capsys, "keys", "apply", "forged", "--run", str(held.root))[0] == code
+    does(
+        capsys,
+        "promote",
+        "0.1.1",
+        "--from",
+        str(held.public),
+        "--key",
+        "ada.key",
+        "--key",
+        "grace.key",
+        "--out",
+        "late",
+    )
+    place(folder, Yank("0.1.1", "leaked a test"))
+    code, reason = refused(capsys, "keys", "apply", "late", "--run", str(held.root))
+    assert (code, reason) == ("order-refused", "0.1.1 was yanked meanwhile: leaked a test. Nothing was changed")
+    assert folder.offline.read_bytes() == before
+    assert pulled(capsys, held, "nightly") == "0.1.2"
+
+
+def test_what_ends_soon_is_said(held: PublishedRun, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = RunFolder(held.root)
+    assert does(capsys, "keys", "show", "--run", str(held.root))["warnings"] == []
+    offline = Offline.read(folder.offline)
+    long_ago = datetime.now(UTC) - timedelta(days=310)
+    signing = signed_by(propose("tiny-lm", Charter.of(offline), Renew(), long_ago), ["ada", "grace"])
+    signing.applied_to(offline).write(folder.offline)
+    warnings = does(capsys, "keys", "show", "--run", str(held.root))["warnings"]
+    assert [warning.split()[0] for warning in warnings] == ["root", "targets", "stable"]
+    assert "barnraise keys renew" in warnings[0]
 
 
 def test_a_proposal_for_another_run_is_refused(
