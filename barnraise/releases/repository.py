@@ -47,6 +47,8 @@ from barnraise.releases.roles import (
     serialise,
     sign,
 )
+from barnraise.releases.source import FolderSource
+from barnraise.releases.trust import read_vouched
 from barnraise.run_folder import RunFolder
 
 __all__ = ["Publication", "Repository", "plan_publication"]
@@ -203,10 +205,18 @@ class Repository:
 
     @classmethod
     def found(cls, folder: RunFolder, run: str, now_ms: int) -> Repository:
-        """Of a run that may be new: keys and a first root are made where there are none."""
+        """Of a run that may be new: keys and a first root are made where there are none.
+
+        Raises:
+            VerificationError: what maintainers signed is gone, and what is published of it is damaged.
+        """
         if not folder.offline.exists():
-            root, online = Identity.load_or_create(folder.root_key), Identity.load_or_create(folder.online_key)
-            Offline.found(run, root, online, now_ms).write(folder.offline)
+            if (folder.public / METADATA / "1.root.json").exists():  # lost, or left out of a copy; it is published too
+                offline = _from_published(read_vouched(FolderSource(folder.public)))
+            else:
+                root, online = Identity.load_or_create(folder.root_key), Identity.load_or_create(folder.online_key)
+                offline = Offline.found(run, root, online, now_ms)
+            offline.write(folder.offline)
         return cls(folder)
 
     @property
@@ -332,6 +342,12 @@ class Repository:
 
     def _path(self, name: str) -> Path:
         return self.folder.public / name
+
+
+def _from_published(files: Mapping[str, bytes]) -> Offline:
+    roots = tuple(data for name, data in files.items() if name.endswith(".root.json"))
+    stable = files.get(f"{METADATA}/{STABLE}.json")
+    return Offline(roots, files[f"{METADATA}/targets.json"], stable, files.get(f"{TARGETS}/{STABLE_TARGET}"))
 
 
 def _newest_first(folder: Path, role: str) -> list[Path]:

@@ -253,6 +253,21 @@ def test_a_key_that_stands_in_for_maintainers_renews_what_they_would(tmp_path: P
     assert run.repository.offline.root.version == 3
 
 
+def test_what_maintainers_signed_is_found_again_where_it_is_published(tmp_path: Path) -> None:
+    run = published(tmp_path / "run", releases=2)
+    hand_over(run)
+    promote(run, "0.1.1")
+    before, path = run.repository.offline, RunFolder(run.root).offline
+    path.unlink()
+    assert run.repository.offline == before
+    path.unlink()
+    targets = next((run.public / "metadata").glob("2.targets.json"))
+    targets.write_bytes((run.public / "metadata" / "1.targets.json").read_bytes())
+    with pytest.raises(NotEnoughSignaturesError):
+        run.release("0.1.2")
+    assert not path.exists()
+
+
 def test_a_run_without_its_online_key_says_so(tmp_path: Path) -> None:
     run = published(tmp_path / "run", releases=1)
     RunFolder(run.root).online_key.unlink()
