@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from barnraise.checkpoints.checkpoint import Checkpoint
 from barnraise.checkpoints.write import CheckpointWriter, plan_shards
+from barnraise.clock import now_ms
 from barnraise.protocol import BlobRef
 from barnraise.releases.catalog import Catalog
 from barnraise.releases.convert import Stored, narrow
@@ -66,11 +67,17 @@ class FamilyRun:
     """A run whose index lists derived models too."""
 
     run: PublishedRun
+    now_ms: int
     derived: list[DerivedEntry] = field(default_factory=list)
 
     @classmethod
-    def at(cls, root: Path, releases: int = 3) -> FamilyRun:
-        family = cls(published(root, releases))
+    def at(cls, root: Path, releases: int = 3, *, now: bool = False) -> FamilyRun:
+        """A run with a trunk.
+
+        Args:
+            now: whether its lists are signed as of now, for clients that look at the clock.
+        """
+        family = cls(published(root, releases), now_ms() if now else 1_700_000_000_000)
         family.run.as_run_folder()
         return family
 
@@ -106,7 +113,7 @@ class FamilyRun:
             parent_version=parent.version,
         )
         self.derived.append(entry)
-        self.run.repository.publish(self.index(), 1_700_000_000_000)
+        self.run.repository.publish(self.index(), self.now_ms)
 
     def blobs(self) -> set[str]:
         return {blob.digest for blob in self.run.store.stored()}

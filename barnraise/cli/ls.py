@@ -13,7 +13,7 @@ __all__ = ["ls"]
 
 
 def ls(source: FromOption = None, trust: TrustOption = None, as_json: JsonOption = False) -> None:
-    """List the releases of a run, oldest first.
+    """List the releases of a run, oldest first, and the models derived from them.
 
     Example: barnraise ls --from http://127.0.0.1:8000
     """
@@ -27,6 +27,7 @@ def ls(source: FromOption = None, trust: TrustOption = None, as_json: JsonOption
         "root": trusted.root_digest,
         "channels": index.channels,
         "releases": [_row(index, entry) for entry in index.releases],
+        "derived": [entry.model_dump(mode="json") for entry in index.derived],
         "warnings": warnings,
     }
     print_result("ls", result, as_json=as_json, human=_words(result))
@@ -59,7 +60,23 @@ def _words(result: dict[str, Any]) -> str:
         for row in releases
     ]
     lines = table(("VERSION", "PARENT", " PATCH BYTES", " KEYFRAME BYTES", "MODEL", "CHANNELS"), rows)
+    if result["derived"]:
+        lines += ["", *_family(result["derived"])]
     return "\n".join([f"{result['name']}: {count}, trusted from root {result['root'][:15]}..", *lines])
+
+
+def _family(derived: list[dict[str, Any]]) -> list[str]:
+    """Derived models, each below what it comes from."""
+    rows = [
+        (
+            entry["name"],
+            entry["version"],
+            f"{entry['parent_name']} {entry['parent_version']}",
+            entry["model_digest"][:15],
+        )
+        for entry in derived
+    ]
+    return table(("DERIVED", "VERSION", "COMES FROM", "MODEL"), rows)
 
 
 def _size(size_bytes: int | None) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from barnraise.protocol import BlobRef
+from barnraise.releases.derived.plan import DerivedPlan
 from barnraise.releases.fetch import Progress
 from barnraise.releases.plan import Plan
 
@@ -17,7 +18,7 @@ __all__ = ["fetching"]
 
 
 @contextmanager
-def fetching(plan: Plan, *, as_json: bool) -> Iterator[Progress]:
+def fetching(plan: Plan | DerivedPlan, *, as_json: bool) -> Iterator[Progress]:
     """A function to tell how many more bytes of a blob are there; any thread may call it."""
     if as_json or not plan.fetch_bytes or not sys.stderr.isatty():
         yield lambda blob, count: None
@@ -37,7 +38,9 @@ def fetching(plan: Plan, *, as_json: bool) -> Iterator[Progress]:
         yield advance
 
 
-def _names(plan: Plan) -> dict[str, str]:
+def _names(plan: Plan | DerivedPlan) -> dict[str, str]:
     """Digest -> what it is, in a few letters: half of a line is the bar's."""
     names = {step.blob.digest: f"patch {step.version}" for step in plan.patches}
+    if isinstance(plan, DerivedPlan):
+        names |= {blob.digest: f"{plan.name} {plan.version}" for blob in plan.tensors}
     return {**names, plan.keyframe.digest: f"keyframe {plan.start}"} if plan.keyframe else names

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from barnraise.digest import digest_bytes, digest_each, digest_file
 from barnraise.errors import UsageError, VerificationError
 from barnraise.releases.convert import Stored, widen
+from barnraise.releases.derived.manifest import AnyManifest, read_any_manifest
 from barnraise.releases.durable import (
     disk_full_translated,
     exchange_folders,
@@ -44,13 +45,23 @@ from barnraise.releases.layout import (
     side_files,
     stored_specs,
 )
-from barnraise.releases.manifest import SIDE_MAX_BYTES, Manifest, read_manifest
+from barnraise.releases.manifest import SIDE_MAX_BYTES, Manifest
 from barnraise.releases.model_files import Bytes, map_files, tensors_in, write_model
 from barnraise.releases.note import InstalledNote, read_note
 from barnraise.releases.source import MANIFEST_MAX_BYTES, capped
 from barnraise.updates.space import ParameterSpace
 
-__all__ = ["AS_RELEASED", "Content", "Form", "Installed", "check_model", "check_target", "install", "sweep_staging"]
+__all__ = [
+    "AS_RELEASED",
+    "Content",
+    "Form",
+    "Installed",
+    "check_model",
+    "check_target",
+    "install",
+    "of_flat",
+    "sweep_staging",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +94,7 @@ class Installed:
     """
 
     folder: Path
-    manifest: Manifest
+    manifest: AnyManifest
     release: bytes
     note: InstalledNote
     files: tuple[ModelFile, ...]
@@ -111,7 +122,7 @@ class Installed:
             VerificationError: something is missing, altered, or there that should not be.
         """
         release = _read(folder, RELEASE_FILE)
-        manifest = read_manifest(release, f"{folder / RELEASE_FILE}")
+        manifest = read_any_manifest(release, f"{folder / RELEASE_FILE}")
         note = read_note(_read(folder, NOTE_FILE), f"{folder / NOTE_FILE}")
         try:
             files = cut_model(stored_specs(manifest.space.tensors, note.dtype), note.shards)
@@ -131,10 +142,11 @@ class Installed:
             VerificationError: naming the first that is not what it should be.
         """
         found = digest_each([data.data for data in self.tensors.values()])
-        for entry, digest in zip(self.manifest.tensors, found, strict=True):
-            expected = self.note.converted.get(entry.name, entry.digest)
+        digests = self.manifest.tensor_digests
+        for spec, released, digest in zip(self.space.tensors, digests, found, strict=True):
+            expected = self.note.converted.get(spec.name, released)
             if digest != expected:
-                raise _wrong_tensor(f"{self.folder}", entry.name, digest, f"{self.manifest.version} has", expected)
+                raise _wrong_tensor(f"{self.folder}", spec.name, digest, f"{self.manifest.version} has", expected)
 
     @property
     def is_converted(self) -> bool:
@@ -185,7 +197,7 @@ class Installed:
         return data
 
 
-def _digests(manifest: Manifest, note: InstalledNote, files: Sequence[ModelFile]) -> dict[str, str]:
+def _digests(manifest: AnyManifest, note: InstalledNote, files: Sequence[ModelFile]) -> dict[str, str]:
     """Path -> digest of every file but those of tensors and the note."""
     digests = {name: blob.digest for name, blob in side_files(manifest).items()}
     digests |= {name: digest_bytes(data) for name, data in index_file(files).items()}
@@ -274,16 +286,22 @@ class Content:
 
     Attributes:
         release: the manifest as it came.
-        flat_P: float32 [P].
+        tensor: the little-endian bytes of each tensor by its name, verified.
         side: what :func:`~barnraise.releases.layout.side_files` names, by file name.
         provenance: the signed metadata that leads to the manifest, by path.
     """
 
-    manifest: Manifest
+    manifest: AnyManifest
     release: bytes
-    flat_P: NDArray[np.float32]
+    tensor: Callable[[str], Bytes]
     side: Mapping[str, bytes | memoryview]
     provenance: Mapping[str, bytes]
+
+
+def of_flat(space: ParameterSpace, flat_P: NDArray[np.float32]) -> Callable[[str], Bytes]:
+    """The tensors of a flat vector, float32 [P], as :class:`Content` wants them."""
+    views = space.unflatten(np.ascontiguousarray(flat_P, dtype="<f4"))
+    return lambda name: views[name].reshape(-1).view(np.uint8)
 
 
 def install(folder: Path, content: Content, form: Form = AS_RELEASED) -> None:
@@ -309,8 +327,7 @@ def _fill(staging: Path, content: Content, form: Form) -> None:
     space = content.manifest.space
     dtype = form.dtype_for(space)
     files = plan_model(stored_specs(space.tensors, dtype), form.shard_bytes)
-    views = space.unflatten(np.ascontiguousarray(content.flat_P, dtype="<f4"))
-    converted = write_model(staging, files, lambda name: views[name].reshape(-1).view(np.uint8), dtype)
+    converted = write_model(staging, files, content.tensor, dtype)
     note = InstalledNote(
         dtype=dtype,
         shards=tuple(len(file.tensors) for file in files),

@@ -36,6 +36,7 @@ from barnraise.protocol import BlobRef
 from barnraise.updates.space import TensorSpec
 
 if TYPE_CHECKING:
+    from barnraise.releases.derived.manifest import DerivedManifest
     from barnraise.releases.manifest import Manifest
 
 __all__ = [
@@ -182,13 +183,18 @@ def index_file(files: Sequence[ModelFile]) -> Mapping[str, bytes]:
     return {INDEX: json.dumps(value, indent=2, sort_keys=True).encode("ascii") + b"\n"}
 
 
-def side_files(manifest: Manifest) -> dict[str, BlobRef]:
+def side_files(manifest: Manifest | DerivedManifest) -> dict[str, BlobRef]:
     """File name -> blob of everything that the manifest names beside the tensors."""
+    files = {file.name: file.blob for file in manifest.files}
+    if manifest.kind == "derived-manifest":
+        return {CARD_FILE: manifest.card, **files}
+    if TYPE_CHECKING:
+        assert isinstance(manifest, Manifest)
     return {
         CARD_FILE: manifest.card,
         ACCEPTANCE_FILE: manifest.acceptance,
         LINEAGE_FILE: manifest.lineage,
         RUN_FILE: manifest.config,
         **({REMERGED_FILE: manifest.remerged.report} if manifest.remerged is not None else {}),
-        **{file.name: file.blob for file in manifest.files},
+        **files,
     }

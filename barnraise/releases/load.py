@@ -17,9 +17,11 @@ from typing import Any, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from barnraise.checkpoints.dtypes import FLOATS
 from barnraise.config import ModelConfig
 from barnraise.errors import MissingExtraError, UsageError, VerificationError
 from barnraise.releases.convert import NAMES, Stored, narrow, widen
+from barnraise.releases.derived.manifest import DerivedManifest
 from barnraise.releases.installed import Installed
 from barnraise.releases.model_files import Bytes
 from barnraise.updates.space import ParameterSpace, TensorSpec
@@ -27,7 +29,18 @@ from barnraise.updates.space import ParameterSpace, TensorSpec
 __all__ = ["Framework", "Model", "load", "load_model"]
 
 Framework = Literal["numpy", "torch"]
-_TORCH_NAMES = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+_TORCH_NAMES = {
+    **{"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16", "BOOL": "bool", "C64": "complex64"},
+    **{f"I{bits}": f"int{bits}" for bits in (8, 16, 32, 64)},
+    **{"U8": "uint8", "U16": "uint16", "U32": "uint32", "U64": "uint64"},
+    **{"F8_E5M2": "float8_e5m2", "F8_E4M3": "float8_e4m3fn", "F8_E8M0": "float8_e8m0fnu"},
+}
+_NUMPY_TYPES = {
+    **{"F64": "<f8", "F32": "<f4", "F16": "<f2", "BOOL": "?", "C64": "<c8"},
+    **{f"I{8 * size}": f"<i{size}" for size in (1, 2, 4, 8)},
+    **{f"U{8 * size}": f"<u{size}" for size in (1, 2, 4, 8)},
+}
+"""What numpy can say; the 8-bit floats come as bytes."""
 
 
 def load(folder: Path) -> tuple[ModelConfig, ParameterSpace, NDArray[np.float32]]:
@@ -35,8 +48,11 @@ def load(folder: Path) -> tuple[ModelConfig, ParameterSpace, NDArray[np.float32]
 
     Raises:
         VerificationError: something is missing or altered.
+        UsageError: it is a derived model, whose architecture the run does not know.
     """
     installed = Installed.read(folder)
+    if isinstance(installed.manifest, DerivedManifest):
+        raise UsageError(f"{folder} holds {installed.manifest.name}, a derived model; load it with its own program")
     return installed.manifest.model, installed.space, installed.flat()
 
 
@@ -73,7 +89,7 @@ class Model(Mapping[str, Any]):
         """
         spec = self._specs[name]
         make = _torch_tensor if self.framework == "torch" else _numpy_array
-        return make(self._tensors[name], cast(Stored, spec.dtype), self.dtype).reshape(spec.shape)
+        return make(self._tensors[name], spec.dtype, self.dtype).reshape(spec.shape)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._specs)
@@ -135,18 +151,15 @@ def _config(installed: Installed) -> dict[str, Any]:
         raise VerificationError(f"{installed.folder / 'config.json'} is no JSON object; tell the operator") from error
 
 
-def _numpy_array(data: Bytes, stored: Stored, wanted: Stored | None) -> NDArray[Any]:
+def _numpy_array(data: Bytes, stored: str, wanted: Stored | None) -> NDArray[Any]:
     """numpy has no bfloat16: what is stored as such comes as float32, which has all of its values."""
-    as_stored = wanted is None or wanted == stored
-    if stored == "BF16" or not as_stored:
-        values = widen(data, stored)
-        if wanted in (None, "F32"):
-            return values
-        return narrow(values, wanted).view(np.float16)
-    return data.view("<f4" if stored == "F32" else "<f2")
+    if stored not in FLOATS or (stored != "BF16" and wanted in (None, stored)):
+        return data.view(_NUMPY_TYPES.get(stored, "u1"))
+    values = widen(data, cast(Stored, stored))
+    return values if wanted in (None, "F32") else narrow(values, wanted).view(np.float16)
 
 
-def _torch_tensor(data: Bytes, stored: Stored, wanted: Stored | None) -> Any:
+def _torch_tensor(data: Bytes, stored: str, wanted: Stored | None) -> Any:
     torch = importlib.import_module("torch")
     tensor = torch.from_numpy(data).view(getattr(torch, _TORCH_NAMES[stored]))
-    return tensor if wanted is None else tensor.to(getattr(torch, _TORCH_NAMES[wanted]))
+    return tensor if wanted is None or stored not in FLOATS else tensor.to(getattr(torch, _TORCH_NAMES[wanted]))

@@ -27,6 +27,7 @@ from pathlib import Path
 from barnraise.errors import UsageError
 from barnraise.protocol import BlobRef
 from barnraise.releases.catalog import Catalog
+from barnraise.releases.derived.names import read_derived_manifest
 from barnraise.releases.durable import disk_full_translated, exchange_folders, fsync_folder, make_folder, replace_file
 from barnraise.releases.fetch import FetchOptions, Progress, silent
 from barnraise.releases.locks import vanishing_lock
@@ -153,13 +154,15 @@ def _fetch(catalog: Catalog, options: MirrorOptions, progress: Progress) -> tupl
         return missing
 
     index = catalog.index
-    missing = have([entry.manifest for entry in index.releases])
+    missing = have([*(entry.manifest for entry in index.releases), *(model.manifest for model in index.derived)])
     found = {ref.digest: ref for _, ref in blob_refs(index)}
     for entry in index.releases:
         manifest = catalog.manifest(entry)
         found |= {ref.digest: ref for _, ref in blob_refs(manifest)}
         if options.updates:
             found |= {update.digest: _as_blob(update) for update in manifest.updates}
+    for model in index.derived:
+        found |= {ref.digest: ref for _, ref in blob_refs(read_derived_manifest(catalog, model))}
     return [*missing, *have(list(found.values()))], list(found.values())
 
 

@@ -66,7 +66,11 @@ class Proof:
 
 
 def verify_provenance(
-    files: Mapping[str, bytes], manifest_digest: str, version: str, trust: TrustOptions | None = None
+    files: Mapping[str, bytes],
+    manifest_digest: str,
+    version: str,
+    trust: TrustOptions | None = None,
+    derived: str | None = None,
 ) -> Proof:
     """Follow the signatures from the first root to a manifest.
 
@@ -74,20 +78,24 @@ def verify_provenance(
         files: as :class:`~barnraise.releases.trust.Trusted` has them.
         manifest_digest: of the manifest's bytes as they are here. version: what it says it is.
         trust: which root it should begin with; by default the pinned one, if there is one.
+        derived: name of the derived model that it is a version of; None for a release of the trunk.
 
     Raises:
         NotEnoughSignaturesError: too few of the right keys have signed something.
         VerificationError: anything else that does not lead on, or another root than it should be.
     """
     lists = verify_lists(files)
-    entry = next((entry for entry in lists.index.releases if entry.version == version), None)
-    if entry is None or entry.manifest.digest != manifest_digest:
-        what = "no such release" if entry is None else f"manifest {entry.manifest.digest[:15]}.."
+    entries = {entry.version: entry.manifest for entry in lists.index.releases}
+    if derived is not None:
+        entries = {entry.version: entry.manifest for entry in lists.index.derived if entry.name == derived}
+    entry = entries.get(version)
+    if entry is None or entry.digest != manifest_digest:
+        what = "no such release" if entry is None else f"manifest {entry.digest[:15]}.."
         raise VerificationError(
             f"the manifest of {version} is {manifest_digest[:15]}.., the signed index has {what}; do not use it. "
             "Pull the release again"
         )
-    promotion = lists.stable.get(version) if lists.stable else None
+    promotion = lists.stable.get(version) if lists.stable and derived is None else None
     checked = [*lists.checked, f"the index lists {version} with this manifest, {manifest_digest[:15]}.."]
     if promotion is not None:
         checked.append(f"the list of promoted releases has {version} with this manifest")

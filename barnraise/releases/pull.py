@@ -19,12 +19,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from barnraise.digest import digest_bytes
-from barnraise.errors import DiskFullError, NoSuchVersionError, StorageError, VerificationError
+from barnraise.errors import DiskFullError, NoSuchVersionError, StorageError, UsageError, VerificationError
 from barnraise.releases.cache import Cache
 from barnraise.releases.catalog import Catalog, read_first_index
+from barnraise.releases.derived.family import Family
+from barnraise.releases.derived.manifest import AnyManifest, DerivedManifest
+from barnraise.releases.derived.names import derived_names, select_derived
+from barnraise.releases.derived.plan import DerivedPlan, plan_derived
+from barnraise.releases.derived.reading import read_ahead
 from barnraise.releases.durable import make_folder
 from barnraise.releases.fetch import FetchOptions, Progress, silent
-from barnraise.releases.index import IndexEntry, ReleaseIndex
+from barnraise.releases.index import DerivedEntry, IndexEntry, ReleaseIndex
 from barnraise.releases.installed import (
     AS_RELEASED,
     Content,
@@ -32,12 +37,12 @@ from barnraise.releases.installed import (
     Installed,
     check_target,
     install,
+    of_flat,
     sweep_staging,
 )
-from barnraise.releases.keyframe import keyframe_size
-from barnraise.releases.layout import side_files
+from barnraise.releases.layout import plan_model, side_files
 from barnraise.releases.locks import vanishing_lock
-from barnraise.releases.manifest import Manifest
+from barnraise.releases.model_files import Bytes
 from barnraise.releases.plan import Plan, make_plan
 from barnraise.releases.rebuild import rebuild
 from barnraise.releases.source import ReleaseSource
@@ -62,7 +67,7 @@ class PullResult:
     model_digest: str
     folder: Path
     changed: bool
-    plan: Plan
+    plan: Plan | DerivedPlan
     fetched_bytes: int
     model_bytes: int
     patch_bytes: int
@@ -79,9 +84,9 @@ class Pulling:
     """
 
     trusted: Trusted
-    entry: IndexEntry
-    manifest: Manifest
-    plan: Plan
+    entry: IndexEntry | DerivedEntry
+    manifest: AnyManifest
+    plan: Plan | DerivedPlan
     installed: Installed | None
     is_there: bool
     warnings: tuple[str, ...]
@@ -89,6 +94,11 @@ class Pulling:
     @property
     def index(self) -> ReleaseIndex:
         return self.trusted.index
+
+    @property
+    def model_bytes(self) -> int:
+        """Of the files of tensors, as they are released."""
+        return sum(file.size_bytes for file in plan_model(self.manifest.space.tensors))
 
 
 def _unwatched(pulling: Pulling) -> AbstractContextManager[Progress]:
@@ -181,8 +191,13 @@ def prepare(trusted: Trusted, spec: str, into: Path, catalog: Catalog, form: For
     """
     index, warnings = trusted.index, list(trusted.warnings)
     name, wanted = split_spec(spec)
+    if name in derived_names(index):
+        return _prepare_derived(trusted, select_derived(index, name, wanted), into, catalog, form)
     if name != index.name:
-        raise NoSuchVersionError(f"this is a run of {index.name}, not of {name[:64]!a}; try {index.name}@{wanted[:64]}")
+        known = f"; it has {', '.join(derived_names(index))} too" if index.derived else ""
+        raise NoSuchVersionError(
+            f"this is a run of {index.name}, not of {name[:64]!a}; try {index.name}@{wanted[:64]}{known}"
+        )
     selection = select(index.yanked, wanted, index.channels, trusted.promoted)
     if selection.warning:
         warnings.append(selection.warning)
@@ -197,6 +212,22 @@ def prepare(trusted: Trusted, spec: str, into: Path, catalog: Catalog, form: For
     side = tuple(side_files(manifest).values())
     at_hand |= {blob.digest for blob in side if catalog.has(blob)}
     plan = replace(plan, documents=(entry.manifest, *side), at_hand=plan.at_hand | at_hand)
+    return Pulling(trusted, entry, manifest, plan, installed, False, tuple(warnings))
+
+
+def _prepare_derived(trusted: Trusted, entry: DerivedEntry, into: Path, catalog: Catalog, form: Form) -> Pulling:
+    """As :func:`prepare`, of a derived model; manifests of what it is built upon are fetched too."""
+    if form.dtype is not None:
+        raise UsageError(f"{entry.name} is a derived model, and those are pulled as they are; leave --dtype away")
+    warnings = list(trusted.warnings)
+    installed = _installed(into, warnings)
+    if installed is not None and digest_bytes(installed.release) == entry.manifest.digest:
+        there = DerivedPlan(entry.name, entry.version)
+        return Pulling(trusted, entry, installed.manifest, there, installed, True, tuple(warnings))
+    at_hand = {entry.manifest.digest} if catalog.has(entry.manifest) else set()
+    family = Family(catalog)
+    plan = plan_derived(family, entry, at_hand)
+    manifest = family.derived(family.ref(entry.name, entry.version))
     return Pulling(trusted, entry, manifest, plan, installed, False, tuple(warnings))
 
 
@@ -227,7 +258,12 @@ def _plan(catalog: Catalog, entry: IndexEntry, installed: Installed | None) -> P
 
 def _names(pulling: Pulling) -> dict[str, str]:
     """Digest -> what that blob is, for whoever looks into the cache."""
-    names = {blob.digest: f"{pulling.entry.version} {what}" for what, blob in side_files(pulling.manifest).items()}
+    prefix = f"{pulling.manifest.name} " if isinstance(pulling.manifest, DerivedManifest) else ""
+    names = {
+        blob.digest: f"{prefix}{pulling.entry.version} {what}" for what, blob in side_files(pulling.manifest).items()
+    }
+    if isinstance(pulling.plan, DerivedPlan):
+        names |= {blob.digest: f"{prefix}{pulling.entry.version} tensor" for blob in pulling.plan.tensors}
     for entry in pulling.index.releases:
         for what in ("manifest", "keyframe", "patch"):
             if (blob := getattr(entry, what)) is not None:
@@ -241,7 +277,7 @@ def _require_space(pulling: Pulling, into: Path, cache: Cache) -> None:
     Raises:
         StorageError: the folder cannot be written. DiskFullError: it, or the cache, has too little space.
     """
-    target, model_bytes = _nearest(into.parent), keyframe_size(pulling.manifest.space)
+    target, model_bytes = _nearest(into.parent), pulling.model_bytes
     if not os.access(target, os.W_OK | os.X_OK):
         raise StorageError(f"{target} cannot be written, so {into} stays as it is; choose another place with --into")
     needed = [(target, model_bytes), (_nearest(cache.root), pulling.plan.fetch_bytes)]
@@ -279,12 +315,11 @@ def _install(pulling: Pulling, catalog: Catalog, into: Path, form: Form) -> None
         VerificationError: it is not what the manifest says.
         DiskFullError, StorageError: the folder cannot be written.
     """
-    manifest, installed = pulling.manifest, pulling.installed
-    base_P = installed.flat() if installed is not None and pulling.plan.keyframe is None else None
+    manifest = pulling.manifest
     content = Content(
         manifest=manifest,
         release=bytes(catalog.blob(pulling.entry.manifest)),
-        flat_P=rebuild(catalog, pulling.plan, manifest, base_P),
+        tensor=_tensors(pulling, catalog),
         side={name: catalog.blob(blob) for name, blob in side_files(manifest).items()},
         provenance=pulling.trusted.provenance,
     )
@@ -298,16 +333,26 @@ def _install(pulling: Pulling, catalog: Catalog, into: Path, form: Form) -> None
         ) from error
 
 
+def _tensors(pulling: Pulling, catalog: Catalog) -> Callable[[str], Bytes]:
+    """The tensors of what is pulled, by name, verified."""
+    manifest, installed = pulling.manifest, pulling.installed
+    if isinstance(manifest, DerivedManifest):
+        return read_ahead(Family(catalog), manifest)
+    assert isinstance(pulling.plan, Plan)
+    base_P = installed.flat() if installed is not None and pulling.plan.keyframe is None else None
+    return of_flat(manifest.space, rebuild(catalog, pulling.plan, manifest, base_P))
+
+
 def _result(pulling: Pulling, catalog: Catalog, into: Path) -> PullResult:
     return PullResult(
-        name=pulling.index.name,
+        name=pulling.manifest.name,
         version=pulling.entry.version,
         model_digest=pulling.entry.model_digest,
         folder=into,
         changed=not pulling.is_there,
         plan=pulling.plan,
         fetched_bytes=catalog.fetched_bytes,
-        model_bytes=keyframe_size(pulling.manifest.space),
+        model_bytes=pulling.model_bytes,
         patch_bytes=pulling.plan.patch_bytes,
         warnings=(*pulling.warnings, *catalog.warnings),
     )

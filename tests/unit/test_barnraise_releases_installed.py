@@ -82,7 +82,7 @@ def test_converted_tensors_are_those_of_torch_and_back_again(
         assert there.is_converted
         assert there.manifest == content.manifest
         found = load_torch(tmp_path / dtype / "model.safetensors")
-        for name, view in SPACE.unflatten(content.flat_P.copy()).items():
+        for name, view in SPACE.unflatten(run.models["0.1.1"]).items():
             assert torch.equal(found[name], torch.from_numpy(view).to(kind))
     done = pull(FolderSource(run.public), "tiny-lm", tmp_path / "BF16")
     assert (done.changed, done.plan.keyframe is None) == (True, False)  # a converted model leads nowhere
@@ -100,10 +100,10 @@ def test_asking_for_the_form_that_is_there_changes_nothing(run: PublishedRun, tm
 
 def test_a_value_beyond_the_type_changes_nothing(run: PublishedRun, content: Content, tmp_path: Path) -> None:
     before = contents(tmp_path / "model")
-    large_P = content.flat_P.copy()
+    large_P = run.models["0.1.1"].copy()
     large_P[-1] = 1e30
     with pytest.raises(UsageError, match=r"'embedding' cannot be converted: 1e\+30 is too large: f16 ends at 65504"):
-        install(tmp_path / "model", replace(content, flat_P=large_P), Form("F16"))
+        install(tmp_path / "model", replace(content, tensor=of_flat(SPACE, large_P)), Form("F16"))
     assert contents(tmp_path / "model") == before
     assert not list(tmp_path.glob(".model*"))
 

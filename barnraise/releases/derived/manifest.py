@@ -11,6 +11,7 @@ under any name is the same blob, and a tensor that did not change has none.
 
 from __future__ import annotations
 
+import json
 import math
 from typing import Annotated, ClassVar, Literal, Self
 
@@ -18,12 +19,14 @@ from pydantic import AfterValidator, Field, model_validator
 
 from barnraise.checkpoints.dtypes import ITEM_BYTES
 from barnraise.checkpoints.folder import TRAVELLING
+from barnraise.errors import MessageError, VerificationError
 from barnraise.protocol import BlobRef, Count, Digest, Message, Millis
-from barnraise.releases.manifest import ELEMENTS_MAX, ReleaseVersion, RunName
+from barnraise.releases.manifest import ELEMENTS_MAX, Manifest, ReleaseVersion, RunName, read_manifest
 from barnraise.updates.space import ParameterSpace, TensorSpec, model_digest
 
 __all__ = [
     "RELATIONS",
+    "AnyManifest",
     "DerivedManifest",
     "DerivedTensor",
     "Lineage",
@@ -31,6 +34,8 @@ __all__ = [
     "Relation",
     "TensorRef",
     "TravellingFile",
+    "read_any_manifest",
+    "read_derived",
 ]
 
 TENSOR_NAME = r"^[ -~]{1,256}$"
@@ -178,6 +183,11 @@ class DerivedManifest(Message):
         return ParameterSpace(tuple(tensor.spec for tensor in self.tensors))
 
     @property
+    def tensor_digests(self) -> list[str]:
+        """In the order of ``tensors``."""
+        return [tensor.digest for tensor in self.tensors]
+
+    @property
     def size_bytes(self) -> int:
         """Of all tensors."""
         return sum(tensor.size_bytes for tensor in self.tensors)
@@ -191,3 +201,33 @@ class DerivedManifest(Message):
     def tensor(self, name: str) -> DerivedTensor | None:
         """The tensor of that name, if it has one."""
         return next((tensor for tensor in self.tensors if tensor.name == name), None)
+
+
+AnyManifest = Manifest | DerivedManifest
+
+
+def read_derived(data: bytes | memoryview, what: str) -> DerivedManifest:
+    """A derived model's manifest from its bytes, whose digest the caller compares.
+
+    Raises:
+        VerificationError: it is none.
+    """
+    try:
+        return DerivedManifest.read(json.loads(bytes(data)))
+    except (ValueError, RecursionError, MessageError) as error:
+        why = str(error) if isinstance(error, MessageError) else "it is not JSON"
+        raise VerificationError(f"{what} is not acceptable: {why}. Use another mirror") from error
+
+
+def read_any_manifest(data: bytes | memoryview, what: str) -> AnyManifest:
+    """A manifest of either kind; a derived model's is the one that has bases.
+
+    Raises:
+        VerificationError: it is none.
+    """
+    try:
+        value = json.loads(bytes(data))
+    except (ValueError, RecursionError):
+        value = None
+    is_derived = isinstance(value, dict) and "bases" in value
+    return read_derived(data, what) if is_derived else read_manifest(data, what)

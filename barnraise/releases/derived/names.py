@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
-from barnraise.errors import MessageError, NoSuchVersionError, VerificationError
+from barnraise.errors import NoSuchVersionError, VerificationError
 from barnraise.releases.catalog import Catalog
-from barnraise.releases.derived.manifest import DerivedManifest, ModelRef
+from barnraise.releases.derived.manifest import DerivedManifest, ModelRef, read_derived
 from barnraise.releases.index import DerivedEntry, ReleaseIndex
 from barnraise.releases.source import MANIFEST_MAX_BYTES
 from barnraise.versions import select, split_spec
@@ -75,11 +73,7 @@ def read_derived_manifest(catalog: Catalog, entry: DerivedEntry) -> DerivedManif
     what = f"the manifest of {entry.name} {entry.version}"
     if entry.manifest.size_bytes > MANIFEST_MAX_BYTES:
         raise VerificationError(f"{what} has {entry.manifest.size_bytes:,} bytes; that is not one of ours")
-    try:
-        manifest = DerivedManifest.read(json.loads(bytes(catalog.blob(entry.manifest))))
-    except (ValueError, RecursionError, MessageError) as error:
-        why = str(error) if isinstance(error, MessageError) else "it is not JSON"
-        raise VerificationError(f"{what} is not acceptable: {why}. Use another mirror") from error
+    manifest = read_derived(catalog.blob(entry.manifest), what)
     parent = manifest.lineage.parent
     found = (manifest.name, manifest.version, manifest.model_digest, parent.name, parent.version)
     if found != (entry.name, entry.version, entry.model_digest, entry.parent_name, entry.parent_version):
