@@ -7,30 +7,31 @@ same action writes the same bytes again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from barnraise.digest import canonical_json
 from barnraise.protocol import BlobRef
-from barnraise.releases.index import IndexEntry, ReleaseIndex
 from barnraise.releases.keyframe import write_keyframe
-from barnraise.releases.manifest import Manifest, MergedUpdate, ParentRef
+from barnraise.releases.manifest import Manifest, MergedUpdate, ParentRef, Remerged
 from barnraise.releases.publish import store_blob, store_manifest, tensor_entries
 from barnraise.releases.repository import Repository
-from barnraise.versions import Change, VersionDecision, next_version
+from barnraise.versions import Change, VersionDecision, next_version, parse_version
 from coordinator.acceptance.suite import judge_models
 from coordinator.card import describe
 from coordinator.conductor.desk import Desk
 from coordinator.conductor.merging import plan_inputs
 from coordinator.conductor.work import FirstModel
-from coordinator.ledger import Ledger, ReleaseRow
+from coordinator.ledger import TRUNK, Ledger, ReleaseRow
 from coordinator.ledger.events import ChannelMoved, Event, ReleaseTagged, UpdateMerged
+from coordinator.ledger.order_events import UpdateReverted
+from coordinator.listing import index_of
 from coordinator.round import Round, Tag
 
-__all__ = ["CHANNEL", "Draft", "Publisher"]
+__all__ = ["CHANNEL", "Draft", "Publisher", "Remade"]
 
-CHANNEL = "nightly"
+CHANNEL = TRUNK
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,22 @@ class Draft:
 
     version: str
     events: tuple[Event, ...]
+
+
+@dataclass(frozen=True)
+class Remade:
+    """What a release without updates of its parent is made of.
+
+    Attributes:
+        parent: the newest release of the trunk. summary: the tests of the model against it.
+        manifest: what was left out, why, and how model and tests changed.
+    """
+
+    parent: ReleaseRow
+    model_digest: str
+    state_digest: str | None
+    summary: dict[str, Any]
+    manifest: Remerged
 
 
 @dataclass(frozen=True)
@@ -81,7 +98,7 @@ class Publisher:
             desk.known_scores(candidate.model_digest),
         )
         summary = verdict.summary()
-        decision = next_version(parent.version, _change(parent, summary))
+        decision = self._decided(parent, summary)
         updates = self._merged_updates(current.number, tag.merge_set)
         for update in updates:
             desk.public.link_from(desk.private, update.digest)
@@ -102,37 +119,50 @@ class Publisher:
         old = self.ledger.channels().get(CHANNEL)
         return Draft(decision.version, (self._tagged(made), *merged, ChannelMoved(CHANNEL, old, decision.version)))
 
+    def remerged(self, remade: Remade, accepted: Mapping[str, str], created_at_ms: int) -> Draft:
+        """The release without updates that its parent has, as a keyframe of its own.
+
+        Where a weight crosses zero no float32 difference leads from parent to release bit for bit, and a difference
+        of all elements has as many bytes as the elements; so it has no patch.
+
+        Args:
+            accepted: test -> why its getting worse was accepted.
+        """
+        desk, parent, made_without = self.desk, remade.parent, remade.manifest
+        keyframe = write_keyframe(desk.space, desk.models.verified(remade.model_digest))
+        made = _Made(
+            decision=self._decided(parent, remade.summary, accepted),
+            parent=parent,
+            round=0,
+            model_digest=remade.model_digest,
+            keyframe=store_blob(desk.public, keyframe),
+            patch=None,
+            state_digest=remade.state_digest,
+            created_at_ms=created_at_ms,
+            summary=remade.summary,
+            updates=(),
+            remerged=made_without,
+        )
+        version = made.decision.version
+        gone = [UpdateReverted(digest, version, made_without.reason) for digest in made_without.left_out]
+        gone += [UpdateReverted(digest, version, "too few were left of its round") for digest in made_without.dropped]
+        return Draft(version, (self._tagged(made), *gone, ChannelMoved(CHANNEL, parent.version, version)))
+
     def write_index(self) -> int:
         """Publish the index anew from the ledger; returns when :meth:`renew` is due, in milliseconds."""
-        index = ReleaseIndex(
-            name=self.desk.config.name,
-            releases=tuple(self._entry(release) for release in self.ledger.releases()),
-            channels=self.ledger.channels(),
-        )
-        return self.repository.publish(index, self.clock())
+        return self.repository.publish(index_of(self.ledger, self.desk.public), self.clock())
 
     def renew(self) -> int:
         """Sign anew what is soon to expire, though nothing was released; returns when to do so next."""
         return self.repository.renew(self.clock())
-
-    def _entry(self, release: ReleaseRow) -> IndexEntry:
-        size_bytes = self.desk.public.size(release.manifest_digest)
-        return IndexEntry(
-            version=release.version,
-            model_digest=release.model_digest,
-            manifest=BlobRef(digest=release.manifest_digest, size_bytes=size_bytes),
-            parent=release.parent,
-            keyframe=BlobRef.read(release.keyframe) if release.keyframe else None,
-            patch=BlobRef.read(release.patch) if release.patch else None,
-            yanked=release.yanked,
-        )
 
     def _tagged(self, made: _Made) -> ReleaseTagged:
         """Store report, configuration, card, lineage and manifest; return the tag."""
         desk, decision = self.desk, made.decision
         report = {"held_out": desk.held_out_digest, "version": decision.version, "tests": made.summary}
         settings = {"run": desk.config.model_dump(mode="json"), "held_out": desk.held_out_digest}
-        parent, described = made.parent, describe(desk, self.ledger, made)
+        left_out = made.remerged.left_out if made.remerged is not None else ()
+        parent, described = made.parent, describe(desk, self.ledger, made, left_out)
         manifest = Manifest(
             name=desk.config.name,
             version=decision.version,
@@ -154,6 +184,7 @@ class Publisher:
             reason=decision.reason,
             supported_tests=tuple(_supported(made.summary)),
             created_at_ms=made.created_at_ms,
+            remerged=made.remerged,
         )
         return ReleaseTagged(
             version=decision.version,
@@ -168,7 +199,27 @@ class Publisher:
             state_digest=made.state_digest,
             created_at_ms=made.created_at_ms,
             summary=made.summary,
+            reverts=list(made.remerged.left_out) if made.remerged else [],
         )
+
+    def _decided(
+        self, parent: ReleaseRow, summary: dict[str, Any], accepted: Mapping[str, str] | None = None
+    ) -> VersionDecision:
+        """The number above all others: also where the trunk goes on from a release that is not the newest."""
+        releases = self.ledger.releases()
+        newest = max(releases, key=lambda release: parse_version(release.version))
+        before = {*_supported(parent.summary), *_supported(newest.summary)}
+        after = set(_supported(summary))
+        change = Change(
+            tests_added=tuple(sorted(after - before)),
+            tests_dropped=tuple(sorted(before - after)),
+            regressions_accepted=accepted or None,
+            promoted=any(release.promoted_at_ms is not None for release in releases),
+        )
+        decision = next_version(newest.version, change)
+        if newest.version == parent.version:
+            return decision
+        return replace(decision, reason=f"{decision.reason}; it goes on from {parent.version}")
 
     def _merged_updates(self, number: int, merge_set: Sequence[str]) -> tuple[MergedUpdate, ...]:
         wanted = set(merge_set)
@@ -206,6 +257,7 @@ class _Made:
     created_at_ms: int
     summary: dict[str, Any]
     updates: tuple[MergedUpdate, ...]
+    remerged: Remerged | None = None
 
 
 def _alone(summary: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -216,9 +268,3 @@ def _alone(summary: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 def _supported(summary: dict[str, Any]) -> list[str]:
     return sorted(name for name, row in summary.items() if row["supported"])
-
-
-def _change(parent: ReleaseRow, summary: dict[str, Any]) -> Change:
-    """What a round can change of a release: its weights, and the tests that it supports."""
-    before, after = set(_supported(parent.summary)), set(_supported(summary))
-    return Change(tests_added=tuple(sorted(after - before)), tests_dropped=tuple(sorted(before - after)))

@@ -175,7 +175,7 @@ class Contributor:
 
     def trained(self, steps: int = 8) -> NDArray[np.float32]:
         world = self.simulation
-        base = world.ledger.newest_release()
+        base = world.ledger.head()
         assert base is not None
         base_P = np.array(world.desk.models.verified(base.model_digest))
         trained_P, self.fisher_P = train(world.config, self.shard, base_P, steps, seed=len(self.name))
@@ -196,7 +196,7 @@ class Contributor:
         fisher: bool | None = None,
     ) -> bytes:
         world = self.simulation
-        base = world.ledger.newest_release()
+        base = world.ledger.head()
         assert base is not None
         codec = codec or world.config.update.codec
         segments, _ = compress(torch.from_numpy(delta_P), world.desk.space, codec)

@@ -233,7 +233,7 @@ def _revoke(order: Revoke, facts: Facts) -> Decision:
     ban = () if banned is not None else (ContributorBanned(key, order.since_ms, order.reason),)
     sent = [row for row in facts.updates if row.contributor == key and row.received_at_ms >= order.since_ms]
     in_trunk = tuple(sorted(row.digest for row in sent if not _not_in_trunk(row, facts)))
-    reason = f"{short(key)} is banned{' already' if banned else ''}: {order.reason}"
+    reason = f"{short(key)} is banned: {order.reason}"
     if in_trunk:
         return Compute(in_trunk, reason, dict(order.accepts), ban)
     told = f"{reason}; the trunk has nothing that it sent since then"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,16 @@ import pytest
 from barnraise.errors import BrokenChainError
 from barnraise.releases.manifest import Manifest, read_manifest
 from barnraise.releases.source import FolderSource
+from barnraise.releases.trust import read_index
 from coordinator.ledger import OrderRow, ReleaseRow
 from coordinator.ledger.order_events import OrderSettled
 from coordinator.orders import LiftBan, MoveChannel, Order, Revert, Revoke, Yank
 from coordinator.orders.placing import append
 from coordinator.recompute import recompute
-from simulator import Simulation, tiny_config
+from coordinator.remerge import Past, lines_of
+from simulator import Clock, Simulation, tiny_config
 
+Runs = Callable[[int, Path], tuple[Simulation, list[dict[str, str]]]]
 PEOPLE = {"ada": "text", "barbara": "tools", "grace": "text", "mallory": "text"}
 LENIENT = {
     "check_examples": 16,
@@ -26,12 +31,12 @@ LENIENT = {
 }
 
 
-def world(root: Path, **changes: Any) -> Simulation:
-    """A run whose tests let nearly everything pass, and whose outer rule and residual remember."""
+def world(root: Path, at_ms: int = Clock.now_ms, **changes: Any) -> Simulation:
+    """A run, new or there already, whose tests let nearly everything pass, and whose outer rule remembers."""
     outer = {"outer": {"name": "outer-nesterov", "momentum": 0.5, "learning_rate": 0.5}}
     rounds = {"target_updates": 4, "min_updates": 2, "collect_for_s": 60, "settle_for_s": 5, "lease_for_s": 60}
     settings = {"merge": outer, "round": rounds, "acceptance": LENIENT, **changes}
-    return Simulation(root, tiny_config(**settings))
+    return Simulation(root, tiny_config(**settings), at_ms)
 
 
 def deliver(simulation: Simulation, *absent: str) -> dict[str, str]:
@@ -73,6 +78,24 @@ def done(simulation: Simulation, order: Order) -> OrderRow:
     return row
 
 
+@pytest.fixture(scope="module")
+def past(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """A run after so many rounds of everybody, in a folder of its own, and who sent what in each."""
+    kept: list[tuple[Path, int, dict[str, str]]] = []
+    first = world(tmp_path_factory.mktemp("past") / "run")
+
+    def after(rounds: int, root: Path) -> tuple[Simulation, list[dict[str, str]]]:
+        while len(kept) < rounds:
+            sent = released(first, f"0.1.{len(kept) + 1}")
+            copy = first.folder.root.with_name(str(len(kept)))
+            shutil.copytree(first.folder.root, copy)
+            kept.append((copy, first.clock(), sent))
+        shutil.copytree(kept[rounds - 1][0], root, dirs_exist_ok=True)
+        return world(root, at_ms=kept[rounds - 1][1]), [sent for _, _, sent in kept[:rounds]]
+
+    return after
+
+
 def release_of(simulation: Simulation, version: str) -> ReleaseRow:
     row = simulation.ledger.release(version)
     assert row is not None
@@ -88,13 +111,12 @@ def made(row: ReleaseRow) -> tuple[str, str | None]:
     return row.model_digest, row.state_digest
 
 
-def test_a_reverted_update_of_the_last_round_was_never_sent_as_far_as_model_and_state_go(tmp_path: Path) -> None:
-    never = world(tmp_path / "never")
-    released(never, "0.1.1")
+def test_a_reverted_update_of_the_last_round_was_never_sent_as_far_as_model_and_state_go(
+    past: Runs, tmp_path: Path
+) -> None:
+    never, _ = past(1, tmp_path / "never")
     released(never, "0.1.2", "mallory")
-    sent = world(tmp_path / "sent")
-    released(sent, "0.1.1")
-    by = released(sent, "0.1.2")
+    sent, (_, by) = past(2, tmp_path / "sent")
     assert made(release_of(sent, "0.1.2")) != made(release_of(never, "0.1.2"))
     row = done(sent, Revert((by["mallory"],), "it lies"))
     assert row.result is not None
@@ -106,11 +128,8 @@ def test_a_reverted_update_of_the_last_round_was_never_sent_as_far_as_model_and_
     assert (update.state, update.version, update.reverted_in) == ("reverted", "0.1.2", "0.1.3")
 
 
-def test_later_rounds_are_merged_again_and_anybody_can_repeat_it(tmp_path: Path) -> None:
-    simulation = world(tmp_path)
-    first = released(simulation, "0.1.1")
-    for number in (2, 3, 4):
-        released(simulation, f"0.1.{number}")
+def test_later_rounds_are_merged_again_and_anybody_can_repeat_it(past: Runs, tmp_path: Path) -> None:
+    simulation, (first, *_) = past(4, tmp_path)
     row = done(simulation, Revert((first["mallory"][:15],), "it lies"))
     made_without = manifest_of(simulation, "0.1.5").remerged
     assert made_without is not None
@@ -125,10 +144,8 @@ def test_later_rounds_are_merged_again_and_anybody_can_repeat_it(tmp_path: Path)
     assert [one.patch_digest is None for one in again] == [False, False, False, False, True, False]
 
 
-def test_a_second_revert_goes_on_from_the_line_of_the_first(tmp_path: Path) -> None:
-    simulation = world(tmp_path)
-    first = released(simulation, "0.1.1")
-    second = released(simulation, "0.1.2")
+def test_a_second_revert_goes_on_from_the_line_of_the_first(past: Runs, tmp_path: Path) -> None:
+    simulation, (first, second) = past(2, tmp_path)
     done(simulation, Revert((first["mallory"],)))  # 0.1.3
     third = released(simulation, "0.1.4")
     done(simulation, Revert((second["ada"],)))  # 0.1.5
@@ -144,12 +161,10 @@ def test_a_second_revert_goes_on_from_the_line_of_the_first(tmp_path: Path) -> N
     ]
 
 
-def test_in_whatever_order_updates_are_reverted_the_trunk_is_the_same(tmp_path: Path) -> None:
+def test_in_whatever_order_updates_are_reverted_the_trunk_is_the_same(past: Runs, tmp_path: Path) -> None:
     ends = set()
     for number, chosen in enumerate([("mallory", "ada"), ("ada", "mallory"), ("both", "")]):
-        simulation = world(tmp_path / str(number))
-        by = released(simulation, "0.1.1")
-        by2 = released(simulation, "0.1.2")
+        simulation, (by, by2) = past(2, tmp_path / str(number))
         names = {"mallory": (by["mallory"],), "ada": (by2["ada"],), "both": (by["mallory"], by2["ada"]), "": ()}
         for name in chosen:
             if names[name]:
@@ -160,9 +175,8 @@ def test_in_whatever_order_updates_are_reverted_the_trunk_is_the_same(tmp_path: 
     assert len(ends) == 1
 
 
-def test_a_round_with_too_few_left_drops_out_as_it_would_have(tmp_path: Path) -> None:
-    simulation = world(tmp_path)
-    released(simulation, "0.1.1")
+def test_a_round_with_too_few_left_drops_out_as_it_would_have(past: Runs, tmp_path: Path) -> None:
+    simulation, _ = past(1, tmp_path)
     by = released(simulation, "0.1.2", "ada", "barbara")
     assert len(by) == 2
     row = done(simulation, Revert((by["mallory"],), "it lies"))
@@ -205,3 +219,133 @@ def test_a_revert_that_fails_its_tests_changes_nothing_and_says_by_how_much(tmp_
     release = release_of(simulation, "0.2.0")
     assert (release.bump, release.summary["loss-text"]["passed"]) == ("major", False)
     assert "the operator accepted that loss-text got worse: it leaked names" in release.reason
+
+
+def test_a_crash_at_any_turn_of_a_revert_gives_one_release_or_none(past: Runs, tmp_path: Path) -> None:
+    untouched, (_, by) = past(2, tmp_path / "untouched")
+    done(untouched, Revert((by["mallory"],)))
+    expected = made(release_of(untouched, "0.1.3"))
+    for crash_after in range(1, 12):
+        simulation, _ = past(2, tmp_path / str(crash_after))
+        append(simulation.ledger, Revert((by["mallory"],)), simulation.clock())
+        simulation.ticks(crash_after)
+        assert len(simulation.ledger.releases()) in {3, 4}
+        simulation.start()
+        simulation.runs_until_tagged("0.1.3")
+        simulation.ticks(3)
+        assert [release.version for release in simulation.ledger.releases()] == ["0.1.0", "0.1.1", "0.1.2", "0.1.3"]
+        assert made(release_of(simulation, "0.1.3")) == expected
+        assert simulation.ledger.orders(waiting=True) == []
+        assert [isinstance(e.event, OrderSettled) for e in simulation.ledger.events_after(0)].count(True) == 1
+
+
+def test_an_open_round_ends_for_a_revert_and_blames_nobody(past: Runs, tmp_path: Path) -> None:
+    simulation, (by,) = past(1, tmp_path)
+    waiting = simulation.contributor("ada").delivers(lambda delta_P: np.float32(0.5) * delta_P)
+    simulation.ticks(2)
+    done(simulation, Revert((by["mallory"],), "it lies"))
+    row = simulation.ledger.round(2)
+    assert row is not None
+    assert (row.phase, row.reason) == ("abandoned", "updates are taken out of the trunk that it was open from: it lies")
+    update = simulation.ledger.update(waiting)
+    assert update is not None
+    assert update.state == "unmerged"
+    simulation.ticks(2)
+    current = simulation.ledger.current_round()
+    assert current is not None
+    assert (current.number, current.base_version) == (3, "0.1.2")
+
+
+@pytest.mark.parametrize("turns", range(1, 16, 2))
+def test_a_round_in_any_phase_ends_for_a_revert(past: Runs, tmp_path: Path, turns: int) -> None:
+    simulation, (by,) = past(1, tmp_path)
+    deliver(simulation)
+    simulation.ticks(turns)
+    if simulation.ledger.release("0.1.2") is None:
+        done(simulation, Revert((by["mallory"],)))
+        assert {row.state for row in simulation.ledger.updates(round=2)} <= {"unmerged", "received"}
+        assert release_of(simulation, "0.1.2").reverts == [by["mallory"]]
+        simulation.ticks(6)
+        assert {row.state for row in simulation.ledger.updates(round=2)} == {"unmerged"}
+
+
+def test_the_trunk_goes_on_from_where_nightly_was_rolled_back_to(past: Runs, tmp_path: Path) -> None:
+    simulation, _ = past(4, tmp_path)
+    back = release_of(simulation, "0.1.1")
+    assert back.state_digest is not None
+    assert not simulation.desk.private.has(back.state_digest)  # tidied away: it is computed again
+    simulation.ticks(2)
+    row = done(simulation, MoveChannel("nightly", "0.1.1", "it forgets"))
+    assert "moves back from 0.1.4 to 0.1.1: it forgets" in (row.reason or "")
+    left = simulation.ledger.round(5)
+    assert left is not None
+    assert (left.phase, left.reason) == ("abandoned", "the trunk goes on from 0.1.1, the round was open from 0.1.4")
+    simulation.ticks(30)
+    assert simulation.desk.private.has(back.state_digest)
+    released(simulation, "0.1.5")
+    new = release_of(simulation, "0.1.5")
+    assert (new.parent, new.reason.endswith("; it goes on from 0.1.1")) == ("0.1.1", True)
+    assert simulation.ledger.channels() == {"nightly": "0.1.5"}
+    versions = [one.version for one in recompute(FolderSource(simulation.folder.root), "0.1.5")]
+    assert versions == ["0.1.1", "0.1.5"]
+
+
+def test_what_left_the_trunk_by_a_rollback_cannot_be_reverted(past: Runs, tmp_path: Path) -> None:
+    simulation, (_, by) = past(2, tmp_path)
+    done(simulation, MoveChannel("nightly", "0.1.1"))
+    row = ordered(simulation, Revert((by["mallory"],)))
+    assert row.done is False
+    assert "was merged in 0.1.2, which the trunk does not go on from" in (row.reason or "")
+
+
+def test_a_yanked_release_stays_listed_with_its_reason(past: Runs, tmp_path: Path) -> None:
+    simulation, _ = past(1, tmp_path)
+    done(simulation, Yank("0.1.0", "untrained"))
+    index = read_index(FolderSource(simulation.folder.root)).index
+    assert index.yanked == {"0.1.0": "untrained", "0.1.1": None}
+    done(simulation, Yank("0.1.0", None))
+    assert read_index(FolderSource(simulation.folder.root)).index.yanked["0.1.0"] is None
+
+
+def test_everything_that_a_revoked_key_sent_is_taken_out_and_nothing_more_is_taken_in(
+    past: Runs, tmp_path: Path
+) -> None:
+    never = world(tmp_path / "never")
+    released(never, "0.1.1", "mallory")
+    simulation, (by,) = past(1, tmp_path / "sent")
+    mallory = simulation.contributor("mallory")
+    row = done(simulation, Revoke(mallory.identity.public[:12], 0, "it lies"))
+    assert "is banned: it lies" in (row.reason or "")
+    assert made(release_of(simulation, "0.1.2")) == made(release_of(never, "0.1.1"))
+    gone = simulation.ledger.update(by["mallory"])
+    assert gone is not None
+    assert gone.state == "reverted"
+    late = mallory.delivers(lambda delta_P: np.float32(0.25) * delta_P)  # an upload that had begun before
+    simulation.ticks(2)
+    turned_away = simulation.ledger.update(late)
+    assert turned_away is not None
+    assert (turned_away.state, turned_away.found_by) == ("rejected", "ban")
+    released(simulation, "0.1.3", "mallory")
+    assert mallory.identity.public not in {one.contributor for one in manifest_of(simulation, "0.1.3").updates}
+    done(simulation, LiftBan(mallory.identity.public, "a mistake"))
+    assert simulation.ledger.bans() == {}
+    released(simulation, "0.1.4")
+    assert mallory.identity.public in {one.contributor for one in manifest_of(simulation, "0.1.4").updates}
+
+
+def test_a_ban_ends_a_round_that_has_an_update_of_the_key_and_rejects_only_that(tmp_path: Path) -> None:
+    simulation = world(tmp_path)
+    by = deliver(simulation, "ada")
+    simulation.ticks(5)
+    row = done(simulation, Revoke(simulation.contributor("mallory").identity.public, 0, "it lies"))
+    assert "the trunk has nothing that it sent since then" in (row.reason or "")
+    simulation.ticks(3)
+    states = {name: update.state for name, digest in by.items() if (update := simulation.ledger.update(digest))}
+    assert states == {"barbara": "unmerged", "grace": "unmerged", "mallory": "rejected"}
+    assert [release.version for release in simulation.ledger.releases()] == ["0.1.0"]
+
+
+def test_a_release_that_is_given_as_its_own_ancestor_is_not_repeated() -> None:
+    pasts = {"0.1.1": Past("0.1.1", "0.1.2", None), "0.1.2": Past("0.1.2", "0.1.1", None)}
+    with pytest.raises(BrokenChainError, match="given as its own ancestor"):
+        lines_of("0.1.2", pasts.__getitem__)
