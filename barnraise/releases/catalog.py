@@ -8,6 +8,7 @@ is used, once by each catalog: disks forget, too.
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 
 from barnraise.digest import digest_file
 from barnraise.errors import BarnraiseError, BlobMissingError, NetworkError, NoSuchVersionError, VerificationError
@@ -20,6 +21,8 @@ from barnraise.releases.store import BlobStore
 from barnraise.releases.trust import Trusted, TrustOptions, read_index
 
 __all__ = ["Catalog", "read_first_index"]
+
+TRIES = 5
 
 
 class Catalog:
@@ -85,7 +88,10 @@ class Catalog:
         Raises:
             See :meth:`fetch`.
         """
-        self.fetch([ref])
+        for _ in range(TRIES):
+            self.fetch([ref])
+            with suppress(BlobMissingError):  # another pull has just made room: nobody had said yet that it is needed
+                return self.store.map(ref.digest)
         return self.store.map(ref.digest)
 
     def manifest(self, entry: IndexEntry) -> Manifest:
