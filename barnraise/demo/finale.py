@@ -50,7 +50,7 @@ def pull_and_verify(url: str, name: str, into: Path) -> Finale:
         ReleaseError, NetworkError: whatever does not hold.
     """
     source, spec = open_source(url), f"{name}@{RANGE}"
-    trust = TrustOptions(home=into.parent / "trust")
+    trust = TrustOptions(home=into.parent / "consumer")  # trust/ is the coordinator's
     pulled = pull(source, spec, into, PullOptions(trust, cache=Cache(into.parent / "cache", max_bytes=0)))
     report = verify_folder(into)
     patch = verify_patch(source, pulled.version, trust=trust)
