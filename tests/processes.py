@@ -26,6 +26,9 @@ from typing import Any, TypeVar
 
 import psutil
 
+from barnraise.errors import NoSuchVersionError
+from barnraise.releases.source import FolderSource
+from barnraise.releases.trust import read_index
 from barnraise.run_folder import RunFolder
 from coordinator.conductor.cluster import ray_folders, ray_token, stop_leftovers
 from coordinator.ledger import Ledger
@@ -215,9 +218,11 @@ class Site:
 
     def releases(self) -> list[str]:
         """Versions in the published index, oldest first."""
-        if not self.folder.index.exists():
+        if not self.folder.config.exists():
             return []
-        return [entry["version"] for entry in json.loads(self.folder.index.read_bytes())["body"]["releases"]]
+        with suppress(NoSuchVersionError):
+            return [entry.version for entry in read_index(FolderSource(self.folder.root)).index.releases]
+        return []
 
     def processes(self) -> list[psutil.Process]:
         """Every process that was started from here, directly or not, and still runs."""
