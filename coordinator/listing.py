@@ -9,6 +9,8 @@ from coordinator.ledger import DerivedRow, Ledger, ReleaseRow
 
 __all__ = ["index_of"]
 
+REASON_MAX = 4096
+
 
 def index_of(ledger: Ledger, public: BlobStore) -> ReleaseIndex:
     """All releases, channels and derived models of a run. The same ledger gives the same index.
@@ -21,15 +23,18 @@ def index_of(ledger: Ledger, public: BlobStore) -> ReleaseIndex:
     """
     run = ledger.run()
     assert run is not None, "a run is created before anything is released"
+    channels = ledger.channel_rows()
+    reverted = {row.version: row.reverted_in for row in ledger.updates(state="reverted")}
     return ReleaseIndex(
         name=run.name,
-        releases=tuple(_entry(release, public) for release in ledger.releases()),
-        channels=ledger.channels(),
+        releases=tuple(_entry(release, public, reverted.get(release.version)) for release in ledger.releases()),
+        channels={row.channel: row.version for row in channels},
+        moved={row.channel: row.reason[:REASON_MAX] for row in channels if row.reason},
         derived=tuple(_derived(row) for row in ledger.derived()),
     )
 
 
-def _entry(release: ReleaseRow, public: BlobStore) -> IndexEntry:
+def _entry(release: ReleaseRow, public: BlobStore, reverted_in: str | None) -> IndexEntry:
     return IndexEntry(
         version=release.version,
         model_digest=release.model_digest,
@@ -38,6 +43,8 @@ def _entry(release: ReleaseRow, public: BlobStore) -> IndexEntry:
         keyframe=BlobRef.read(release.keyframe) if release.keyframe else None,
         patch=BlobRef.read(release.patch) if release.patch else None,
         yanked=release.yanked,
+        reverts=tuple(release.reverts or ()),
+        reverted_in=reverted_in,
     )
 
 

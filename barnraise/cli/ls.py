@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from barnraise.cli.output import print_result, print_warnings, table
@@ -26,14 +27,15 @@ def ls(source: FromOption = None, trust: TrustOption = None, as_json: JsonOption
         "name": index.name,
         "root": trusted.root_digest,
         "channels": index.channels,
-        "releases": [_row(index, entry) for entry in index.releases],
+        "moved": index.moved,
+        "releases": [_row(index, entry, trusted.promoted or ()) for entry in index.releases],
         "derived": [entry.model_dump(mode="json") for entry in index.derived],
         "warnings": warnings,
     }
     print_result("ls", result, as_json=as_json, human=_words(result))
 
 
-def _row(index: ReleaseIndex, entry: IndexEntry) -> dict[str, Any]:
+def _row(index: ReleaseIndex, entry: IndexEntry, promoted: Collection[str]) -> dict[str, Any]:
     return {
         "version": entry.version,
         "parent": entry.parent,
@@ -41,6 +43,9 @@ def _row(index: ReleaseIndex, entry: IndexEntry) -> dict[str, Any]:
         "keyframe_bytes": entry.keyframe.size_bytes if entry.keyframe else None,
         "patch_bytes": entry.patch.size_bytes if entry.patch else None,
         "yanked": entry.yanked,
+        "promoted": entry.version in promoted,
+        "reverts": list(entry.reverts),
+        "reverted_in": entry.reverted_in,
         "channels": sorted(channel for channel, version in index.channels.items() if version == entry.version),
     }
 
@@ -55,14 +60,29 @@ def _words(result: dict[str, Any]) -> str:
             _size(row["patch_bytes"]),
             _size(row["keyframe_bytes"]),
             row["model_digest"][:15],
-            " ".join([*row["channels"], *([f"yanked: {row['yanked']}"] if row["yanked"] is not None else [])]),
+            ", ".join(_marks(row)),
         )
         for row in releases
     ]
-    lines = table(("VERSION", "PARENT", " PATCH BYTES", " KEYFRAME BYTES", "MODEL", "CHANNELS"), rows)
+    lines = table(("VERSION", "PARENT", " PATCH BYTES", " KEYFRAME BYTES", "MODEL", "MARKS"), rows)
+    lines += [
+        f"channel {channel} is at {result['channels'][channel]}: {why}" for channel, why in result["moved"].items()
+    ]
     if result["derived"]:
         lines += ["", *_family(result["derived"])]
     return "\n".join([f"{result['name']}: {count}, trusted from root {result['root'][:15]}..", *lines])
+
+
+def _marks(row: dict[str, Any]) -> list[str]:
+    """What is to be known of a release: channels, promotion, what was taken out of it or of its parent, yanking."""
+    count = len(row["reverts"])
+    marks = [
+        ("promoted", row["promoted"]),
+        (f"without {count} update{'' if count == 1 else 's'} of {row['parent']}", count),
+        (f"reverted in part by {row['reverted_in']}", row["reverted_in"]),
+        (f"yanked: {row['yanked']}", row["yanked"] is not None),
+    ]
+    return [*row["channels"], *(mark for mark, holds in marks if holds)]
 
 
 def _family(derived: list[dict[str, Any]]) -> list[str]:

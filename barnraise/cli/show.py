@@ -98,7 +98,7 @@ def _words(manifest: Manifest, lineage: Lineage, tests: dict[str, dict[str, Any]
     contributors = {update.contributor for update in manifest.updates}
     lines = [
         f"{manifest.name} {manifest.version} ({manifest.bump}): {manifest.reason}",
-        f"  made         {made:%Y-%m-%d %H:%M:%S} UTC in round {manifest.round}, {manifest.licence or 'no licence'}",
+        f"  made         {made:%Y-%m-%d %H:%M:%S} UTC {_how(manifest)}, {manifest.licence or 'no licence'}",
         f"  parent       {'; '.join(parents) or 'none'}",
         *(f"  {what:<13}{text}" for what, text in _changed(lineage)),
         f"  model        {manifest.model_digest}, {manifest.space.size:,} parameters",
@@ -110,6 +110,14 @@ def _words(manifest: Manifest, lineage: Lineage, tests: dict[str, dict[str, Any]
     if tests:
         lines += ["", *test_table(tests)]
     return "\n".join(lines)
+
+
+def _how(manifest: Manifest) -> str:
+    if manifest.remerged is None:
+        return f"in round {manifest.round}"
+    repeated = manifest.remerged.repeated
+    span = " to ".join(dict.fromkeys((repeated[0], repeated[-1]))) if repeated else "nothing"
+    return f"by merging again what made {span} ({manifest.remerged.reason})"
 
 
 def _changed(lineage: Lineage) -> list[tuple[str, str]]:

@@ -28,6 +28,8 @@ class IndexEntry(Message):
     Attributes:
         parent: version of the release that ``patch`` is against.
         yanked: why nobody should start to use it, or None.
+        reverts: updates of its parent that it was made without.
+        reverted_in: the newest release that was made without an update which this one merged.
     """
 
     kind: ClassVar[str] = "index-entry"
@@ -38,6 +40,8 @@ class IndexEntry(Message):
     keyframe: BlobRef | None
     patch: BlobRef | None
     yanked: Annotated[str, Field(max_length=1024)] | None = None
+    reverts: tuple[Digest, ...] = ()
+    reverted_in: ReleaseVersion | None = None
 
 
 class DerivedEntry(Message):
@@ -61,6 +65,7 @@ class ReleaseIndex(Message):
 
     Attributes:
         channels: channel -> version.
+        moved: channel -> why it is there, where it was moved and did not follow a new release.
         derived: models that come from these releases, in the order of their import.
     """
 
@@ -69,6 +74,7 @@ class ReleaseIndex(Message):
     name: RunName
     releases: tuple[IndexEntry, ...]
     channels: dict[str, ReleaseVersion] = Field(default_factory=dict)
+    moved: dict[str, Annotated[str, Field(max_length=4096)]] = Field(default_factory=dict)
     derived: tuple[DerivedEntry, ...] = ()
 
     @model_validator(mode="after")

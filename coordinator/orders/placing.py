@@ -108,5 +108,7 @@ def _settle_all(folder: RunFolder, ledger: Ledger, order_id: str) -> Settled:
 
 
 def _publish(folder: RunFolder, ledger: Ledger) -> None:
-    """Write the index anew from the ledger, as the coordinator does when it starts."""
+    """Publish the index anew from the ledger, as a coordinator does when it starts; nothing without a release."""
+    if ledger.newest_release() is None:
+        return
     Repository(folder).publish(index_of(ledger, BlobStore(folder.public)), now_ms())

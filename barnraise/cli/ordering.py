@@ -1,0 +1,79 @@
+"""What the commands that order something of a run have in common: which run, waiting, and saying what became of it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from barnraise.cli.output import print_result, printable
+from barnraise.cli.sources import USUAL_FOLDERS
+from barnraise.errors import UsageError
+from barnraise.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from coordinator.orders import Order, Settled
+
+__all__ = ["AcceptOption", "RunOption", "accepted", "find_run", "give"]
+
+RunOption = Annotated[
+    Path | None,
+    typer.Option("--run", help="Folder of the run, on the coordinator's machine. Default: a run right here."),
+]
+
+AcceptOption = Annotated[
+    list[str] | None,
+    typer.Option("--accept-regression", metavar="TEST", help="Release though TEST gets worse; needs --reason."),
+]
+
+
+def find_run(path: Path | None) -> RunFolder:
+    """The folder that was named, else a run right here.
+
+    Raises:
+        UsageError: none was named, and there is none here.
+        NotARunFolderError: there is no run in it.
+    """
+    if path is not None:
+        return RunFolder(path.resolve()).require()
+    for usual in USUAL_FOLDERS:
+        if RunFolder(usual).config.is_file():
+            return RunFolder(usual.resolve())
+    raise UsageError(f"which run? There is no {' or '.join(f'./{folder}' for folder in USUAL_FOLDERS)} here: --run DIR")
+
+
+def accepted(tests: list[str] | None, reason: str) -> dict[str, str]:
+    """Test -> why its getting worse is accepted.
+
+    Raises:
+        UsageError: no reason was given.
+    """
+    if tests and not reason:
+        raise UsageError(f"say why {', '.join(tests)} may get worse: --reason TEXT")
+    return dict.fromkeys(tests or [], reason)
+
+
+def give(command: str, run: Path | None, order: Order, *, as_json: bool) -> None:
+    """Place an order, wait for the coordinator if one runs, and print what became of it.
+
+    Raises:
+        OrderRefusedError: it was refused; the reason says why.
+    """
+    from barnraise.installation import require
+
+    require("coordinator")
+    from coordinator.orders import place
+
+    def tell(line: str) -> None:
+        if not as_json:
+            print(f"{printable(line)}; Ctrl-C stops waiting, the order stands", file=sys.stderr, flush=True)
+
+    settled = place(find_run(run), order, tell=tell)
+    print_result(command, _result(settled), as_json=as_json, human=settled.reason)
+
+
+def _result(settled: Settled) -> dict[str, Any]:
+    waits = {"order": settled.order_id, "waits": settled.waits, "reason": settled.reason}
+    return {**waits, "result": dict(settled.result)}
