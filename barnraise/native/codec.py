@@ -40,6 +40,8 @@ CHUNK = 4096
 CHUNKS_PER_SEGMENT = 256
 _CHUNKS_GRAIN = 16
 _ELEMENTS_GRAIN = 1 << 16
+_TOGETHER = 16  # updates that are decoded before they are added, at most
+_ROOM = 1 << 18  # entries of all of them
 _SYMBOLS_PER_CHUNK = 3 * 16 + 32  # three numbers at most, and bars
 _NAMES = (
     "select",
@@ -262,18 +264,20 @@ def add_packed(
     for update, _ in updates:
         update.check(count)
     packed = (_Packed * len(updates))(*(_Packed(*_addresses(u), u.k, factor) for u, factor in updates))
-    loop = function("add_packed", "ppnnnpnppppp", ctypes.c_int64)
+    loop = function("add_packed", "ppnnnpnnnppppp", ctypes.c_int64)
     most = max((u.k for u, _ in updates), default=1) * CHUNKS_PER_SEGMENT
+    together = max(1, min(_TOGETHER, len(updates), _ROOM // most))
     wrong: list[tuple[int, int]] = []
     beyond: list[int] = []
 
     def work(start: int, end: int) -> None:
-        places, high = np.empty(most, dtype=np.uint32), np.empty(most, dtype=np.uint8)
+        places, high = np.empty(together * most, dtype=np.uint32), np.empty(together * most, dtype=np.uint8)
         which, infinite = ctypes.c_int64(0), ctypes.c_uint32(0)
         begin = int(starts_C[(segments.start + start) * CHUNKS_PER_SEGMENT]) - first
         failed = loop(
             at(tables), at(starts_C), chunks, segments.start + start, segments.start + end, packed, len(updates),
-            at(places), at(high), out_P[begin:].ctypes.data, ctypes.byref(which), ctypes.byref(infinite),
+            together, most, at(places), at(high), out_P[begin:].ctypes.data, ctypes.byref(which),
+            ctypes.byref(infinite),
         )  # fmt: skip
         if failed >= 0:
             wrong.append((failed, which.value))

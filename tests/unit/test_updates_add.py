@@ -59,6 +59,19 @@ def test_several_segments_on_several_threads_are_the_same(monkeypatch):
     assert found[0].tobytes() == found[1].tobytes() == expected.tobytes()
 
 
+@every_codec
+@pytest.mark.parametrize("room", [1, 1 << 18])
+def test_however_many_are_decoded_at_once(codec, room, monkeypatch):
+    monkeypatch.setattr("barnraise.native.codec._ROOM", room)
+    updates, found = updates_of(SHORT_CHUNKS, codec, 3) * 6, []
+    factors = [0.1 * number - 0.5 for number in range(len(updates))]
+    for path in PATHS.values():
+        found.append(np.zeros(SHORT_CHUNKS.size, dtype=np.float32))
+        with path():
+            add_all_scaled(updates, factors, found[-1])
+    assert found[0].tobytes() == found[1].tobytes()
+
+
 @every_path
 def test_one_segment_is_added_where_it_belongs(path):
     update = updates_of(LARGE, CODECS[5], 1)[0]

@@ -3,7 +3,7 @@
 
 #include "entropy.h"
 
-enum { HEAD = 3, EXPONENT = 0x7f800000 };
+enum { HEAD = 3, EXPONENT = 0x7f800000, TOGETHER = 16 };
 
 // The 23 fraction bits of 2 ** (j / 16), as in barnraise/updates/grid.py.
 static const uint32_t FRACTIONS[16] = {0x000000, 0x05AAC3, 0x0B95C2, 0x11C3D3, 0x1837F0, 0x1EF532, 0x25FED7, 0x2D583F,
@@ -45,73 +45,97 @@ static int check_highs(const Plan *plan, int64_t chunks, int32_t step, const uin
     return all ? DONE : EXTRA;
 }
 
-static uint32_t add_chunk(const uint32_t *places, uint32_t count, int64_t first, const uint8_t *signs,
-                          const uint32_t magnitudes[2], const uint8_t *high, float factor, float *out) {
-    uint32_t beyond = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        int64_t entry = first + i;
-        uint32_t negative = (uint32_t)(signs[entry >> 3] >> (entry & 7)) << 31;
-        float value = float_of(magnitudes[high != NULL ? high[entry] : 0] | negative);
-        float sum = out[places[i]] + factor * value;
-        out[places[i]] = sum;
-        beyond |= (bits_of(sum) & EXPONENT) == EXPONENT;
-    }
-    return beyond;
-}
+// One segment of one update, decoded: what its entries are, and where the next chunk's begin.
+typedef struct {
+    Plan plan;
+    uint32_t *places;
+    uint8_t *high; // of every entry if there is a second level
+    const uint8_t *signs;
+    int64_t at;
+    int32_t step;
+    float factor;
+} Opened;
 
-static int add_segment(const Tables *tables, const Packed *packed, int64_t segments, int64_t segment,
-                       const int64_t *starts, int64_t chunks, uint32_t *places, uint8_t *high, float *out,
-                       uint32_t *beyond) {
+// Decode an update's segment into `opened`, whose places and high are set: room for all that it may keep.
+static int open_segment(const Tables *tables, const Packed *packed, int64_t segments, int64_t segment,
+                        const int64_t *starts, int64_t chunks, Opened *opened) {
     const int64_t *offsets = packed->offsets + segment;
     int64_t row = segments + 1, sizes[3];
     const uint8_t *arrays[3] = {packed->levels + offsets[0], packed->scales + offsets[row],
                                 packed->support + offsets[2 * row]};
     for (int i = 0; i < 3; i++) sizes[i] = offsets[i * row + 1] - offsets[i * row];
+    opened->at = 0;
+    memset(opened->plan.counts, 0, sizeof opened->plan.counts);
     if (sizes[2] == 0) return sizes[0] || sizes[1] ? EXTRA : DONE;
     if (sizes[1] != HEAD) return sizes[1] < HEAD ? TRUNCATED : EXTRA;
     int32_t unit = (int16_t)(arrays[1][0] | arrays[1][1] << 8), step = arrays[1][2] ? 2 * arrays[1][2] - 1 : 0;
-    Plan plan;
-    int status = barnraise_read_segment(tables, arrays[2], sizes[2], starts, chunks, packed->k, unit, step != 0, &plan,
-                                        places, high);
+    int status = barnraise_read_segment(tables, arrays[2], sizes[2], starts, chunks, packed->k, unit, step != 0,
+                                        &opened->plan, opened->places, opened->high);
     if (status != DONE) return status;
-    int64_t total = plan.total;
+    int64_t total = opened->plan.total;
     if (total == 0) return EXTRA;
     if (sizes[0] != (total + 7) / 8) return sizes[0] < (total + 7) / 8 ? TRUNCATED : EXTRA;
     if (total % 8 && arrays[0][sizes[0] - 1] >> (total % 8)) return EXTRA;
-    if (step && (status = check_highs(&plan, chunks, step, high)) != DONE) return status;
-    int64_t first = 0;
-    for (int64_t chunk = 0; chunk < chunks; chunk++) {
-        uint32_t count = plan.counts[chunk];
-        uint32_t magnitudes[2] = {magnitude(2 * plan.eighths[chunk]), 0};
-        if (step && count) magnitudes[1] = magnitude(2 * plan.eighths[chunk] + step);
-        *beyond |= add_chunk(places + first, count, first, arrays[0], magnitudes, step ? high : NULL, packed->factor,
-                             out + starts[chunk]);
-        first += count;
-    }
+    if (step && (status = check_highs(&opened->plan, chunks, step, opened->high)) != DONE) return status;
+    opened->signs = arrays[0];
+    opened->step = step;
+    opened->factor = packed->factor;
     return DONE;
+}
+
+// Add the next chunk. A product has the same digits for both signs, so it is taken once for each level.
+static uint32_t add_chunk(Opened *opened, int64_t chunk, float *out) {
+    uint32_t count = opened->plan.counts[chunk], beyond = 0, products[2] = {0, 0};
+    if (count == 0) return 0;
+    int32_t number = 2 * opened->plan.eighths[chunk];
+    products[0] = bits_of(opened->factor * float_of(magnitude(number)));
+    if (opened->step) products[1] = bits_of(opened->factor * float_of(magnitude(number + opened->step)));
+    const uint32_t *places = opened->places + opened->at;
+    for (uint32_t i = 0; i < count; i++) {
+        int64_t entry = opened->at + i;
+        uint32_t negative = (uint32_t)opened->signs[entry >> 3] << (31 - (entry & 7)) & 0x80000000u;
+        float sum = out[places[i]] + float_of(products[opened->step ? opened->high[entry] : 0] ^ negative);
+        out[places[i]] = sum;
+        beyond |= (bits_of(sum) & 0x7fffffffu) + 0x00800000u; // reaches the highest bit if it is not finite
+    }
+    opened->at += count;
+    return beyond >> 31;
 }
 
 // out = (out + factor_0 * change_0) + factor_1 * change_1 ..., segment by segment, in the elements that changes name.
 //
-// `chunk_starts` has all chunks of the space, `out` begins at the first segment's first element. Returns -1, or the
-// segment in which an update (`which`) is wrong; it is half added then. `beyond` becomes 1 if a sum is not finite.
+// A few updates are decoded at once and then added chunk by chunk, so that what is added to stays in the cache.
+// `chunk_starts` has all chunks of the space, `out` begins at the first segment's first element. `places` and `high`
+// have room for `together` updates with `most` entries each. Returns -1, or the segment in which an update (`which`) is
+// wrong; it is half added then. `beyond` becomes 1 if a sum is not finite.
 EXPORT int64_t barnraise_add_packed(const uint32_t *tables, const int64_t *chunk_starts, int64_t chunks, int64_t from,
-                                    int64_t to, const Packed *updates, int64_t count, uint32_t *places, uint8_t *high,
-                                    float *out, int64_t *which, uint32_t *beyond);
+                                    int64_t to, const Packed *updates, int64_t count, int64_t together, int64_t most,
+                                    uint32_t *places, uint8_t *high, float *out, int64_t *which, uint32_t *beyond);
 EXPORT int64_t barnraise_add_packed(const uint32_t *tables, const int64_t *chunk_starts, int64_t chunks, int64_t from,
-                                    int64_t to, const Packed *updates, int64_t count, uint32_t *places, uint8_t *high,
-                                    float *out, int64_t *which, uint32_t *beyond) {
+                                    int64_t to, const Packed *updates, int64_t count, int64_t together, int64_t most,
+                                    uint32_t *places, uint8_t *high, float *out, int64_t *which, uint32_t *beyond) {
     Tables all = tables_at(tables);
+    Opened opened[TOGETHER];
     int64_t segments = (chunks + CHUNKS - 1) / CHUNKS, starts[CHUNKS + 1];
+    together = together > TOGETHER ? TOGETHER : together;
+    for (int64_t u = 0; u < together; u++) {
+        opened[u].places = places + u * most;
+        opened[u].high = high + u * most;
+    }
     for (int64_t segment = from; segment < to; segment++) {
         int64_t first = segment * CHUNKS, here = chunks - first < CHUNKS ? chunks - first : CHUNKS;
         for (int64_t chunk = 0; chunk <= here; chunk++) starts[chunk] = chunk_starts[first + chunk] - chunk_starts[first];
         float *part = out + (chunk_starts[first] - chunk_starts[from * CHUNKS]);
-        for (int64_t i = 0; i < count; i++)
-            if (add_segment(&all, updates + i, segments, segment, starts, here, places, high, part, beyond) != DONE) {
-                *which = i;
-                return segment;
-            }
+        for (int64_t update = 0; update < count; update += together) {
+            int64_t now = count - update < together ? count - update : together;
+            for (int64_t u = 0; u < now; u++)
+                if (open_segment(&all, updates + update + u, segments, segment, starts, here, opened + u) != DONE) {
+                    *which = update + u;
+                    return segment;
+                }
+            for (int64_t chunk = 0; chunk < here; chunk++)
+                for (int64_t u = 0; u < now; u++) *beyond |= add_chunk(opened + u, chunk, part + starts[chunk]);
+        }
     }
     return -1;
 }
