@@ -21,6 +21,7 @@ import json
 import secrets
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from barnraise.releases.durable import disk_full_translated, exchange_folders, f
 from barnraise.releases.fetch import FetchOptions, Progress, silent
 from barnraise.releases.locks import vanishing_lock
 from barnraise.releases.manifest import MergedUpdate
+from barnraise.releases.partial import PARTIAL_FOLDER
 from barnraise.releases.references import blob_refs
 from barnraise.releases.source import ReleaseSource
 from barnraise.releases.store import BlobStore, blob_path
@@ -106,6 +108,8 @@ def mirror(
             changed = _publish(folder, files, timestamp)
             removed = _prune(folder, needed | before) if options.prune else 0
             _remember(own, needed)
+            with suppress(OSError):  # something is in it: a transfer that was given up, to go on with
+                (folder / PARTIAL_FOLDER).rmdir()
     return Mirrored(
         name=trusted.index.name,
         version=trusted.index.releases[-1].version if trusted.index.releases else "",
