@@ -8,13 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tuf.api.metadata import Metadata, Timestamp
 
 from barnraise.cli import run
 from barnraise.cli.key_files import ENVIRONMENT
+from barnraise.identity import Identity
 from barnraise.releases.ceremony import Renew
 from barnraise.releases.charter import Charter
 from barnraise.releases.offline import Offline
 from barnraise.releases.proposal import propose
+from barnraise.releases.roles import serialise, sign
 from barnraise.run_folder import RunFolder
 from ceremonies import KEYS, coordinated, key_file, promoting, signed_by
 from coordinator.orders import Yank, place
@@ -202,6 +205,52 @@ def test_the_bootstrap_key_serves_until_there_are_maintainers(
     shown = does(capsys, "keys", "show", *run_)
     assert (shown["has_maintainers"], shown["root"]["version"]) == (False, 3)
     assert pulled(capsys, releases, "nightly") == "0.1.2"
+
+
+def test_a_new_online_key_recovers_from_a_fast_forward(held: PublishedRun, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who stole the online key shows a consumer versions so high that nothing true looks new any more."""
+    folder, run_ = RunFolder(held.root), ("--run", str(held.root))
+    does(capsys, "promote", "0.1.1", *run_, "--key", "ada.key", "--key", "grace.key")
+    stolen = Identity.load_or_create(folder.online_key)
+    honest = (held.public / "metadata" / "timestamp.json").read_bytes()
+    (held.public / "metadata" / "timestamp.json").write_bytes(fast_forwarded(honest, stolen))
+    assert pulled(capsys, held, "stable") == "0.1.1"
+    (held.public / "metadata" / "timestamp.json").write_bytes(honest)
+    assert (
+        refused(capsys, "pull", "tiny-lm@stable", "--into", "model", "--from", str(held.public))[0] == "older-metadata"
+    )
+    does(capsys, "keys", "rotate", "online", *run_, "--key", "ada.key", "--key", "barbara.key")
+    assert pulled(capsys, held, "stable") == "0.1.1"
+    assert not folder.online_key.exists()
+
+
+def fast_forwarded(honest: bytes, stolen: Identity) -> bytes:
+    """The timestamp with a version of the far future."""
+    metadata = Metadata[Timestamp].from_bytes(honest)
+    metadata.signed.version = 2**31
+    metadata.signatures.clear()
+    sign(metadata, stolen)
+    return serialise(metadata)
+
+
+def test_an_interrupted_ceremony_goes_on_where_it_ended(
+    held: PublishedRun, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_ = ("--run", str(held.root))
+    proposal = does(capsys, "promote", "0.1.1", "--from", str(held.public), "--key", "ada.key", "--key", "grace.key")[
+        "file"
+    ]
+
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as broken:
+        broken.setattr("coordinator.ceremonies.place", stopped)
+        assert run(["keys", "apply", proposal, *run_, "--json"]) == 130
+    capsys.readouterr()
+    assert [each.version for each in Offline.read(RunFolder(held.root).offline).promoted.promoted] == ["0.1.1"]
+    assert does(capsys, "keys", "apply", proposal, *run_)["applied"].startswith("0.1.1 is promoted")
+    assert pulled(capsys, held, "stable") == "0.1.1"
 
 
 # -- refusals ------------------------------------------------------------------------------
