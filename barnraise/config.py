@@ -20,6 +20,7 @@ from barnraise.errors import ConfigMissingError, ConfigUnknownKeyError, ConfigVa
 __all__ = [
     "AcceptanceConfig",
     "AcceptanceTestConfig",
+    "ChannelConfig",
     "CodecConfig",
     "DataConfig",
     "GatewayConfig",
@@ -27,6 +28,7 @@ __all__ = [
     "ModelConfig",
     "OuterConfig",
     "PreAggregationConfig",
+    "ProbeConfig",
     "RoundConfig",
     "RunConfig",
     "TrainingConfig",
@@ -236,6 +238,27 @@ class AcceptanceConfig(_Section):
     tests: Annotated[tuple[AcceptanceTestConfig, ...], Field(min_length=1)]
 
 
+class ProbeConfig(_Section):
+    """A look at a channel's release after the channel moved there, compared with the release before.
+
+    Attributes:
+        kind, shard, examples: as of an acceptance test.
+        margin: by how much, in the metric's unit, the release must be shown to be worse for the channel to move back.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,48}$")]
+    kind: Literal["loss", "accuracy"]
+    shard: str
+    examples: Annotated[int, Field(ge=8)] = 48
+    margin: Annotated[float, Field(ge=0)] = 0.0
+
+
+class ChannelConfig(_Section):
+    """What happens when a channel moves forward: its probes run, and one that shows a regression moves it back."""
+
+    probes: tuple[ProbeConfig, ...] = ()
+
+
 class ReleaseConfig(_Section):
     """How releases are stored: as patches, with a keyframe every ``keyframe_every`` releases."""
 
@@ -293,6 +316,9 @@ class RunConfig(_Section):
     round: RoundConfig = RoundConfig()
     merge: MergeConfig = MergeConfig()
     acceptance: AcceptanceConfig
+    channels: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,31}$")], ChannelConfig] = Field(
+        default_factory=dict
+    )
     gateway: GatewayConfig = GatewayConfig()
     conductor: ConductorConfig = ConductorConfig()
 
@@ -303,11 +329,23 @@ class RunConfig(_Section):
         names = [test.name for test in self.acceptance.tests]
         if len(set(names)) != len(names):
             raise ValueError("acceptance.tests: two tests have the same name")
-        for test in self.acceptance.tests:
+        for channel, settings in self.channels.items():
+            probes = [probe.name for probe in settings.probes]
+            if len(set(probes)) != len(probes):
+                raise ValueError(f"channels.{channel}.probes: two probes have the same name")
+        for what, test in self.looks:
             if test.shard not in self.data.shards:
                 known = ", ".join(self.data.shards)
-                raise ValueError(f"acceptance test {test.name}: no shard {test.shard!r}; there are {known}")
+                raise ValueError(f"{what} {test.name}: no shard {test.shard!r}; there are {known}")
         return self
+
+    @property
+    def looks(self) -> list[tuple[str, AcceptanceTestConfig | ProbeConfig]]:
+        """Everything that reads held-out text, each with what it is."""
+        tests: list[tuple[str, AcceptanceTestConfig | ProbeConfig]] = [
+            ("acceptance test", test) for test in self.acceptance.tests
+        ]
+        return tests + [("probe", probe) for settings in self.channels.values() for probe in settings.probes]
 
     @property
     def digest(self) -> str:
@@ -368,7 +406,7 @@ def _unknown_key(source: str, location: tuple[int | str, ...]) -> str:
     *parents, key = location
     section: Any = RunConfig
     for part in parents:
-        if isinstance(part, str) and _is_section(section):
+        if isinstance(part, str) and _is_section(section) and part in section.model_fields:
             section = _section_of(section.model_fields[part].annotation)
     known = list(section.model_fields) if _is_section(section) else []
     near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)

@@ -88,6 +88,14 @@ MEANINGS: dict[str, tuple[str, str]] = {  # key -> (unit, meaning)
     "acceptance.tests[].examples": ("windows", "How many held-out windows it scores."),
     "acceptance.tests[].margin": ("the test's unit", "How much worse still counts as non-inferior."),
     "acceptance.tests[].supported": ("-", "A release promises this test; otherwise it is only reported."),
+    "channels.NAME.probes[].name": ("-", "Name of the probe, unique on its channel; NAME is the channel, say stable."),
+    "channels.NAME.probes[].kind": ("-", "As of an acceptance test."),
+    "channels.NAME.probes[].shard": ("-", "The domain whose held-out files it uses."),
+    "channels.NAME.probes[].examples": ("windows", "How many held-out windows it scores."),
+    "channels.NAME.probes[].margin": (
+        "the probe's unit",
+        "The channel moves back when its release is shown to be worse than the one before by more than this.",
+    ),
     "gateway.host": ("-", "Address to listen on."),
     "gateway.port": ("-", "Port to listen on; 0 takes the last one, or any free one."),
     "gateway.max_update_bytes": ("bytes", "Larger updates are refused when they are announced."),
@@ -171,11 +179,19 @@ def _walk(schema: dict[str, Any], defs: dict[str, Any], prefix: str, given: dict
         inner = _referred(value, defs)
         if inner is not None:
             yield from _walk(inner, defs, f"{prefix}{name}.", default or {})
+        elif (named := _named_sections(value, defs)) is not None:
+            yield from _walk(named, defs, f"{prefix}{name}.NAME.", {})
         elif "$ref" in items:
             yield from _walk(_referred(items, defs) or {}, defs, f"{prefix}{name}[].", {})
         else:
             text = REQUIRED if name in required else _toml(default)
             yield Key(prefix + name, text, _allowed(value))
+
+
+def _named_sections(value: dict[str, Any], defs: dict[str, Any]) -> dict[str, Any] | None:
+    """The section of a table of sections, which the user names; None for anything else."""
+    patterns = [_referred(inner, defs) for inner in value.get("patternProperties", {}).values()]
+    return patterns[0] if patterns else None
 
 
 def _referred(value: dict[str, Any], defs: dict[str, Any]) -> dict[str, Any] | None:

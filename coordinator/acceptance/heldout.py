@@ -47,7 +47,7 @@ class HeldOut:
 
     @classmethod
     def draw(cls, corpus: Corpus, config: RunConfig) -> HeldOut:
-        """Draw what the suite and the check of ``config`` need from the held-out files.
+        """Draw what the suite, the probes and the check of ``config`` need from the held-out files.
 
         Raises:
             AcceptanceError: a shard has too little held-out text.
@@ -56,7 +56,7 @@ class HeldOut:
         width = config.model.context + 1
         shards = list(config.data.shards)
         wanted = dict.fromkeys(shards, 0)
-        for test in config.acceptance.tests:
+        for _, test in config.looks:
             wanted[test.shard] = max(wanted[test.shard], test.examples)
         each = -(-config.acceptance.check_examples // len(shards))
         drawn = {

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from barnraise.config import AcceptanceConfig, AcceptanceTestConfig
+from barnraise.config import AcceptanceConfig, AcceptanceTestConfig, ProbeConfig
 from barnraise.errors import AcceptanceError
 from coordinator.acceptance.scores import Scores
 from coordinator.acceptance.verdict import PairedScores, Verdict, judge
@@ -31,7 +31,7 @@ def judge_models(config: AcceptanceConfig, base: Mapping[str, Scores], candidate
     return judge(pairs, config.alpha, SEED)
 
 
-def metric_of(test: AcceptanceTestConfig, scores: Mapping[str, Scores]) -> NDArray[np.float64]:
+def metric_of(test: AcceptanceTestConfig | ProbeConfig, scores: Mapping[str, Scores]) -> NDArray[np.float64]:
     """A test's metric on its examples: bits per byte, or 1 and 0 for right and wrong; float64 [N].
 
     Raises:

@@ -18,6 +18,7 @@ from coordinator.conductor import actions
 from coordinator.conductor.actions import Finished, Work
 from coordinator.conductor.desk import Desk
 from coordinator.conductor.pool import Outcome, Pool, Task
+from coordinator.conductor.probing import due, probe_channel
 from coordinator.conductor.reverting import Workshop, restore_state, revert
 from coordinator.ledger import BanRow, Ledger, ReleaseRow, UpdateRow
 from coordinator.ledger.events import (
@@ -147,6 +148,8 @@ class Conductor:
                     self._ordered.append(row.order_id)
         if self._ordered and not busy:
             self._compute(self._ordered.popleft())
+        elif not busy:
+            self._probe_if_due()
         self._turn_away()
 
     def _compute(self, order_id: str) -> None:
@@ -157,6 +160,15 @@ class Conductor:
         if isinstance(decision, Compute):
             self._interrupt(f"updates are taken out of the trunk that it was open from: {decision.reason}")
             self._start(revert(self._shop, order_id, decision), purpose=order_id)
+
+    def _probe_if_due(self) -> None:
+        """Probe a channel that has moved forward. No round opens meanwhile: its base may be about to move back."""
+        channels = self.config.channels
+        if not channels:
+            return
+        row = due(self.ledger.channel_rows(), channels, self.ledger.releases())
+        if row is not None:
+            self._start(probe_channel(self._shop, row, channels[row.channel].probes), purpose=f"probe {row.channel}")
 
     def _turn_away(self) -> None:
         """End a round that has updates of a key that was banned meanwhile."""

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from barnraise.config import RunConfig
 from barnraise.errors import BrokenChainError
 from barnraise.releases.manifest import Manifest, read_manifest
 from barnraise.releases.source import FolderSource
 from barnraise.releases.trust import read_index
 from coordinator.ledger import OrderRow, ReleaseRow
-from coordinator.ledger.order_events import OrderSettled
+from coordinator.ledger.events import ChannelMoved
+from coordinator.ledger.order_events import ChannelProbed, OrderSettled
 from coordinator.orders import LiftBan, MoveChannel, Order, Revert, Revoke, Yank
 from coordinator.orders.placing import append
 from coordinator.recompute import recompute
@@ -33,10 +35,13 @@ LENIENT = {
 
 def world(root: Path, at_ms: int = Clock.now_ms, **changes: Any) -> Simulation:
     """A run, new or there already, whose tests let nearly everything pass, and whose outer rule remembers."""
+    return Simulation(root, world_config(**changes), at_ms)
+
+
+def world_config(**changes: Any) -> RunConfig:
     outer = {"outer": {"name": "outer-nesterov", "momentum": 0.5, "learning_rate": 0.5}}
     rounds = {"target_updates": 4, "min_updates": 2, "collect_for_s": 60, "settle_for_s": 5, "lease_for_s": 60}
-    settings = {"merge": outer, "round": rounds, "acceptance": LENIENT, **changes}
-    return Simulation(root, tiny_config(**settings), at_ms)
+    return tiny_config(**{"merge": outer, "round": rounds, "acceptance": LENIENT, **changes})
 
 
 def deliver(simulation: Simulation, *absent: str) -> dict[str, str]:
@@ -349,3 +354,63 @@ def test_a_release_that_is_given_as_its_own_ancestor_is_not_repeated() -> None:
     pasts = {"0.1.1": Past("0.1.1", "0.1.2", None), "0.1.2": Past("0.1.2", "0.1.1", None)}
     with pytest.raises(BrokenChainError, match="given as its own ancestor"):
         lines_of("0.1.2", pasts.__getitem__)
+
+
+PROBE = {"name": "drift", "kind": "loss", "shard": "tools", "examples": 24}
+PROBES = {"nightly": {"probes": [PROBE]}}
+
+
+def test_a_release_that_a_probe_shows_to_be_worse_moves_the_channel_back_and_the_trunk_with_it(tmp_path: Path) -> None:
+    simulation = world(tmp_path, channels=PROBES)
+    released(simulation, "0.1.1")
+    simulation.ticks(6)
+    (nightly,) = simulation.ledger.channel_rows()
+    assert nightly.probe is not None
+    assert (nightly.version, nightly.probe["against"], nightly.probe["passed"]) == ("0.1.1", "0.1.0", True)
+    for name, shard in PEOPLE.items():  # what the acceptance tests let pass
+        simulation.contributor(name, shard).delivers(lambda delta_P: np.float32(-3.0) * delta_P)
+    simulation.runs_until_tagged("0.1.2")
+    simulation.ticks(12)
+    (nightly,) = simulation.ledger.channel_rows()
+    assert (nightly.version, nightly.previous) == ("0.1.1", "0.1.2")
+    assert (nightly.reason or "").startswith("back from 0.1.2: drift ")
+    told = [e.event for e in simulation.ledger.events_after(0) if e.event.kind == "channel-probed"]
+    assert [(event.version, event.passed) for event in told if isinstance(event, ChannelProbed)] == [
+        ("0.1.1", True),
+        ("0.1.2", False),
+    ]
+    assert read_index(FolderSource(simulation.folder.root)).index.moved["nightly"] == nightly.reason
+    current = simulation.ledger.current_round()
+    assert current is not None
+    assert (current.phase, current.base_version) == ("collecting", "0.1.1")
+    released(simulation, "0.1.3")
+    assert release_of(simulation, "0.1.3").parent == "0.1.1"
+
+
+def test_a_crash_at_any_turn_of_a_probe_moves_the_channel_back_once(tmp_path: Path) -> None:
+    first = world(tmp_path / "first", channels=PROBES)
+    released(first, "0.1.1")
+    first.ticks(6)
+    for name, shard in PEOPLE.items():
+        first.contributor(name, shard).delivers(lambda delta_P: np.float32(-3.0) * delta_P)
+    first.runs_until_tagged("0.1.2")
+    for crash_after in range(1, 5):
+        root = tmp_path / str(crash_after)
+        shutil.copytree(first.folder.root, root)
+        simulation = world(root, at_ms=first.clock(), channels=PROBES)
+        simulation.ticks(crash_after)
+        simulation.start()
+        simulation.ticks(8)
+        moves = [e.event for e in simulation.ledger.events_after(0) if isinstance(e.event, ChannelMoved)]
+        assert [(move.old, move.new) for move in moves][-2:] == [("0.1.1", "0.1.2"), ("0.1.2", "0.1.1")]
+
+
+def test_a_probe_without_windows_says_so_and_moves_nothing(past: Runs, tmp_path: Path) -> None:
+    simulation, _ = past(1, tmp_path)
+    simulation.config = world_config(channels={"nightly": {"probes": [{**PROBE, "examples": 9999}]}})
+    simulation.start()
+    simulation.ticks(6)
+    (nightly,) = simulation.ledger.channel_rows()
+    assert nightly.probe is not None
+    assert "not probed: test drift has 9999 examples" in nightly.probe["reason"]
+    assert nightly.version == "0.1.1"

@@ -1,0 +1,81 @@
+"""Probe a channel after it moved forward; a release that is shown to be worse moves it back. An action.
+
+A move back is not probed: there would be no end to it. Neither is one from a yanked release,
+which is no measure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from barnraise.config import ChannelConfig, ProbeConfig
+from barnraise.errors import BarnraiseError, RayLostError
+from barnraise.versions import parse_version
+from coordinator.acceptance.probe import Probed, probe_models
+from coordinator.acceptance.scores import Scores
+from coordinator.conductor.actions import Finished, Work
+from coordinator.conductor.desk import Desk
+from coordinator.conductor.pool import Task
+from coordinator.conductor.reverting import Workshop
+from coordinator.conductor.work import score_model
+from coordinator.ledger import ChannelRow, ReleaseRow
+from coordinator.ledger.events import ChannelMoved
+from coordinator.ledger.order_events import ChannelProbed
+
+__all__ = ["due", "probe_channel"]
+
+
+def due(
+    rows: Sequence[ChannelRow], channels: dict[str, ChannelConfig], releases: Sequence[ReleaseRow]
+) -> ChannelRow | None:
+    """The first channel that has moved forward and was not probed since."""
+    usable = {release.version for release in releases if release.yanked is None}
+    for row in rows:
+        settings = channels.get(row.channel)
+        if settings is None or not settings.probes or row.probe is not None or row.previous not in usable:
+            continue
+        if parse_version(row.version) > parse_version(row.previous):
+            return row
+    return None
+
+
+def probe_channel(shop: Workshop, row: ChannelRow, probes: Sequence[ProbeConfig]) -> Work:
+    """Compare a channel's release with the one before it; what cannot be compared stays, and says so."""
+    assert row.previous is not None
+    desk, config = shop.desk, shop.desk.config
+    shards = list(dict.fromkeys(probe.shard for probe in probes))
+    try:
+        before, now = shop.require_model(row.previous), shop.require_model(row.version)
+        tasks = [
+            Task(score_model, (desk, model, shard), config.conductor.test_timeout_s)
+            for model in dict.fromkeys((before.model_digest, now.model_digest))
+            for shard in shards
+            if shard in desk.held_out.windows
+        ]
+        if tasks:
+            yield tasks
+        probed = probe_models(
+            probes,
+            _scores(desk, before.model_digest, shards),
+            _scores(desk, now.model_digest, shards),
+            config.acceptance.alpha,
+        )
+    except RayLostError:
+        raise
+    except BarnraiseError as error:
+        probed = Probed(True, f"not probed: {error}", {})
+    if shop.ledger.channels().get(row.channel) != row.version:
+        return Finished(None)
+    back = "" if probed.passed else f"; it moves back to {row.previous}"
+    told = ChannelProbed(
+        row.channel, row.version, row.previous, probed.passed, f"{probed.reason}{back}", probed.summary
+    )
+    if probed.passed:
+        return Finished(None, (told,))
+    moved = ChannelMoved(row.channel, row.version, row.previous, f"back from {row.version}: {probed.reason}")
+    return Finished(None, (told, moved))
+
+
+def _scores(desk: Desk, model_digest: str, shards: Sequence[str]) -> dict[str, Scores]:
+    found = {shard: desk.scores(model_digest, shard) for shard in shards}
+    return {shard: scores for shard, scores in found.items() if scores is not None}
