@@ -89,20 +89,25 @@ def code_differences(pair: Pair) -> np.ndarray:
     return ordered[0] - ordered[1]
 
 
-def entropy(symbols: np.ndarray) -> float:
-    """Bits of all of them at their own frequencies."""
-    counts = np.unique(symbols, return_counts=True)[1].astype(np.float64)
-    return float((counts * np.log2(len(symbols) / counts)).sum())
+def entropy(counts: np.ndarray) -> float:
+    """Bits of symbols that come so often, at their own frequencies."""
+    counts = counts[counts > 0].astype(np.float64)
+    return float((counts * np.log2(counts.sum() / counts)).sum())
 
 
 def bounds(pair: Pair) -> tuple[float, float]:
     """Ratios that differences would have at their entropy, and at their entropy given the parent's exponent."""
     change = code_differences(pair)
     exponents = (pair.before >> (7 if pair.dtype == "BF16" else 23)).astype(np.int64) & 255
-    alone = entropy(change)
-    joint = entropy(exponents << 40 | (change & ((1 << 40) - 1)))
+    if pair.dtype == "BF16":
+        joint = np.bincount((exponents << 17) + change + (1 << 16), minlength=256 << 17).reshape(256, -1)
+        alone, both, given = joint.sum(axis=0), joint.reshape(-1), joint.sum(axis=1)
+    else:
+        alone = np.unique(change, return_counts=True)[1]
+        both = np.unique((exponents << 40) + change, return_counts=True)[1]
+        given = np.bincount(exponents)
     bits = 8 * len(pair.data)
-    return bits / alone, bits / (joint - entropy(exponents))
+    return bits / entropy(alone), bits / (entropy(both) - entropy(given))
 
 
 def changed_share(pair: Pair) -> float:
