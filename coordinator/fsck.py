@@ -41,6 +41,7 @@ __all__ = ["TABLES", "Checked", "Finding", "fsck"]
 
 Part = Literal["blobs", "references", "ledger", "tables", "index", "signatures"]
 TABLES: Part = "tables"
+CONTRIBUTIONS = "updates"  # a mirror has them only if its keeper wishes
 ROWS_SHOWN = 3
 
 
@@ -161,6 +162,8 @@ def _of_index(source: FolderSource, store: BlobStore) -> Iterator[Reference]:
             except (ValueError, RecursionError):
                 continue
             for key, digest, size_bytes in blob_refs(manifest):
+                if key == CONTRIBUTIONS:
+                    continue
                 yield from _once(seen, Reference("public", digest, size_bytes, f"{key} of {what}"))
 
 

@@ -33,7 +33,7 @@ RUNNING_GRACE_S = 3600.0
 """The shortest grace period while a coordinator works: longer than any of its actions takes to name its blobs."""
 
 MODELS_KEPT = 2
-"""Of so many of the newest releases the whole model stays in the cache; see ``Desk.tidy``."""
+"""Of so many of the newest releases, and where the trunk is, the whole model stays in the cache; see ``Desk.tidy``."""
 
 HALF_WRITTEN = f"incoming/*{TEMPORARY_SUFFIX}"
 
@@ -129,7 +129,9 @@ def _collect(desk: Desk, ledger: Ledger, age: tuple[int, float], dry_run: bool) 
 def _files(desk: Desk, ledger: Ledger) -> list[tuple[str, Sequence[Path], Collection[str]]]:
     """What lies in files named otherwise: in words, all of them, and the names of those that are needed."""
     releases, current = ledger.releases(), ledger.current_round()
-    scored, kept = scored_models(releases, current), scored_models(releases[-MODELS_KEPT:], current)
+    head = ledger.head()
+    newest = [*releases[-MODELS_KEPT:], *([head] if head is not None else [])]
+    scored, kept = scored_models(releases, current), scored_models(newest, current)
     half_written = [path for store in (desk.public, desk.private) for path in store.root.glob(HALF_WRITTEN)]
     return [
         ("whole models", sorted(desk.models.folder.glob("*.f32")), {desk.models.path(digest).name for digest in kept}),

@@ -127,11 +127,11 @@ def _manifests(ledger: Ledger) -> Iterator[tuple[str, str]]:
 
 
 def _private(ledger: Ledger) -> Iterator[Reference]:
-    run, newest, current = ledger.run(), ledger.newest_release(), ledger.current_round()
+    run, head, current = ledger.run(), ledger.head(), ledger.current_round()
     if run is not None and run.held_out_digest:
         yield Reference("private", run.held_out_digest, None, "the held-out data")
-    if newest is not None and newest.state_digest is not None:
-        yield Reference("private", newest.state_digest, None, f"the optimiser state of {newest.version}")
+    if head is not None and head.state_digest is not None:
+        yield Reference("private", head.state_digest, None, f"the optimiser state of {head.version}")
     waiting: list[UpdateRow] = [row for state in WAITING for row in ledger.updates(state=state)]
     for row in waiting:
         yield Reference("private", row.digest, row.size_bytes, f"update {short(row.digest)}, which waits for its round")

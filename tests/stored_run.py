@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from functools import cache
@@ -13,7 +15,7 @@ from barnraise.clock import now_ms
 from barnraise.run_folder import RunFolder
 from simulator import Simulation
 
-__all__ = ["contribute", "copied_run", "killed_after"]
+__all__ = ["command_killed_after", "contribute", "copied_run", "killed_after"]
 
 CONTRIBUTORS = (("ada", "text"), ("barbara", "tools"), ("grace", "text"))
 
@@ -41,8 +43,34 @@ def copied_run(root: Path) -> RunFolder:
     return RunFolder(root)
 
 
+_STRICKEN = """
+import os, sys
+left, sync = int(sys.argv[1]), os.fsync
+def counted(descriptor):
+    global left
+    left -= 1
+    if left < 0:
+        os._exit(9)
+    sync(descriptor)
+os.fsync = counted
+from barnraise.cli import run
+sys.exit(run(sys.argv[2:]))
+"""
+
+
+def command_killed_after(syncs: int, *argv: str | Path) -> bool:
+    """As :func:`killed_after`, of a command that uses threads: in a process that is new."""
+    words = [sys.executable, "-c", _STRICKEN, str(syncs), *map(str, argv)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode in (0, 9), done.stderr
+    return done.returncode == 9
+
+
 def killed_after(syncs: int, work: Callable[[], object]) -> bool:
-    """Do ``work`` in a process that ends on the spot at a certain wait for the disk; whether it came that far."""
+    """Do ``work`` in a process that ends on the spot at a certain wait for the disk; whether it came that far.
+
+    The process is a fork of this one, so ``work`` must not count on other threads.
+    """
     child = os.fork()
     if child == 0:
         left = syncs
