@@ -153,6 +153,29 @@ def test_a_pull_that_is_stopped_leaves_the_old_release_and_goes_on_later(tmp_pat
     assert load(tmp_path / "model")[2].tobytes() == run.models["0.1.1"].tobytes()
 
 
+@pytest.mark.parametrize(
+    ("mount", "code", "words"),
+    [("size=64k,ro", "storage", "cannot be written"), ("size=8k", "disk-full", "nothing was changed")],
+)
+def test_a_real_disk_that_cannot_take_it(tmp_path: Path, mount: str, code: str, words: str) -> None:
+    run, target = published(tmp_path / "run", releases=1), tmp_path / "target"
+    target.mkdir()
+    script = 'mount -t tmpfs -o "$1" none "$0" && shift && "$@"; code=$?; ls -A "$0" >&2; exit $code'
+    before = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, str(target), mount]
+    try:
+        subprocess.run([*before, "true"], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"this machine lets us mount nothing: {error}")
+    command = [sys.executable, "-m", "barnraise", "pull", "tiny-lm", "--into", str(target / "model")]
+    done = subprocess.run(
+        [*before, *command, "--from", str(run.public), "--json"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (7, "")
+    error = json.loads(done.stdout)["error"]
+    assert error["code"] == code
+    assert words in error["reason"]
+
+
 def test_a_terminal_sees_a_bar_and_a_pipe_does_not(tmp_path: Path) -> None:
     run = published(tmp_path / "run", releases=1)
     with serving(run.public) as static:
