@@ -166,11 +166,13 @@ class Fetcher:
         if not entry.partial.acquire():
             return False
         blob = entry.transfer.blob
-        if self._store.has(blob.digest) and digest_file(self._store.path(blob.digest)) == blob.digest:
-            entry.partial.release(keep=False)
-            entry.done = True
-            self._progress(blob, blob.size_bytes)
-            return False
+        if self._store.has(blob.digest):
+            if digest_file(self._store.path(blob.digest)) == blob.digest:
+                entry.partial.release(keep=False)
+                entry.done = True
+                self._progress(blob, blob.size_bytes)
+                return False
+            self._store.delete(blob.digest)
         entry.acquired = True
         if entry.partial.have:
             entry.transfer.givers.add(EARLIER)

@@ -254,6 +254,19 @@ def test_two_fetch_the_same_blob_once(tmp_path: Path, monkeypatch: pytest.Monkey
     assert BlobStore(tmp_path).read(blob.digest) == data_of(9000)
 
 
+def test_a_damaged_blob_that_appears_meanwhile_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blob, store, real = blob_of(data_of(9000)), BlobStore(tmp_path), Partial.acquire
+
+    def acquire(partial: Partial) -> bool:
+        store.path(blob.digest).parent.mkdir(parents=True)
+        store.path(blob.digest).write_bytes(b"rotten")
+        return real(partial)
+
+    monkeypatch.setattr(Partial, "acquire", acquire)
+    fetcher(tmp_path, Giver(as_blobs(data_of(9000)))).fetch([blob])
+    assert store.read(blob.digest) == data_of(9000)
+
+
 def test_progress_adds_up_also_when_bytes_are_thrown_away(tmp_path: Path) -> None:
     seen: list[tuple[BlobRef, int]] = []
     liar = Giver(as_blobs(data_of(9000)), "http://liar", spoil=flip)
