@@ -83,7 +83,8 @@ def merge(
     require("merge")
     with _lasting():
         from barnraise.cli.merge_run import carry_out, plan
-    planned = plan(opened, folder, into)
+
+        planned = plan(opened, folder, into)  # which imports the strategies, and torch if they need it
     warnings = notes(opened)
     print_warnings(warnings, as_json=as_json)
     check_space(into, planned.disk_bytes)

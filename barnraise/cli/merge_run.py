@@ -31,11 +31,13 @@ from merge.offline import (
     merge_offline,
     needs_fisher,
     needs_grams,
+    needs_tensors,
 )
 
 __all__ = ["Done", "PlannedMerge", "carry_out", "plan"]
 
-LIBRARIES_BYTES = 180_000_000  # Python, numpy, torch: measured, and the same for every merge
+LIBRARIES_BYTES = 40_000_000  # Python and numpy: measured, and the same for every merge
+TORCH_BYTES = 140_000_000  # where a strategy needs it
 COPY_BYTES = 1 << 20
 
 
@@ -141,7 +143,9 @@ def plan(opened: OpenedInputs, folder: Path, into: Path) -> PlannedMerge:
         + index_bytes
         + COPY_BYTES,
         free_bytes=free_bytes(into),
-        memory_bytes=LIBRARIES_BYTES + buffer_bytes(job, inputs, workers),
+        memory_bytes=LIBRARIES_BYTES
+        + (TORCH_BYTES if any(map(needs_tensors, treatments)) else 0)
+        + buffer_bytes(job, inputs, workers),
         read_bytes=bytes_to_read(job, inputs),
         workers=workers,
     )

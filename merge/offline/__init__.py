@@ -3,6 +3,7 @@
 from merge.offline.choose import choose, needs_fisher, needs_grams
 from merge.offline.job import Inputs, MergedTensor, OfflineMerge, Treatment, lay_out
 from merge.offline.merging import buffer_bytes, bytes_to_read, merge_offline
+from merge.offline.needs import needs_tensors
 from merge.offline.passes import Progress
 from merge.offline.tensors import TensorSink, TensorSource
 
@@ -21,4 +22,5 @@ __all__ = [
     "merge_offline",
     "needs_fisher",
     "needs_grams",
+    "needs_tensors",
 ]

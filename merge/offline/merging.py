@@ -38,6 +38,7 @@ __all__ = ["buffer_bytes", "bytes_to_read", "merge_offline"]
 Floats = NDArray[np.float32]
 
 TEMPORARIES = 24  # blocks that strategies hold at once, at most, beside the rows
+SUM_TEMPORARIES = 2
 
 
 def merge_offline(job: OfflineMerge, inputs: Inputs, sink: TensorSink, workers: int, progress: Progress) -> None:
@@ -76,7 +77,8 @@ def buffer_bytes(job: OfflineMerge, inputs: Inputs, workers: int) -> int:
     """About what a merge allocates at once: blocks of every model for every thread, or whole matrices."""
     largest = max((tensor.size for tensor in job.tensors), default=0)
     segment = CHUNK * CHUNKS_PER_SEGMENT if any(map(needs_gram, job.treatments)) else BLOCK
-    blocks = 4 * (len(inputs.models) + 1) * min(segment, largest) + 4 * TEMPORARIES * min(BLOCK, largest)
+    temporaries = TEMPORARIES if any(map(needs_tensors, job.treatments)) else SUM_TEMPORARIES
+    blocks = 4 * (len(inputs.models) + 1) * min(segment, largest) + 4 * temporaries * min(BLOCK, largest)
     matrices = [
         4 * (len(inputs.models) + 3) * tensor.size + 12 * len(inputs.models) * tensor.shape[1] ** 2
         for tensor in job.tensors
