@@ -11,12 +11,13 @@ import typer
 
 from barnraise.cli.output import print_result, print_warnings, printable
 from barnraise.cli.pull import ConnectionsOption
+from barnraise.cli.pull_progress import copying
 from barnraise.cli.sources import JsonOption, TrustOption
 from barnraise.errors import NetworkError, VerificationError
 from barnraise.releases.fetch import CONNECTIONS, FetchOptions
 from barnraise.releases.mirror import Mirrored, MirrorOptions
 from barnraise.releases.mirror import mirror as mirror_release
-from barnraise.releases.source import open_source
+from barnraise.releases.source import ReleaseSource, open_source
 from barnraise.releases.trust import TrustOptions
 
 __all__ = ["mirror"]
@@ -52,16 +53,21 @@ def mirror(
         fetch=FetchOptions(connections=connections),
     )
     if watch is None:
-        _tell(mirror_release(place, folder.absolute(), options), folder, as_json)
+        _tell(_once(place, folder, options, as_json), folder, as_json)
         return
     while True:
         try:
-            done = mirror_release(place, folder.absolute(), options)
+            done = _once(place, folder, options, as_json)
             if done.changed or done.warnings:
                 _tell(done, folder, as_json)
         except (NetworkError, VerificationError) as error:
             print(f"barnraise: {printable(error.reason)}; the mirror is as it was", file=sys.stderr, flush=True)
         time.sleep(watch)
+
+
+def _once(place: ReleaseSource, folder: Path, options: MirrorOptions, as_json: bool) -> Mirrored:
+    with copying(as_json=as_json) as progress:
+        return mirror_release(place, folder.absolute(), options, progress)
 
 
 def _tell(done: Mirrored, folder: Path, as_json: bool) -> None:

@@ -14,7 +14,7 @@ from barnraise.releases.derived.plan import DerivedPlan
 from barnraise.releases.fetch import Progress
 from barnraise.releases.plan import Plan
 
-__all__ = ["fetching"]
+__all__ = ["copying", "fetching"]
 
 
 @contextmanager
@@ -36,6 +36,22 @@ def fetching(plan: Plan | DerivedPlan, *, as_json: bool) -> Iterator[Progress]:
             progress.update(task, advance=count, description=names.get(blob.digest, "documents"))
 
         yield advance
+
+
+@contextmanager
+def copying(*, as_json: bool) -> Iterator[Progress]:
+    """The same where nobody knows in advance how much there is."""
+    if as_json or not sys.stderr.isatty():
+        yield lambda blob, count: None
+        return
+    from rich.console import Console
+    from rich.progress import DownloadColumn, SpinnerColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bar
+
+    columns = (SpinnerColumn(), "fetching", DownloadColumn(), TransferSpeedColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda blob, count: progress.advance(task, count)
 
 
 def _names(plan: Plan | DerivedPlan) -> dict[str, str]:

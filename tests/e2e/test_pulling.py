@@ -183,22 +183,28 @@ def test_a_terminal_sees_a_bar_and_a_pipe_does_not(tmp_path: Path) -> None:
         out, err = process.communicate(timeout=60)
         assert (process.returncode, err) == (0, b"")
         assert b"take the keyframe of 0.1.0" in out
-        ours, theirs = pty.openpty()
-        command = [sys.executable, "-m", "barnraise", "pull", "tiny-lm", "--into", str(tmp_path / "seen")]
         environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "other"), "TERM": "xterm", "COLUMNS": "80"}
-        subprocess.run(
-            [*command, "--from", static.url], stdout=subprocess.DEVNULL, stderr=theirs, env=environment, check=True
-        )
-        os.close(theirs)
-        seen = b""
-        try:
-            while piece := os.read(ours, 4096):
-                seen += piece
-        except OSError:  # the other end is closed
-            pass
-        os.close(ours)
-    assert b"kB" in seen
-    assert b"/s" in seen
+        seen = on_a_terminal(["pull", "tiny-lm", "--into", str(tmp_path / "seen"), "--from", static.url], environment)
+        copied = on_a_terminal(["mirror", static.url, str(tmp_path / "mirror")], environment)
+    for bar in (seen, copied):
+        assert b"kB" in bar
+        assert b"/s" in bar
+
+
+def on_a_terminal(argv: list[str], environment: dict[str, str]) -> bytes:
+    """What a command writes to standard error when that is a terminal."""
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "barnraise", *argv]
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=theirs, env=environment, check=True)
+    os.close(theirs)
+    seen = b""
+    try:
+        while piece := os.read(ours, 4096):
+            seen += piece
+    except OSError:  # the other end is closed
+        pass
+    os.close(ours)
+    return seen
 
 
 def test_a_mirror_follows_a_run(tmp_path: Path) -> None:
