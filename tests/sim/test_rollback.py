@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from barnraise.config import RunConfig
-from barnraise.errors import BrokenChainError
 from barnraise.releases.manifest import Manifest, read_manifest
 from barnraise.releases.source import FolderSource
 from barnraise.releases.trust import read_index
@@ -21,7 +20,6 @@ from coordinator.ledger.order_events import ChannelProbed, OrderSettled
 from coordinator.orders import LiftBan, MoveChannel, Order, Revert, Revoke, Yank
 from coordinator.orders.placing import append
 from coordinator.recompute import recompute
-from coordinator.remerge import Past, lines_of
 from simulator import Clock, Simulation, tiny_config
 
 Runs = Callable[[int, Path], tuple[Simulation, list[dict[str, str]]]]
@@ -348,12 +346,6 @@ def test_a_ban_ends_a_round_that_has_an_update_of_the_key_and_rejects_only_that(
     states = {name: update.state for name, digest in by.items() if (update := simulation.ledger.update(digest))}
     assert states == {"barbara": "unmerged", "grace": "unmerged", "mallory": "rejected"}
     assert [release.version for release in simulation.ledger.releases()] == ["0.1.0"]
-
-
-def test_a_release_that_is_given_as_its_own_ancestor_is_not_repeated() -> None:
-    pasts = {"0.1.1": Past("0.1.1", "0.1.2", None), "0.1.2": Past("0.1.2", "0.1.1", None)}
-    with pytest.raises(BrokenChainError, match="given as its own ancestor"):
-        lines_of("0.1.2", pasts.__getitem__)
 
 
 PROBE = {"name": "drift", "kind": "loss", "shard": "tools", "examples": 24}
