@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 from barnraise.identity import Identity
@@ -60,6 +61,7 @@ def bootstrap() -> KeyPair:
     return KeyPair(BOOTSTRAP.private_key)
 
 
+@cache
 def held_by(*names: str, threshold: int) -> Offline:
     """The files of a run that these maintainers have taken over."""
     return after(found(), appointing(*names, threshold=threshold), [bootstrap(), *names])

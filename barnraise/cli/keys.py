@@ -235,7 +235,7 @@ def show(
     place = find_place(run, source, trust)
     warnings = list(_soon(place.charter, now_ms()))
     print_warnings(warnings, as_json=as_json)
-    result = {"run": place.run, **_shown(place.charter), "warnings": warnings}
+    result = {"run": place.run, "root_digest": place.root_digest, **_shown(place.charter), "warnings": warnings}
     print_result("keys", result, as_json=as_json, human="\n".join(_words(place, result)))
 
 
@@ -304,6 +304,7 @@ def _words(place: Place, shown: dict[str, Any]) -> list[str]:
     named = [(key.name, key.public) for key in charter.maintainers] if charter.has_maintainers else []
     lines += table(("NAME", "KEY"), [*named, ("online", charter.online)])
     lines += ["", *wrapped(f"promoted: {', '.join(shown['promoted']) or 'none yet'}", "  ")]
+    lines += ["", "who pulls with this root is shown nothing from before it:", f"--trust {place.root_digest}"]
     if not charter.has_maintainers:
         lines += wrapped("Nobody can promote yet. To hand the run over to maintainers: barnraise keys init")
     return lines

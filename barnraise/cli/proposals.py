@@ -15,9 +15,10 @@ from barnraise.cli.key_files import load_pair
 from barnraise.cli.output import print_result, print_warnings
 from barnraise.cli.sources import find_source
 from barnraise.clock import now_ms
+from barnraise.digest import digest_bytes
 from barnraise.errors import ConfigMissingError, UsageError
 from barnraise.releases.ceremony import Promote, Request, Withdraw
-from barnraise.releases.charter import Charter
+from barnraise.releases.charter import Charter, newest_root
 from barnraise.releases.durable import replace_file
 from barnraise.releases.index import ReleaseIndex
 from barnraise.releases.maintainer import KeyPair
@@ -46,11 +47,13 @@ class Place:
     """A run as its maintainers' metadata has it.
 
     Attributes:
+        root_digest: of the newest root, as ``--trust`` takes it.
         folder: where it can be changed; None where it can only be read.
     """
 
     run: str
     charter: Charter
+    root_digest: str
     folder: RunFolder | None
     _index: ReleaseIndex | None
 
@@ -75,9 +78,10 @@ def find_place(run: Path | None, source: str | None, trust: str | None = None) -
     if run is not None:
         folder = RunFolder(run).require()
         offline = Offline.read(folder.offline)
-        return Place(run_name(offline.root), Charter.of(offline), folder, None)
+        return Place(run_name(offline.root), Charter.of(offline), digest_bytes(offline.roots[-1]), folder, None)
     found = read_index(find_source(source), TrustOptions.of(trust))
-    return Place(found.index.name, Charter.proven(found.provenance), None, found.index)
+    root_digest = digest_bytes(newest_root(found.provenance))
+    return Place(found.index.name, Charter.proven(found.provenance), root_digest, None, found.index)
 
 
 def read_proposal(path: Path) -> Signing:

@@ -22,7 +22,7 @@ from barnraise.releases.maintainer import PublicKey, named_keys
 from barnraise.releases.offline import Offline
 from barnraise.releases.roles import NIGHTLY, STABLE, STABLE_TARGET, run_name
 
-__all__ = ["Charter", "delegated"]
+__all__ = ["Charter", "delegated", "newest_root"]
 
 S = TypeVar("S", Root, Targets)
 
@@ -53,9 +53,8 @@ class Charter:
     @classmethod
     def proven(cls, files: Mapping[str, bytes]) -> Charter:
         """The same from what proves a source's lists; see :class:`~barnraise.releases.trust.Trusted`."""
-        newest = max((name for name in files if name.endswith(".root.json")), key=_number)
         stable, listed = files.get("metadata/stable.json"), files.get("targets/stable.json")
-        return cls._of(files[newest], files["metadata/targets.json"], stable, listed)
+        return cls._of(newest_root(files), files["metadata/targets.json"], stable, listed)
 
     @classmethod
     def _of(cls, root: bytes, targets: bytes, stable: bytes | None, listed: bytes | None) -> Charter:
@@ -180,6 +179,11 @@ def _metadata(value: dict[str, Any], kind: type[S]) -> Metadata[S]:
     if not isinstance(found.signed, kind):
         raise ValueError(f"expected {kind.type}, found {found.signed.type}")
     return found
+
+
+def newest_root(files: Mapping[str, bytes]) -> bytes:
+    """Of what proves a source's lists."""
+    return files[max((name for name in files if name.endswith(".root.json")), key=_number)]
 
 
 def _number(name: str) -> int:

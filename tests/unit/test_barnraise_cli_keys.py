@@ -135,6 +135,8 @@ def test_from_nightly_to_stable_and_through_a_stolen_online_key(
     assert shown["root"]["version"] == 3
     assert [key["name"] for key in shown["maintainers"]] == list(MAINTAINERS)
     assert does(capsys, "keys", "show", *run_) == shown
+    newest = ("--trust", shown["root_digest"])
+    assert does(capsys, "pull", "tiny-lm@stable", "--into", "other", *newest, *mirror)["version"] == "0.1.1"
 
 
 def test_applying_twice_does_no_harm(held: PublishedRun, capsys: pytest.CaptureFixture[str]) -> None:
