@@ -21,6 +21,8 @@ from barnraise.releases.catalog import Catalog
 from barnraise.releases.derived.manifest import DerivedManifest, DerivedTensor, ModelRef
 from barnraise.releases.derived.names import derived_entry, read_derived_manifest
 from barnraise.releases.derived.rounding import in_type
+from barnraise.releases.installed import check_model
+from barnraise.releases.keyframe import parse_keyframe
 from barnraise.releases.lossless import decode_into
 from barnraise.releases.manifest import Manifest
 from barnraise.releases.plan import make_plan
@@ -197,10 +199,18 @@ class Family:
         assert isinstance(manifest, Manifest), ref
         with self._lock:
             if ref not in self._trunk:
-                flat_P = rebuild(self.catalog, make_plan(self.catalog.index, ref.version), manifest)
-                views = manifest.space.unflatten(flat_P.astype("<f4", copy=False))
+                views = manifest.space.unflatten(self._flat(ref, manifest).astype("<f4", copy=False))
                 self._trunk[ref] = {name: view.reshape(-1) for name, view in views.items()}
             return self._trunk[ref]
+
+    def _flat(self, ref: ModelRef, manifest: Manifest) -> NDArray[np.float32]:
+        """A release, float32 [P], verified: mapped where it is stored whole, else rebuilt."""
+        plan = make_plan(self.catalog.index, ref.version)
+        if plan.keyframe is None or plan.patches:
+            return rebuild(self.catalog, plan, manifest)
+        flat_P = parse_keyframe(self.catalog.blob(plan.keyframe), manifest.space)
+        check_model(manifest, manifest.space, flat_P, f"{ref.name} {ref.version}")
+        return flat_P
 
 
 def _as_base(link: _Link, below: NDArray[np.uint8] | None, below_dtype: str) -> NDArray[np.uint8]:
