@@ -62,6 +62,8 @@ bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/codec_speed.py --quick $(BESIDE)
 	$(BIN)/python benchmarks/merge_speed.py --quick $(BESIDE)
 	$(BIN)/python benchmarks/offline_merge.py --quick $(BESIDE)
+	$(BIN)/python benchmarks/lossless.py .bench-models --quick $(BESIDE)
+	$(BIN)/python benchmarks/release_speed.py --quick
 	$(BIN)/python -m benchmarks.convergence --quick
 
 # Hours on two cores; every finished run is kept, so it may be stopped and continued.

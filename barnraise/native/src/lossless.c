@@ -137,7 +137,8 @@ ALWAYS int64_t write_section(Work *work, const uint32_t *logs, const uint8_t *pl
     return 4 + size;
 }
 
-ALWAYS int64_t write_planes(Work *work, const uint32_t *logs, const uint8_t *data, int64_t words, Layout layout, uint8_t *out) {
+ALWAYS int64_t write_planes(Work *work, const uint32_t *logs, const uint8_t *data, int64_t words, Layout layout,
+                            uint8_t *out) {
     int64_t size = 0;
     for (int byte = layout.width - 1; byte >= 0; byte--) {
         EACH_WIDTH(layout, take_plane, data, words, layout, byte, work->planes);
@@ -314,7 +315,8 @@ typedef struct {
 static int64_t words_at(int64_t start, int64_t words) { return words - start < GROUP ? words - start : GROUP; }
 
 // The next groups that changed; what did not is copied on the way.
-ALWAYS int64_t next_piece(const Work *work, const uint8_t *base, int64_t group, int64_t words, int width, Piece *piece, uint8_t *out) {
+ALWAYS int64_t next_piece(const Work *work, const uint8_t *base, int64_t group, int64_t words, int width, Piece *piece,
+                          uint8_t *out) {
     piece->count = 0;
     piece->words = 0;
     for (; group * GROUP < words && piece->count < PIECE / GROUP; group++) {
@@ -329,14 +331,16 @@ ALWAYS int64_t next_piece(const Work *work, const uint8_t *base, int64_t group, 
     return group;
 }
 
-ALWAYS int read_pieces(Work *work, Stream *stream, LowBits *low, const uint8_t *base, int64_t words, Layout layout, uint8_t *out) {
+ALWAYS int read_pieces(Work *work, Stream *stream, LowBits *low, const uint8_t *base, int64_t words, Layout layout,
+                       uint8_t *out) {
     for (int64_t group = 0; group * GROUP < words;) {
         Piece piece;
         group = next_piece(work, base, group, words, layout.width, &piece, out);
         for (int i = 0; i < piece.count; i++)
             EACH_WIDTH(layout, contexts, base + piece.starts[i] * layout.width, words_at(piece.starts[i], words), layout,
                        work->of_context, work->which + i * GROUP);
-        if (barnraise_lossless_take(stream, work->decodings, work->which, piece.words, work->taken) != DONE) return DAMAGED;
+        if (barnraise_lossless_take(stream, work->decodings, work->which, piece.words, work->taken) != DONE)
+            return DAMAGED;
         if (!has_open(work->taken, piece.words, low)) return DAMAGED;
         for (int i = 0; i < piece.count; i++)
             EACH_WIDTH(layout, restore, base + piece.starts[i] * layout.width, words_at(piece.starts[i], words), layout,

@@ -110,7 +110,8 @@ ALWAYS uint8_t *write_lanes(const uint8_t *symbols, const uint8_t *contexts, int
     for (int lane = 0; lane < lanes; lane++) states[lane] = LOWEST;
     int64_t i = count;
     for (; i % lanes; i--)
-        states[(i - 1) % lanes] = push(states[(i - 1) % lanes], encoding_of(symbols, contexts, of_context, made, width, i - 1), &at);
+        states[(i - 1) % lanes] =
+            push(states[(i - 1) % lanes], encoding_of(symbols, contexts, of_context, made, width, i - 1), &at);
     for (; i > 0; i -= lanes)
         for (int lane = lanes - 1; lane >= 0; lane--)
             states[lane] = push(states[lane], encoding_of(symbols, contexts, of_context, made, width, i - lanes + lane), &at);

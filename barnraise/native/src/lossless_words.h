@@ -6,7 +6,8 @@ ALWAYS WORD NAME(ordered)(WORD word, WORD turned) {
 }
 
 // Folded differences of `count` words, at most GROUP, and their contexts.
-ALWAYS void NAME(fold)(const uint8_t *data, const uint8_t *base, int64_t count, Layout layout, WORD *folded, uint8_t *contexts) {
+ALWAYS void NAME(fold)(const uint8_t *data, const uint8_t *base, int64_t count, Layout layout, WORD *folded,
+                       uint8_t *contexts) {
     WORD turned = layout.is_float ? (WORD)-1 >> 1 : 0, words[GROUP], before[GROUP];
     memcpy(words, data, (size_t)count * sizeof(WORD));
     memcpy(before, base, (size_t)count * sizeof(WORD));
