@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from barnraise.cli.output import print_result, printable
+from barnraise.cli.output import print_result, printable, table
+from barnraise.cli.show import test_table
 from barnraise.cli.sources import USUAL_FOLDERS
 from barnraise.errors import UsageError
 from barnraise.run_folder import RunFolder
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from coordinator.orders import Order, Settled
 
 __all__ = ["AcceptOption", "RunOption", "accepted", "find_run", "give"]
+
+TENSORS_TOLD = 5
 
 RunOption = Annotated[
     Path | None,
@@ -71,7 +74,30 @@ def give(command: str, run: Path | None, order: Order, *, as_json: bool) -> None
             print(f"{printable(line)}; Ctrl-C stops waiting, the order stands", file=sys.stderr, flush=True)
 
     settled = place(find_run(run), order, tell=tell)
-    print_result(command, _result(settled), as_json=as_json, human=settled.reason)
+    print_result(command, _result(settled), as_json=as_json, human="\n".join(_words(settled)))
+
+
+def _words(settled: Settled) -> list[str]:
+    """The reason, and of a release without updates what became different."""
+    report = settled.result
+    if "model" not in report:
+        return [settled.reason]
+    against, before = report["tests"]["against"], report["tests"]["against_before"]
+    lines = [settled.reason, "", f"against {against['version']}:", *test_table(against["tests"])]
+    if before["version"] != against["version"]:
+        lines += ["", f"against {before['version']}, before the update:", *test_table(before["tests"])]
+    tensors = report["model"]["tensors"][:TENSORS_TOLD]
+    rows = [(row["name"], f"{row['norm']:.4g}", f"{row['changed']:.1%}") for row in tensors]
+    lines += ["", *table(("MOST CHANGED", " NORM", " ELEMENTS"), rows)]
+    if report["dropped"]:
+        lines += ["", f"gone with them, for too few were left of their rounds: {_short(report['dropped'])}"]
+    if report["added_to_another_base"]:
+        lines += ["", f"{len(report['added_to_another_base'])} {report['note']}"]
+    return lines
+
+
+def _short(digests: list[str]) -> str:
+    return ", ".join(f"{digest[:15]}.." for digest in digests)
 
 
 def _result(settled: Settled) -> dict[str, Any]:

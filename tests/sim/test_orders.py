@@ -117,6 +117,21 @@ def test_who_gets_the_lock_settles_what_others_left_waiting(
     assert simulation.ledger.releases()[0].yanked is None
 
 
+def test_a_revert_says_how_model_and_tests_changed(
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("coordinator.orders.placing.time.sleep", lambda _: simulation.ticks())
+    second = next(row for row in simulation.ledger.updates(round=1) if row.state == "merged")
+    with simulation.folder.lock("coordinator"):
+        assert run(["revert", second.digest[:14], "--reason", "it lies", "--run", str(simulation.folder.root)]) == 0
+    said = capsys.readouterr().out
+    assert "0.1.3 is 0.1.2 without" in said
+    assert "against 0.1.2:" in said
+    assert "against 0.1.0, before the update:" in said
+    assert "MOST CHANGED" in said
+    assert "gone with them, for too few were left of their rounds: b3:" in said
+
+
 @pytest.mark.parametrize(
     ("words", "code", "reason"),
     [
