@@ -27,10 +27,9 @@ from barnraise.releases.derived.manifest import AnyManifest, read_any_manifest
 from barnraise.releases.durable import (
     disk_full_translated,
     exchange_folders,
+    fsync_file,
     fsync_folder,
     make_folder,
-    write_all,
-    write_temporary,
 )
 from barnraise.releases.layout import (
     NOTE_FILE,
@@ -338,14 +337,12 @@ def _fill(staging: Path, content: Content, form: Form) -> None:
     small = {**content.side, **index_file(files), RELEASE_FILE: content.release, NOTE_FILE: note.canonical()}
     small |= {f"{PROVENANCE}/{path}": data for path, data in content.provenance.items()}
     for name, data in small.items():
-        _write(staging / name, data)
-    for at, _, _ in os.walk(staging):
+        (staging / name).parent.mkdir(parents=True, exist_ok=True)
+        (staging / name).write_bytes(data)
+    for at, _, names in os.walk(staging):  # only now: one that waits for the disk takes the others' pages along
+        for name in names:
+            fsync_file(Path(at) / name)
         fsync_folder(Path(at))
-
-
-def _write(path: Path, data: bytes | memoryview) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_temporary(path.parent, lambda descriptor: write_all(descriptor, data)).replace(path)
 
 
 def sweep_staging(folder: Path) -> None:

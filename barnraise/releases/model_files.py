@@ -20,7 +20,7 @@ from barnraise.checkpoints.dtypes import FLOATS
 from barnraise.digest import new_hasher
 from barnraise.errors import UsageError, VerificationError
 from barnraise.releases.convert import Stored, narrow
-from barnraise.releases.durable import write_all, write_temporary
+from barnraise.releases.durable import write_all
 from barnraise.releases.layout import ModelFile, stored_bytes
 from barnraise.updates.space import TensorSpec
 
@@ -35,7 +35,7 @@ _PRIVATE = mmap.MAP_PRIVATE | (getattr(mmap, "MAP_NORESERVE", 0x4000) if sys.pla
 def write_model(
     folder: Path, files: Sequence[ModelFile], tensor: Callable[[str], Bytes], dtype: Stored | None = None
 ) -> dict[str, str]:
-    """Write the files of a model, each fsynced.
+    """Write the files of a model into a folder that nobody else uses; the caller fsyncs them.
 
     Args:
         files: their layout, with the types that are stored.
@@ -47,23 +47,21 @@ def write_model(
 
     Raises:
         UsageError: a value is too large for ``dtype``.
-        DiskFullError: no space left.
+        OSError: the disk.
     """
     digests: dict[str, str] = {}
 
-    def write(descriptor: int) -> None:
-        write_all(descriptor, file.header)
-        for spec in file.tensors:
-            hasher = new_hasher()
-            for piece in _pieces(spec, tensor(spec.name), dtype):
-                write_all(descriptor, piece.data)
-                if dtype is not None:
-                    hasher.update(piece.data)
-            if dtype is not None:
-                digests[spec.name] = f"b3:{hasher.hexdigest()}"
-
     for file in files:
-        write_temporary(folder, write).replace(folder / file.name)
+        with (folder / file.name).open("xb", buffering=0) as opened:
+            write_all(opened.fileno(), file.header)
+            for spec in file.tensors:
+                hasher = new_hasher()
+                for piece in _pieces(spec, tensor(spec.name), dtype):
+                    write_all(opened.fileno(), piece.data)
+                    if dtype is not None:
+                        hasher.update(piece.data)
+                if dtype is not None:
+                    digests[spec.name] = f"b3:{hasher.hexdigest()}"
     return digests
 
 

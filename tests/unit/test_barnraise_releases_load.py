@@ -14,6 +14,7 @@ import torch
 
 import barnraise
 import published as published_module
+from barnraise.checkpoints import ITEM_BYTES
 from barnraise.errors import MissingExtraError, NoSuchVersionError, UsageError, VerificationError
 from barnraise.releases import load as load_module
 from barnraise.releases.convert import narrow, widen
@@ -165,3 +166,12 @@ def test_importing_costs_nothing_and_arrays_need_no_torch(folder: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script, str(folder)], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == [[], True, False, False]
+
+
+@pytest.mark.parametrize("dtype", sorted(ITEM_BYTES))
+def test_tensors_of_every_type_that_a_derived_model_may_have(dtype: str) -> None:
+    data = np.zeros(2 * ITEM_BYTES[dtype], dtype=np.uint8)
+    tensor = load_module._torch_tensor(data, dtype, None)
+    assert (len(tensor), tensor.element_size()) == (2, ITEM_BYTES[dtype])
+    array = load_module._numpy_array(data, dtype, "F16" if dtype in ("F32", "BF16") else None)
+    assert (len(array), array.itemsize) == (2, 2 if dtype in ("F32", "BF16") else ITEM_BYTES[dtype])

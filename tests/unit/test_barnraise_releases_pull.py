@@ -29,6 +29,7 @@ from barnraise.errors import (
 from barnraise.protocol import BlobRef
 from barnraise.releases import durable as durable_module
 from barnraise.releases import installed as installed_module
+from barnraise.releases import model_files as model_files_module
 from barnraise.releases import pull as pull_module
 from barnraise.releases.cache import Cache
 from barnraise.releases.fetch import Progress
@@ -409,7 +410,7 @@ def test_a_disk_that_fills_up_half_way_changes_nothing(tmp_path: Path, monkeypat
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(installed_module, "write_all", write_all)
+        patched.setattr(model_files_module, "write_all", write_all)
         with pytest.raises(DiskFullError):
             fetch(run, tmp_path / "model")
     assert contents(tmp_path / "model") == before
