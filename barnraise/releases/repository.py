@@ -56,6 +56,7 @@ __all__ = ["Publication", "Repository", "plan_publication"]
 METADATA = "metadata"
 TARGETS = "targets"
 TIMESTAMP_FILE = f"{METADATA}/timestamp.json"
+FAR_AHEAD_S = 86_400
 KEEP = 8
 """How many versions of the index stay published, for clients that are reading an older one."""
 
@@ -158,9 +159,22 @@ class _Signing:
         found = _trusted(data, role, delegator, kind) if data is not None else None
         if data is not None and found is not None and holds(found) and not self._is_due(role, found):
             return data
-        made = make(max(1, self.now_ms // 1000, found.version + 1 if found is not None else 0))
+        made = make(max(1, self.now_ms // 1000, self._after(data, found)))
         sign(made, self.online)
         return serialise(made)
+
+    def _after(self, data: bytes | None, found: Signed | None) -> int:
+        """The version that follows the published one.
+
+        After a key was replaced too, for a client may be reading what the old one signed, and files with a version
+        in their name never change; but not if the old key was used to run far ahead of the clock.
+        """
+        if found is not None:
+            return found.version + 1
+        left = 0
+        with suppress(ValueError, KeyError, TypeError):  # damaged
+            left = _version(data) if data is not None else 0
+        return left + 1 if left <= self.now_ms // 1000 + FAR_AHEAD_S else 0
 
     def _is_due(self, role: str, found: Signed) -> bool:
         return half_over(role, found.expires, self.now_ms)
@@ -309,7 +323,7 @@ class Repository:
                 if path.name not in needed:
                     path.unlink(missing_ok=True)
         for path in _newest_first(self._path(METADATA), NIGHTLY):
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError, ValueError, KeyError, TypeError):
                 named = json.loads(path.read_bytes())["signed"]["targets"][INDEX_TARGET]
                 needed.add(f"{named['hashes']['sha256']}.{INDEX_TARGET}")
         for path in self._path(TARGETS).iterdir():

@@ -25,6 +25,7 @@ from barnraise.releases.source import FolderSource
 from barnraise.releases.trust import TrustOptions, read_index
 from barnraise.run_folder import RunFolder
 from maintained import ADA, BOB, CAROL, hand_over, promote, rotate_online, signed
+from mallory import Mallory
 from published import PublishedRun, published
 
 DAY_MS = 86_400_000
@@ -120,6 +121,8 @@ def test_what_another_key_signed_counts_for_nothing() -> None:
     theirs = roles_of(plan_publication({}, Offline.found("x", ROOT, stranger, START_MS), b"{}", stranger, START_MS * 9))
     ours = roles_of(plan(theirs, START_MS))
     assert inside(ours["timestamp"])["version"] == START_MS // 1000
+    near = roles_of(plan(theirs, START_MS * 9 - 5000))
+    assert all(inside(near[role])["version"] == inside(theirs[role])["version"] + 1 for role in RENEWED)
     with pytest.raises(ConfigValueError, match="the newest root names"):
         plan_publication({}, OFFLINE, b"{}", stranger, START_MS)
 
@@ -199,6 +202,14 @@ def test_publishing_again_changes_nothing(tmp_path: Path) -> None:
     assert {path: path.stat().st_ino for path in run.public.rglob("*.json")} == inodes
 
 
+def test_damaged_metadata_is_published_anew(tmp_path: Path) -> None:
+    run = published(tmp_path / "run", releases=2)
+    for path in sorted((run.public / "metadata").iterdir()):
+        path.write_bytes(path.read_bytes()[:20])
+        run.write_index()
+        assert read_index(FolderSource(run.public), TrustOptions(home=tmp_path / path.name)).index == run.index()
+
+
 def test_only_the_newest_versions_are_kept(tmp_path: Path) -> None:
     run = published(tmp_path / "run", releases=1)
     for number in range(KEEP + 3):
@@ -214,12 +225,12 @@ def test_only_the_newest_versions_are_kept(tmp_path: Path) -> None:
 def test_what_is_published_now_is_kept_though_an_older_key_left_higher_versions(tmp_path: Path) -> None:
     run = published(tmp_path / "run", releases=1)
     hand_over(run)
-    for number in range(KEEP + 3):  # many a second: their versions run ahead of the clock
-        run.channels[f"channel-{number}"] = "0.1.0"
-        run.write_index()
+    thief = Mallory(run.public)  # who was in the coordinator itself
+    for number in range(KEEP):
+        thief.forges(Identity.load_or_create(RunFolder(run.root).online_key), run.index(), 2**31 - KEEP + number)
     rotate_online(run)
     for number in range(3):
-        del run.channels[f"channel-{number}"]
+        run.channels[f"channel-{number}"] = "0.1.0"
         run.write_index()
         assert read_index(FolderSource(run.public)).index == run.index()
 
