@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,18 @@ import pytest
 from barnraise.checkpoints.checkpoint import Checkpoint
 from barnraise.checkpoints.write import CheckpointWriter, plan_shards
 from barnraise.cli import run as barnraise
+from barnraise.clock import now_ms
 from barnraise.releases.installed import Installed
+from barnraise.releases.source import FolderSource
 from barnraise.releases.store import BlobStore
+from barnraise.releases.trust import read_index
 from barnraise.run_folder import RunFolder
 from coordinator.backup import BackupStore
 from coordinator.fsck import fsck
 from coordinator.gc import collect
 from coordinator.importing import ImportWish, import_into
 from coordinator.ledger import Ledger
+from simulator import Simulation
 from stored_run import command_killed_after, copied_run, killed_after
 
 LATER_NS = 10**19
@@ -135,6 +140,27 @@ def test_what_cannot_be_imported_changes_nothing(
     assert found == code
     assert words.lower() in err.lower()
     assert listed(run) == []
+
+
+def test_an_import_beside_a_coordinator_is_listed_by_it(run: RunFolder, fine_tune: Path) -> None:
+    simulation = Simulation(run.root, now_ms=now_ms())
+    told: list[str] = []
+    done = threading.Event()
+
+    def imports() -> None:
+        import_into(run, ImportWish(fine_tune, "tiny-csv", "tiny@^0.1"), tell=told.append)
+        done.set()
+
+    with run.lock("coordinator"):
+        thread = threading.Thread(target=imports)
+        thread.start()
+        while thread.is_alive():
+            simulation.ticks()
+        thread.join()
+    assert done.is_set()
+    assert listed(run) == [("tiny-csv", "0.1.0")]
+    assert "the coordinator takes it up" in told[0]
+    assert [entry.name for entry in read_index(FolderSource(run.root)).index.derived] == ["tiny-csv"]
 
 
 @pytest.mark.parametrize("syncs", [0, 5, 11, 60])
