@@ -27,7 +27,7 @@ typedef struct {
 
 typedef struct {
     uint64_t high; // the bits that a token says
-    uint64_t open; // how many it leaves open
+    uint64_t open; // how many it leaves open, above the lowest
 } Meaning;
 
 // What one block needs of memory; Python allocates it and does not look inside.
@@ -76,6 +76,8 @@ ALWAYS uint64_t take_low(LowBits *low, int bits) {
     uint64_t value = take_some_low(low, LOW_MOST);
     return value | take_some_low(low, bits - LOW_MOST) << LOW_MOST;
 }
+
+#define FINE_OF(width) ((width) == 4 ? 2 : 1) // bits below the highest one that a token says
 
 #define WORD uint8_t
 #define SIGNED int8_t
@@ -291,18 +293,19 @@ static int64_t count_changed(const uint8_t *flags, int64_t words) {
     return last ? changed - (groups * GROUP - words) : changed;
 }
 
-static void explain_tokens(Meaning *meanings) {
+static void explain_tokens(Meaning *meanings, Layout layout) {
+    int fine = FINE_OF(layout.width);
     for (uint64_t token = 0; token < DIRECT; token++) meanings[token] = (Meaning){token, 0};
-    for (uint64_t token = DIRECT; token < TOKENS; token++) {
-        uint64_t open = 3 + (token - DIRECT) / 2;
-        meanings[token] = (Meaning){(2 | (token & 1)) << open, open};
+    for (uint64_t large = 0; large < (uint64_t)layout.tokens - DIRECT; large++) {
+        uint64_t open = 3 - fine + (large >> (fine + 1)), top = 1ull << fine | ((large >> 1) & ((1ull << fine) - 1));
+        meanings[DIRECT + large] = (Meaning){top << (open + 1) | (large & 1), open};
     }
 }
 
 // Whether there are as many open bits as so many tokens need.
-ALWAYS int has_open(const uint8_t *tokens, int64_t count, const LowBits *low) {
+ALWAYS int has_open(const Meaning *meanings, const uint8_t *tokens, int64_t count, const LowBits *low) {
     int64_t open = 0;
-    for (int64_t i = 0; i < count; i++) open += tokens[i] < DIRECT ? 0 : 3 + (tokens[i] - DIRECT) / 2;
+    for (int64_t i = 0; i < count; i++) open += (int64_t)meanings[tokens[i]].open;
     return open <= low->end - low->at;
 }
 
@@ -341,7 +344,7 @@ ALWAYS int read_pieces(Work *work, Stream *stream, LowBits *low, const uint8_t *
                        work->of_context, work->which + i * GROUP);
         if (barnraise_lossless_take(stream, work->decodings, work->which, piece.words, work->taken) != DONE)
             return DAMAGED;
-        if (!has_open(work->taken, piece.words, low)) return DAMAGED;
+        if (!has_open(work->meanings, work->taken, piece.words, low)) return DAMAGED;
         for (int i = 0; i < piece.count; i++)
             EACH_WIDTH(layout, restore, base + piece.starts[i] * layout.width, words_at(piece.starts[i], words), layout,
                        work->meanings, work->taken + i * GROUP, low, out + piece.starts[i] * layout.width);
@@ -375,7 +378,7 @@ ALWAYS int read_change(Work *work, const uint8_t *at, const uint8_t *end, const 
     Stream stream;
     if (barnraise_lossless_begin(&stream, at + 4, after, changed) != DONE) return DAMAGED;
     LowBits low = {after, 0, 8 * (end - after)};
-    explain_tokens(work->meanings);
+    explain_tokens(work->meanings, layout);
     if (read_pieces(work, &stream, &low, base, words, layout, out) != DONE) return DAMAGED;
     if (!barnraise_lossless_at_end(&stream) || (low.at + 7) >> 3 != end - after) return DAMAGED;
     return (low.at & 7) && after[low.at >> 3] >> (low.at & 7) ? DAMAGED : DONE;

@@ -10,7 +10,7 @@
 #include "kernels.h"
 
 enum { SCALE_LOG = 11, SCALE = 1 << SCALE_LOG, TABLES = 64, LANES_MOST = 32, SYMBOLS = 256, GROUP = 64, PIECE = 64 * GROUP };
-enum { BLOCK = 1 << 20, FLAGS = BLOCK / GROUP / 8, CONTEXTS = 256, TOKENS = 136, DIRECT = 16 };
+enum { BLOCK = 1 << 20, FLAGS = BLOCK / GROUP / 8, CONTEXTS = 256, TOKENS = 256, DIRECT = 16 };
 enum { DONE = 0, DAMAGED = 1 };
 #define LOWEST (1u << 15)
 #define ALWAYS static inline __attribute__((always_inline))

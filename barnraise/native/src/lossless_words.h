@@ -1,4 +1,5 @@
 // The loops over words of one width; lossless.c includes this with WORD, SIGNED and NAME set.
+#define FINE FINE_OF((int)sizeof(WORD))
 
 // Floats to their numbers in order and back: all bits but the sign turn over where it is set.
 ALWAYS WORD NAME(ordered)(WORD word, WORD turned) {
@@ -26,9 +27,10 @@ ALWAYS void NAME(tokens)(const WORD *folded, const uint8_t *contexts, int64_t co
         uint32_t token = (uint32_t)folded[i];
         if (folded[i] >= DIRECT) {
             uint64_t value = folded[i];
-            int open = 62 - __builtin_clzll((unsigned long long)value);
-            token = DIRECT + 2 * ((uint32_t)open - 3) + (uint32_t)((value >> open) & 1);
-            put_low(low, value & ((1ull << open) - 1), open);
+            int order = 63 - __builtin_clzll((unsigned long long)value), open = order - FINE - 1;
+            uint32_t fine = (uint32_t)(value >> (order - FINE)) & ((1u << FINE) - 1);
+            token = DIRECT + (((uint32_t)(order - 4) << FINE | fine) << 1 | (token & 1));
+            put_low(low, (value >> 1) & ((1ull << open) - 1), open);
         }
         tokens[i] = (uint8_t)token;
         counts[(i & 1) * CONTEXTS * TOKENS + contexts[i] * TOKENS + token]++;
@@ -59,7 +61,7 @@ ALWAYS void NAME(restore)(const uint8_t *base, int64_t count, Layout layout, con
     for (int64_t i = 0; i < count; i++) {
         Meaning meaning = meanings[tokens[i]];
         uint64_t rest = sizeof(WORD) > 4 ? take_low(low, (int)meaning.open) : take_some_low(low, (int)meaning.open);
-        folded[i] = (WORD)(meaning.high | rest);
+        folded[i] = (WORD)(meaning.high | rest << 1);
     }
     *shared = here;
     for (int64_t i = 0; i < count; i++) {
@@ -94,6 +96,7 @@ ALWAYS void NAME(join_planes)(const uint8_t *planes, int64_t words, Layout layou
     }
 }
 
+#undef FINE
 #undef WORD
 #undef SIGNED
 #undef NAME

@@ -86,7 +86,7 @@ def _write_change(words_N: Words, base_N: Words, layout: Layout) -> bytes:
     tables_TS = np.stack([frequencies.normalise(counts) for counts in gathered])
     written = bytes([len(tables_TS), *lowest]) + pack(frequencies.write(list(tables_TS)))
     stream = rans.encode(tokens_M, _tables_of(contexts_M, lowest), tables_TS)
-    low = pack_all(folded_M.astype(np.uint64), open_M)
+    low = pack_all(folded_M.astype(np.uint64) >> np.uint64(1), open_M)
     return flags + written + len(stream).to_bytes(4, "little") + stream + low
 
 
@@ -110,7 +110,7 @@ def _read_change(body: bytes, base_N: Words, layout: Layout) -> Words:
         raise VerificationError("a block ends before its stream; fetch it again")
     tables_M = _tables_of(contexts_of(base_N, layout)[in_changed_N], lowest)
     tokens_M = rans.decode(body[at + 4 : at + 4 + length], tables_M, tables_TS)
-    low_M = unpack_all(body[at + 4 + length :], open_bits(tokens_M))
+    low_M = unpack_all(body[at + 4 + length :], open_bits(tokens_M, layout))
     words_N = base_N.copy()
     words_N[in_changed_N] = restore(join(tokens_M, low_M, layout), base_N[in_changed_N], layout)
     return words_N

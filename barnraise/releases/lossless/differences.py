@@ -3,12 +3,13 @@
 Floats are numbered in their order, from the largest negative one to the largest positive one, so
 that a step to the next float is a step of one whatever the exponent. The difference of two such
 numbers, modulo 2 ** bits, is folded: 0, -1, 1, -2 .. become 0, 1, 2, 3 ... Differences below
-``DIRECT`` are tokens of their own; above, a token says the place of the highest bit and the bit
-below it, and the rest follows as it is.
+``DIRECT`` are tokens of their own. Above, a token says the place of the highest bit, the ``fine``
+bits below it and the lowest bit, which is the sign; the bits between follow as they are. With one
+fine bit:
 
-    difference   0 .. 15   16..23  24..31  32..47  48..63  64..95 ..
-    token        0 .. 15   16      17      18      19      20     ..
-    open bits    0         3       3       4       4       5      ..
+    difference   0 .. 15   16,18..22  17,19..23  24,26..30  25,27..31  32,34..46 ..
+    token        0 .. 15   16         17         18         19         20        ..
+    open bits    0         2          2          2          2          3         ..
 
 N  words
 """
@@ -47,28 +48,31 @@ def contexts_of(base_N: Words, layout: Layout) -> NDArray[np.uint8]:
 
 
 def split(folded_N: Words, layout: Layout) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Tokens of differences, and how many low bits each leaves open."""
+    """Tokens of differences, and how many bits above the lowest each leaves open."""
     orders_N = np.zeros(len(folded_N), dtype=np.int64)  # place of the highest bit, where that is at least _ORDERS
     for order in range(_ORDERS, 8 * layout.width):
         orders_N[(folded_N >> layout.words.type(order)) != 0] = order
-    open_N = np.maximum(orders_N - 1, 0)
-    below_N = ((folded_N >> open_N.astype(layout.words)) & layout.words.type(1)).astype(np.int64)
-    large_N = DIRECT + 2 * (orders_N - _ORDERS) + below_N
+    below_N = np.maximum(orders_N - layout.fine, 0)
+    fine_N = ((folded_N >> below_N.astype(layout.words)) & layout.words.type((1 << layout.fine) - 1)).astype(np.int64)
+    sign_N = (folded_N & layout.words.type(1)).astype(np.int64)
+    large_N = DIRECT + (((orders_N - _ORDERS) << layout.fine | fine_N) << 1 | sign_N)
     tokens_N = np.where(orders_N == 0, folded_N.astype(np.int64), large_N)
-    return tokens_N.astype(np.uint8), open_N
+    return tokens_N.astype(np.uint8), np.maximum(below_N - 1, 0)
 
 
-def open_bits(tokens_N: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """How many low bits of its difference each token leaves open."""
-    tokens_N64 = tokens_N.astype(np.int64)
-    return np.where(tokens_N64 < DIRECT, 0, _ORDERS - 1 + (tokens_N64 - DIRECT) // 2)
+def open_bits(tokens_N: NDArray[np.uint8], layout: Layout) -> NDArray[np.int64]:
+    """How many bits of its difference each token leaves open."""
+    large_N = tokens_N.astype(np.int64) - DIRECT
+    return np.where(large_N < 0, 0, _ORDERS - 1 - layout.fine + (large_N >> (layout.fine + 1)))
 
 
 def join(tokens_N: NDArray[np.uint8], low_N: NDArray[np.uint64], layout: Layout) -> Words:
-    """Differences from their tokens and low bits."""
-    high_N = (np.uint64(2) | (tokens_N.astype(np.uint64) & np.uint64(1))) << open_bits(tokens_N).astype(np.uint64)
-    joined_N = np.where(tokens_N < DIRECT, tokens_N.astype(np.uint64), high_N | low_N)
-    return joined_N.astype(layout.words)
+    """Differences from their tokens and open bits."""
+    one, top, large_N = np.uint64(1), 1 << layout.fine, tokens_N.astype(np.uint64) - np.uint64(DIRECT)
+    fine_N = np.uint64(top) | ((large_N >> one) & np.uint64(top - 1))
+    rest_N = low_N << one | (large_N & one)
+    high_N = fine_N << (open_bits(tokens_N, layout).astype(np.uint64) + one)
+    return np.where(tokens_N < DIRECT, tokens_N.astype(np.uint64), high_N | rest_N).astype(layout.words)
 
 
 def _ordered(words_N: Words, layout: Layout) -> Words:

@@ -38,8 +38,13 @@ class Layout:
 
     @property
     def tokens(self) -> int:
-        """How many tokens a difference may have: each binary order of magnitude from ``DIRECT`` on has two."""
-        return DIRECT + 2 * (8 * self.width - 4)
+        """How many tokens a difference may have: ``DIRECT``, and as many for each order of magnitude above."""
+        return DIRECT + ((8 * self.width - 4) << (self.fine + 1))
+
+    @property
+    def fine(self) -> int:
+        """How many bits below the highest one a token says: where differences are large, more of them matter."""
+        return 2 if self.width == 4 else 1
 
 
 _INTEGERS = {width: Layout(number, width) for number, width in enumerate((1, 2, 4, 8))}
