@@ -32,6 +32,7 @@ from coordinator.round import Round, Tag
 __all__ = ["CHANNEL", "Draft", "Publisher", "Remade"]
 
 CHANNEL = TRUNK
+REASON_MAX = 4096
 
 
 @dataclass(frozen=True)
@@ -217,9 +218,8 @@ class Publisher:
             promoted=any(release.promoted_at_ms is not None for release in releases),
         )
         decision = next_version(newest.version, change)
-        if newest.version == parent.version:
-            return decision
-        return replace(decision, reason=f"{decision.reason}; it goes on from {parent.version}")
+        goes_on = "" if newest.version == parent.version else f"; it goes on from {parent.version}"
+        return replace(decision, reason=decision.reason[: REASON_MAX - len(goes_on)] + goes_on)
 
     def _merged_updates(self, number: int, merge_set: Sequence[str]) -> tuple[MergedUpdate, ...]:
         wanted = set(merge_set)

@@ -30,7 +30,6 @@ from coordinator.ledger.events import (
     UpdateRejected,
     UpdateUnmerged,
 )
-from coordinator.orders.kinds import order_of
 from coordinator.orders.rules import Compute, Done, moves_trunk
 from coordinator.orders.settling import settle
 from coordinator.publish import Publisher
@@ -139,7 +138,7 @@ class Conductor:
         for row in self.ledger.orders(waiting=True):
             if row.order_id in self._ordered or any(job.purpose == row.order_id for job in self._jobs):
                 continue
-            if busy and moves_trunk(order_of(row.order)):
+            if busy and moves_trunk(row.order):
                 continue
             match settle(self.ledger, row, self.clock):
                 case Done():

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from dataclasses import fields as dataclass_fields
 from typing import Any, ClassVar
+
+from barnraise.errors import OrderRefusedError
 
 __all__ = [
     "KINDS",
@@ -134,7 +137,13 @@ def as_json(order: Order) -> dict[str, Any]:
 
 
 def order_of(value: Mapping[str, Any]) -> Order:
-    """The order that the ledger holds as ``value``."""
+    """The order that the ledger holds as ``value``.
+
+    Raises:
+        OrderRefusedError: none that this version knows; another one has placed it.
+    """
     fields: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
-    kind = KINDS[fields.pop("kind")]
+    kind = KINDS.get(fields.pop("kind", ""))
+    if kind is None or set(fields) != {one.name for one in dataclass_fields(kind)}:
+        raise OrderRefusedError(f"this coordinator knows no such order as {str(value)[:200]}; is it an older version?")
     return kind(**fields)

@@ -39,6 +39,7 @@ from coordinator.orders.kinds import (
 __all__ = ["STABLE", "Compute", "Decision", "Done", "Facts", "Refuse", "decide", "moves_trunk", "trunk_of"]
 
 STABLE = "stable"
+REASON_MAX = 1000
 PREFIX_MIN = 6
 """Fewer hex digits name nobody: they are too easily somebody else's."""
 
@@ -100,6 +101,9 @@ Decision = Done | Compute | Refuse
 
 def decide(order: Order, facts: Facts) -> Decision:
     """What to do about an order."""
+    reason = getattr(order, "reason", None) or ""
+    if len(reason) > REASON_MAX:
+        return Refuse(f"the reason has {len(reason):,} characters, at most {REASON_MAX:,} are kept; say it shorter")
     match order:
         case MoveChannel():
             return _move(order, facts)
@@ -123,9 +127,9 @@ def decide(order: Order, facts: Facts) -> Decision:
             assert_never(never)
 
 
-def moves_trunk(order: Order) -> bool:
-    """Whether an order decides where the trunk goes on, so that it waits while that is being computed."""
-    return isinstance(order, MoveChannel) and order.channel == TRUNK
+def moves_trunk(order: Mapping[str, Any]) -> bool:
+    """Whether an order, as the ledger has it, says where the trunk goes on: it waits while that is being computed."""
+    return (order.get("kind"), order.get("channel")) == (MoveChannel.kind, TRUNK)
 
 
 def trunk_of(releases: Sequence[ReleaseRow], version: str | None) -> list[ReleaseRow]:

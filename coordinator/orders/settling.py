@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from barnraise.errors import StorageError
+from barnraise.errors import OrderRefusedError, StorageError
 from coordinator.ledger import Ledger, LedgerMovedError, OrderRow
 from coordinator.ledger.order_events import OrderSettled
 from coordinator.orders.kinds import Derive, Order, Revert, Revoke, order_of
@@ -31,10 +31,9 @@ def settle(ledger: Ledger, row: OrderRow, clock: Callable[[], int]) -> Decision:
     Raises:
         StorageError: the ledger is too busy; nothing was recorded.
     """
-    order = order_of(row.order)
     for _ in range(ATTEMPTS):
         seen = ledger.last_seq()
-        decision = decide(order, facts_for(order, ledger))
+        decision = _decision(row, ledger)
         try:
             match decision:
                 case Done(events, reason, result):
@@ -49,6 +48,14 @@ def settle(ledger: Ledger, row: OrderRow, clock: Callable[[], int]) -> Decision:
             continue
         return decision
     raise StorageError("the ledger is too busy to settle an order; nothing was recorded. Try again.")
+
+
+def _decision(row: OrderRow, ledger: Ledger) -> Decision:
+    try:
+        order = order_of(row.order)
+    except OrderRefusedError as error:
+        return Refuse(str(error))
+    return decide(order, facts_for(order, ledger))
 
 
 def facts_for(order: Order, ledger: Ledger) -> Facts:

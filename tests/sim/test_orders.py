@@ -13,6 +13,7 @@ from barnraise.errors import NotARunFolderError, OrderRefusedError
 from barnraise.releases.source import FolderSource
 from barnraise.releases.trust import read_index
 from barnraise.run_folder import RunFolder
+from coordinator.ledger.order_events import OrderPlaced
 from coordinator.orders import MoveChannel, Settled, Yank, place
 from simulator import Simulation, tiny_config
 
@@ -164,3 +165,12 @@ def test_a_folder_without_a_run_is_refused(
     code, told = command(capsys, "rollback", "stable", "0.1.0")
     assert code == 2
     assert "which run?" in told["error"]["reason"]
+
+
+def test_an_order_that_the_coordinator_does_not_know_is_refused_and_stops_nothing(simulation: Simulation) -> None:
+    simulation.ledger.record(OrderPlaced("unknown", {"kind": "burn"}), at_ms=simulation.clock())
+    simulation.ticks()
+    row = simulation.ledger.order("unknown")
+    assert row is not None
+    assert row.done is False
+    assert "knows no such order as {'kind': 'burn'}" in (row.reason or "")

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from barnraise.errors import OrderRefusedError
 from coordinator.ledger import BanRow, ReleaseRow, UpdateRow
 from coordinator.ledger.events import ChannelMoved
 from coordinator.ledger.order_events import (
@@ -96,6 +97,12 @@ def test_an_order_is_kept_as_it_was_given(order: Order) -> None:
     assert KINDS[order.kind] is type(order)
 
 
+@pytest.mark.parametrize("value", [{}, {"kind": "burn"}, {"kind": "yank", "version": "0.1.0"}], ids=str)
+def test_an_order_of_another_version_is_refused(value: dict[str, Any]) -> None:
+    with pytest.raises(OrderRefusedError, match="knows no such order"):
+        order_of(value)
+
+
 def test_a_channel_moves_back_and_says_so() -> None:
     moved = done(MoveChannel("stable", "0.1.0", "it is slow"))
     assert moved.events == (ChannelMoved("stable", "0.1.1", "0.1.0", "it is slow"),)
@@ -129,6 +136,7 @@ def test_ordering_what_is_so_already_does_nothing() -> None:
         (Revoke("c" * 10, 0, "lies"), "no contributor of this run begins with 'cccccccccc'"),
         (Revoke("b", 0, "lies"), "too short"),
         (LiftBan("b" * 10), "no banned contributor"),
+        (Yank("0.1.0", "x" * 1001), "the reason has 1,001 characters, at most 1,000 are kept"),
     ],
     ids=str,
 )
