@@ -143,6 +143,11 @@ def _revert(shop: Workshop, order_id: str, asked: Compute) -> Generator[list[Tas
     desk = shop.desk
     archive = Archive.of(desk.public, shop.ledger.releases())
     replay = shop.replay(archive)
+    trunk = shop.ledger.head()
+    assert trunk is not None
+    if not set(asked.updates) & set(_digests(archive.lines(trunk.version)[trunk.version])):
+        reason = f"{asked.reason}; {trunk.version} was made without {_names(asked.updates)} already"
+        return (OrderSettled(order_id, True, reason, {"version": None, "updates": list(asked.updates)}),)
     parted = yield from _part(shop, archive, replay, asked)
     head, end = parted.head, parted.end
     if end.model_digest == head.model_digest:

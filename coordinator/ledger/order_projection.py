@@ -89,7 +89,8 @@ def _mark_release(connection: Connection, version: str, values: dict[str, Any]) 
 
 def _revert(connection: Connection, event: UpdateReverted) -> None:
     table = schema.updates
-    merged = (table.c.digest == event.digest) & (table.c.state == "merged")
+    again = (table.c.state == "reverted") & (table.c.reverted_in != event.version)  # the trunk was rolled back before
+    merged = (table.c.digest == event.digest) & ((table.c.state == "merged") | again)
     values = {"state": "reverted", "reason": event.reason, "reverted_in": event.version}
     moved = connection.execute(update(table).where(merged).values(values))
     _require_one(moved.rowcount, f"update {event.digest} is not merged, so it cannot be reverted")

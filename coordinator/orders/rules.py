@@ -297,11 +297,11 @@ def _not_one(what: str, name: str, found: Sequence[str]) -> str:
 def _not_in_trunk(row: UpdateRow, facts: Facts) -> str | None:
     """Why an update cannot be taken out of the trunk; None when it can."""
     name = f"update {short(row.digest)}"
-    if row.state == "reverted":
-        return f"{name} was reverted in {row.reverted_in} already"
-    if row.state != "merged":
+    if row.state not in {"merged", "reverted"}:
         return f"{name} is {row.state}, so it is in no release"
     trunk = {release.version for release in trunk_of(facts.releases, facts.channels.get(TRUNK))}
+    if row.reverted_in in trunk:  # in another it was reverted for a trunk that was left since
+        return f"{name} was reverted in {row.reverted_in} already"
     if row.version not in trunk:
         return f"{name} was merged in {row.version}, which the trunk does not go on from"
     return None

@@ -301,6 +301,26 @@ def test_what_left_the_trunk_by_a_rollback_cannot_be_reverted(past: Runs, tmp_pa
     assert "was merged in 0.1.2, which the trunk does not go on from" in (row.reason or "")
 
 
+def test_what_was_reverted_can_be_reverted_again_where_the_trunk_went_back_to_before_that(
+    past: Runs, tmp_path: Path
+) -> None:
+    simulation, (_, by) = past(2, tmp_path)
+    done(simulation, Revert((by["mallory"],)))  # 0.1.3
+    done(simulation, MoveChannel("nightly", "0.1.2"))
+    done(simulation, Revert((by["mallory"],)))  # 0.1.4
+    assert made(release_of(simulation, "0.1.4")) == made(release_of(simulation, "0.1.3"))
+    update = simulation.ledger.update(by["mallory"])
+    assert update is not None
+    assert (update.state, update.reverted_in) == ("reverted", "0.1.4")
+    row = ordered(simulation, Revert((by["mallory"],)))
+    assert row.done is False
+    assert "was reverted in 0.1.4 already" in (row.reason or "")
+    done(simulation, MoveChannel("nightly", "0.1.3"))
+    row = done(simulation, Revert((by["mallory"],)))
+    assert "0.1.3 was made without" in (row.reason or "")
+    assert len(simulation.ledger.releases()) == 5
+
+
 def test_a_yanked_release_stays_listed_with_its_reason(past: Runs, tmp_path: Path) -> None:
     simulation, _ = past(1, tmp_path)
     done(simulation, Yank("0.1.0", "untrained"))
