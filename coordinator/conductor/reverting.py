@@ -203,7 +203,8 @@ def _report(
 ) -> dict[str, Any]:
     """What becomes different, JSON values: the model, its tests, and which updates it concerns."""
     repeated = parted.repeated
-    moved = _digests(repeated[parted.on_before :])
+    stayed = parted.on_before and repeated[:1] and repeated[0].made_from == parted.before.model_digest
+    moved = _digests(repeated[1 if stayed else 0 :])
     return {
         "reason": asked.reason,
         "left_out": list(asked.updates),

@@ -186,10 +186,20 @@ def test_a_round_with_too_few_left_drops_out_as_it_would_have(past: Runs, tmp_pa
     assert made(release_of(simulation, "0.1.3")) == made(release_of(simulation, "0.1.1"))
     assert row.result is not None
     assert row.result["dropped"] == [by["grace"]]
+    assert row.result["added_to_another_base"] == []
     kept = simulation.ledger.update(by["grace"])
     assert kept is not None
     assert (kept.state, kept.reason) == ("reverted", "too few were left of its round")
     assert recompute(FolderSource(simulation.folder.root), "0.1.3")[-1].updates == 0
+
+
+def test_what_follows_a_round_that_dropped_out_is_added_to_another_base(tmp_path: Path) -> None:
+    simulation = world(tmp_path)
+    by = released(simulation, "0.1.1", "ada", "barbara")
+    later = released(simulation, "0.1.2")
+    row = done(simulation, Revert((by["mallory"],)))
+    assert row.result is not None
+    assert row.result["added_to_another_base"] == sorted(later.values())
 
 
 def test_without_its_only_rounds_the_trunk_is_the_first_release_again(tmp_path: Path) -> None:
