@@ -1,7 +1,7 @@
 """Probe a channel after it moved forward; a release that is shown to be worse moves it back. An action.
 
-A move back is not probed: there would be no end to it. Neither is one from a yanked release,
-which is no measure.
+A move back is not probed: there would be no end to it. Neither is one from a release that the
+channel may not move back to: it was yanked, or maintainers promote it no more.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from coordinator.conductor.work import score_model
 from coordinator.ledger import ChannelRow, ReleaseRow
 from coordinator.ledger.events import ChannelMoved
 from coordinator.ledger.order_events import ChannelProbed
+from coordinator.orders.rules import STABLE
 
 __all__ = ["due", "probe_channel"]
 
@@ -29,12 +30,14 @@ def due(
     rows: Sequence[ChannelRow], channels: dict[str, ChannelConfig], releases: Sequence[ReleaseRow]
 ) -> ChannelRow | None:
     """The first channel that has moved forward and was not probed since."""
-    usable = {release.version for release in releases if release.yanked is None}
+    by_version = {release.version: release for release in releases}
     for row in rows:
-        settings = channels.get(row.channel)
-        if settings is None or not settings.probes or row.probe is not None or row.previous not in usable:
+        settings, previous = channels.get(row.channel), by_version.get(row.previous or "")
+        if settings is None or not settings.probes or row.probe is not None or previous is None:
             continue
-        if parse_version(row.version) > parse_version(row.previous):
+        if previous.yanked is not None or (row.channel == STABLE and previous.promoted_at_ms is None):
+            continue
+        if parse_version(row.version) > parse_version(previous.version):
             return row
     return None
 
@@ -64,7 +67,8 @@ def probe_channel(shop: Workshop, row: ChannelRow, probes: Sequence[ProbeConfig]
         raise
     except BarnraiseError as error:
         probed = Probed(True, f"not probed: {error}", {})
-    if shop.ledger.channels().get(row.channel) != row.version:
+    now_there = [found for found in shop.ledger.channel_rows() if found.channel == row.channel]
+    if due(now_there, config.channels, shop.ledger.releases()) != row:  # moved, yanked or withdrawn meanwhile
         return Finished(None)
     back = "" if probed.passed else f"; it moves back to {row.previous}"
     told = ChannelProbed(

@@ -73,8 +73,15 @@ def test_several_probes_are_corrected_for_each_other() -> None:
 
 
 RELEASES = [
-    ReleaseRow(version, 1, None, "b3:0", "b3:0", 1, "patch", "", None, None, None, 1, {}, yanked=why)
-    for version, why in (("0.1.0", None), ("0.1.1", None), ("0.1.2", "bad"), ("0.1.3", None))
+    ReleaseRow(version, 1, None, "b3:0", "b3:0", 1, "patch", "", None, None, None, 1, {}, yanked=why, promoted_at_ms=at)
+    for version, why, at in (
+        ("0.1.0", None, 1),
+        ("0.1.1", None, 1),
+        ("0.1.2", "bad", 1),
+        ("0.1.3", None, 1),
+        ("0.1.4", None, None),
+        ("0.1.5", None, 1),
+    )
 ]
 WATCHED = {"stable": ChannelConfig(probes=(LOSS,)), "weekly": ChannelConfig()}
 
@@ -87,6 +94,7 @@ WATCHED = {"stable": ChannelConfig(probes=(LOSS,)), "weekly": ChannelConfig()}
         (ChannelRow("stable", "0.1.0", "0.1.1", "ordered", None), False),
         (ChannelRow("stable", "0.1.1", "0.1.0", "promoted", {"passed": True}), False),
         (ChannelRow("stable", "0.1.3", "0.1.2", "promoted", None), False),
+        (ChannelRow("stable", "0.1.5", "0.1.4", "0.1.4 was withdrawn since", None), False),
         (ChannelRow("weekly", "0.1.1", "0.1.0", "", None), False),
         (ChannelRow("nightly", "0.1.1", "0.1.0", "", None), False),
     ],
