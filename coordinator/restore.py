@@ -6,6 +6,7 @@ a restore leaves when it is killed, the next one into the same place removes.
 
 from __future__ import annotations
 
+import errno
 import secrets
 import shutil
 import sqlite3
@@ -19,7 +20,6 @@ from barnraise.errors import BackupError, BlobMissingError
 from barnraise.protocol import BlobRef
 from barnraise.releases.durable import (
     disk_full_translated,
-    exchange_folders,
     fsync_folder,
     make_folder,
     write_all,
@@ -83,7 +83,7 @@ def restore(source: Path, folder: RunFolder, wanted: str | None = None) -> Resto
     made = store.read(path)
     target = folder.root.absolute()
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise BackupError(f"{target} is not empty, and a restore replaces nothing; name a new folder")
+        raise _not_empty(target)
     make_folder(target.parent)
     for left in target.parent.glob(f".{target.name}.restore-*"):
         shutil.rmtree(left, ignore_errors=True)
@@ -91,12 +91,26 @@ def restore(source: Path, folder: RunFolder, wanted: str | None = None) -> Resto
     try:
         with disk_full_translated(target):
             blobs = _fill(store, made, staging)
-            exchange_folders(staging.root, target)
-            fsync_folder(target.parent)
+            _take_name(staging.root, target)
     finally:
         shutil.rmtree(staging.root, ignore_errors=True)
     size_bytes = sum(blobs.values())
     return RestoreReport(made.run, path, target, made.at_ms, len(blobs), size_bytes, bool(made.keys), made.missing)
+
+
+def _take_name(staging: Path, target: Path) -> None:
+    """Give the new folder its name, unless something came to lie there meanwhile."""
+    try:
+        staging.rename(target)
+    except OSError as error:
+        if error.errno not in {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}:
+            raise
+        raise _not_empty(target) from error
+    fsync_folder(target.parent)
+
+
+def _not_empty(target: Path) -> BackupError:
+    return BackupError(f"{target} is not empty, and a restore replaces nothing; name a new folder")
 
 
 def _fill(store: BackupStore, made: BackupList, staging: RunFolder) -> dict[str, int]:

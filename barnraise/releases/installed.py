@@ -307,7 +307,7 @@ def install(folder: Path, content: Content, form: Form = AS_RELEASED) -> None:
     """Put a verified release into ``folder``, in place of the one that may be there.
 
     Raises:
-        UsageError: a value is too large for the type that it is to be converted to.
+        UsageError: a value is too large for the type that it is to be converted to, or other things lie there.
         DiskFullError: no space left. In every case the old release is untouched.
     """
     staging = folder.parent / f".{folder.name}.new-{secrets.token_hex(4)}"
@@ -316,6 +316,7 @@ def install(folder: Path, content: Content, form: Form = AS_RELEASED) -> None:
         with disk_full_translated(folder):
             staging.mkdir()
             _fill(staging, content, form)
+            check_target(folder)  # again: fetching takes long, and whatever came to lie there would be deleted
             exchange_folders(staging, folder)
             fsync_folder(folder.parent)
     finally:

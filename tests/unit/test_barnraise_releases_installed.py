@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -214,3 +215,20 @@ def test_a_mapped_model_outlives_the_next_release(run: PublishedRun, content: Co
     assert there.flat().tobytes() == run.models["0.1.1"].tobytes()
     assert not there.flat().flags.writeable
     assert load_file(tmp_path / "model" / "model.safetensors")["embedding"].shape == (256, 8)
+
+
+def test_what_is_put_into_the_folder_while_it_is_pulled_stays(
+    content: Content, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, real = tmp_path / "model", installed_module.write_model
+    before = contents(folder)
+
+    def meanwhile(*args: Any) -> Any:
+        (folder / "notes.txt").write_bytes(b"mine")
+        return real(*args)
+
+    monkeypatch.setattr(installed_module, "write_model", meanwhile)
+    with pytest.raises(UsageError, match=r"notes\.txt.* would be deleted"):
+        install(folder, content)
+    assert contents(folder) == {**before, "notes.txt": b"mine"}
+    assert not list(tmp_path.glob(".model.new-*"))

@@ -14,7 +14,8 @@ from barnraise.errors import BackupError, FolderLockedError
 from barnraise.releases.source import FolderSource
 from barnraise.releases.trust import TrustOptions, read_index
 from barnraise.run_folder import RunFolder, locked_file
-from coordinator.backup import BackupStore, backup
+from coordinator import restore as restore_module
+from coordinator.backup import BackupList, BackupStore, backup
 from coordinator.fsck import fsck
 from coordinator.ledger import Ledger
 from coordinator.ledger.events import ContributorSeen
@@ -224,6 +225,24 @@ def test_a_restore_replaces_nothing(run: RunFolder, tmp_path: Path) -> None:
     assert everything(run) == before
     (tmp_path / "empty").mkdir()
     restore(tmp_path / "backups", RunFolder(tmp_path / "empty"))
+
+
+def test_what_comes_to_lie_in_the_folder_while_it_is_restored_stays(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backup(run, tmp_path / "backups", now_ms=NOW_MS)
+    theirs, real = tmp_path / "restored" / "theirs", restore_module._write_ledger
+
+    def meanwhile(store: BackupStore, made: BackupList, path: Path) -> None:
+        theirs.parent.mkdir()
+        theirs.write_bytes(b"theirs")
+        real(store, made, path)
+
+    monkeypatch.setattr(restore_module, "_write_ledger", meanwhile)
+    with pytest.raises(BackupError, match="is not empty"):
+        restore(tmp_path / "backups", RunFolder(tmp_path / "restored"))
+    assert theirs.read_bytes() == b"theirs"
+    assert not list(tmp_path.glob(".restored.restore-*"))
 
 
 def test_folders_that_are_no_backups(run: RunFolder, tmp_path: Path) -> None:
