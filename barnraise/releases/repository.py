@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import secrets
 import shutil
 from collections.abc import Callable, Mapping
@@ -34,6 +35,7 @@ from barnraise.errors import ConfigValueError
 from barnraise.identity import Identity
 from barnraise.releases.durable import exchange_folders, fsync_folder, make_folder, replace_file
 from barnraise.releases.index import ReleaseIndex, check_promises
+from barnraise.releases.locks import lock_path
 from barnraise.releases.offline import Offline
 from barnraise.releases.roles import (
     INDEX_TARGET,
@@ -272,10 +274,17 @@ class Repository:
         ends = min(offline.root.expires, offline.signed_targets.signed.expires)
         if not half_over(Root.type, ends, now_ms) or not self.folder.root_key.is_file():
             return offline
-        root = Identity.load_or_create(self.folder.root_key)
-        if offline.keys.maintainers == (root.public,):
-            offline = offline.renewed(root, now_ms)
-            offline.write(self.folder.offline)
+        lock = lock_path(self.folder.offline.with_name("lock"))
+        if lock is None:  # maintainers are being appointed, which renews both; whoever does it waits for this process
+            return offline
+        try:
+            offline = self.offline  # as it is now that nobody else writes it
+            root = Identity.load_or_create(self.folder.root_key) if self.folder.root_key.is_file() else None
+            if root is not None and offline.keys.maintainers == (root.public,):
+                offline = offline.renewed(root, now_ms)
+                offline.write(self.folder.offline)
+        finally:
+            os.close(lock)
         return offline
 
     def _publish(self, offline: Offline, index: bytes, now_ms: int) -> int:

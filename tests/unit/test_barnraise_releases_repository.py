@@ -18,6 +18,7 @@ from barnraise.clock import now_ms
 from barnraise.errors import ConfigValueError, NotEnoughSignaturesError, VerificationError
 from barnraise.identity import Identity
 from barnraise.releases import repository as repository_module
+from barnraise.releases.locks import waiting_lock
 from barnraise.releases.offline import Offline
 from barnraise.releases.repository import KEEP, Publication, Repository, plan_publication
 from barnraise.releases.roles import LIFETIMES, Keys, as_time, keys_of, make_root, make_targets, sign, signatures
@@ -262,6 +263,18 @@ def test_a_key_that_stands_in_for_maintainers_renews_what_they_would(tmp_path: P
     hand_over(run)
     run.repository.renew(now_ms() + 1000 * DAY_MS)
     assert run.repository.offline.root.version == 3
+
+
+def test_while_maintainers_are_appointed_nothing_is_renewed_over_it(tmp_path: Path) -> None:
+    run = published(tmp_path / "run", releases=1)
+    folder = RunFolder(run.root)
+    with waiting_lock(folder.offline.with_name("lock")):
+        before = folder.offline.read_bytes()
+        run.repository.renew(now_ms() + 190 * DAY_MS)
+        assert folder.offline.read_bytes() == before
+        assert read_index(FolderSource(run.public)).index == run.index()
+    run.repository.renew(now_ms() + 190 * DAY_MS)
+    assert run.repository.offline.root.version == 2
 
 
 def test_what_maintainers_signed_is_found_again_where_it_is_published(tmp_path: Path) -> None:
