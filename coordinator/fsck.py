@@ -113,8 +113,11 @@ def _checked(stores: dict[Place, BlobStore], references: list[Reference], others
     blobs = size_bytes = 0
     for place, store in stores.items():
         for blob in store.stored():
+            try:
+                found = digest_file(store.path(blob.digest))
+            except FileNotFoundError:  # the coordinator needs it no more; if it does, that is told below
+                continue
             blobs, size_bytes = blobs + 1, size_bytes + blob.size_bytes
-            found = digest_file(store.path(blob.digest))
             if found != blob.digest:
                 damaged.append(_damaged(place, store, blob, found, known.get((place, blob.digest))))
     missing = [

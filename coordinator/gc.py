@@ -12,7 +12,7 @@ is young again; so with a grace of hours nothing is taken from under it.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,13 +142,20 @@ def _files(desk: Desk, ledger: Ledger) -> list[tuple[str, Sequence[Path], Collec
 
 def _published_lists(public: Path) -> list[bytes]:
     """The signed lists as they are served, older ones too: what they name stays while they do."""
-    return [path.read_bytes() for path in [*public.glob("*.json"), *public.glob("targets/*.json")]]
+    found = []
+    for path in [*public.glob("*.json"), *public.glob("targets/*.json")]:
+        with suppress(FileNotFoundError):  # an old version that was just forgotten
+            found.append(path.read_bytes())
+    return found
 
 
 def _remove_blobs(place: str, store: BlobStore, swept: Swept, dry_run: bool) -> Collected:
     removed = freed = 0
     for blob in swept.remove:
-        alone = store.path(blob.digest).stat().st_nlink == 1 if store.has(blob.digest) else False
+        try:
+            alone = store.path(blob.digest).stat().st_nlink == 1
+        except FileNotFoundError:
+            alone = False
         if dry_run or store.remove(blob):
             removed += 1
             freed += blob.size_bytes if alone else 0
@@ -156,7 +163,12 @@ def _remove_blobs(place: str, store: BlobStore, swept: Swept, dry_run: bool) -> 
 
 
 def _as_found(files: Sequence[Path]) -> list[StoredBlob]:
-    return [StoredBlob(path.name, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in files]
+    found = []
+    for path in files:
+        with suppress(FileNotFoundError):  # finished or tidied away meanwhile
+            stat = path.stat()
+            found.append(StoredBlob(path.name, stat.st_size, stat.st_mtime_ns))
+    return found
 
 
 def _remove_files(place: str, files: Sequence[Path], swept: Swept, dry_run: bool) -> Collected:

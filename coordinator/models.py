@@ -6,6 +6,7 @@ not match its name is thrown away, never used.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ class ModelCache:
     def put(self, flat_P: NDArray[np.float32]) -> str:
         """Store a model (float32 [P]) and return its digest."""
         digest = model_digest(self.space, self.space.tensor_digests(flat_P))
-        if not self.path(digest).exists():
+        if not self._use(digest):
             make_folder(self.folder)
             replace_file(self.path(digest), np.ascontiguousarray(flat_P, dtype="<f4").tobytes())
         return digest
@@ -56,6 +57,7 @@ class ModelCache:
         if found != digest:
             self.path(digest).unlink(missing_ok=True)
             raise BlobMissingError(f"model {digest[:16]}.. was damaged on disk (it is {found[:16]}..) and is removed")
+        self._use(digest)
         return flat_P
 
     def keep_only(self, digests: Iterable[str]) -> None:
@@ -64,6 +66,14 @@ class ModelCache:
         for path in self.folder.glob("*.f32"):
             if path.name not in wanted:
                 path.unlink(missing_ok=True)
+
+    def _use(self, digest: str) -> bool:
+        """Make a model's file young, so that garbage collection leaves it; whether there is one."""
+        try:
+            os.utime(self.path(digest))
+        except FileNotFoundError:
+            return False
+        return True
 
     def path(self, digest: str) -> Path:
         assert is_digest(digest), digest

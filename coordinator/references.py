@@ -72,7 +72,10 @@ def mentioned(ledger: Ledger, public: BlobStore, published: Iterable[bytes]) -> 
     found = set(_of_events(_all_events(ledger), ended))
     for data in published:
         found.update(digests_in(data))
-    for digest, _ in _manifests(ledger):
+    manifests = [digest for digest, _ in _manifests(ledger)]
+    for row in ledger.orders(waiting=True):  # such as to list a model that was imported
+        manifests += digests_in(canonical_json(row.order))
+    for digest in manifests:
         if public.has(digest):
             found.update(digests_in(public.map(digest)))
     return frozenset(found)

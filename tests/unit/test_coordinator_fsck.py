@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from barnraise.errors import FolderLockedError, NotARunFolderError
 from barnraise.releases.source import FolderSource
-from barnraise.releases.store import BlobStore
+from barnraise.releases.store import BlobStore, StoredBlob
 from barnraise.run_folder import RunFolder
 from coordinator.fsck import Checked, fsck
 from coordinator.ledger import Ledger
@@ -195,6 +196,22 @@ def test_a_damaged_blob_that_nothing_needs_is_removed(run: RunFolder) -> None:
     assert "nothing needs" in checked.findings[0].what
     repair(run.root, checked.findings, None)
     assert not path.exists()
+    assert fsck(run.root).findings == ()
+
+
+def test_a_blob_that_a_coordinator_removes_meanwhile_stops_nothing(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = BlobStore(run.private)
+    digest = store.put(b"the optimiser state of an older release")
+    real = BlobStore.stored
+
+    def then_gone(self: BlobStore) -> Iterator[StoredBlob]:
+        found = list(real(self))
+        store.delete(digest)
+        return iter(found)
+
+    monkeypatch.setattr(BlobStore, "stored", then_gone)
     assert fsck(run.root).findings == ()
 
 

@@ -9,12 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barnraise.digest import digest_bytes
+from barnraise.digest import canonical_json, digest_bytes
 from barnraise.errors import FolderLockedError, NotARunFolderError, UsageError
 from barnraise.releases.store import BlobStore, StoredBlob
 from barnraise.run_folder import RunFolder, locked_file
+from coordinator import gc as gc_module
 from coordinator.gc import GRACE_S, Collected, collect, sweep
 from coordinator.importing import import_lock
+from coordinator.ledger.order_events import OrderSettled
+from coordinator.orders import Derive
+from coordinator.orders.placing import append
 from simulator import Simulation
 
 DAY_NS = 24 * 3600 * 10**9
@@ -159,3 +163,37 @@ def test_a_blob_that_is_named_meanwhile_is_not_removed(simulation: Simulation, m
     monkeypatch.setattr(BlobStore, "remove", stored_again_first)
     collect(simulation.folder, now_ns=LATER_NS)
     assert simulation.desk.public.has(digest)
+
+
+def test_a_model_that_waits_to_be_listed_keeps_its_blobs(simulation: Simulation) -> None:
+    public = simulation.desk.public
+    tensor = public.put(b"a tensor of an import")
+    manifest = public.put(canonical_json({"tensors": [{"blob": {"digest": tensor, "size_bytes": 21}}]}))
+    order = Derive("ft", "0.1.0", digest_bytes(b"ft"), manifest, 9, "tiny-lm", "0.1.1", digest_bytes(b"trunk"), "new")
+    order_id = append(simulation.ledger, order, 1)  # whoever placed it was killed before it was settled
+    collect(simulation.folder, now_ns=LATER_NS)
+    assert public.has(tensor)
+    assert public.has(manifest)
+    simulation.ledger.record(OrderSettled(order_id, False, "refused"), at_ms=2)
+    collect(simulation.folder, now_ns=LATER_NS)
+    assert not public.has(tensor)
+
+
+def test_what_vanishes_while_it_is_looked_at_stops_nothing(
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = simulation.folder.private / "incoming" / "0123.part"
+    half.write_bytes(b"half")
+    real = gc_module._as_found
+    monkeypatch.setattr(gc_module, "_as_found", lambda files: (half.unlink(missing_ok=True), real(files))[1])
+    done = by_place(collect(simulation.folder, now_ns=LATER_NS))
+    assert done["half-written files"].removed == 0
+
+
+def test_a_model_that_was_just_used_stays(simulation: Simulation) -> None:
+    first = simulation.ledger.releases()[0]
+    simulation.desk.ensure_model(first, simulation.ledger.releases())
+    path = simulation.desk.models.path(first.model_digest)
+    os.utime(path, ns=(1, 1))
+    simulation.desk.ensure_model(first, simulation.ledger.releases())
+    assert path.stat().st_mtime_ns > 1
