@@ -89,12 +89,15 @@ def _first_root(source: ReleaseSource, trust: TrustOptions) -> tuple[bytes, str]
     expected = trust.root or (digest_bytes(pinned) if pinned is not None else None)
     if expected is None or digest_bytes(offered) == expected:
         return offered, run
-    if trust.root is not None:
+    try:
         return _later_root(source, expected), run
-    raise VerificationError(
-        f"{source.label} begins with root {digest_bytes(offered)[:19]}.., but {expected[:19]}.. was pinned when {run} "
-        f"was first seen. If its operator says that the run began anew: --trust {digest_bytes(offered)}"
-    )
+    except VerificationError as error:
+        if trust.root is not None:
+            raise
+        raise VerificationError(
+            f"{source.label} begins with root {digest_bytes(offered)[:19]}.., but {expected[:19]}.. was pinned when "
+            f"{run} was first seen. If its operator says that the run began anew: --trust {digest_bytes(offered)}"
+        ) from error
 
 
 def _later_root(source: ReleaseSource, digest: str) -> bytes:

@@ -120,6 +120,17 @@ def test_what_is_remembered_is_small_and_survives_damage(run: PublishedRun, tmp_
         read_index(source)
 
 
+def test_a_later_root_that_was_pinned_is_found_again(run: PublishedRun, tmp_path: Path) -> None:
+    hand_over(run)
+    later = (run.public / "metadata" / "2.root.json").read_bytes()
+    read_index(FolderSource(run.public), TrustOptions(digest_bytes(later)))
+    again = read_index(FolderSource(run.public))
+    assert (again.root_digest, again.warnings) == (digest_bytes(later), ())
+    other = published(tmp_path / "other", releases=1)
+    with pytest.raises(VerificationError, match="was pinned"):
+        read_index(FolderSource(other.public))
+
+
 def test_reading_again_fetches_only_what_is_new(run: PublishedRun, tmp_path: Path) -> None:
     mallory = Mallory.mirrors(run, tmp_path / "mirror")
     read_index(mallory.source)
