@@ -105,7 +105,7 @@ class Cache:
         path = pulls / f"{os.getpid()}-{secrets.token_hex(4)}"
         try:
             make_folder(pulls)
-            descriptor = lock_path(path)
+            descriptor = lock_path(path, wait=True)  # for whoever looks whether its pull has ended
         except OSError as error:
             raise StorageError(
                 f"the cache cannot be written: {error.strerror} ({error.filename or pulls}); "
@@ -214,7 +214,8 @@ class Cache:
             if descriptor is not None:
                 unlock_path(path, descriptor)
             else:
-                needed.update(path.read_text(encoding="ascii").split())
+                with suppress(FileNotFoundError):  # it ended just now
+                    needed.update(path.read_text(encoding="ascii").split())
         return needed
 
     def _remove(self, entry: Cached) -> bool:

@@ -76,6 +76,30 @@ def test_a_pull_that_was_killed_holds_nothing(tmp_path: Path) -> None:
     assert not list((tmp_path / "pulls").iterdir())
 
 
+def test_a_pull_that_ends_while_it_is_looked_at_stops_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, (digest,) = filled(tmp_path, [3])
+    (tmp_path / "pulls").mkdir()
+    (tmp_path / "pulls" / "1-a").write_text(digest)
+
+    def ends_just_then(path: Path) -> None:
+        path.unlink()
+
+    monkeypatch.setattr(cache_module, "lock_path", ends_just_then)
+    assert [entry.needed for entry in cache.entries()] == [False]
+
+
+def test_a_pull_begins_though_another_one_looks_at_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, cache = cache_module.lock_path, Cache(tmp_path)
+
+    def looked_at(path: Path, *, wait: bool = False) -> int | None:
+        return real(path, wait=True) if wait else None
+
+    monkeypatch.setattr(cache_module, "lock_path", looked_at)
+    with cache.used() as use:
+        assert use.descriptor >= 0
+        assert len(list(tmp_path.glob("pulls/*"))) == 1
+
+
 def test_what_is_being_fetched_counts_and_stays(tmp_path: Path) -> None:
     cache, _ = filled(tmp_path, [], most=0)
     partial = Partial(cache.store, blob_of(b"x" * 5000))
