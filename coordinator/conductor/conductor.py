@@ -223,6 +223,8 @@ class Conductor:
                 checked=_digests(updates, "checked"),
                 rejected=_digests(updates, "rejected"),
             )
+        self._follow_trunk()  # commands may have moved it, or banned a key, while nobody worked here
+        self._turn_away()
         for action in resume(self.round):
             self._act(action)
 

@@ -14,11 +14,12 @@ from barnraise.config import RunConfig
 from barnraise.releases.manifest import Manifest, read_manifest
 from barnraise.releases.source import FolderSource
 from barnraise.releases.trust import read_index
+from coordinator.conductor.conductor import Conductor
 from coordinator.ledger import OrderRow, ReleaseRow
 from coordinator.ledger.events import ChannelMoved
 from coordinator.ledger.order_events import ChannelProbed, OrderSettled
 from coordinator.orders import LiftBan, MoveChannel, Order, Revert, Revoke, Yank
-from coordinator.orders.placing import append
+from coordinator.orders.placing import append, place
 from coordinator.recompute import recompute
 from simulator import Clock, Simulation, tiny_config
 
@@ -301,6 +302,26 @@ def test_the_trunk_goes_on_from_where_nightly_was_rolled_back_to(past: Runs, tmp
     assert simulation.ledger.channels() == {"nightly": "0.1.5"}
     versions = [one.version for one in recompute(FolderSource(simulation.folder.root), "0.1.5")]
     assert versions == ["0.1.1", "0.1.5"]
+
+
+def test_a_round_that_a_crash_left_about_to_be_tagged_does_not_undo_a_rollback(
+    past: Runs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    simulation, _ = past(1, tmp_path)
+    deliver(simulation)
+    with monkeypatch.context() as patched:
+        patched.setattr(Conductor, "_tag", lambda *_: None)  # killed between the verdict and the tag
+        simulation.ticks(20)
+    current = simulation.ledger.current_round()
+    assert current is not None
+    assert (current.phase, current.state["decided_at_ms"] is not None) == ("testing", True)
+    place(simulation.folder, MoveChannel("nightly", "0.1.0"))  # by the command itself: no coordinator is running
+    simulation.start()
+    simulation.ticks(2)
+    assert simulation.ledger.channels() == {"nightly": "0.1.0"}
+    left = simulation.ledger.round(current.number)
+    assert left is not None
+    assert (left.phase, left.reason) == ("abandoned", "the trunk goes on from 0.1.0, the round was open from 0.1.1")
 
 
 def test_what_left_the_trunk_by_a_rollback_cannot_be_reverted(past: Runs, tmp_path: Path) -> None:
