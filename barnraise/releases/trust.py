@@ -142,9 +142,22 @@ def read_index(source: ReleaseSource, trust: TrustOptions | None = None) -> Trus
         raise VerificationError(
             f"{source.label} has the keys of {run} and an index of {index.name}; use another mirror"
         )
+    if source.vouches and trust.root is None:
+        warnings = _unless_pinned(trust.pinned(run), files, source.label, run)
     stable = promoted_in(files, run)
     check_promises(index, stable)
     return Trusted(index, stable, files, warnings, digest_bytes(next(iter(files.values()))))
+
+
+def _unless_pinned(pinned: bytes | None, files: Mapping[str, bytes], label: str, run: str) -> tuple[str, ...]:
+    """What to say of a folder that is believed although another root was pinned: a folder can come from anywhere."""
+    if pinned is None or pinned in files.values():
+        return ()
+    return (
+        f"{label} is a run folder and was believed without a look at its signatures, but it does not have root "
+        f"{digest_bytes(pinned)[:19]}.. that is pinned for {run} here. If you did not make it on this machine, do not "
+        "use it",
+    )
 
 
 def promoted_in(files: Mapping[str, bytes], run: str) -> StableList | None:

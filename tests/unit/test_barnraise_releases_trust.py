@@ -131,6 +131,16 @@ def test_a_later_root_that_was_pinned_is_found_again(run: PublishedRun, tmp_path
         read_index(FolderSource(other.public))
 
 
+def test_a_run_folder_that_is_not_the_one_that_was_pinned_is_remarked_on(run: PublishedRun, tmp_path: Path) -> None:
+    read_index(FolderSource(run.public))
+    run.as_run_folder()
+    assert read_index(FolderSource(run.root)).warnings == ()
+    other = published(tmp_path / "other", releases=1)
+    other.as_run_folder()
+    (warning,) = read_index(FolderSource(other.root)).warnings
+    assert "that is pinned for tiny-lm here" in warning
+
+
 def test_reading_again_fetches_only_what_is_new(run: PublishedRun, tmp_path: Path) -> None:
     mallory = Mallory.mirrors(run, tmp_path / "mirror")
     read_index(mallory.source)
