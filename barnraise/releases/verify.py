@@ -11,7 +11,9 @@ import numpy as np
 from barnraise.errors import BrokenChainError, VerificationError
 from barnraise.releases.catalog import Catalog
 from barnraise.releases.convert import narrow
+from barnraise.releases.derived.family import Family
 from barnraise.releases.derived.manifest import DerivedManifest
+from barnraise.releases.derived.names import derived_entry
 from barnraise.releases.installed import Installed, check_model
 from barnraise.releases.keyframe import keyframe_size, parse_keyframe
 from barnraise.releases.layout import side_files
@@ -22,7 +24,7 @@ from barnraise.releases.source import ReleaseSource
 from barnraise.releases.store import BlobStore
 from barnraise.releases.trust import TrustOptions, read_index
 
-__all__ = ["FolderReport", "PatchReport", "verify_conversion", "verify_folder", "verify_patch"]
+__all__ = ["FolderReport", "PatchReport", "verify_conversion", "verify_derived", "verify_folder", "verify_patch"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class FolderReport:
 
     Attributes:
         root_digest, root_is_pinned, promoted: as :class:`~barnraise.releases.provenance.Proof` has them.
+        derived: whether it is a derived model, not a release of the trunk.
+        manifest_digest: of ``release.json``.
         converted_to: the type that tensors were converted to when they were pulled; None: they are as released.
         checked, unchecked: one sentence each.
     """
@@ -41,6 +45,8 @@ class FolderReport:
     root_digest: str
     root_is_pinned: bool
     promoted: bool
+    derived: bool
+    manifest_digest: str
     converted_to: str | None
     checked: tuple[str, ...]
     unchecked: tuple[str, ...]
@@ -68,6 +74,8 @@ def verify_folder(folder: Path, trust: TrustOptions | None = None) -> FolderRepo
         root_digest=proof.root_digest,
         root_is_pinned=proof.root_is_pinned,
         promoted=proof.promoted,
+        derived=derived is not None,
+        manifest_digest=note.release,
         converted_to=note.dtype,
         checked=(*proof.checked, *_checked(installed)),
         unchecked=(*proof.unchecked, *_unchecked(installed)),
@@ -95,6 +103,13 @@ def _unchecked(installed: Installed) -> list[str]:
     ]
 
 
+def _require_same(source: ReleaseSource, version: str, found: str, expected: str) -> None:
+    if found != expected:
+        raise VerificationError(
+            f"{source.label} has another {version} than the folder; use one of the same run, or pull again"
+        )
+
+
 def verify_conversion(source: ReleaseSource, folder: Path, trust: TrustOptions | None = None) -> int:
     """Pull the release of a converted folder again, as it was released, convert it, and compare every tensor.
 
@@ -107,8 +122,7 @@ def verify_conversion(source: ReleaseSource, folder: Path, trust: TrustOptions |
     installed = Installed.open(folder)
     index = read_index(source, trust).index
     entry = index.entry(installed.manifest.version)
-    if entry.manifest.digest != installed.note.release:
-        raise VerificationError(f"{source.label} has another {entry.version} than {folder}; do not use one of them")
+    _require_same(source, entry.version, entry.manifest.digest, installed.note.release)
     with tempfile.TemporaryDirectory(prefix="barnraise-verify-") as temporary:
         catalog = Catalog(source, index, BlobStore(Path(temporary)))
         flat_P = rebuild(catalog, make_plan(index, entry.version), catalog.manifest(entry))
@@ -121,6 +135,30 @@ def verify_conversion(source: ReleaseSource, folder: Path, trust: TrustOptions |
                     f"{folder}: tensor {spec.name} is not what {entry.version} gives when it is converted to "
                     f"{spec.dtype}; do not use it. Pull the release again"
                 )
+    return len(installed.tensors)
+
+
+def verify_derived(source: ReleaseSource, folder: Path, trust: TrustOptions | None = None) -> int:
+    """Decode the derived model of a folder again, from blobs that are fetched anew, and compare every tensor.
+
+    Returns:
+        How many tensors were compared.
+
+    Raises:
+        NoSuchVersionError: the source has no such model.
+        VerificationError: it has another one, or a tensor is not what decoding gives.
+    """
+    installed = Installed.open(folder)
+    manifest = installed.manifest
+    with tempfile.TemporaryDirectory(prefix="barnraise-verify-") as temporary:
+        index = read_index(source, trust).index
+        entry = derived_entry(index, manifest.name, manifest.version)
+        _require_same(source, entry.version, entry.manifest.digest, installed.note.release)
+        family = Family(Catalog(source, index, BlobStore(Path(temporary))))
+        ref = family.ref(entry.name, entry.version)
+        for name, data in installed.tensors.items():
+            if not np.array_equal(family.read(ref, name), data):
+                raise VerificationError(f"{folder}: tensor {name} is not what decoding gives; pull it again")
     return len(installed.tensors)
 
 
@@ -141,6 +179,7 @@ def verify_patch(
     *,
     cache: Path | None = None,
     trust: TrustOptions | None = None,
+    manifest_digest: str | None = None,
 ) -> PatchReport:
     """Recompute a release from its parent and its patch, both fetched and verified anew.
 
@@ -148,6 +187,7 @@ def verify_patch(
         version: an exact version.
         cache: folder with blobs of earlier pulls, which need not be fetched again.
         trust: as for pulling.
+        manifest_digest: which release of that number is meant; None: the one that the source has.
 
     Raises:
         BrokenChainError: the release was not published as a patch.
@@ -155,6 +195,8 @@ def verify_patch(
     """
     index = read_index(source, trust).index
     entry = index.entry(version)
+    if manifest_digest is not None:
+        _require_same(source, version, entry.manifest.digest, manifest_digest)
     if entry.patch is None or entry.parent is None:
         raise BrokenChainError(f"{version} was not released as a patch: it is stored whole. Choose a later release")
     parent = index.entry(entry.parent)

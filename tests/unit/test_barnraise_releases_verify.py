@@ -185,6 +185,8 @@ def test_a_release_equals_parent_plus_patch(run: PublishedRun) -> None:
     patch = run.entries[2].patch
     assert patch is not None
     assert report.patch_bytes == patch.size_bytes
+    with pytest.raises(VerificationError, match=r"has another 0\.1\.2 than the folder"):
+        verify_patch(FolderSource(run.public), "0.1.2", manifest_digest=run.entries[1].manifest.digest)
     with pytest.raises(BrokenChainError, match="not released as a patch"):
         verify_patch(FolderSource(run.public), "0.1.0")
 
