@@ -60,18 +60,27 @@ def _free_folder() -> Path:
 
 
 def _words(told: dict[str, Any]) -> str:
+    from barnraise.cli.output import field, wrapped
+
     pull, bits, folder = told["pull"], told["bits_per_byte"], told["folder"]
     versions = ", ".join(release["version"] for release in told["releases"])
     lines = [
         "",
         f"{told['rounds']} rounds in {told['seconds']:.0f} s; releases {versions}",
         f"held-out loss {bits['start']:.3f} -> {bits['end']:.3f} bits per byte; every supported test non-inferior",
-        *(f"rejected {r['by'] or 'an update'}: {r['reason']}" for r in told["rejected"]),
+        *(
+            line
+            for r in told["rejected"]
+            for line in wrapped(f"rejected {r['by'] or 'an update'}: {r['reason']}", "  ")
+        ),
         f"volunteers sent {told['sent_bytes']:,} bytes instead of {told['dense_bytes']:,}",
         f"pulled {pull['spec']} -> {pull['version']}, {pull['fetched_bytes']:,} bytes",
-        *(f"    verified: {what}" for what in pull["checked"]),
-        f"it equals parent plus patch bit for bit; the patch is {pull['patch_bytes']:,} bytes, "
-        f"{100 * pull['patch_share']:.2f}% of the model's {pull['model_bytes']:,}",
+        *(line for what in pull["checked"] for line in field("verified", what)),
+        *wrapped(
+            f"it equals parent plus patch bit for bit; the patch is {pull['patch_bytes']:,} bytes, "
+            f"{100 * pull['patch_share']:.2f}% of the model's {pull['model_bytes']:,}",
+            "  ",
+        ),
         "",
         "a sample of what it writes:",
         *(f"    {line}" for line in pull["sample"].splitlines()),

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from barnraise.cli.ordering import find_run
 from barnraise.cli.output import JsonOption, print_error, print_result, printable
 from barnraise.errors import DamagedStoreError, UsageError
 
@@ -15,7 +16,9 @@ __all__ = ["fsck"]
 
 
 def fsck(
-    place: Annotated[Path, typer.Option("--run", help="Folder of a run, or of a mirror.")] = Path("barnraise-run"),
+    place: Annotated[
+        Path | None, typer.Option("--run", help="Folder of a run, or of a mirror. Default: a run right here.")
+    ] = None,
     repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended, and check again.")] = False,
     source: Annotated[
         str | None, typer.Option("--from", help="With --repair: mirror to fetch damaged and missing blobs from.")
@@ -35,7 +38,7 @@ def fsck(
 
     if source is not None and not repair:
         raise UsageError("--from says where to repair from; add --repair")
-    where = place.resolve()
+    where = place.resolve() if place is not None else find_run(None).root
     checked, mended = check(where), []
     if repair and checked.findings:
         mended = mend(where, checked.findings, open_source(source) if source is not None else None)
@@ -53,7 +56,9 @@ def fsck(
     if not checked.findings:
         print_result("fsck", result, as_json=as_json, human="\n".join([*lines, f"{looked}: all in order"]))
         return
-    error = DamagedStoreError(f"{looked}: {len(checked.findings)} findings in {where}")
+    error = DamagedStoreError(
+        f"{looked}: {len(checked.findings)} finding{'' if len(checked.findings) == 1 else 's'} in {where}"
+    )
     if as_json:
         told = {"code": error.code, "reason": error.reason}
         print(json.dumps({"ok": False, "command": "fsck", "error": told, "result": result}, sort_keys=True))

@@ -7,20 +7,19 @@ from typing import Annotated
 
 import typer
 
+from barnraise.cli.ordering import RunOption, find_run
 from barnraise.cli.output import JsonOption, print_result, printable
 from barnraise.errors import UsageError
 from barnraise.releases.derived.manifest import RELATIONS, DerivedManifest, Relation
 
-__all__ = ["RunOption", "import_"]
-
-RunOption = Annotated[Path, typer.Option("--run", help="Folder of the run, on the coordinator's machine.")]
+__all__ = ["import_"]
 
 
 def import_(
     path: Annotated[Path, typer.Argument(help="A safetensors file, or a Hugging Face folder.")],
     parent: Annotated[str, typer.Option("--parent", help="What it comes from: NAME@VERSION, of the trunk or a child.")],
     name: Annotated[str, typer.Option("--as", help="Name of the model in this run.")],
-    run: RunOption = Path("barnraise-run"),
+    run: RunOption = None,
     relation: Annotated[str, typer.Option("--relation", help=f"How it came from it: {', '.join(RELATIONS)}.")] = (
         "fine-tune"
     ),
@@ -35,11 +34,10 @@ def import_(
     from barnraise.installation import require
 
     require("coordinator")
-    from barnraise.run_folder import RunFolder
     from coordinator.importing import ImportWish, import_into
 
     wish = ImportWish(path, name, parent, _relation(relation), licence, note)
-    done = import_into(RunFolder(run.resolve()), wish, tell=lambda line: None if as_json else print(printable(line)))
+    done = import_into(find_run(run), wish, tell=lambda line: None if as_json else print(printable(line)))
     manifest = done.manifest
     lineage = manifest.lineage
     result = {

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from barnraise.cli.key_files import load_pair, load_public, new_pair, public_path
-from barnraise.cli.output import print_result, print_warnings, table
+from barnraise.cli.output import print_result, print_warnings, table, wrapped
 from barnraise.cli.proposals import (
     KeysOption,
     OutOption,
@@ -21,7 +21,6 @@ from barnraise.cli.proposals import (
     find_place,
     go_on,
     read_proposal,
-    wrapped,
 )
 from barnraise.cli.sources import FromOption, JsonOption, TrustOption
 from barnraise.clock import now_ms
@@ -50,6 +49,7 @@ keys = typer.Typer(
 )
 
 PublicFile = Annotated[Path, typer.Argument(help="Public key of a maintainer, as made by: barnraise keys new")]
+FolderOption = Annotated[Path | None, typer.Option("--run", help="The run's folder, on the coordinator's machine.")]
 Threshold = Annotated[int | None, typer.Option("--threshold", help="How many maintainers have to sign from now on.")]
 
 
@@ -86,7 +86,7 @@ def init(
 
     Until then a bootstrap key stands in for them, and nobody can promote.
 
-    Example: barnraise keys init --maintainer ada.pub --maintainer grace.pub --threshold 2 --run ./my-run
+    Example: barnraise keys init --maintainer ada.key.pub --maintainer grace.key.pub --threshold 2 --run ./my-run
     """
     place = find_place(run, None)
     if place.charter.has_maintainers:
@@ -110,7 +110,7 @@ def add(
 ) -> None:
     """Propose another maintainer.
 
-    Example: barnraise keys add barbara.pub --from http://127.0.0.1:8000 --key ada.key
+    Example: barnraise keys add barbara.key.pub --from http://127.0.0.1:8000 --key ada.key
     """
     place = find_place(run, source, trust)
     _require_maintainers(place)
@@ -226,7 +226,7 @@ def apply_(
 
 @keys.command()
 def show(
-    run: RunOption = None, source: FromOption = None, trust: TrustOption = None, as_json: JsonOption = False
+    run: FolderOption = None, source: FromOption = None, trust: TrustOption = None, as_json: JsonOption = False
 ) -> None:
     """Show who signs what, and until when it holds.
 

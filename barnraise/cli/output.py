@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
@@ -19,7 +20,20 @@ import typer
 
 from barnraise.errors import BarnraiseError
 
-__all__ = ["JsonOption", "print_error", "print_result", "print_warnings", "printable", "table"]
+__all__ = [
+    "WIDTH",
+    "JsonOption",
+    "field",
+    "print_error",
+    "print_result",
+    "print_warnings",
+    "printable",
+    "table",
+    "wrapped",
+]
+
+WIDTH = 80
+LABEL = 13  # columns; a digest of 67 characters fits after it
 
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")]
 
@@ -55,6 +69,19 @@ def print_warnings(warnings: Iterable[str], *, as_json: bool) -> None:
 def printable(text: str) -> str:
     """``text`` without anything that could steer a terminal; line breaks stay."""
     return "".join(char if char == "\n" or unicodedata.category(char)[0] != "C" else ascii(char)[1:-1] for char in text)
+
+
+def field(label: str, text: str) -> list[str]:
+    """``  label     text``, broken to the width of a terminal; what goes on begins below the text."""
+    first = f"  {label}".ljust(LABEL)
+    return textwrap.wrap(
+        text, WIDTH, initial_indent=first, subsequent_indent=" " * LABEL, break_long_words=False, break_on_hyphens=False
+    ) or [first.rstrip()]
+
+
+def wrapped(line: str, indent: str = "") -> list[str]:
+    """A line broken to the width of a terminal; what goes on is indented."""
+    return textwrap.wrap(line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

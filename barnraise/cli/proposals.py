@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from barnraise.cli.key_files import load_pair
-from barnraise.cli.output import print_result, print_warnings
+from barnraise.cli.output import print_result, print_warnings, wrapped
 from barnraise.cli.sources import find_source
 from barnraise.clock import now_ms
 from barnraise.digest import digest_bytes
@@ -31,10 +30,11 @@ from barnraise.run_folder import RunFolder
 
 __all__ = ["KeysOption", "OutOption", "Place", "RunOption", "ask", "find_place", "go_on", "read_proposal"]
 
-WIDTH = 80
-
 RunOption = Annotated[
-    Path | None, typer.Option("--run", help="The run's folder, on the coordinator's machine; takes effect at once.")
+    Path | None,
+    typer.Option(
+        "--run", help="The run's folder, on the coordinator's machine; what enough have signed takes effect at once."
+    ),
 ]
 KeysOption = Annotated[
     list[Path] | None, typer.Option("--key", help="Sign with this private key. May be given several times.")
@@ -213,8 +213,3 @@ def _result(signing: Signing, path: Path | None, applied: str | None) -> dict[st
         "file": None if path is None else str(path),
         "applied": applied,
     }
-
-
-def wrapped(line: str, indent: str = "") -> list[str]:
-    """A line broken to the width of a terminal; what goes on is indented."""
-    return textwrap.wrap(line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)

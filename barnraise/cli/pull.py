@@ -116,7 +116,7 @@ def _say_what_was(done: PullResult, as_json: bool) -> None:
     }
     what = f"{done.name} {done.version} is in {done.folder}"
     if done.changed:
-        human = f"{what}, verified; {done.fetched_bytes:,} bytes were fetched for a model of {done.model_bytes:,}"
+        human = f"{what}, verified\n{done.fetched_bytes:,} bytes were fetched for a model of {done.model_bytes:,}"
     else:
         human = f"{what} already, verified"
     print_result("pull", result, as_json=as_json, human=human)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from barnraise.cli.output import print_result, print_warnings, table
+from barnraise.cli.output import field, print_result, print_warnings, table, wrapped
 from barnraise.cli.sources import FromOption, JsonOption, TrustOption, find_source
 from barnraise.errors import VerificationError
 from barnraise.protocol import BlobRef
@@ -95,21 +95,26 @@ def _words(manifest: Manifest, lineage: Lineage, tests: dict[str, dict[str, Any]
     blobs = (("patch", manifest.patch), ("keyframe", manifest.keyframe))
     stored = [f"{what} {blob.size_bytes:,} bytes" for what, blob in blobs if blob]
     made = datetime.fromtimestamp(min(manifest.created_at_ms // 1000, LAST_SECOND), UTC)
-    contributors = {update.contributor for update in manifest.updates}
+    count, people = len(manifest.updates), len({update.contributor for update in manifest.updates})
     lines = [
-        f"{manifest.name} {manifest.version} ({manifest.bump}): {manifest.reason}",
-        f"  made         {made:%Y-%m-%d %H:%M:%S} UTC {_how(manifest)}, {manifest.licence or 'no licence'}",
-        f"  parent       {'; '.join(parents) or 'none'}",
-        *(f"  {what:<13}{text}" for what, text in _changed(lineage)),
-        f"  model        {manifest.model_digest}, {manifest.space.size:,} parameters",
-        f"  stored as    {', '.join(stored)}",
-        f"  beside it    {', '.join(side_files(manifest))}",
-        f"  made from    {len(manifest.updates)} updates by {len(contributors)} contributors",
+        *wrapped(f"{manifest.name} {manifest.version} ({manifest.bump}): {manifest.reason}", "  "),
+        *field("made", f"{made:%Y-%m-%d %H:%M:%S} UTC {_how(manifest)}, {manifest.licence or 'no licence'}"),
+        *field("parent", "; ".join(parents) or "none"),
+        *(line for what, text in _changed(lineage) for line in field(what, text)),
+        *field("model", manifest.model_digest),
+        *field("size", f"{manifest.space.size:,} parameters"),
+        *field("stored as", ", ".join(stored)),
+        *field("beside it", ", ".join(side_files(manifest))),
+        *(field("made from", f"{_count(count, 'update')} by {_count(people, 'contributor')}") if count else ()),
         *(f"    {u.digest[:15]}.. by {u.contributor[:16]}.. at weight {u.weight:g}" for u in manifest.updates),
     ]
     if tests:
         lines += ["", *test_table(tests)]
     return "\n".join(lines)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _how(manifest: Manifest) -> str:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from barnraise.cli.output import print_result, print_warnings
+from barnraise.cli.output import field, print_result, print_warnings, wrapped
 from barnraise.releases.catalog import Catalog
 from barnraise.releases.derived.family import Family, Needs
 from barnraise.releases.derived.manifest import DerivedManifest
@@ -54,24 +54,24 @@ def show_derived(
 
 def _words(manifest: DerivedManifest, needs: Needs, own: int, children: list[str]) -> str:
     lineage = manifest.lineage
+    parent = lineage.parent
     made = datetime.fromtimestamp(min(manifest.created_at_ms // 1000, LAST_SECOND), UTC)
     deepest = max(tensor.depth for tensor in manifest.tensors)
     types = ", ".join(sorted({tensor.dtype for tensor in manifest.tensors}))
-    upon = ", ".join(needs.releases)
+    kinds = f"{lineage.unchanged} unchanged, {lineage.changed} changed, {lineage.own} of its own"
+    depth = f", up to {deepest} difference{'' if deepest == 1 else 's'} deep" if deepest else ""
+    upon = f", built upon {', '.join(needs.releases)} of the trunk" if needs.releases else ""
     lines = [
-        f"{manifest.name} {manifest.version}: {manifest.reason}",
-        f"  imported     {made:%Y-%m-%d %H:%M:%S} UTC, {manifest.licence or 'no licence'}",
-        f"  comes from   {lineage.parent.name} {lineage.parent.version} ({lineage.parent.model_digest[:15]}..) "
-        f"as: {lineage.relation}",
-        f"  model        {manifest.model_digest}",
-        f"  tensors      {len(manifest.tensors)} ({types}): {lineage.unchanged} unchanged, {lineage.changed} changed, "
-        f"{lineage.own} of its own",
-        f"  stored as    {own:,} bytes for {manifest.size_bytes:,}, up to {deepest} differences deep"
-        f"{f', built upon {upon} of the trunk' if upon else ''}",
-        f"  beside it    {', '.join(file.name for file in manifest.files) or 'no other files'}",
+        *wrapped(f"{manifest.name} {manifest.version}: {manifest.reason}", "  "),
+        *field("imported", f"{made:%Y-%m-%d %H:%M:%S} UTC, {manifest.licence or 'no licence'}"),
+        *field("comes from", f"{parent.name} {parent.version} ({parent.model_digest[:15]}..) as: {lineage.relation}"),
+        *field("model", manifest.model_digest),
+        *field("tensors", f"{len(manifest.tensors)} ({types}): {kinds}"),
+        *field("stored as", f"{own:,} bytes for {manifest.size_bytes:,}{depth}{upon}"),
+        *field("beside it", ", ".join(file.name for file in manifest.files) or "no other files"),
     ]
     if lineage.note:
-        lines.append(f"  note         {lineage.note}")
+        lines += field("note", lineage.note)
     if children:
-        lines.append(f"  children     {', '.join(children)}")
+        lines += field("children", ", ".join(children))
     return "\n".join(lines)

@@ -62,7 +62,11 @@ class Lively:
     def tell(self, line: str) -> None:
         style = "red" if "REJECTED" in line else "bold green" if line.startswith("TAGGED") else ""
         stamp = f"{time.monotonic() - self._start_s:5.0f} s  "
-        self._live.console.print(Text.assemble((stamp, "dim"), (line, style)))
+        columns = Table.grid()
+        columns.add_column(no_wrap=True)
+        columns.add_column()
+        columns.add_row(Text(stamp, "dim"), Text(line, style))
+        self._live.console.print(columns)
 
     def paint(self, scene: Scene) -> None:
         self._live.update(picture(scene, time.monotonic() - self._start_s))

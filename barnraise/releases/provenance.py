@@ -169,7 +169,10 @@ def _unchecked(lists: Lists, promotion: Promotion | None) -> tuple[str, ...]:
     )
     if promotion is not None:
         return (freshness,)
-    return (freshness, "no maintainer stands for this release: it was not promoted, only the online key signed it")
+    return (
+        freshness,
+        "whether any maintainer stands for this release: it was not promoted, only the online key signed it",
+    )
 
 
 def _compare(role: Targets, name: str, content: bytes) -> None:

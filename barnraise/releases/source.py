@@ -64,7 +64,7 @@ class FolderSource:
         if self._run is None and not (path / "metadata" / "timestamp.json").is_file():
             raise NotARunFolderError(
                 f"{path} is neither a run folder (no run.toml) nor a mirror (no metadata/timestamp.json). "
-                "Name one with --from, as a folder or as http://HOST:PORT"
+                "Name the folder of a run or mirror, or http://HOST:PORT"
             )
 
     @property

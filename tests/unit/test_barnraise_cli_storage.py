@@ -104,6 +104,9 @@ def test_import_lists_a_model_that_can_be_pulled(
     expected = Checkpoint.open(fine_tune)
     for name, data in Installed.read(tmp_path / "model").tensors.items():
         assert np.array_equal(data, expected.block(name, 0, expected.tensors[name].size))
+    checked = answers(capsys, "verify", tmp_path / "model", "--from", run.root)["result"]
+    assert (checked["decoded"], checked["patch"]) == (len(expected.tensors), None)
+    assert "decoding it again" in " ".join(checked["checked"])
     assert fsck(run.root).findings == ()
     collect(run, now_ns=LATER_NS)
     assert fsck(run.root).findings == ()
@@ -183,7 +186,7 @@ def test_gc_says_what_it_frees(run: RunFolder, capsys: pytest.CaptureFixture[str
     digest = store.put(b"interrupted import")
     os.utime(store.path(digest), ns=(1, 1))
     code, out, _ = says(capsys, "gc", "--run", run.root, "--dry-run")
-    assert (code, out.splitlines()[-1]) == (0, "would remove 1, 18 bytes")
+    assert (code, out.splitlines()[-1]) == (0, "would remove 1 file, 18 bytes")
     assert store.has(digest)
     result = answers(capsys, "gc", "--run", run.root)["result"]
     assert (result["removed"], result["freed_bytes"]) == (1, 18)
@@ -207,7 +210,7 @@ def test_fsck_says_each_finding_on_a_line_and_mends(
     code, out, err = says(capsys, "fsck", "--run", run.root)
     assert code == 7
     assert out.startswith("blobs: ")
-    assert "1 findings" in err
+    assert "1 finding in" in err
     envelope = answers(capsys, "fsck", "--run", run.root)
     assert envelope["error"]["code"] == "damaged-store"
     assert [finding["part"] for finding in envelope["result"]["findings"]] == ["blobs"]
