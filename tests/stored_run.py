@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -28,7 +27,8 @@ def contribute(simulation: Simulation) -> None:
 
 @cache
 def _made() -> Path:
-    root = Path(tempfile.mkdtemp(prefix="barnraise-test-run-"))
+    root = Path(os.environ["BARNRAISE_TESTS_SHARED"]) / "stored-run"  # conftest.py says where
+    root.mkdir()
     simulation = Simulation(root / "run", now_ms=now_ms())  # python-tuf's client knows what time it is
     contribute(simulation)
     simulation.runs_until_tagged("0.1.1")

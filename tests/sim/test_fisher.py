@@ -101,7 +101,7 @@ def test_anybody_can_compute_such_a_release_again(tmp_path: Path, monkeypatch: p
         simulation.contributor(name, shard).delivers()
     simulation.runs_until("released")
     simulation.ticks()
-    (again,) = recompute(FolderSource(simulation.folder.public), "0.1.1")
+    (again,) = recompute(FolderSource(simulation.folder.root), "0.1.1")
     newest = simulation.ledger.newest_release()
     assert newest is not None
     assert (again.version, again.model_digest, again.updates) == ("0.1.1", newest.model_digest, 3)

@@ -43,7 +43,7 @@ def knowing(byte: int) -> NDArray[np.float32]:
     """The first model with an embedding in which every position points at ``byte``."""
     space, flat_P = first()
     changed_P = flat_P.copy()
-    embedding = space.unflatten(changed_P)["embedding.weight"]
+    embedding = space.unflatten(changed_P)["model.embed_tokens.weight"]
     embedding[:] = 0.01
     embedding[byte] = 1.0
     return changed_P
