@@ -162,7 +162,8 @@ class Manifest(Message):
         files = [file.name for file in self.files]
         if files != sorted(set(files)):
             raise ValueError("the files are not sorted by name, or a name comes twice")
-        for blob in (self.acceptance, self.config, self.card, self.lineage, *(file.blob for file in self.files)):
+        side = [self.acceptance, self.config, self.card, self.lineage, *(file.blob for file in self.files)]
+        for blob in [*side, *([self.remerged.report] if self.remerged is not None else [])]:
             if blob.size_bytes > SIDE_MAX_BYTES:
                 raise ValueError(f"a file of {blob.size_bytes} bytes beside the weights; at most {SIDE_MAX_BYTES}")
         if self.patch is not None and self.parent is None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from barnraise.config import RunConfig, parse_run_config
+from barnraise.errors import VerificationError
 from barnraise.protocol import BlobRef
 from barnraise.releases.manifest import Manifest, read_manifest
 from barnraise.releases.store import BlobStore
@@ -55,12 +56,18 @@ class Archive:
         return cls(lambda ref: public.read(ref.digest), manifest)
 
     def config(self, ref: BlobRef) -> RunConfig:
-        """A configuration that releases were made by."""
+        """A configuration that releases were made by.
+
+        Raises:
+            VerificationError, ConfigError: it is none.
+        """
         if ref.digest not in self._configs:
-            settings = json.loads(self.blob(ref))["run"]
-            self._configs[ref.digest] = parse_run_config(
-                settings, source=f"the published configuration {ref.digest[:15]}.."
-            )
+            what = f"the published configuration {ref.digest[:15]}.."
+            try:
+                settings = json.loads(self.blob(ref))["run"]
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                raise VerificationError(f"{what} is malformed; do not trust these releases") from error
+            self._configs[ref.digest] = parse_run_config(settings, source=what)
         return self._configs[ref.digest]
 
     def past(self, version: str) -> Past:

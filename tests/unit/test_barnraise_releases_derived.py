@@ -326,6 +326,7 @@ def test_a_manifest_that_contradicts_itself_is_refused(run: FamilyRun, tmp_path:
         (("tensors",), good["tensors"][::-1]),
         (("tensors", 0), {**good["tensors"][0], "blob": None, "base": None}),
         (("lineage", "relation"), "stolen"),
+        (("card", "size_bytes"), 1 << 29),
     ):
         bad = json.loads(json.dumps(good))
         at = bad

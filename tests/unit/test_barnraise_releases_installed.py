@@ -173,6 +173,11 @@ def test_files_in_a_manifest_are_sorted_unique_and_bounded(content: Content) -> 
     body = content.manifest.model_dump(mode="json")
     assert [file["name"] for file in body["files"]] == sorted(SIDE_FILES)
     huge = BlobRef(digest="b3:" + "0" * 64, size_bytes=1 << 29).model_dump()
+    remerged = {"left_out": ["b3:" + "1" * 64], "repeated": [], "reason": "it lies", "report": body["card"]}
+    without = {**body, "updates": [], "remerged": remerged}
+    Manifest.read(without)
+    with pytest.raises(UnknownFieldError, match="beside the weights"):
+        Manifest.read({**without, "remerged": {**remerged, "report": huge}})
     for change in (
         {"files": body["files"][::-1]},
         {"files": [*body["files"], body["files"][-1]]},

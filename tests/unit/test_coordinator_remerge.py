@@ -6,9 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barnraise.errors import BrokenChainError
+from barnraise.digest import digest_bytes
+from barnraise.errors import BrokenChainError, ConfigError, VerificationError
 from barnraise.protocol import BlobRef
-from barnraise.releases.manifest import MergedUpdate
+from barnraise.releases.manifest import Manifest, MergedUpdate
+from coordinator.conductor.replay import Archive
 from coordinator.remerge import Known, Line, Past, PastMerge, lines_of, nearest, without
 
 KEY = "a" * 64
@@ -100,3 +102,15 @@ def test_a_release_that_is_given_as_its_own_ancestor_is_refused() -> None:
     pasts = {"0.1.1": Past("0.1.1", "0.1.2", None), "0.1.2": Past("0.1.2", "0.1.1", None)}
     with pytest.raises(BrokenChainError, match="given as its own ancestor"):
         lines_of("0.1.2", pasts.__getitem__)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b"{}", b"[" * 100_000, b'{"run": 1', b'{"run": 1}', b'{"run": {"name": 3}}']
+)
+def test_a_configuration_that_is_none_is_refused(data: bytes) -> None:
+    def no_manifest(version: str) -> Manifest:
+        raise AssertionError(version)
+
+    archive = Archive(lambda _: data, no_manifest)
+    with pytest.raises((VerificationError, ConfigError)):
+        archive.config(BlobRef(digest=digest_bytes(data), size_bytes=len(data)))

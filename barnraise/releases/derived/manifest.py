@@ -21,7 +21,14 @@ from barnraise.checkpoints.dtypes import ITEM_BYTES
 from barnraise.checkpoints.folder import TRAVELLING
 from barnraise.errors import MessageError, VerificationError
 from barnraise.protocol import BlobRef, Count, Digest, Message, Millis
-from barnraise.releases.manifest import ELEMENTS_MAX, Manifest, ReleaseVersion, RunName, read_manifest
+from barnraise.releases.manifest import (
+    ELEMENTS_MAX,
+    SIDE_MAX_BYTES,
+    Manifest,
+    ReleaseVersion,
+    RunName,
+    read_manifest,
+)
 from barnraise.updates.space import ParameterSpace, TensorSpec, model_digest
 
 __all__ = [
@@ -169,6 +176,9 @@ class DerivedManifest(Message):
             raise ValueError("a tensor is stored against a model that is not among the bases")
         if len({file.name for file in self.files}) != len(self.files):
             raise ValueError("a file comes twice")
+        for blob in (self.card, *(file.blob for file in self.files)):
+            if blob.size_bytes > SIDE_MAX_BYTES:
+                raise ValueError(f"a file of {blob.size_bytes} bytes beside the weights; at most {SIDE_MAX_BYTES}")
         if self.model_digest != model_digest(self.space, [tensor.digest for tensor in self.tensors]):
             raise ValueError("model_digest is not the digest of the tensors that are listed")
         return self
