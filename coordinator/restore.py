@@ -60,7 +60,8 @@ def choose(store: BackupStore, wanted: str | None) -> Path:
         raise BackupError(f"{store.root} holds no backups (no backup.json); name a folder that barnraise backup wrote")
     found = [path for path in store.all() if wanted is None or path.name.startswith(wanted)]
     if not found:
-        raise BackupError(f"{store.root} holds no backup {wanted or 'yet'}; there are {len(store.all())}")
+        newest = ", ".join(path.stem for path in store.all()[-4:])
+        raise BackupError(f"{store.root} holds no backup {wanted or 'yet'}; the newest are: {newest or 'none'}")
     if wanted is not None and len(found) > 1:
         names = ", ".join(path.stem for path in found[:4])
         raise BackupError(f"{len(found)} backups are called {wanted}..: {names}; write more of the name")

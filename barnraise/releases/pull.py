@@ -67,7 +67,7 @@ class PullResult:
     model_digest: str
     folder: Path
     changed: bool
-    plan: Plan | DerivedPlan
+    plan: Plan | DerivedPlan = field(repr=False)
     fetched_bytes: int
     model_bytes: int
     patch_bytes: int

@@ -19,7 +19,7 @@ from coordinator.backup import BackupList, BackupStore, backup
 from coordinator.fsck import fsck
 from coordinator.ledger import Ledger
 from coordinator.ledger.events import ContributorSeen
-from coordinator.restore import restore
+from coordinator.restore import choose, restore
 from simulator import Simulation
 from stored_run import contribute, copied_run, killed_after
 
@@ -260,6 +260,13 @@ def test_folders_that_are_no_backups(run: RunFolder, tmp_path: Path) -> None:
         backup(run, tmp_path / "backups", now_ms=NOW_MS)
     with pytest.raises(BackupError, match="no backup 2099"):
         restore(tmp_path / "backups", RunFolder(tmp_path / "restored"), "2099")
+
+
+def test_a_backup_that_is_not_there_names_those_that_are(run: RunFolder, tmp_path: Path) -> None:
+    backup(run, tmp_path / "backups", now_ms=NOW_MS)
+    (made,) = BackupStore(tmp_path / "backups").all()
+    with pytest.raises(BackupError, match=f"no backup 1999; the newest are: {made.stem}"):
+        choose(BackupStore(tmp_path / "backups"), "1999")
 
 
 def test_two_backups_into_one_folder_take_turns(run: RunFolder, tmp_path: Path) -> None:
