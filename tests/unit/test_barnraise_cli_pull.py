@@ -61,7 +61,8 @@ def test_a_plan_comes_before_what_was_done(releases: PublishedRun, capsys: pytes
     assert lines[2].startswith("apply the patch to 0.1.2 (")
     assert "bytes to fetch, with card, reports and manifest" in lines[3]
     assert lines[4].startswith("tiny-lm 0.1.2 is in ")
-    assert len(lines) == 5
+    assert "bytes were fetched for a model of" in lines[5]
+    assert len(lines) == 6
     _, there = told(capsys, "pull", "tiny-lm", "--into", "model", "--dry-run", *source)
     assert (there["is_there"], there["fetch_bytes"], there["steps"]) == (True, 0, [])
 
