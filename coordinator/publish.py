@@ -154,8 +154,11 @@ class Publisher:
         return self.repository.publish(index_of(self.ledger, self.desk.public), self.clock())
 
     def renew(self) -> int:
-        """Sign anew what is soon to expire, though nothing was released; returns when to do so next."""
-        return self.repository.renew(self.clock())
+        """Sign anew what is soon to expire, though nothing was released; returns when to do so next.
+
+        What somebody removed or damaged meanwhile is published anew.
+        """
+        return self.repository.renew(self.clock()) if self.repository.is_published else self.write_index()
 
     def _tagged(self, made: _Made) -> ReleaseTagged:
         """Store report, configuration, card, lineage and manifest; return the tag."""

@@ -259,11 +259,16 @@ class Repository:
         check_promises(index, offline.promoted)
         return self._publish(offline, index.canonical(), now_ms)
 
+    @property
+    def is_published(self) -> bool:
+        """Whether the index can be found, from the timestamp on."""
+        return INDEX_TARGET in self._published()
+
     def renew(self, now_ms: int) -> int:
         """Sign anew what is due, and take up what maintainers signed since; the index stays.
 
         Returns:
-            As :meth:`publish`.
+            As :meth:`publish`; ``now_ms`` where nothing is published, or not all of it any more.
         """
         index = self._published().get(INDEX_TARGET)
         return now_ms if index is None else self._publish(self._current(now_ms), index, now_ms)

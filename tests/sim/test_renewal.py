@@ -41,6 +41,16 @@ def test_a_quiet_run_stays_signed(tmp_path: Path) -> None:
     assert [entry.version for entry in releases] == ["0.1.0"]
 
 
+def test_metadata_that_was_removed_is_published_anew(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path)
+    simulation.folder.config.write_text("")
+    for path in (simulation.folder.public / "targets").iterdir():
+        path.unlink()
+    simulation.passes(13 * HOUR_S)
+    simulation.ticks(2)
+    assert [entry.version for entry in read_index(FolderSource(tmp_path)).index.releases] == ["0.1.0"]
+
+
 def test_a_coordinator_that_was_stopped_for_long_signs_when_it_starts(tmp_path: Path) -> None:
     simulation = Simulation(tmp_path)
     begun = timestamp(simulation)
