@@ -27,6 +27,9 @@ from barnraise.releases.index import IndexEntry, ReleaseIndex
 
 __all__ = ["PatchStep", "Plan", "make_plan"]
 
+LINES_MAX = 8
+"""With more patches than this a plan tells of them in one line."""
+
 
 @dataclass(frozen=True, slots=True)
 class PatchStep:
@@ -75,12 +78,17 @@ class Plan:
         return sum(step.blob.size_bytes for step in self.patches)
 
     def lines(self) -> list[str]:
-        """One sentence a step."""
+        """One sentence a step; a long row of patches is one."""
         if self.keyframe is None:
             first = f"start from {self.start}, which is installed"
         else:
             first = f"take the keyframe of {self.start} ({self._cost(self.keyframe)})"
-        return [first, *(f"apply the patch to {step.version} ({self._cost(step.blob)})" for step in self.patches)]
+        if len(self.patches) <= LINES_MAX:
+            return [first, *(f"apply the patch to {step.version} ({self._cost(step.blob)})" for step in self.patches)]
+        size, there = self.patch_bytes, sum(s.blob.size_bytes for s in self.patches if s.blob.digest in self.at_hand)
+        cost = f"{size:,} bytes" + (f", {there:,} of them at hand" if there else "")
+        ends = f"{self.patches[0].version} to {self.patches[-1].version}"
+        return [first, f"apply {len(self.patches)} patches, {ends} ({cost})"]
 
     def steps(self) -> list[dict[str, Any]]:
         """The same for programs."""

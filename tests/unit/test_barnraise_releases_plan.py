@@ -112,6 +112,15 @@ def test_a_plan_says_what_is_at_hand_and_what_else_belongs_to_it() -> None:
     assert with_manifest.fetch_bytes == 17
 
 
+def test_many_patches_are_told_in_one_line() -> None:
+    listed = index(entry(0, 1000, None), *(entry(number, None, 7) for number in range(1, 12)))
+    patch = listed.releases[3].patch
+    assert patch is not None
+    plan = make_plan(listed, "0.1.11", at_hand={patch.digest})
+    assert plan.lines()[1:] == ["apply 11 patches, 0.1.1 to 0.1.11 (77 bytes, 7 of them at hand)"]
+    assert len(plan.steps()) == 12
+
+
 def test_patches_are_applied_in_order_from_the_nearest_start() -> None:
     plan = make_plan(index(entry(0, 1000, None), entry(1, None, 7), entry(2, None, 8)), "0.1.2")
     assert [line.split(" (")[0] for line in plan.lines()] == [
