@@ -1,6 +1,7 @@
 """Settings of all tests."""
 
 import os
+import signal
 import tempfile
 from itertools import count
 from pathlib import Path
@@ -9,6 +10,9 @@ import pytest
 
 # Tiny tensors on two threads spend their time waiting for each other, most of all beside other load.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Whoever starts tests in the background may have switched Ctrl-C off, for the processes that they start as well.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Nothing of the user's is read or written, by tests and by the processes that they start.
 _HOME = tempfile.TemporaryDirectory(prefix="barnraise-tests-")
