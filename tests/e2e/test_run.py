@@ -93,6 +93,29 @@ def test_a_missing_configuration_is_refused_and_nothing_is_made(run: Site, tmp_p
     assert not (tmp_path / "other" / "ledger.sqlite").exists()
 
 
+def test_an_update_is_reverted_and_its_key_revoked_while_the_coordinator_runs(run: Site, tmp_path: Path) -> None:
+    """Comes after the tests that want the releases as they were."""
+    folder = str(run.folder.root)
+    merged = run.runs("show", "0.1.1", "--from", folder, "--json").result["manifest"]["updates"][0]
+    accept = ("--accept-regression", "loss-text", "--accept-regression", "loss-tools", "--reason", "it leaked")
+    told = run.runs("revert", merged["digest"][:20], *accept, "--run", folder, "--json").result["result"]
+    assert [one["version"] for one in told["repeated"]] == ["0.1.2"]  # too few were left of the first round
+    assert len(told["added_to_another_base"]) == 3
+    wanted = ("pull", f"tiny@{told['version']}", "--into", str(tmp_path / "model"), "--from", run.url, "--json")
+    pulled = run.runs(*wanted).result
+    done = run.runs("recompute", told["version"], "--from", run.url, "--json").result["releases"]
+    assert (done[-1]["version"], done[-1]["model_digest"]) == (told["version"], pulled["model_digest"])
+    banned = run.runs("revoke", merged["contributor"][:16], "--since", "2100-01-01", "--reason", "x", "--run", folder)
+    assert "is banned: x; the trunk has nothing that it sent since then" in banned.out
+    keys = {
+        name: run.runs("identity", "--key", str(run.root / name / "key"), "--json").result["public"] for name in NAMES
+    }
+    (name,) = (name for name in NAMES if keys[name] == merged["contributor"])
+    refused = run.joins(name, "--units", "1")
+    assert refused.ends() == 8
+    assert "your key may not contribute to this run: x" in refused.log.read_text()
+
+
 def test_ctrl_c_stops_everything_and_the_run_goes_on_at_the_same_address(tmp_path: Path) -> None:
     """Also of a contributor: once ends it with its unit, twice in the middle of one, to be continued."""
     long_units = TINY.replace("steps = 30", "steps = 400").replace("target_updates = 3, min_updates = 3", "ONE")
