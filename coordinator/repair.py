@@ -17,11 +17,30 @@ from barnraise.releases.durable import TEMPORARY_SUFFIX, make_folder
 from barnraise.releases.source import MANIFEST_MAX_BYTES, ReleaseSource, copy_blob
 from barnraise.releases.store import BlobStore
 from barnraise.run_folder import RunFolder
-from coordinator.fsck import TABLES, Finding
+from coordinator.fsck import TABLES, Checked, Finding, fsck
 from coordinator.ledger import Ledger
 from coordinator.references import Reference
 
-__all__ = ["repair"]
+__all__ = ["repair", "repair_all"]
+
+
+def repair_all(path: Path, source: ReleaseSource | None) -> tuple[Checked, list[str]]:
+    """Check, mend, and check again, for as long as that brings something new to light.
+
+    A manifest that was missing hid what it names, so one turn is not always enough.
+
+    Returns:
+        What is still not in order, and what was done, as :func:`repair` tells it.
+
+    Raises:
+        As :func:`coordinator.fsck.fsck` and :func:`repair`.
+    """
+    checked, known, told = fsck(path), set[Finding](), list[str]()
+    while new := [finding for finding in checked.findings if finding not in known]:
+        known.update(new)
+        told += repair(path, new, source)
+        checked = fsck(path)
+    return checked, told
 
 
 def repair(path: Path, findings: Sequence[Finding], source: ReleaseSource | None) -> list[str]:

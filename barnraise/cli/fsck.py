@@ -34,15 +34,15 @@ def fsck(
     require("coordinator")
     from barnraise.releases.source import open_source
     from coordinator.fsck import fsck as check
-    from coordinator.repair import repair as mend
+    from coordinator.repair import repair_all
 
     if source is not None and not repair:
         raise UsageError("--from says where to repair from; add --repair")
     where = place.resolve() if place is not None else find_run(None).root
-    checked, mended = check(where), []
-    if repair and checked.findings:
-        mended = mend(where, checked.findings, open_source(source) if source is not None else None)
-        checked = check(where)
+    if repair:
+        checked, mended = repair_all(where, open_source(source) if source is not None else None)
+    else:
+        checked, mended = check(where), []
     result: dict[str, Any] = {
         "folder": str(where),
         "blobs": checked.blobs,

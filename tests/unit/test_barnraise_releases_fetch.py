@@ -127,16 +127,17 @@ def test_a_source_without_ranges_sends_a_large_blob_once(tmp_path: Path) -> None
 def test_connections_cut_at_random_places_waste_nothing(tmp_path: Path) -> None:
     """Fetched in part by one process after the other; each is cut until it gives up."""
     size, draws = 2_000_000, random.Random(7)
-    blob, cuts = blob_of(data_of(size)), 0
+    blob, processes = blob_of(data_of(size)), 0
     giver = Giver(as_blobs(data_of(size)), piece=7_001)
+    options = FetchOptions(connections=1, stretch_bytes=300_000)  # with one thread the cuts fall in the same places
     while not BlobStore(tmp_path).has(blob.digest):
-        giver.breaks = [draws.randrange(200_000), draws.randrange(200_000), 0, 0, 0, 0, 0, 0]
-        cuts += len(giver.breaks)
+        giver.breaks = [draws.randrange(200_000), draws.randrange(200_000), 0, 0, 0]
+        processes += 1
         try:
-            fetcher(tmp_path, giver, options=FetchOptions(stretch_bytes=300_000)).fetch([blob])
+            fetcher(tmp_path, giver, options=options).fetch([blob])
         except UnreachableError:
             continue
-    assert cuts > 30
+    assert processes > 8
     assert giver.sent == size
 
 
