@@ -11,14 +11,15 @@ Source: IEEE 754-2019, section 4.3.1; https://en.wikipedia.org/wiki/Bfloat16_flo
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from barnraise.checkpoints.dtypes import FLOATS
 from barnraise.native import spread
 
-__all__ = ["NAMES", "Stored", "narrow", "widen"]
+__all__ = ["NAMES", "Stored", "convert", "narrow", "widen"]
 
 Stored = Literal["F32", "BF16", "F16"]
 NAMES: dict[str, Stored] = {"f32": "F32", "bf16": "BF16", "f16": "F16"}
@@ -26,6 +27,16 @@ NAMES: dict[str, Stored] = {"f32": "F32", "bf16": "BF16", "f16": "F16"}
 
 BLOCK = 1 << 17  # elements that stay in a processor's cache on their way through the steps below
 _RAW: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "BF16": np.dtype("<u2"), "F16": np.dtype("<f2")}
+
+
+def convert(data: NDArray[np.uint8], dtype: str, wanted: str) -> NDArray[np.uint8]:
+    """The little-endian bytes of a tensor in another floating point type; ``data`` itself where the types agree.
+
+    Raises:
+        OverflowError: a finite value is beyond what the type can say.
+    """
+    assert dtype == wanted or {dtype, wanted} <= set(FLOATS), (dtype, wanted)
+    return data if dtype == wanted else narrow(widen(data, cast(Stored, dtype)), cast(Stored, wanted))
 
 
 def narrow(values_N: NDArray[np.float32], dtype: Stored) -> NDArray[np.uint8]:

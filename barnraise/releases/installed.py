@@ -79,6 +79,10 @@ class Form:
         """``dtype``, or None where it would change nothing."""
         return self.dtype if stored_specs(space.tensors, self.dtype) != space.tensors else None
 
+    def files(self, space: ParameterSpace) -> tuple[ModelFile, ...]:
+        """The files that a model of this layout becomes."""
+        return plan_model(stored_specs(space.tensors, self.dtype), self.shard_bytes)
+
 
 AS_RELEASED = Form()
 
@@ -325,11 +329,10 @@ def install(folder: Path, content: Content, form: Form = AS_RELEASED) -> None:
 
 def _fill(staging: Path, content: Content, form: Form) -> None:
     space = content.manifest.space
-    dtype = form.dtype_for(space)
-    files = plan_model(stored_specs(space.tensors, dtype), form.shard_bytes)
-    converted = write_model(staging, files, content.tensor, dtype)
+    files = form.files(space)
+    converted = write_model(staging, files, content.tensor, {spec.name: spec.dtype for spec in space.tensors})
     note = InstalledNote(
-        dtype=dtype,
+        dtype=form.dtype_for(space),
         shards=tuple(len(file.tensors) for file in files),
         converted=converted,
         release=digest_bytes(content.release),

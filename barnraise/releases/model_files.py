@@ -9,17 +9,17 @@ from __future__ import annotations
 import mmap
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from barnraise.checkpoints.dtypes import FLOATS
+from barnraise.checkpoints.dtypes import ITEM_BYTES
 from barnraise.digest import new_hasher
 from barnraise.errors import UsageError, VerificationError
-from barnraise.releases.convert import Stored, narrow
+from barnraise.releases.convert import convert
 from barnraise.releases.durable import write_all
 from barnraise.releases.layout import ModelFile, stored_bytes
 from barnraise.updates.space import TensorSpec
@@ -33,46 +33,44 @@ _PRIVATE = mmap.MAP_PRIVATE | (getattr(mmap, "MAP_NORESERVE", 0x4000) if sys.pla
 
 
 def write_model(
-    folder: Path, files: Sequence[ModelFile], tensor: Callable[[str], Bytes], dtype: Stored | None = None
+    folder: Path, files: Sequence[ModelFile], tensor: Callable[[str], Bytes], released: Mapping[str, str]
 ) -> dict[str, str]:
     """Write the files of a model into a folder that nobody else uses; the caller fsyncs them.
 
     Args:
         files: their layout, with the types that are stored.
         tensor: the little-endian bytes of a tensor, as released.
-        dtype: what float32 tensors are converted to on the way; None writes all as they are.
+        released: the type that each tensor has as released, by name; it is converted where the layout has another.
 
     Returns:
         Digest of every tensor that was converted, by name.
 
     Raises:
-        UsageError: a value is too large for ``dtype``.
+        UsageError: a value is too large for the type that it is converted to.
         OSError: the disk.
     """
     digests: dict[str, str] = {}
-
     for file in files:
         with (folder / file.name).open("xb", buffering=0) as opened:
             write_all(opened.fileno(), file.header)
             for spec in file.tensors:
+                data = tensor(spec.name)
+                if released[spec.name] == spec.dtype:
+                    write_all(opened.fileno(), data.data)
+                    continue
                 hasher = new_hasher()
-                for piece in _pieces(spec, tensor(spec.name), dtype):
+                for piece in _converted(spec, data, released[spec.name]):
                     write_all(opened.fileno(), piece.data)
-                    if dtype is not None:
-                        hasher.update(piece.data)
-                if dtype is not None:
-                    digests[spec.name] = f"b3:{hasher.hexdigest()}"
+                    hasher.update(piece.data)
+                digests[spec.name] = f"b3:{hasher.hexdigest()}"
     return digests
 
 
-def _pieces(spec: TensorSpec, data: Bytes, dtype: Stored | None) -> Iterator[Bytes]:
-    if dtype is None or spec.dtype not in FLOATS:
-        yield data
-        return
-    values_N = data.view(np.float32)
-    for start in range(0, len(values_N), PIECE):
+def _converted(spec: TensorSpec, data: Bytes, released: str) -> Iterator[Bytes]:
+    step = PIECE * ITEM_BYTES[released]
+    for start in range(0, len(data), step):
         try:
-            yield narrow(values_N[start : start + PIECE], dtype)
+            yield convert(data[start : start + step], released, spec.dtype)
         except OverflowError as error:
             raise UsageError(f"tensor {spec.name!a} cannot be converted: {error}; nothing was changed") from error
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from barnraise.digest import digest_bytes
-from barnraise.errors import DiskFullError, NoSuchVersionError, StorageError, UsageError, VerificationError
+from barnraise.errors import DiskFullError, NoSuchVersionError, StorageError, VerificationError
 from barnraise.releases.cache import Cache
 from barnraise.releases.catalog import Catalog, read_first_index
 from barnraise.releases.derived.family import Family
@@ -40,7 +40,7 @@ from barnraise.releases.installed import (
     of_flat,
     sweep_staging,
 )
-from barnraise.releases.layout import plan_model, side_files
+from barnraise.releases.layout import side_files
 from barnraise.releases.locks import vanishing_lock
 from barnraise.releases.model_files import Bytes
 from barnraise.releases.plan import Plan, make_plan
@@ -98,7 +98,7 @@ class Pulling:
     @property
     def model_bytes(self) -> int:
         """Of the files of tensors, as they are released."""
-        return sum(file.size_bytes for file in plan_model(self.manifest.space.tensors))
+        return sum(file.size_bytes for file in AS_RELEASED.files(self.manifest.space))
 
 
 def _unwatched(pulling: Pulling) -> AbstractContextManager[Progress]:
@@ -141,7 +141,7 @@ def pull(source: ReleaseSource, spec: str, into: Path, options: PullOptions | No
     into, options = into.absolute(), options or PullOptions()
     with _decided(source, spec, into, options) as (pulling, catalog, cache):
         if not pulling.is_there:
-            _require_space(pulling, into, cache)
+            _require_space(pulling, into, cache, options.form)
             with options.watch(pulling) as progress:
                 if (manifest := pulling.entry.manifest) in pulling.plan.fetch:
                     progress(manifest, manifest.size_bytes)  # to plan, it had to be fetched before all else
@@ -217,11 +217,9 @@ def prepare(trusted: Trusted, spec: str, into: Path, catalog: Catalog, form: For
 
 def _prepare_derived(trusted: Trusted, entry: DerivedEntry, into: Path, catalog: Catalog, form: Form) -> Pulling:
     """As :func:`prepare`, of a derived model; manifests of what it is built upon are fetched too."""
-    if form.dtype is not None:
-        raise UsageError(f"{entry.name} is a derived model, and those are pulled as they are; leave --dtype away")
     warnings = list(trusted.warnings)
     installed = _installed(into, warnings)
-    if installed is not None and digest_bytes(installed.release) == entry.manifest.digest:
+    if installed is not None and digest_bytes(installed.release) == entry.manifest.digest and installed.has_form(form):
         there = DerivedPlan(entry.name, entry.version)
         return Pulling(trusted, entry, installed.manifest, there, installed, True, tuple(warnings))
     at_hand = {entry.manifest.digest} if catalog.has(entry.manifest) else set()
@@ -271,13 +269,14 @@ def _names(pulling: Pulling) -> dict[str, str]:
     return names
 
 
-def _require_space(pulling: Pulling, into: Path, cache: Cache) -> None:
+def _require_space(pulling: Pulling, into: Path, cache: Cache, form: Form) -> None:
     """Refuse before anything is fetched what would fail afterwards.
 
     Raises:
         StorageError: the folder cannot be written. DiskFullError: it, or the cache, has too little space.
     """
-    target, model_bytes = _nearest(into.parent), pulling.model_bytes
+    target = _nearest(into.parent)
+    model_bytes = sum(file.size_bytes for file in form.files(pulling.manifest.space))
     if not os.access(target, os.W_OK | os.X_OK):
         raise StorageError(f"{target} cannot be written, so {into} stays as it is; choose another place with --into")
     needed = [(target, model_bytes), (_nearest(cache.root), pulling.plan.fetch_bytes)]
@@ -319,7 +318,7 @@ def _install(pulling: Pulling, catalog: Catalog, into: Path, form: Form) -> None
     content = Content(
         manifest=manifest,
         release=bytes(catalog.blob(pulling.entry.manifest)),
-        tensor=_tensors(pulling, catalog),
+        tensor=_tensors(pulling, catalog, form),
         side={name: catalog.blob(blob) for name, blob in side_files(manifest).items()},
         provenance=pulling.trusted.provenance,
     )
@@ -333,11 +332,12 @@ def _install(pulling: Pulling, catalog: Catalog, into: Path, form: Form) -> None
         ) from error
 
 
-def _tensors(pulling: Pulling, catalog: Catalog) -> Callable[[str], Bytes]:
-    """The tensors of what is pulled, by name, verified."""
+def _tensors(pulling: Pulling, catalog: Catalog, form: Form) -> Callable[[str], Bytes]:
+    """The tensors of what is pulled, by name, verified; derived ones quickest in the order of the form's files."""
     manifest, installed = pulling.manifest, pulling.installed
     if isinstance(manifest, DerivedManifest):
-        return read_ahead(Family(catalog), manifest)
+        order = (spec.name for file in form.files(manifest.space) for spec in file.tensors)
+        return read_ahead(Family(catalog), manifest.ref, order)
     assert isinstance(pulling.plan, Plan)
     base_P = installed.flat() if installed is not None and pulling.plan.keyframe is None else None
     return of_flat(manifest.space, rebuild(catalog, pulling.plan, manifest, base_P))

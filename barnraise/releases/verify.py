@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +11,15 @@ import numpy as np
 
 from barnraise.errors import BrokenChainError, VerificationError
 from barnraise.releases.catalog import Catalog
-from barnraise.releases.convert import narrow
+from barnraise.releases.convert import convert
 from barnraise.releases.derived.family import Family
 from barnraise.releases.derived.manifest import DerivedManifest
 from barnraise.releases.derived.names import derived_entry
-from barnraise.releases.installed import Installed, check_model
+from barnraise.releases.derived.reading import read_ahead
+from barnraise.releases.installed import Installed, check_model, of_flat
 from barnraise.releases.keyframe import keyframe_size, parse_keyframe
 from barnraise.releases.layout import side_files
+from barnraise.releases.model_files import Bytes
 from barnraise.releases.plan import PatchStep, make_plan
 from barnraise.releases.provenance import verify_provenance
 from barnraise.releases.rebuild import apply_patch, rebuild
@@ -24,7 +27,16 @@ from barnraise.releases.source import ReleaseSource
 from barnraise.releases.store import BlobStore
 from barnraise.releases.trust import TrustOptions, read_index
 
-__all__ = ["FolderReport", "PatchReport", "verify_conversion", "verify_derived", "verify_folder", "verify_patch"]
+__all__ = [
+    "FolderReport",
+    "KeyframeReport",
+    "PatchReport",
+    "verify_conversion",
+    "verify_derived",
+    "verify_folder",
+    "verify_patch",
+    "verify_release",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,20 +138,32 @@ def verify_conversion(source: ReleaseSource, folder: Path, trust: TrustOptions |
     with tempfile.TemporaryDirectory(prefix="barnraise-verify-") as temporary:
         catalog = Catalog(source, index, BlobStore(Path(temporary)))
         flat_P = rebuild(catalog, make_plan(index, entry.version), catalog.manifest(entry))
-    views = installed.space.unflatten(flat_P)
+    _compare(installed, of_flat(installed.space, flat_P))
+    return len(installed.tensors)
+
+
+def _compare(installed: Installed, tensor: Callable[[str], Bytes]) -> None:
+    """Compare every tensor of a folder with what its release has, converted as the folder's are.
+
+    Args:
+        tensor: as released, by name; asked for in the order of the folder's files.
+    """
+    released = {spec.name: spec.dtype for spec in installed.space.tensors}
     for file in installed.files:
         for spec in file.tensors:
-            again = narrow(views[spec.name].reshape(-1), installed.note.dtype or "F32")
+            again = convert(tensor(spec.name), released[spec.name], spec.dtype)
             if not np.array_equal(again, installed.tensors[spec.name]):
+                how = "" if released[spec.name] == spec.dtype else f" when it is converted to {spec.dtype}"
                 raise VerificationError(
-                    f"{folder}: tensor {spec.name} is not what {entry.version} gives when it is converted to "
-                    f"{spec.dtype}; do not use it. Pull the release again"
+                    f"{installed.folder}: tensor {spec.name} is not what {installed.manifest.version} gives{how}; "
+                    "do not use it. Pull the release again"
                 )
-    return len(installed.tensors)
 
 
 def verify_derived(source: ReleaseSource, folder: Path, trust: TrustOptions | None = None) -> int:
     """Decode the derived model of a folder again, from blobs that are fetched anew, and compare every tensor.
+
+    Where pulling converted it, what was decoded is converted again too.
 
     Returns:
         How many tensors were compared.
@@ -155,11 +179,18 @@ def verify_derived(source: ReleaseSource, folder: Path, trust: TrustOptions | No
         entry = derived_entry(index, manifest.name, manifest.version)
         _require_same(source, entry.version, entry.manifest.digest, installed.note.release)
         family = Family(Catalog(source, index, BlobStore(Path(temporary))))
-        ref = family.ref(entry.name, entry.version)
-        for name, data in installed.tensors.items():
-            if not np.array_equal(family.read(ref, name), data):
-                raise VerificationError(f"{folder}: tensor {name} is not what decoding gives; pull it again")
+        order = (spec.name for file in installed.files for spec in file.tensors)
+        _compare(installed, read_ahead(family, family.ref(entry.name, entry.version), order))
     return len(installed.tensors)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyframeReport:
+    """A release that is stored whole and nothing else, whose keyframe has the tensors that its manifest names."""
+
+    version: str
+    model_digest: str
+    keyframe_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,42 +205,53 @@ class PatchReport:
 
 
 def verify_patch(
-    source: ReleaseSource,
-    version: str,
-    *,
-    cache: Path | None = None,
-    trust: TrustOptions | None = None,
-    manifest_digest: str | None = None,
+    source: ReleaseSource, version: str, *, trust: TrustOptions | None = None, manifest_digest: str | None = None
 ) -> PatchReport:
-    """Recompute a release from its parent and its patch, both fetched and verified anew.
+    """As :func:`verify_release`, of a release that is to be a patch.
+
+    Raises:
+        BrokenChainError: the release was not published as a patch.
+        VerificationError: see :func:`verify_release`.
+    """
+    report = verify_release(source, version, trust=trust, manifest_digest=manifest_digest)
+    if isinstance(report, KeyframeReport):
+        raise BrokenChainError(f"{version} was not released as a patch: it is stored whole. Choose a later release")
+    return report
+
+
+def verify_release(
+    source: ReleaseSource, version: str, *, trust: TrustOptions | None = None, manifest_digest: str | None = None
+) -> PatchReport | KeyframeReport:
+    """Compute a release again from its parent and its patch, or read its keyframe where it is stored whole.
+
+    All of it is fetched and verified anew.
 
     Args:
         version: an exact version.
-        cache: folder with blobs of earlier pulls, which need not be fetched again.
         trust: as for pulling.
         manifest_digest: which release of that number is meant; None: the one that the source has.
 
     Raises:
-        BrokenChainError: the release was not published as a patch.
-        VerificationError: the two differ, or anything on the way does not match.
+        BrokenChainError: the parent cannot be had.
+        VerificationError: it is another model, or anything on the way does not match.
     """
     index = read_index(source, trust).index
     entry = index.entry(version)
     if manifest_digest is not None:
         _require_same(source, version, entry.manifest.digest, manifest_digest)
-    if entry.patch is None or entry.parent is None:
-        raise BrokenChainError(f"{version} was not released as a patch: it is stored whole. Choose a later release")
-    parent = index.entry(entry.parent)
     with tempfile.TemporaryDirectory(prefix="barnraise-verify-") as temporary:
-        catalog = Catalog(source, index, BlobStore(cache or Path(temporary)))
+        catalog = Catalog(source, index, BlobStore(Path(temporary)))
         manifest = catalog.manifest(entry)
+        if entry.keyframe is not None:
+            keyframe_P = parse_keyframe(catalog.blob(entry.keyframe), manifest.space)
+            check_model(manifest, manifest.space, keyframe_P, f"the keyframe of {version}")
+        if entry.patch is None or entry.parent is None:
+            return KeyframeReport(version, entry.model_digest, keyframe_size(manifest.space))
+        parent = index.entry(entry.parent)
         before = catalog.manifest(parent)
         flat_P = rebuild(catalog, make_plan(index, parent.version), before)
         apply_patch(catalog, PatchStep(version, parent.model_digest, entry.patch), before.space, flat_P)
         check_model(manifest, manifest.space, flat_P, f"{parent.version} plus its patch")
-        if entry.keyframe is not None:
-            keyframe_P = parse_keyframe(catalog.blob(entry.keyframe), manifest.space)
-            check_model(manifest, manifest.space, keyframe_P, f"the keyframe of {version}")
     return PatchReport(
         version=version,
         parent=parent.version,

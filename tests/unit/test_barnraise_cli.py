@@ -57,6 +57,10 @@ def test_the_life_of_a_consumer(releases: PublishedRun, capsys: pytest.CaptureFi
     assert again["result"]["changed"] is False
     _, verified = told(capsys, "verify", "model", *mirror)
     assert verified["result"]["patch"]["parent"] == "0.1.1"
+    told(capsys, "pull", "tiny-lm@0.1.0", "--into", "first", *mirror)
+    _, whole = told(capsys, "verify", "first", *mirror)
+    assert (whole["result"]["keyframe"]["version"], whole["result"]["patch"]) == ("0.1.0", None)
+    assert "stored whole" in whole["result"]["checked"][-1]
     assert shown["result"]["lineage"]["change"]["parameters_changed"] > 0
     assert shown["result"]["card"] == "# tiny-lm 0.1.1\n"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +16,16 @@ from barnraise.checkpoints.checkpoint import Checkpoint
 from barnraise.cli import run as barnraise
 from barnraise.errors import BarnraiseError, NoSuchVersionError, UsageError, VerificationError
 from barnraise.releases.cache import Cache
+from barnraise.releases.convert import Stored, narrow, widen
 from barnraise.releases.derived.plan import DerivedPlan
-from barnraise.releases.installed import Form
+from barnraise.releases.installed import Form, Installed
 from barnraise.releases.load import load, load_model
 from barnraise.releases.mirror import mirror
 from barnraise.releases.pull import PullOptions, pull, would_pull
 from barnraise.releases.source import FolderSource, ReleaseSource
 from barnraise.releases.trust import TrustOptions
-from barnraise.releases.verify import verify_folder
+from barnraise.releases.verify import verify_derived, verify_folder
+from barnraise.updates.space import TensorSpec
 from family import FamilyRun, raw, save, tuned
 from published import SPACE
 
@@ -139,8 +142,42 @@ def test_names_and_wishes_that_cannot_be(run: FamilyRun, options: PullOptions, t
         pull(source, "tiny-fr", tmp_path / "model", options)
     with pytest.raises(NoSuchVersionError, match=r"0\.1\.0"):
         pull(source, "tiny-de@^0.2", tmp_path / "model", options)
-    with pytest.raises(UsageError, match="--dtype"):
-        pull(source, "tiny-de", tmp_path / "model", PullOptions(options.trust, cache=options.cache, form=Form("F16")))
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("dtype", ["F32", "F16"])
+def test_it_can_be_converted_on_the_way(run: FamilyRun, options: PullOptions, tmp_path: Path, dtype: Stored) -> None:
+    """float32 holds bfloat16 exactly; float16 is what rounding that gives. Integers stay what they are."""
+    tensors = raw(tuned(run.run.models["0.1.2"]), "BF16")
+    tensors[TensorSpec("zz.steps", (3,), "I64")] = np.arange(24, dtype=np.uint8)
+    path = save(tmp_path / "counting", tensors)
+    run.imports(path, "tiny-no", run.trunk("0.1.2"))
+    source, wanted = FolderSource(run.run.root), replace(options, form=Form(dtype))
+    assert pull(source, "tiny-no", tmp_path / "model", options).changed
+    assert pull(source, "tiny-no", tmp_path / "model", wanted).changed  # from as released to converted
+    assert not pull(source, "tiny-no", tmp_path / "model", wanted).changed
+    found, original = Checkpoint.open(tmp_path / "model"), Checkpoint.open(path)
+    for name, tensor in original.tensors.items():
+        expected = original.block(name, 0, tensor.size)
+        if tensor.dtype == "BF16":
+            expected = narrow(widen(expected, "BF16"), dtype)
+        assert found.dtype(name) == (dtype if tensor.dtype == "BF16" else "I64")
+        assert np.array_equal(found.block(name, 0, tensor.size), expected)
+    assert sorted(Installed.read(tmp_path / "model").note.converted) == [FIRST, SECOND]
+    assert verify_derived(source, tmp_path / "model", options.trust) == 3
+    weights = tmp_path / "model" / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(VerificationError, match=f"is not what 0.1.0 gives when it is converted to {dtype}"):
+        verify_derived(source, tmp_path / "model", options.trust)
+
+
+def test_what_a_type_cannot_say_is_refused(run: FamilyRun, options: PullOptions, tmp_path: Path) -> None:
+    big = run.imports(save(tmp_path / "big", raw(np.full(SPACE.size, 1e6, np.float32))), "big", run.trunk("0.1.2"))
+    with pytest.raises(UsageError, match="too large"):
+        pull(FolderSource(run.run.root), "big", tmp_path / "model", replace(options, form=Form("F16")))
+    assert big.is_new
     assert not (tmp_path / "model").exists()
 
 

@@ -16,8 +16,9 @@ from barnraise.errors import DiskFullError, UnknownFieldError, UsageError, Verif
 from barnraise.protocol import BlobRef
 from barnraise.releases import installed as installed_module
 from barnraise.releases import model_files
+from barnraise.releases.convert import Stored
 from barnraise.releases.installed import Content, Form, Installed, check_target, install, of_flat
-from barnraise.releases.layout import PROVENANCE, side_files
+from barnraise.releases.layout import PROVENANCE, side_files, stored_specs
 from barnraise.releases.lineage import read_lineage
 from barnraise.releases.manifest import Manifest, ReleaseFile
 from barnraise.releases.pull import PullOptions, pull
@@ -77,8 +78,9 @@ def test_converted_tensors_are_those_of_torch_and_back_again(
 ) -> None:
     import torch
 
-    for dtype, kind in (("BF16", torch.bfloat16), ("F16", torch.float16)):
-        install(tmp_path / dtype, content, Form(dtype))  # type: ignore[arg-type]
+    kinds: dict[Stored, torch.dtype] = {"BF16": torch.bfloat16, "F16": torch.float16}
+    for dtype, kind in kinds.items():
+        install(tmp_path / dtype, content, Form(dtype))
         there = Installed.read(tmp_path / dtype)
         assert there.is_converted
         assert there.manifest == content.manifest
@@ -112,14 +114,14 @@ def test_a_value_beyond_the_type_changes_nothing(run: PublishedRun, content: Con
 def test_memory_holds_a_piece_and_not_a_second_model(content: Content, monkeypatch: pytest.MonkeyPatch) -> None:
     pieces: list[int] = []
 
-    def narrow(values_N: np.ndarray, dtype: str) -> np.ndarray:
-        pieces.append(len(values_N))
-        return values_N.astype("<f2").view(np.uint8)
+    def convert(data: np.ndarray, dtype: str, wanted: str) -> np.ndarray:
+        pieces.append(len(data) // 4)
+        return data.view("<f4").astype("<f2").view(np.uint8)
 
     monkeypatch.setattr(model_files, "PIECE", 100)
-    monkeypatch.setattr(model_files, "narrow", narrow)
-    for spec in SPACE.tensors:
-        size = sum(len(piece) for piece in model_files._pieces(spec, np.zeros(4 * spec.size, np.uint8), "F16"))
+    monkeypatch.setattr(model_files, "convert", convert)
+    for spec in stored_specs(SPACE.tensors, "F16"):
+        size = sum(len(piece) for piece in model_files._converted(spec, np.zeros(4 * spec.size, np.uint8), "F32"))
         assert size == 2 * spec.size
     assert max(pieces) == 100
 

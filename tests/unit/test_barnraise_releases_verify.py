@@ -15,7 +15,7 @@ from barnraise.releases.layout import LINEAGE_FILE, NOTE_FILE
 from barnraise.releases.pull import PullOptions, pull
 from barnraise.releases.source import FolderSource
 from barnraise.releases.trust import TrustOptions
-from barnraise.releases.verify import verify_conversion, verify_folder, verify_patch
+from barnraise.releases.verify import KeyframeReport, verify_conversion, verify_folder, verify_patch, verify_release
 from published import SPACE, PublishedRun, published
 
 FORMS = [Form(), Form(shard_bytes=5000), Form("BF16", 3000), Form("F16")]
@@ -189,6 +189,21 @@ def test_a_release_equals_parent_plus_patch(run: PublishedRun) -> None:
         verify_patch(FolderSource(run.public), "0.1.2", manifest_digest=run.entries[1].manifest.digest)
     with pytest.raises(BrokenChainError, match="not released as a patch"):
         verify_patch(FolderSource(run.public), "0.1.0")
+
+
+def test_a_release_that_is_stored_whole_is_its_keyframe(run: PublishedRun) -> None:
+    source, entry = FolderSource(run.public), run.entries[0]
+    report = verify_release(source, "0.1.0", manifest_digest=entry.manifest.digest)
+    assert isinstance(report, KeyframeReport)
+    assert entry.keyframe is not None
+    assert (report.model_digest, report.keyframe_bytes) == (entry.model_digest, entry.keyframe.size_bytes)
+    with pytest.raises(VerificationError, match=r"has another 0\.1\.0 than the folder"):
+        verify_release(source, "0.1.0", manifest_digest=run.entries[1].manifest.digest)
+    path = run.store.path(entry.keyframe.digest)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    with pytest.raises(VerificationError):
+        verify_release(source, "0.1.0")
 
 
 def test_a_keyframe_beside_a_patch_is_compared_too(run: PublishedRun) -> None:

@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from barnraise.native import threads
 from barnraise.releases.derived.family import Family
-from barnraise.releases.derived.manifest import DerivedManifest
-from barnraise.releases.layout import plan_model
+from barnraise.releases.derived.manifest import ModelRef
 from barnraise.releases.model_files import Bytes
 
 __all__ = ["read_ahead"]
 
 
-def read_ahead(family: Family, manifest: DerivedManifest) -> Callable[[str], Bytes]:
-    """A function that gives each tensor by its name, to be called in the order of the model's files.
+def read_ahead(family: Family, ref: ModelRef, order: Iterable[str]) -> Callable[[str], Bytes]:
+    """A function that gives each tensor of a model by its name, to be called in this order of names.
 
     While one tensor is written the next are decoded, no more of them at a time than there are
     threads. What cannot be read is raised when its turn comes.
     """
     ahead = threads()
-    names = deque(spec.name for file in plan_model(manifest.space.tensors) for spec in file.tensors)
+    names = deque(order)
     pool = ThreadPoolExecutor(ahead)
     waiting: deque[tuple[str, Future[Bytes]]] = deque()
 
     def fill() -> None:
         while names and len(waiting) <= ahead:
             name = names.popleft()
-            waiting.append((name, pool.submit(family.read, manifest.ref, name)))
+            waiting.append((name, pool.submit(family.read, ref, name)))
 
     def tensor(name: str) -> Bytes:
         fill()
         if not waiting or waiting[0][0] != name:  # not in that order after all
-            return family.read(manifest.ref, name)
+            return family.read(ref, name)
         _, future = waiting.popleft()
         fill()
         if not waiting:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barnraise.checkpoints.dtypes import FLOATS
-from barnraise.releases.convert import Stored, narrow, widen
+from barnraise.releases.convert import Stored, convert, widen
 
 __all__ = ["in_type"]
 
@@ -27,10 +27,13 @@ def in_type(data: NDArray[np.uint8], dtype: str, wanted: str) -> NDArray[np.uint
         return data
     if dtype not in FLOATS or wanted not in FLOATS:
         return None
-    values_N = widen(data, cast(Stored, dtype))
-    if "F16" in (dtype, wanted) and np.isnan(values_N).any():  # which NaN it becomes is the processor's choice
+    if "F16" in (dtype, wanted) and _has_nan(data, dtype):  # which NaN it becomes is the processor's choice
         return None
     try:
-        return narrow(values_N, cast(Stored, wanted))
+        return convert(data, dtype, wanted)
     except OverflowError:
         return None
+
+
+def _has_nan(data: NDArray[np.uint8], dtype: str) -> bool:
+    return bool(np.isnan(widen(data, cast(Stored, dtype))).any())
