@@ -26,9 +26,14 @@ from coordinator.orders.kinds import Order, as_json
 from coordinator.orders.rules import Compute
 from coordinator.orders.settling import settle
 
-__all__ = ["Settled", "append", "place"]
+__all__ = ["Settled", "append", "pause", "place"]
 
 POLL_S = 0.1
+
+
+def pause() -> None:
+    """Let a coordinator work for a moment."""
+    time.sleep(POLL_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +58,18 @@ def append(ledger: Ledger, order: Order, at_ms: int) -> str:
     return order_id
 
 
-def place(folder: RunFolder, order: Order, *, tell: Callable[[str], None] = lambda _: None) -> Settled:
+def place(
+    folder: RunFolder,
+    order: Order,
+    *,
+    tell: Callable[[str], None] = lambda _: None,
+    wait: Callable[[], None] = pause,
+) -> Settled:
     """Place an order and wait until it is settled, or until only a coordinator could go on.
 
     Args:
         tell: gets a sentence when this begins to wait for a coordinator.
+        wait: called between two looks at what the coordinator has done.
 
     Raises:
         OrderRefusedError: refused, and why; nothing was changed.
@@ -78,7 +90,7 @@ def place(folder: RunFolder, order: Order, *, tell: Callable[[str], None] = lamb
                 if not waiting_told:
                     tell(f"order {order_id} is placed; the coordinator takes it up")
                 waiting_told = True
-                time.sleep(POLL_S)
+                wait()
     finally:
         ledger.close()
 

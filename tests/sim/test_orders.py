@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,44 +76,35 @@ def test_what_must_compute_waits_for_the_next_coordinator(
     assert "by merging again what made 0.1.1 (it lies)" in capsys.readouterr().out
 
 
-def test_with_a_coordinator_a_command_waits_until_it_has_obeyed(
-    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("coordinator.orders.placing.time.sleep", lambda _: simulation.ticks())
+def test_with_a_coordinator_a_command_waits_until_it_has_obeyed(simulation: Simulation) -> None:
     told: list[str] = []
     with simulation.folder.lock("coordinator"):
-        settled = place(simulation.folder, Yank("0.1.0", "untrained"), tell=told.append)
+        settled = place(simulation.folder, Yank("0.1.0", "untrained"), tell=told.append, wait=simulation.ticks)
         with pytest.raises(OrderRefusedError, match="there is no release"):
-            place(simulation.folder, MoveChannel("nightly", "9.9.9"))
+            place(simulation.folder, MoveChannel("nightly", "9.9.9"), wait=simulation.ticks)
     assert isinstance(settled, Settled)
     assert (settled.waits, settled.result) == (False, {"version": "0.1.0", "yanked": "untrained"})
     assert len(told) == 1
     assert "the coordinator takes it up" in told[0]
 
 
-def test_an_order_whose_command_was_stopped_stands(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stopped(_: float) -> None:
-        raise KeyboardInterrupt
+def stopped() -> None:
+    """What waiting ends with when somebody presses Ctrl-C."""
+    raise KeyboardInterrupt
 
-    monkeypatch.setattr("coordinator.orders.placing.time.sleep", stopped)
+
+def test_an_order_whose_command_was_stopped_stands(simulation: Simulation) -> None:
     with simulation.folder.lock("coordinator"), pytest.raises(KeyboardInterrupt):
-        place(simulation.folder, Yank("0.1.0", "once more"))
+        place(simulation.folder, Yank("0.1.0", "once more"), wait=stopped)
     assert len(simulation.ledger.orders(waiting=True)) == 1
     simulation.ticks()
     assert simulation.ledger.orders(waiting=True) == []
     assert simulation.ledger.releases()[0].yanked == "once more"
 
 
-def test_who_gets_the_lock_settles_what_others_left_waiting(
-    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def gives_up(_: float) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr("coordinator.orders.placing.time.sleep", gives_up)
-        with simulation.folder.lock("coordinator"), pytest.raises(KeyboardInterrupt):
-            place(simulation.folder, Yank("0.1.0", None))
+def test_who_gets_the_lock_settles_what_others_left_waiting(simulation: Simulation) -> None:
+    with simulation.folder.lock("coordinator"), pytest.raises(KeyboardInterrupt):
+        place(simulation.folder, Yank("0.1.0", None), wait=stopped)
     assert place(simulation.folder, MoveChannel("nightly", "0.1.2")).reason == "channel nightly is at 0.1.2 already"
     assert simulation.ledger.orders(waiting=True) == []
     assert simulation.ledger.releases()[0].yanked is None
@@ -121,7 +113,7 @@ def test_who_gets_the_lock_settles_what_others_left_waiting(
 def test_a_revert_says_how_model_and_tests_changed(
     simulation: Simulation, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("coordinator.orders.placing.time.sleep", lambda _: simulation.ticks())
+    monkeypatch.setattr("coordinator.orders.place", partial(place, wait=simulation.ticks))
     second = next(row for row in simulation.ledger.updates(round=1) if row.state == "merged")
     with simulation.folder.lock("coordinator"):
         assert run(["revert", second.digest[:14], "--reason", "it lies", "--run", str(simulation.folder.root)]) == 0
