@@ -47,7 +47,7 @@ class Identity:
             ConfigValueError: the file is no key, or others can read it.
         """
         try:
-            return cls._load(path)
+            return cls.load(path)
         except FileNotFoundError:
             pass
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -55,7 +55,7 @@ class Identity:
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:  # somebody else was faster: theirs is the key
-            return cls._load(path)
+            return cls.load(path)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(identity._private.private_bytes_raw().hex() + "\n")
             file.flush()
@@ -63,7 +63,13 @@ class Identity:
         return identity
 
     @classmethod
-    def _load(cls, path: Path) -> Identity:
+    def load(cls, path: Path) -> Identity:
+        """Read the key at ``path``, and make none.
+
+        Raises:
+            FileNotFoundError: there is none; whoever asked knows what that means.
+            ConfigValueError: the file is no key, or others can read it.
+        """
         mode = path.stat().st_mode & 0o777
         if mode & 0o077:
             raise ConfigValueError(

@@ -23,6 +23,7 @@ from barnraise.releases.index import check_promises
 from barnraise.releases.locks import waiting_lock
 from barnraise.releases.offline import Offline
 from barnraise.releases.proposal import Signing, check_base
+from barnraise.releases.repository import online_keys
 from barnraise.releases.roles import run_name
 from barnraise.releases.store import BlobStore
 from barnraise.run_folder import RunFolder
@@ -90,7 +91,7 @@ def _require_publishable(folder: RunFolder, signing: Signing, offline: Offline) 
 
 
 def _require_online_key(folder: RunFolder, offline: Offline) -> None:
-    if not any(Identity.load_or_create(path).public == offline.keys.online for path in folder.keys.glob("online*.key")):
+    if not any(identity.public == offline.keys.online for _, identity in online_keys(folder)):
         raise ConfigMissingError(
             f"{folder.keys} holds no online key {offline.keys.online[:10]}, which this proposal names; it was made by "
             "barnraise keys rotate online, on another machine or in another folder"
@@ -99,8 +100,8 @@ def _require_online_key(folder: RunFolder, offline: Offline) -> None:
 
 def _forget_keys(folder: RunFolder, charter: Charter) -> None:
     """Delete keys that nothing asks for any more; proposals that would are void, for their base has changed."""
-    for path in folder.keys.glob("online*.key"):
-        if Identity.load_or_create(path).public != charter.online:
+    for path, identity in online_keys(folder):
+        if identity.public != charter.online:
             path.unlink()
     if charter.has_maintainers:
         folder.root_key.unlink(missing_ok=True)

@@ -247,7 +247,7 @@ def _bootstrap(place: Place) -> list[KeyPair]:
     """The key that stands in for maintainers until there are some, where it is at hand."""
     if place.charter.has_maintainers or place.folder is None or not place.folder.root_key.exists():
         return []
-    return [KeyPair(Identity.load_or_create(place.folder.root_key).private_key)]
+    return [KeyPair(Identity.load(place.folder.root_key).private_key)]
 
 
 def _require_maintainers(place: Place) -> None:

@@ -21,7 +21,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -53,7 +53,7 @@ from barnraise.releases.source import FolderSource
 from barnraise.releases.trust import read_vouched
 from barnraise.run_folder import RunFolder
 
-__all__ = ["Publication", "Repository", "plan_publication"]
+__all__ = ["Publication", "Repository", "online_keys", "plan_publication"]
 
 METADATA = "metadata"
 TARGETS = "targets"
@@ -284,7 +284,7 @@ class Repository:
             return offline
         try:
             offline = self.offline  # as it is now that nobody else writes it
-            root = Identity.load_or_create(self.folder.root_key) if self.folder.root_key.is_file() else None
+            root = Identity.load(self.folder.root_key) if self.folder.root_key.is_file() else None
             if root is not None and offline.keys.maintainers == (root.public,):
                 offline = offline.renewed(root, now_ms)
                 offline.write(self.folder.offline)
@@ -359,8 +359,7 @@ class Repository:
 
     def _online(self, offline: Offline) -> Identity:
         """The online key that the root names: while it is rotated, old and new lie side by side."""
-        for path in sorted(self.folder.keys.glob("online*.key")):
-            identity = Identity.load_or_create(path)
+        for _, identity in online_keys(self.folder):
             if identity.public == offline.keys.online:
                 return identity
         raise ConfigValueError(
@@ -370,6 +369,16 @@ class Repository:
 
     def _path(self, name: str) -> Path:
         return self.folder.public / name
+
+
+def online_keys(folder: RunFolder) -> Iterator[tuple[Path, Identity]]:
+    """Every online key in a run's folder, with its file; one that is deleted meanwhile is passed over."""
+    for path in sorted(folder.keys.glob("online*.key")):
+        try:
+            identity = Identity.load(path)
+        except FileNotFoundError:
+            continue
+        yield path, identity
 
 
 def _from_published(files: Mapping[str, bytes]) -> Offline:

@@ -17,6 +17,12 @@ def test_a_key_is_made_on_first_use_and_stays(tmp_path: Path) -> None:
     assert Identity.load_or_create(path).public == made.public
 
 
+def test_loading_makes_no_key(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        Identity.load(tmp_path / "identity.key")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_key_that_others_can_read_is_refused_with_the_command_that_helps(tmp_path: Path) -> None:
     path = tmp_path / "identity.key"
     Identity.load_or_create(path)

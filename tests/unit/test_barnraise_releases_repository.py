@@ -20,7 +20,7 @@ from barnraise.identity import Identity
 from barnraise.releases import repository as repository_module
 from barnraise.releases.locks import waiting_lock
 from barnraise.releases.offline import Offline
-from barnraise.releases.repository import KEEP, Publication, Repository, plan_publication
+from barnraise.releases.repository import KEEP, Publication, Repository, online_keys, plan_publication
 from barnraise.releases.roles import LIFETIMES, Keys, as_time, keys_of, make_root, make_targets, sign, signatures
 from barnraise.releases.source import FolderSource
 from barnraise.releases.trust import TrustOptions, read_index
@@ -290,6 +290,16 @@ def test_what_maintainers_signed_is_found_again_where_it_is_published(tmp_path: 
     with pytest.raises(NotEnoughSignaturesError):
         run.release("0.1.2")
     assert not path.exists()
+
+
+def test_a_key_that_goes_while_keys_are_read_is_passed_over_and_not_made_again(tmp_path: Path) -> None:
+    run = published(tmp_path)
+    keys = RunFolder(run.root).keys
+    (keys / "online-0.key").symlink_to(keys / "gone.key")  # its name is there, and nothing behind it
+    names = sorted(path.name for path in keys.iterdir())
+    run.repository.renew(now_ms())
+    assert [path.name for path, _ in online_keys(RunFolder(run.root))] == ["online.key"]
+    assert sorted(path.name for path in keys.iterdir()) == names
 
 
 def test_a_run_without_its_online_key_says_so(tmp_path: Path) -> None:
