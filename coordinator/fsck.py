@@ -35,7 +35,7 @@ from barnraise.run_folder import RunFolder
 from coordinator.ledger import Ledger, schema
 from coordinator.ledger.engine import open_engine, reading
 from coordinator.listing import index_of
-from coordinator.references import Place, Reference, blob_refs, required
+from coordinator.references import Place, Reference, refs_in_json, required
 
 __all__ = ["TABLES", "Checked", "Finding", "fsck"]
 
@@ -143,7 +143,7 @@ def _with_sizes(references: list[Reference], folder: RunFolder) -> list[Referenc
         index = json.loads(read_vouched(FolderSource(folder.root))[INDEX_NAME])
     except (BarnraiseError, ValueError, RecursionError):
         return references
-    sizes = {digest: size_bytes for _, digest, size_bytes in blob_refs(index)}
+    sizes = {digest: size_bytes for _, digest, size_bytes in refs_in_json(index)}
     return [one if one.size_bytes is not None else replace(one, size_bytes=sizes.get(one.digest)) for one in references]
 
 
@@ -154,7 +154,7 @@ def _of_index(source: FolderSource, store: BlobStore) -> Iterator[Reference]:
     except BarnraiseError:
         return
     seen: set[str] = set()
-    for _, digest, size_bytes in blob_refs(index.model_dump(mode="json")):
+    for _, digest, size_bytes in refs_in_json(index.model_dump(mode="json")):
         yield from _once(seen, Reference("public", digest, size_bytes, "a blob that the index names"))
     manifests = [(entry.manifest.digest, entry.version) for entry in index.releases]
     manifests += [(entry.manifest.digest, f"{entry.name} {entry.version}") for entry in index.derived]
@@ -164,7 +164,7 @@ def _of_index(source: FolderSource, store: BlobStore) -> Iterator[Reference]:
                 manifest = json.loads(store.read(manifest_digest))
             except (ValueError, RecursionError):
                 continue
-            for key, digest, size_bytes in blob_refs(manifest):
+            for key, digest, size_bytes in refs_in_json(manifest):
                 if key == CONTRIBUTIONS:
                     continue
                 yield from _once(seen, Reference("public", digest, size_bytes, f"{key} of {what}"))

@@ -20,7 +20,7 @@ from coordinator.ledger import Ledger, ReleaseRow, RoundRow, UpdateRow
 from coordinator.ledger.events import RecordedEvent, RoundMoved
 from coordinator.round import FINAL
 
-__all__ = ["Place", "Reference", "blob_refs", "digests_in", "mentioned", "required", "scored_models"]
+__all__ = ["Place", "Reference", "digests_in", "mentioned", "refs_in_json", "required", "scored_models"]
 
 Place = Literal["public", "private"]
 WAITING = ("received", "checked")
@@ -48,17 +48,21 @@ def digests_in(data: bytes | memoryview) -> Iterator[str]:
         yield match.group().decode("ascii")
 
 
-def blob_refs(value: Any, key: str = "blob") -> Iterator[tuple[str, str, int]]:
-    """Every blob that a decoded JSON value names by digest and size, with the key that it stands under."""
+def refs_in_json(value: Any, key: str = "blob") -> Iterator[tuple[str, str, int]]:
+    """Every blob that a decoded JSON value names by digest and size, with the key that it stands under.
+
+    Of what was read as a message, :func:`barnraise.releases.references.blob_refs` tells the same; a check also looks
+    into manifests that a newer version wrote, which this one cannot read as messages.
+    """
     if isinstance(value, Mapping):
         digest, size_bytes = value.get("digest"), value.get("size_bytes")
         if isinstance(digest, str) and is_digest(digest) and isinstance(size_bytes, int):
             yield key, digest, size_bytes
         for name, item in value.items():
-            yield from blob_refs(item, str(name))
+            yield from refs_in_json(item, str(name))
     elif isinstance(value, list | tuple):
         for item in value:
-            yield from blob_refs(item, key)
+            yield from refs_in_json(item, key)
 
 
 def mentioned(ledger: Ledger, public: BlobStore, published: Iterable[bytes]) -> frozenset[str]:
@@ -111,10 +115,10 @@ def _published(ledger: Ledger, public: BlobStore) -> Iterator[Reference]:
             manifest = json.loads(bytes(public.map(digest)))
         except (ValueError, RecursionError):  # damaged: told where digests are compared
             continue
-        for key, named, size_bytes in blob_refs(manifest):
+        for key, named, size_bytes in refs_in_json(manifest):
             yield Reference("public", named, size_bytes, f"{_SINGULAR.get(key, key)} of {what}")
     for row in ledger.releases():
-        for key, named, size_bytes in blob_refs({"keyframe": row.keyframe, "patch": row.patch}):
+        for key, named, size_bytes in refs_in_json({"keyframe": row.keyframe, "patch": row.patch}):
             yield Reference("public", named, size_bytes, f"{key} of {row.version}")
 
 
