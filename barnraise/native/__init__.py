@@ -87,6 +87,8 @@ def spread(work: Callable[[int, int], None], size: int, grain: int) -> None:
     futures = [_pool(count - 1).submit(take_turns) for _ in range(1, count)]
     try:
         take_turns()
+        # Nothing is left for what has not begun, which may wait long behind the work of other callers.
+        futures = [future for future in futures if not future.cancel()]
     finally:
         for future in futures:
             future.exception()
