@@ -1,25 +1,23 @@
-"""The configuration of a run: one TOML file, every key validated, every default written here.
+"""The configuration of a run: one TOML file, every default written here.
 
-A key that nothing reads is an error that names the file, the key and the nearest one that
-exists. The environment is read for secrets and addresses only, never for behaviour.
+Its acceptance tests may stand in a file of their own (:mod:`barnraise.suite`). The environment is
+read for secrets and addresses only, never for behaviour.
 """
 
 from __future__ import annotations
 
-import difflib
-import tomllib
-import typing
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from barnraise.digest import digest_json
-from barnraise.errors import ConfigMissingError, ConfigUnknownKeyError, ConfigValueError
+from barnraise.errors import ConfigMissingError, ConfigValueError
+from barnraise.sections import Fraction, Positive, Section, bundled, parse_section, read_toml
+from barnraise.suite import LookConfig, ProbeConfig, SuiteConfig, find_suite, load_suite_config
 
 __all__ = [
     "AcceptanceConfig",
-    "AcceptanceTestConfig",
     "ChannelConfig",
     "CodecConfig",
     "DataConfig",
@@ -28,7 +26,6 @@ __all__ = [
     "ModelConfig",
     "OuterConfig",
     "PreAggregationConfig",
-    "ProbeConfig",
     "RoundConfig",
     "RunConfig",
     "TrainingConfig",
@@ -37,15 +34,8 @@ __all__ = [
     "parse_run_config",
 ]
 
-Positive = Annotated[int, Field(gt=0)]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class ModelConfig(_Section):
+class ModelConfig(Section):
     """Architecture of the trunk.
 
     Attributes:
@@ -68,7 +58,7 @@ class ModelConfig(_Section):
         return self
 
 
-class DataConfig(_Section):
+class DataConfig(Section):
     """Training text and how it is split.
 
     Attributes:
@@ -82,7 +72,7 @@ class DataConfig(_Section):
     shards: dict[Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")], tuple[str, ...]]
 
 
-class TrainingConfig(_Section):
+class TrainingConfig(Section):
     """One unit of work: inner AdamW steps between pulling a base and sending an update.
 
     Attributes:
@@ -101,7 +91,7 @@ class TrainingConfig(_Section):
     keep_moments: bool = True
 
 
-class CodecConfig(_Section):
+class CodecConfig(Section):
     """How a change is compressed.
 
     Attributes:
@@ -116,7 +106,7 @@ class CodecConfig(_Section):
     k: Annotated[int, Field(ge=1, le=2048)] = 64
 
 
-class RoundConfig(_Section):
+class RoundConfig(Section):
     """When a round stops collecting.
 
     Attributes:
@@ -147,7 +137,7 @@ _OUTER_SETTINGS: dict[str, tuple[str, ...]] = {
 }
 
 
-class OuterConfig(_Section):
+class OuterConfig(Section):
     """Outer optimiser over the merged change. ``name = "none"`` adds it as it is.
 
     Attributes:
@@ -175,14 +165,14 @@ class OuterConfig(_Section):
         return self
 
 
-class PreAggregationConfig(_Section):
+class PreAggregationConfig(Section):
     """What is done to the updates before the strategy sees them; ``options`` are its hyperparameters."""
 
     name: str
     options: dict[str, float] = Field(default_factory=dict)
 
 
-class MergeConfig(_Section):
+class MergeConfig(Section):
     """How updates become one change.
 
     Attributes:
@@ -202,71 +192,34 @@ class MergeConfig(_Section):
     outer: OuterConfig = OuterConfig()
 
 
-class AcceptanceTestConfig(_Section):
-    """One acceptance test.
+class AcceptanceConfig(SuiteConfig):
+    """What a release must pass: a suite, written here or in a file of its own, and the check of single updates.
 
     Attributes:
-        kind: ``loss`` (bits per byte, lower is better) or ``accuracy`` (share of examples whose
-            next byte is predicted, higher is better).
-        shard: the domain whose held-out files it uses.
-        examples: windows of the model's context drawn from them.
-        margin: how much worse, in the metric's unit, still counts as non-inferior.
-        supported: a release promises this test; otherwise it is only reported.
-    """
-
-    name: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,48}$")]
-    kind: Literal["loss", "accuracy"]
-    shard: str
-    examples: Annotated[int, Field(ge=8)] = 48
-    margin: Annotated[float, Field(gt=0)]
-    supported: bool = True
-
-
-class AcceptanceConfig(_Section):
-    """What a release must pass.
-
-    Attributes:
-        alpha: family-wise error rate of calling a worse model non-inferior.
+        suite: the file with the suite: ``NAME.toml`` beside this one, or one that ships with Barnraise.
         check_examples: held-out windows for the cheap check of every single update.
         check_margin: bits per byte by which an update alone may worsen them.
-        tests: the suite.
     """
 
-    alpha: Fraction = 0.05
+    suite: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,48}$")] | None = None
     check_examples: Annotated[int, Field(ge=8)] = 32
     check_margin: Annotated[float, Field(gt=0)] = 0.3
-    tests: Annotated[tuple[AcceptanceTestConfig, ...], Field(min_length=1)]
 
 
-class ProbeConfig(_Section):
-    """A look at a channel's release after the channel moved there, compared with the release before.
-
-    Attributes:
-        kind, shard, examples: as of an acceptance test.
-        margin: by how much, in the metric's unit, the release must be shown to be worse for the channel to move back.
-    """
-
-    name: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,48}$")]
-    kind: Literal["loss", "accuracy"]
-    shard: str
-    examples: Annotated[int, Field(ge=8)] = 48
-    margin: Annotated[float, Field(ge=0)] = 0.0
-
-
-class ChannelConfig(_Section):
+class ChannelConfig(Section):
     """What happens when a channel moves forward: its probes run, and one that shows a regression moves it back."""
 
     probes: tuple[ProbeConfig, ...] = ()
 
 
-class ReleaseConfig(_Section):
+class ReleaseConfig(Section):
     """How releases are stored: as patches, with a keyframe every ``keyframe_every`` releases."""
 
     codec: CodecConfig = CodecConfig(name="topk", k=256)
     keyframe_every: Positive = 64
 
 
-class UpdateConfig(_Section):
+class UpdateConfig(Section):
     """How contributions are compressed.
 
     Attributes:
@@ -281,7 +234,7 @@ class UpdateConfig(_Section):
     fisher: bool = False
 
 
-class GatewayConfig(_Section):
+class GatewayConfig(Section):
     """The public door. ``port = 0`` lets the system choose; it is written to ``address.json``."""
 
     host: str = "127.0.0.1"
@@ -293,7 +246,7 @@ class GatewayConfig(_Section):
     max_clock_skew_s: Annotated[float, Field(gt=0)] = 300.0
 
 
-class ConductorConfig(_Section):
+class ConductorConfig(Section):
     """What the conductor and its Ray may use on this machine, and how long a task may take."""
 
     workers: Positive = 2
@@ -302,7 +255,7 @@ class ConductorConfig(_Section):
     test_timeout_s: Annotated[float, Field(gt=0)] = 600.0
 
 
-class RunConfig(_Section):
+class RunConfig(Section):
     """A whole run. Sections and keys are those of the TOML file."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$")]
@@ -326,25 +279,23 @@ class RunConfig(_Section):
     def _consistent(self) -> RunConfig:
         if self.round.min_updates > self.round.target_updates:
             raise ValueError("round.min_updates is larger than round.target_updates")
-        names = [test.name for test in self.acceptance.tests]
-        if len(set(names)) != len(names):
-            raise ValueError("acceptance.tests: two tests have the same name")
         for channel, settings in self.channels.items():
             probes = [probe.name for probe in settings.probes]
             if len(set(probes)) != len(probes):
                 raise ValueError(f"channels.{channel}.probes: two probes have the same name")
         for what, test in self.looks:
-            if test.shard not in self.data.shards:
+            if test.shard is not None and test.shard not in self.data.shards:
                 known = ", ".join(self.data.shards)
                 raise ValueError(f"{what} {test.name}: no shard {test.shard!r}; there are {known}")
+            if test.data is not None and test.data not in self.acceptance.data:
+                known = ", ".join(self.acceptance.data) or "none"
+                raise ValueError(f"{what} {test.name}: no data set {test.data!r}; there are {known}")
         return self
 
     @property
-    def looks(self) -> list[tuple[str, AcceptanceTestConfig | ProbeConfig]]:
-        """Everything that reads held-out text, each with what it is."""
-        tests: list[tuple[str, AcceptanceTestConfig | ProbeConfig]] = [
-            ("acceptance test", test) for test in self.acceptance.tests
-        ]
+    def looks(self) -> list[tuple[str, LookConfig]]:
+        """Every test and every probe, each with what it is."""
+        tests: list[tuple[str, LookConfig]] = [("acceptance test", test) for test in self.acceptance.tests]
         return tests + [("probe", probe) for settings in self.channels.values() for probe in settings.probes]
 
     @property
@@ -354,24 +305,29 @@ class RunConfig(_Section):
 
 
 def load_run_config(path: Path) -> RunConfig:
-    """Read and validate a run's TOML file.
+    """Read and validate a run's TOML file, and the suite's that it names.
 
     Raises:
         ConfigMissingError: no such file.
         ConfigUnknownKeyError: a key that nothing reads.
         ConfigValueError: not TOML, or a value out of range.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise ConfigMissingError(f"{path} is not a file. A ready-made one: configs/runs/stdlib-lm.toml") from error
-    except UnicodeDecodeError as error:
-        raise ConfigValueError(f"{path} is not UTF-8 text") from error
-    try:
-        value = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigValueError(f"{path} is not TOML: {error}") from error
+    value = read_toml(path, example="configs/runs/stdlib-lm.toml")
+    acceptance = value.get("acceptance")
+    if isinstance(acceptance, dict) and isinstance(acceptance.get("suite"), str):
+        value["acceptance"] = _with_suite(acceptance, path)
     return parse_run_config(value, source=str(path))
+
+
+def _with_suite(acceptance: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The section with the keys of the suite that it names."""
+    twice = sorted({"tests", "data"} & acceptance.keys())
+    if twice:
+        raise ConfigValueError(
+            f"{path}: acceptance.suite names a suite and acceptance.{twice[0]} is given too; keep one of the two"
+        )
+    suite = load_suite_config(find_suite(acceptance["suite"], path))
+    return {**suite.model_dump(mode="json", exclude_defaults=True), **acceptance}
 
 
 def bundled_config(name: str) -> Path:
@@ -380,50 +336,12 @@ def bundled_config(name: str) -> Path:
     Raises:
         ConfigMissingError: there is none of that name.
     """
-    here = Path(__file__).resolve().parent
-    for configs in (here / "configs", here.parent / "configs"):  # in a wheel, in a checkout
-        path = configs / "runs" / f"{name}.toml"
-        if path.is_file():
-            return path
-    raise ConfigMissingError(f"no run called {name!r} ships with this Barnraise; reinstall it")
+    path = bundled("runs", name)
+    if path is None:
+        raise ConfigMissingError(f"no run called {name!r} ships with this Barnraise; reinstall it")
+    return path
 
 
 def parse_run_config(value: dict[str, Any], *, source: str) -> RunConfig:
     """Validate a decoded TOML document; ``source`` is named in errors."""
-    try:
-        return RunConfig.model_validate(value)
-    except ValidationError as error:
-        problems = error.errors(include_url=False, include_input=False)
-    for problem in problems:
-        if problem["type"] == "extra_forbidden":
-            raise ConfigUnknownKeyError(_unknown_key(source, problem["loc"]))
-    where = ".".join(str(part) for part in problems[0]["loc"])
-    message = problems[0]["msg"].removeprefix("Value error, ")
-    raise ConfigValueError(f"{source}: {where + ': ' if where else ''}{message}")
-
-
-def _unknown_key(source: str, location: tuple[int | str, ...]) -> str:
-    *parents, key = location
-    section: Any = RunConfig
-    for part in parents:
-        if isinstance(part, str) and _is_section(section) and part in section.model_fields:
-            section = _section_of(section.model_fields[part].annotation)
-    known = list(section.model_fields) if _is_section(section) else []
-    near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)
-    hint = f"did you mean {near[0]!r}?" if near else ""
-    return f"{source}: unknown key {'.'.join(str(part) for part in location)!r}; {hint} nothing was started"
-
-
-def _is_section(value: Any) -> bool:
-    return isinstance(value, type) and issubclass(value, BaseModel)
-
-
-def _section_of(annotation: Any) -> Any:
-    """The section class inside an annotation such as ``Annotated[tuple[X, ...], ...]``."""
-    if _is_section(annotation):
-        return annotation
-    for inner in typing.get_args(annotation):
-        found = _section_of(inner)
-        if found is not None:
-            return found
-    return None
+    return parse_section(RunConfig, value, source=source)

@@ -2,6 +2,7 @@
 
     RUN/
       run.toml          the configuration the run was started with
+      acceptance/       the suite that it names, as it was then
       address.json      {"url": ..., "pid": ...} of the gateway that is listening now
       ledger.sqlite     the truth: events and what follows from them
       public/           any static file server of this folder is a mirror
@@ -42,6 +43,10 @@ class RunFolder:
     @property
     def config(self) -> Path:
         return self.root / "run.toml"
+
+    @property
+    def suites(self) -> Path:
+        return self.root / "acceptance"
 
     @property
     def address(self) -> Path:
@@ -89,7 +94,7 @@ class RunFolder:
 
     def create(self) -> None:
         """Make the folders that are missing. All but ``public`` and the logs are for their owner only."""
-        for folder in (self.public, self.private, self.staging, self.keys, self.offline.parent, self.logs):
+        for folder in (self.public, self.private, self.staging, self.keys, self.offline.parent, self.suites, self.logs):
             folder.mkdir(parents=True, exist_ok=True)
         for folder in (self.private, self.staging, self.keys, self.offline.parent):
             folder.chmod(0o700)

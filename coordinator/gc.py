@@ -135,7 +135,7 @@ def _files(desk: Desk, ledger: Ledger) -> list[tuple[str, Sequence[Path], Collec
     half_written = [path for store in (desk.public, desk.private) for path in store.root.glob(HALF_WRITTEN)]
     return [
         ("whole models", sorted(desk.models.folder.glob("*.f32")), {desk.models.path(digest).name for digest in kept}),
-        ("scores", sorted((desk.folder.private / "scores").glob("*.json")), desk.score_names(scored)),
+        ("scores", sorted((desk.folder.private / "scores").glob("*.json")), desk.measured_names(scored)),
         ("half-written files", sorted(half_written), ()),
     ]
 

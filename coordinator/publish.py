@@ -69,8 +69,8 @@ class Publisher:
     clock: Callable[[], int]
 
     def first(self, model: FirstModel, created_at_ms: int) -> Draft:
-        """Release 0.1.0: the initial weights as a keyframe, with what they score."""
-        known = self.desk.known_scores(model.model_digest)
+        """Release 0.1.0: the initial weights as a keyframe, with what was measured of them."""
+        known = self.desk.all_measured(model.model_digest, self.desk.config.acceptance.tests)
         made = _Made(
             decision=next_version(None, Change()),
             parent=None,
@@ -93,11 +93,9 @@ class Publisher:
         parent = self.ledger.release(current.base_version)
         assert parent is not None
         candidate, desk = tag.candidate, self.desk
-        verdict = judge_models(
-            desk.config.acceptance,
-            desk.known_scores(parent.model_digest),
-            desk.known_scores(candidate.model_digest),
-        )
+        tests = desk.config.acceptance.tests
+        known = [desk.all_measured(model.model_digest, tests) for model in (parent, candidate)]
+        verdict = judge_models(desk.config.acceptance, *known)
         summary = verdict.summary()
         decision = self._decided(parent, summary)
         updates = self._merged_updates(current.number, tag.merge_set)

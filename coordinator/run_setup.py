@@ -18,6 +18,8 @@ from barnraise.releases.durable import replace_file
 from barnraise.releases.repository import Repository
 from barnraise.releases.store import BlobStore
 from barnraise.run_folder import RunFolder
+from barnraise.suite import find_suite
+from coordinator.acceptance.examples import read_data_set
 from coordinator.acceptance.heldout import HeldOut
 from coordinator.ledger import Ledger
 from coordinator.ledger.events import RunCreated
@@ -55,6 +57,7 @@ def prepare_run(folder: RunFolder, source: Path | None) -> RunConfig:
         if folder.config.exists():
             _require_same_model(load_run_config(folder.config), config, folder)
         folder.create()
+        _copy_suite(folder, source, config)
         replace_file(folder.config, source.read_bytes())
     BlobStore(folder.private).sweep()
     BlobStore(folder.public).sweep()
@@ -78,6 +81,24 @@ def open_run(folder: RunFolder) -> OpenRun:
         raise NotARunFolderError(f"{folder.root} has an empty ledger; start it with: barnraise serve CONFIG --run DIR")
     identity = Identity.load_or_create(folder.key)
     return OpenRun(folder, config, ledger, identity, created.event.held_out_digest)
+
+
+def _copy_suite(folder: RunFolder, source: Path, config: RunConfig) -> None:
+    """Have the run's own copy of the suite that its file names, and the data sets of the suite in its stores.
+
+    Raises:
+        AcceptanceError: a data set that is missing, or another one than the suite pins.
+    """
+    name, suite = config.acceptance.suite, source
+    if name is not None:
+        suite = find_suite(name, source)
+        own = folder.suites / f"{name}.toml"
+        if suite.resolve() != own.resolve():
+            replace_file(own, suite.read_bytes())
+    for data_set, wanted in config.acceptance.data.items():
+        store = BlobStore(folder.private if wanted.hidden else folder.public)
+        if not store.has(wanted.digest):
+            store.put(read_data_set(suite.parent, data_set, wanted))
 
 
 def _record_new_run(folder: RunFolder, config: RunConfig, ledger: Ledger, identity: Identity) -> None:

@@ -1,17 +1,19 @@
-"""Score a model on held-out windows.
+"""Ask a model for the text it was given: bits it needs for each, and whether it knows the end.
 
 Scoring is total: parameters of any size give finite scores. A model that overflows gives the
-right byte no chance, and is scored so, rather than stopping the suite.
+right token no chance, and is scored so, rather than stopping the suite.
 
-N  windows
-B  windows in a batch
-T  bytes of a window that are predicted
-V  vocabulary, 256
+N  texts
+B  texts of a batch, all of one length
+T  tokens of a text that are predicted
+V  vocabulary
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,46 +21,93 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from barnraise.config import ModelConfig
-from barnraise.updates.space import ParameterSpace
-from coordinator.acceptance.scores import CODE_VERSION, WORST_BITS, Scores
-from merge.architectures import build, load_flat
+from barnraise.errors import AcceptanceError
+from coordinator.acceptance.examples import Examples
+from coordinator.acceptance.subject import Subject
 
-__all__ = ["CODE_VERSION", "Scores", "scores"]
+__all__ = ["BATCH", "WORST_BITS", "Scored", "score_texts", "texts_of"]
 
 BATCH = 32
 
+WORST_BITS = 64.0
+"""Bits of a token that a model gives no chance at all. Guessing a byte costs 8."""
 
-def scores(
-    flat_P: NDArray[np.float32], model: ModelConfig, space: ParameterSpace, windows: NDArray[np.uint8]
-) -> Scores:
-    """Loss and last-byte accuracy of a model on every window, on the CPU in float32.
 
-    Args:
-        flat_P: float32 [P], the model's parameters in ``space``; finite or not.
-        windows: uint8 [N, T + 1], N above 0; each byte but the first is predicted from those before it.
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What a model gives to texts.
+
+    Attributes:
+        bits_N: float64 [N], all bits of a text but its first token's.
+        tokens_N, bytes_N: float64 [N], how many tokens, and bytes, those are for.
+        last_right_N: bool [N], whether the last token is the most likely one.
+        last_p_N: float64 [N], probability of the most likely last token.
     """
-    module = build(model).eval()
-    load_flat(module, space, flat_P)
-    bits, correct = [], []
-    with torch.inference_mode():
-        for start in range(0, len(windows), BATCH):
-            windows_BT1 = torch.from_numpy(windows[start : start + BATCH].astype(np.int64))
-            targets_BT = windows_BT1[:, 1:]
-            logits_BTV = module(windows_BT1[:, :-1]).float()
-            bits.append(_bits_per_byte(logits_BTV, targets_BT).numpy())
-            correct.append(_last_is_right(logits_BTV, targets_BT).numpy())
-    return Scores(np.concatenate(bits), np.concatenate(correct))
+
+    bits_N: NDArray[np.float64]
+    tokens_N: NDArray[np.float64]
+    bytes_N: NDArray[np.float64]
+    last_right_N: NDArray[np.bool_]
+    last_p_N: NDArray[np.float64]
 
 
-def _bits_per_byte(logits_BTV: Tensor, targets_BT: Tensor) -> Tensor:
-    """Mean loss of each window, float64 [B]; what is not finite counts as ``WORST_BITS``."""
+def texts_of(examples: Examples) -> list[bytes]:
+    """The texts in windows, or under ``text`` in the lines of a data set.
+
+    Raises:
+        AcceptanceError: a line has none.
+    """
+    if examples.windows is not None:
+        return [row.tobytes() for row in examples.windows]
+    texts = [row.get("text") for row in examples.rows]
+    for number, text in enumerate(texts):
+        if not isinstance(text, str) or len(text.encode()) < 2:
+            raise AcceptanceError(f"example {number} has no text of two bytes or more under 'text'")
+    return [str(text).encode() for text in texts]
+
+
+def score_texts(subject: Subject, texts: Sequence[bytes]) -> Scored:
+    """Loss of every text, and whether its last token is known; on the CPU in float32.
+
+    A text longer than the model sees at once is cut off at its context.
+    """
+    tokens = [subject.encode(text)[: subject.context + 1] for text in texts]
+    count = len(texts)
+    found = Scored(np.zeros(count), np.zeros(count), np.zeros(count), np.zeros(count, bool), np.zeros(count))
+    for picked in _batches([len(one) for one in tokens]):
+        tokens_BT1 = torch.tensor([tokens[index] for index in picked], dtype=torch.int64)
+        targets_BT = tokens_BT1[:, 1:]
+        logits_BTV = subject.logits(tokens_BT1[:, :-1])
+        found.bits_N[picked] = _bits(logits_BTV, targets_BT).numpy()
+        right_B, p_B = _last(logits_BTV, targets_BT)
+        found.last_right_N[picked], found.last_p_N[picked] = right_B.numpy(), p_B.numpy()
+    for index, one in enumerate(tokens):
+        found.tokens_N[index], found.bytes_N[index] = len(one) - 1, len(subject.decode(one[1:]))
+    return found
+
+
+def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Texts of one length together, up to ``BATCH`` of them, in their order."""
+    by_length: dict[int, list[int]] = {}
+    for index, length in enumerate(lengths):
+        by_length.setdefault(length, []).append(index)
+    for length, picked in sorted(by_length.items()):
+        if length < 2:
+            raise AcceptanceError(f"example {picked[0]} is a single token, so that there is nothing to predict")
+        for start in range(0, len(picked), BATCH):
+            yield picked[start : start + BATCH]
+
+
+def _bits(logits_BTV: Tensor, targets_BT: Tensor) -> Tensor:
+    """Bits of each text, float64 [B]; a token that is given no finite chance counts as ``WORST_BITS``."""
     nats_BT = functional.cross_entropy(logits_BTV.transpose(1, 2), targets_BT, reduction="none").double()
     bits_BT = torch.nan_to_num(nats_BT / math.log(2), nan=WORST_BITS, posinf=WORST_BITS)
-    return bits_BT.clamp(0.0, WORST_BITS).mean(dim=1)
+    return bits_BT.clamp(0.0, WORST_BITS).sum(dim=1)
 
 
-def _last_is_right(logits_BTV: Tensor, targets_BT: Tensor) -> Tensor:
-    """Whether the last byte is the most likely one, bool [B]; never for logits that are not finite."""
-    last_BV = logits_BTV[:, -1]
-    return (last_BV.argmax(dim=-1) == targets_BT[:, -1]) & torch.isfinite(last_BV).all(dim=-1)
+def _last(logits_BTV: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether the last token is the most likely one, bool [B], and how likely that one is, float64 [B]."""
+    last_BV = logits_BTV[:, -1].double()
+    finite_B = torch.isfinite(last_BV).all(dim=-1)
+    p_B = torch.nan_to_num(torch.softmax(last_BV, dim=-1)).amax(dim=-1)
+    return (last_BV.argmax(dim=-1) == targets_BT[:, -1]) & finite_B, torch.where(finite_B, p_B, torch.ones_like(p_B))

@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
@@ -23,10 +22,9 @@ from barnraise.config import RunConfig
 from barnraise.corpus import Corpus
 from barnraise.digest import digest_bytes
 from barnraise.errors import AcceptanceError
+from coordinator.acceptance.examples import Windows
 
-__all__ = ["HeldOut", "Windows", "draw_windows"]
-
-Windows = NDArray[np.uint8]
+__all__ = ["HeldOut", "draw_windows"]
 
 CHECK = "check"
 SHARD = "shard/"
@@ -37,7 +35,7 @@ class HeldOut:
     """The windows of a run.
 
     Attributes:
-        windows: shard -> uint8 [N, T + 1], for the acceptance tests. A test reads the first
+        windows: shard -> uint8 [N, T + 1], for tests and probes. One that draws none reads the first
             ``examples`` of its shard; any number from the front is spread over all its text.
         check: uint8 [N, T + 1], from all shards in turn, for the check of single updates.
     """
@@ -56,8 +54,9 @@ class HeldOut:
         width = config.model.context + 1
         shards = list(config.data.shards)
         wanted = dict.fromkeys(shards, 0)
-        for _, test in config.looks:
-            wanted[test.shard] = max(wanted[test.shard], test.examples)
+        for _, look in config.looks:
+            if look.shard is not None:
+                wanted[look.shard] = max(wanted[look.shard], look.at_hand)
         each = -(-config.acceptance.check_examples // len(shards))
         drawn = {
             shard: draw_windows(corpus.text(shard, "held-out"), wanted[shard] + each, width, shard) for shard in shards

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from barnraise.config import ProbeConfig
 from barnraise.digest import digest_bytes
+from barnraise.suite import ProbeConfig
+from coordinator.acceptance.kinds import Measured, make_kind
+from coordinator.acceptance.metric import Metric
 from coordinator.acceptance.resampling import below_zero
-from coordinator.acceptance.scores import Scores
-from coordinator.acceptance.suite import metric_of
-from coordinator.acceptance.verdict import UNITS, holm
+from coordinator.acceptance.verdict import holm
 
 __all__ = ["Probed", "probe_models"]
 
@@ -45,36 +45,35 @@ class Probed:
 
 
 def probe_models(
-    probes: Sequence[ProbeConfig], before: Mapping[str, Scores], now: Mapping[str, Scores], alpha: float
+    probes: Sequence[ProbeConfig], before: Mapping[str, Measured], now: Mapping[str, Measured], alpha: float
 ) -> Probed:
     """Compare a release with the one before it.
 
     Args:
-        before, now: scores of both by shard. alpha: chance of moving back though no probe is worse by its margin.
-
-    Raises:
-        AcceptanceError: scores are missing.
+        before, now: probe -> what it found. alpha: chance of moving back though no probe is worse by its margin.
     """
-    metrics = [(probe, metric_of(probe, before), metric_of(probe, now)) for probe in probes]
-    ps = holm([_p_worse(probe, old_N, new_N) for probe, old_N, new_N in metrics])
+    looked = [
+        (probe, make_kind(probe).metric, before[probe.name].values_N, now[probe.name].values_N) for probe in probes
+    ]
+    ps = holm([_p_worse(probe, metric, old_N, new_N) for probe, metric, old_N, new_N in looked])
     worse, summary = [], {}
-    for (probe, old_N, new_N), p in zip(metrics, ps, strict=True):
+    for (probe, metric, old_N, new_N), p in zip(looked, ps, strict=True):
         old, new = float(old_N.mean()), float(new_N.mean())
-        numbers = {"before": old, "now": new, "p": p, "margin": probe.margin, "unit": UNITS[probe.kind]}
+        numbers = {"before": old, "now": new, "p": p, "margin": probe.margin, "unit": metric.unit}
         summary[probe.name] = {**numbers, "passed": p > alpha}
         if p <= alpha:
             worse.append(
-                f"{probe.name} {old:.3f} -> {new:.3f} {UNITS[probe.kind]}, worse by more than {probe.margin:g} "
+                f"{probe.name} {old:.3f} -> {new:.3f} {metric.unit}, worse by more than {probe.margin:g} "
                 f"(p {p:.2g} <= {alpha:g})"
             )
     if worse:
         return Probed(False, "; ".join(worse), summary)
-    return Probed(True, f"no regression in {len(metrics)} probes (lowest corrected p {min(ps):.2g})", summary)
+    return Probed(True, f"no regression in {len(looked)} probes (lowest corrected p {min(ps):.2g})", summary)
 
 
-def _p_worse(probe: ProbeConfig, old_N: NDArray[np.float64], new_N: NDArray[np.float64]) -> float:
+def _p_worse(probe: ProbeConfig, metric: Metric, old_N: NDArray[np.float64], new_N: NDArray[np.float64]) -> float:
     """p-value against "the release is worse by the margin at most"."""
-    worse_N = new_N - old_N if probe.kind == "loss" else old_N - new_N
+    worse_N = old_N - new_N if metric.higher_is_better else new_N - old_N
     if np.array_equal(old_N, new_N):
         return 1.0
     draws = np.random.default_rng([SEED, int(digest_bytes(f"{probe.name}/probe".encode())[3:19], 16)])

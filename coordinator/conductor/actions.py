@@ -9,13 +9,14 @@ loses nothing; what is the fault of an update or of a test becomes an outcome wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from barnraise.config import RunConfig
 from barnraise.errors import AcceptanceError, MergeError, UpdateError
 from barnraise.narrate import short
+from barnraise.suite import LookConfig
 from coordinator.acceptance.culprits import CulpritSearch
 from coordinator.acceptance.suite import judge_models
 from coordinator.acceptance.verdict import Verdict
@@ -49,9 +50,9 @@ __all__ = [
     "check",
     "find_culprits",
     "first_release",
+    "measure_tasks",
     "merge",
     "run_tests",
-    "score_tasks",
     "unmerge",
 ]
 
@@ -149,9 +150,9 @@ def find_culprits(desk: Desk, config: RunConfig, ledger: Ledger, current: Round,
 
 
 def first_release(desk: Desk, config: RunConfig, publisher: Publisher, clock: Callable[[], int]) -> Work:
-    """Make release 0.1.0: the initial weights, scored, as a keyframe."""
+    """Make release 0.1.0: the initial weights, measured, as a keyframe."""
     (model,) = yield [Task(work.first_model, (desk,), config.conductor.test_timeout_s)]
-    yield score_tasks(desk, config, model.model_digest)
+    yield measure_tasks(desk, model.model_digest, config.acceptance.tests)
     return Finished(None, publisher.first(model, clock()).events)
 
 
@@ -184,15 +185,13 @@ def _base(ledger: Ledger, current: Round) -> ReleaseRow:
 def _tested(
     desk: Desk, config: RunConfig, current: Round, candidate: Candidate
 ) -> Generator[list[Task], list[Any], Verdict]:
-    yield score_tasks(desk, config, current.base_digest) + score_tasks(desk, config, candidate.model_digest)
-    return judge_models(
-        config.acceptance, desk.known_scores(current.base_digest), desk.known_scores(candidate.model_digest)
-    )
+    tests = config.acceptance.tests
+    base, now = current.base_digest, candidate.model_digest
+    yield measure_tasks(desk, base, tests) + measure_tasks(desk, now, tests)
+    return judge_models(config.acceptance, desk.all_measured(base, tests), desk.all_measured(now, tests))
 
 
-def score_tasks(desk: Desk, config: RunConfig, model_digest: str) -> list[Task]:
-    """What scores a model, which is in the cache, on every shard that the suite uses."""
-    return [
-        Task(work.score_model, (desk, model_digest, shard), config.conductor.test_timeout_s)
-        for shard in desk.shards_tested
-    ]
+def measure_tasks(desk: Desk, model_digest: str, looks: Sequence[LookConfig]) -> list[Task]:
+    """What measures a model, which is in the cache, by every test or probe."""
+    most_s = desk.config.conductor.test_timeout_s
+    return [Task(work.measure_model, (desk, model_digest, look), look.timeout_s or most_s) for look in looks]

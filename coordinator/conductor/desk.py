@@ -1,7 +1,7 @@
 """What a task of a run needs to know: where the blobs are, what the model is, what it is tested on.
 
 A desk is small and travels to Ray workers; everything large stays on disk and is named by
-digest. Scores are kept in files named by what they depend on, so nothing is evaluated twice.
+digest. What was measured is kept in files named by what it depends on, so nothing is measured twice.
 """
 
 from __future__ import annotations
@@ -15,16 +15,19 @@ from pathlib import Path
 import numpy as np
 
 from barnraise.config import RunConfig
-from barnraise.digest import digest_json
 from barnraise.errors import AcceptanceError, BlobMissingError, BrokenChainError
 from barnraise.releases.durable import make_folder, replace_file
 from barnraise.releases.keyframe import parse_keyframe
 from barnraise.releases.store import BlobStore
 from barnraise.run_folder import RunFolder
+from barnraise.suite import LookConfig
 from barnraise.updates import Update, apply_update
 from barnraise.updates.space import ParameterSpace
-from coordinator.acceptance.evaluate import CODE_VERSION, Scores
+from coordinator.acceptance.examples import NOTHING, Examples, parse_rows
 from coordinator.acceptance.heldout import HeldOut
+from coordinator.acceptance.kinds import Measured
+from coordinator.acceptance.measuring import first_examples, measurement
+from coordinator.acceptance.subject import ByteSubject, Subject
 from coordinator.conductor.merging import Bench
 from coordinator.ledger import ReleaseRow
 from coordinator.models import ModelCache
@@ -74,52 +77,76 @@ class Desk:
     def held_out(self) -> HeldOut:
         return HeldOut.parse(self.private.read(self.held_out_digest), self.held_out_digest)
 
-    # -- scores ---------------------------------------------------------------------------
-
-    def scores(self, model_digest: str, shard: str) -> Scores | None:
-        """Scores of a model on the held-out windows of a shard, if they are known."""
-        try:
-            value = json.loads(self._score_path(model_digest, shard).read_text())
-        except FileNotFoundError:
-            return None
-        return Scores(
-            bits_per_byte=np.array(value["bits_per_byte"], dtype=np.float64),
-            correct=np.array(value["correct"], dtype=bool),
-        )
-
-    def keep_scores(self, model_digest: str, shard: str, scores: Scores) -> None:
-        path = self._score_path(model_digest, shard)
-        make_folder(path.parent)
-        value = {"bits_per_byte": scores.bits_per_byte.tolist(), "correct": scores.correct.tolist()}
-        replace_file(path, json.dumps(value).encode())
-
-    def known_scores(self, model_digest: str) -> dict[str, Scores]:
-        """Scores on every shard that the suite uses.
-
-        Raises:
-            AcceptanceError: some were not computed yet.
-        """
-        known = {shard: self.scores(model_digest, shard) for shard in self.shards_tested}
-        missing = [shard for shard, scores in known.items() if scores is None]
-        if missing:
-            raise AcceptanceError(f"model {model_digest[:16]}.. has no scores on {', '.join(missing)} yet")
-        return {shard: scores for shard, scores in known.items() if scores is not None}
+    # -- what models were measured to be --------------------------------------------------
 
     @property
-    def shards_tested(self) -> tuple[str, ...]:
-        """Shards that some acceptance test uses, in the order of the configuration."""
-        tested = {test.shard for test in self.config.acceptance.tests}
-        return tuple(shard for shard in self.config.data.shards if shard in tested)
+    def check_examples(self) -> Examples:
+        """Windows for the check of single updates."""
+        return Examples.of_windows(self.held_out.check_windows(self.config.acceptance.check_examples))
 
-    def score_names(self, models: Iterable[str]) -> frozenset[str]:
-        """Names of the files that keep what these models score."""
-        return frozenset(self._score_path(digest, shard).name for digest in models for shard in self.config.data.shards)
+    def examples(self, look: LookConfig) -> Examples:
+        """Everything that a test or a probe can look at.
 
-    def _score_path(self, model_digest: str, shard: str) -> Path:
-        key = digest_json([model_digest, self.held_out_digest, shard, CODE_VERSION])
+        Raises:
+            AcceptanceError: the data set is another one.
+        """
+        if look.shard is not None:
+            windows = self.held_out.windows.get(look.shard)
+            return NOTHING if windows is None else Examples.of_windows(windows)
+        if look.data is not None:
+            if look.data not in self._data:
+                wanted = self.config.acceptance.data[look.data]
+                store = self.private if wanted.hidden else self.public
+                self._data[look.data] = parse_rows(store.read(wanted.digest), wanted.digest, look.data)
+            return self._data[look.data]
+        return NOTHING
+
+    @cached_property
+    def _data(self) -> dict[str, Examples]:
+        return {}
+
+    def measured(self, model_digest: str, look: LookConfig) -> Measured | None:
+        """What a test or a probe found of a model, if that is known.
+
+        Raises:
+            AcceptanceError: as :meth:`examples`, or there are too few.
+        """
+        try:
+            value = json.loads(self._measured_path(model_digest, look).read_text())
+        except FileNotFoundError:
+            return None
+        return Measured(np.array(value["values"], dtype=np.float64), value["notes"])
+
+    def keep_measured(self, model_digest: str, look: LookConfig, found: Measured) -> None:
+        path = self._measured_path(model_digest, look)
+        make_folder(path.parent)
+        replace_file(path, json.dumps({"values": found.values_N.tolist(), "notes": dict(found.notes)}).encode())
+
+    def all_measured(self, model_digest: str, looks: Iterable[LookConfig]) -> dict[str, Measured]:
+        """Name of a test or a probe -> what it found of a model.
+
+        Raises:
+            AcceptanceError: some were not measured yet.
+        """
+        known = {look.name: self.measured(model_digest, look) for look in looks}
+        missing = [name for name, found in known.items() if found is None]
+        if missing:
+            raise AcceptanceError(f"model {model_digest[:16]}.. was not measured by {', '.join(missing)} yet")
+        return {name: found for name, found in known.items() if found is not None}
+
+    def measured_names(self, models: Iterable[str]) -> frozenset[str]:
+        """Names of the files that keep what is known of these models."""
+        return frozenset(self._measured_path(digest, look).name for digest in models for _, look in self.config.looks)
+
+    def _measured_path(self, model_digest: str, look: LookConfig) -> Path:
+        key = measurement(model_digest, look, first_examples(look, self.examples(look)))
         return self.folder.private / "scores" / f"{key[3:]}.json"
 
     # -- models ---------------------------------------------------------------------------
+
+    def subject(self, model_digest: str) -> Subject:
+        """A model, which is in the cache, as tests see it."""
+        return ByteSubject(self.models.get(model_digest), self.config.model, self.space)
 
     def ensure_model(self, wanted: ReleaseRow, releases: Sequence[ReleaseRow]) -> None:
         """Have a release's model in the cache, rebuilt from the nearest keyframe if need be."""

@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from barnraise.config import ChannelConfig, ProbeConfig
+from barnraise.config import ChannelConfig
 from barnraise.errors import BarnraiseError, RayLostError
+from barnraise.suite import ProbeConfig
 from barnraise.versions import parse_version
 from coordinator.acceptance.probe import Probed, probe_models
-from coordinator.acceptance.scores import Scores
-from coordinator.conductor.actions import Finished, Work
-from coordinator.conductor.desk import Desk
-from coordinator.conductor.pool import Task
+from coordinator.conductor.actions import Finished, Work, measure_tasks
 from coordinator.conductor.reverting import Workshop
-from coordinator.conductor.work import score_model
 from coordinator.ledger import ChannelRow, ReleaseRow
 from coordinator.ledger.events import ChannelMoved
 from coordinator.ledger.order_events import ChannelProbed
@@ -46,23 +43,12 @@ def probe_channel(shop: Workshop, row: ChannelRow, probes: Sequence[ProbeConfig]
     """Compare a channel's release with the one before it; what cannot be compared stays, and says so."""
     assert row.previous is not None
     desk, config = shop.desk, shop.desk.config
-    shards = list(dict.fromkeys(probe.shard for probe in probes))
     try:
         before, now = shop.require_model(row.previous), shop.require_model(row.version)
-        tasks = [
-            Task(score_model, (desk, model, shard), config.conductor.test_timeout_s)
-            for model in dict.fromkeys((before.model_digest, now.model_digest))
-            for shard in shards
-            if shard in desk.held_out.windows
-        ]
-        if tasks:
-            yield tasks
-        probed = probe_models(
-            probes,
-            _scores(desk, before.model_digest, shards),
-            _scores(desk, now.model_digest, shards),
-            config.acceptance.alpha,
-        )
+        models = dict.fromkeys((before.model_digest, now.model_digest))
+        yield [task for model in models for task in measure_tasks(desk, model, probes)]
+        was, found = (desk.all_measured(model.model_digest, probes) for model in (before, now))
+        probed = probe_models(probes, was, found, config.acceptance.alpha)
     except RayLostError:
         raise
     except BarnraiseError as error:
@@ -78,8 +64,3 @@ def probe_channel(shop: Workshop, row: ChannelRow, probes: Sequence[ProbeConfig]
         return Finished(None, (told,))
     moved = ChannelMoved(row.channel, row.version, row.previous, f"back from {row.version}: {probed.reason}")
     return Finished(None, (told, moved))
-
-
-def _scores(desk: Desk, model_digest: str, shards: Sequence[str]) -> dict[str, Scores]:
-    found = {shard: desk.scores(model_digest, shard) for shard in shards}
-    return {shard: scores for shard, scores in found.items() if scores is not None}

@@ -22,7 +22,7 @@ from barnraise.releases.manifest import Remerged
 from barnraise.releases.publish import store_blob
 from coordinator.acceptance.suite import judge_models
 from coordinator.acceptance.verdict import Verdict
-from coordinator.conductor.actions import Finished, Work, score_tasks
+from coordinator.conductor.actions import Finished, Work, measure_tasks
 from coordinator.conductor.comparison import compare_models
 from coordinator.conductor.desk import Desk
 from coordinator.conductor.pool import Task
@@ -154,7 +154,7 @@ def _revert(shop: Workshop, order_id: str, asked: Compute) -> Generator[list[Tas
         reason = f"{asked.reason}; without {_names(asked.updates)} {head.version} is the same model bit for bit"
         return (OrderSettled(order_id, True, reason, {"version": None, "updates": list(asked.updates)}),)
     models = (head.model_digest, parted.before.model_digest, end.model_digest)
-    yield [task for model in dict.fromkeys(models) for task in score_tasks(desk, desk.config, model)]
+    yield [task for model in dict.fromkeys(models) for task in measure_tasks(desk, model, desk.config.acceptance.tests)]
     (change,) = yield [Task(compare_models, (desk, head.model_digest, end.model_digest), shop.timeout_s)]
     verdict = _verdict(desk, head, end)
     report = _report(shop, asked, parted, verdict, change)
@@ -194,8 +194,8 @@ def _part(
 
 
 def _verdict(desk: Desk, base: ReleaseRow, end: Known) -> Verdict:
-    scores = desk.known_scores(base.model_digest), desk.known_scores(end.model_digest)
-    return judge_models(desk.config.acceptance, *scores)
+    known = [desk.all_measured(model.model_digest, desk.config.acceptance.tests) for model in (base, end)]
+    return judge_models(desk.config.acceptance, *known)
 
 
 def _report(

@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 from barnraise.config import CodecConfig, UpdateConfig
 from barnraise.errors import NonFiniteUpdateError, UnsupportedFormatError, UpdateError
 from barnraise.releases.keyframe import write_keyframe
+from barnraise.suite import LookConfig
 from barnraise.updates import Update, canonical_codec
 from coordinator.acceptance.check import check_alone
-from coordinator.acceptance.evaluate import scores
+from coordinator.acceptance.kinds.loss import Loss
+from coordinator.acceptance.measuring import first_examples, measure
+from coordinator.acceptance.subject import ByteSubject
 from coordinator.conductor.desk import Desk
 from merge.architectures import build, flat_of
 from merge.exact import square_sum
@@ -27,7 +30,7 @@ __all__ = [
     "FirstModel",
     "check_update",
     "first_model",
-    "score_model",
+    "measure_model",
 ]
 
 
@@ -67,10 +70,11 @@ def check_update(desk: Desk, base_digest: str, digest: str) -> Checked:
         alone_P, square_sums = _measured(base_P, update)
     except UpdateError as error:
         return Checked(False, str(error), {"code": error.code}, [])
-    windows = desk.held_out.check_windows(desk.config.acceptance.check_examples)
-    before = scores(base_P, desk.config.model, desk.space, windows)
-    after = scores(alone_P, desk.config.model, desk.space, windows)
-    verdict = check_alone(before.bits_per_byte, after.bits_per_byte, desk.config.acceptance.check_margin)
+    before, after = (
+        Loss().measure(ByteSubject(flat_P, desk.config.model, desk.space), desk.check_examples).values_N
+        for flat_P in (base_P, alone_P)
+    )
+    verdict = check_alone(before, after, desk.config.acceptance.check_margin)
     return Checked(verdict.accepted, verdict.reason, verdict.evidence, square_sums)
 
 
@@ -112,9 +116,8 @@ def _named(codec: CodecConfig) -> str:
     return {"topk": f"topk with k {codec.k}", "blockwise": f"blockwise with {codec.bits} bits"}.get(codec.name, "dense")
 
 
-def score_model(desk: Desk, model_digest: str, shard: str) -> None:
-    """Evaluate a model on one shard's held-out windows and keep the scores; known ones are not computed again."""
-    if desk.scores(model_digest, shard) is None:
-        flat_P = desk.models.get(model_digest)
-        found = scores(flat_P, desk.config.model, desk.space, desk.held_out.windows[shard])
-        desk.keep_scores(model_digest, shard, found)
+def measure_model(desk: Desk, model_digest: str, look: LookConfig) -> None:
+    """Let a test or a probe look at a model and keep what it found; what is known is not measured again."""
+    if desk.measured(model_digest, look) is None:
+        examples = first_examples(look, desk.examples(look))
+        desk.keep_measured(model_digest, look, measure(desk.subject(model_digest), look, examples))

@@ -455,5 +455,5 @@ def test_a_probe_without_windows_says_so_and_moves_nothing(past: Runs, tmp_path:
     simulation.ticks(6)
     (nightly,) = simulation.ledger.channel_rows()
     assert nightly.probe is not None
-    assert "not probed: test drift has 9999 examples" in nightly.probe["reason"]
+    assert "not probed: drift looks at 9999 examples" in nightly.probe["reason"]
     assert nightly.version == "0.1.1"

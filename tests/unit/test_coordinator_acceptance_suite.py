@@ -10,17 +10,21 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from barnraise.config import AcceptanceConfig, AcceptanceTestConfig, ModelConfig
+from barnraise.config import ModelConfig
 from barnraise.errors import AcceptanceError
+from barnraise.suite import AcceptanceTestConfig, SuiteConfig
 from barnraise.updates.space import ParameterSpace
-from coordinator.acceptance.evaluate import scores
-from coordinator.acceptance.scores import WORST_BITS, Scores
-from coordinator.acceptance.suite import judge_models, metric_of
+from coordinator.acceptance.evaluate import WORST_BITS
+from coordinator.acceptance.examples import NOTHING, Examples
+from coordinator.acceptance.kinds import Measured
+from coordinator.acceptance.measuring import first_examples, measure
+from coordinator.acceptance.subject import ByteSubject
+from coordinator.acceptance.suite import judge_models
 from merge.architectures import build, flat_of, space_of
 
 MODEL = ModelConfig(dim=16, layers=1, heads=2, hidden=16, context=12)
 WINDOWS = np.random.default_rng(0).integers(32, 127, (40, 13), dtype=np.uint8)
-CONFIG = AcceptanceConfig(
+CONFIG = SuiteConfig(
     tests=(
         AcceptanceTestConfig(name="loss-text", kind="loss", shard="text", examples=16, margin=0.05),
         AcceptanceTestConfig(name="next-byte", kind="accuracy", shard="text", examples=40, margin=0.2),
@@ -35,8 +39,19 @@ def first() -> tuple[ParameterSpace, NDArray[np.float32]]:
     return space, flat_of(module, space)
 
 
-def scored(flat_P: NDArray[np.float32], windows: NDArray[np.uint8] = WINDOWS) -> Scores:
-    return scores(flat_P, MODEL, first()[0], windows)
+LOSS = AcceptanceTestConfig(name="loss", kind="loss", shard="text", examples=40, margin=0.05)
+RIGHT = AcceptanceTestConfig(name="right", kind="accuracy", shard="text", examples=40, margin=0.05)
+
+
+def scored(
+    flat_P: NDArray[np.float32], windows: NDArray[np.uint8] = WINDOWS, test: AcceptanceTestConfig = LOSS
+) -> NDArray[np.float64]:
+    return measure(ByteSubject(flat_P, MODEL, first()[0]), test, Examples.of_windows(windows)).values_N
+
+
+def found_by_all(flat_P: NDArray[np.float32]) -> dict[str, Measured]:
+    subject, text = ByteSubject(flat_P, MODEL, first()[0]), Examples.of_windows(WINDOWS)
+    return {test.name: measure(subject, test, first_examples(test, text)) for test in CONFIG.tests}
 
 
 def knowing(byte: int) -> NDArray[np.float32]:
@@ -51,42 +66,40 @@ def knowing(byte: int) -> NDArray[np.float32]:
 
 def test_an_untrained_model_guesses() -> None:
     found = scored(first()[1])
-    assert found.bits_per_byte.shape == found.correct.shape == (40,)
-    assert found.bits_per_byte.dtype == np.float64
-    assert found.correct.dtype == np.bool_
-    assert found.bits_per_byte.mean() == pytest.approx(8.0, abs=0.2)
+    assert found.shape == (40,)
+    assert found.dtype == np.float64
+    assert found.mean() == pytest.approx(8.0, abs=0.2)
 
 
 def test_bits_per_byte_are_the_loss_of_the_model() -> None:
     module = build(MODEL)
     with torch.no_grad():
         nats = float(module.loss(torch.from_numpy(WINDOWS)))
-    assert scored(first()[1]).bits_per_byte.mean() == pytest.approx(nats / math.log(2), rel=1e-5)
+    assert scored(first()[1]).mean() == pytest.approx(nats / math.log(2), rel=1e-5)
 
 
 def test_scores_of_a_window_do_not_depend_on_the_others() -> None:
     flat_P = first()[1]
     together, alone = scored(flat_P), scored(flat_P, WINDOWS[33:34])
-    assert alone.bits_per_byte[0] == pytest.approx(together.bits_per_byte[33], rel=1e-5)
+    assert alone[0] == pytest.approx(together[33], rel=1e-5)
 
 
-def test_correct_is_about_the_last_byte() -> None:
+def test_right_is_about_the_last_byte() -> None:
     windows = WINDOWS.copy()
     windows[:20, -1], windows[20:, -1] = 65, 66
-    found = scored(knowing(65), windows)
-    assert found.correct.tolist() == [True] * 20 + [False] * 20
+    assert scored(knowing(65), windows, RIGHT).tolist() == [1.0] * 20 + [0.0] * 20
 
 
 @pytest.mark.parametrize("value", [1e30, np.inf, np.nan, -np.inf])
 def test_a_broken_model_is_scored_as_knowing_nothing(value: float) -> None:
     flat_P = first()[1].copy()
     flat_P[:] = value
-    found = scored(flat_P)
-    assert np.isfinite(found.bits_per_byte).all()
-    assert found.bits_per_byte.max() <= WORST_BITS
+    bits = scored(flat_P)
+    assert np.isfinite(bits).all()
+    assert bits.max() <= WORST_BITS
     if not np.isfinite(value):
-        assert (found.bits_per_byte == WORST_BITS).all()
-        assert not found.correct.any()
+        assert (bits == WORST_BITS).all()
+        assert not scored(flat_P, test=RIGHT).any()
 
 
 def test_scoring_does_not_change_the_parameters() -> None:
@@ -96,8 +109,8 @@ def test_scoring_does_not_change_the_parameters() -> None:
 
 
 def test_a_model_is_as_good_as_itself_and_better_than_a_broken_one() -> None:
-    base = {"text": scored(first()[1])}
-    broken = {"text": scored(np.full_like(first()[1], np.nan))}
+    base = found_by_all(first()[1])
+    broken = found_by_all(np.full_like(first()[1], np.nan))
     assert judge_models(CONFIG, base, base).passed
     assert judge_models(CONFIG, broken, base).passed
     worse = judge_models(CONFIG, base, broken)
@@ -105,14 +118,15 @@ def test_a_model_is_as_good_as_itself_and_better_than_a_broken_one() -> None:
     assert "loss-text" in worse.reason
 
 
-def test_a_test_reads_the_first_examples_of_its_shard() -> None:
-    known = {"text": Scores(np.arange(40.0), np.arange(40) % 2 == 0)}
-    assert metric_of(CONFIG.tests[0], known).tolist() == list(range(16))
-    assert metric_of(CONFIG.tests[1], known).tolist() == [1.0, 0.0] * 20
+def test_a_test_looks_at_the_first_examples() -> None:
+    text = Examples.of_windows(WINDOWS)
+    assert first_examples(CONFIG.tests[0], text).windows is not None
+    assert np.array_equal(first_examples(CONFIG.tests[0], text).windows, WINDOWS[:16])
+    assert first_examples(CONFIG.tests[0], text).digest == first_examples(CONFIG.tests[1], text).digest == text.digest
 
 
 @pytest.mark.parametrize("count", [0, 15])
 def test_a_shard_without_enough_windows_stops_the_suite(count: int) -> None:
-    known = {"text": Scores(np.zeros(count), np.zeros(count, bool))} if count else {}
-    with pytest.raises(AcceptanceError, match=f"16 examples of shard 'text', {count} windows were drawn"):
-        metric_of(CONFIG.tests[0], known)
+    at_hand = Examples.of_windows(WINDOWS[:count]) if count else NOTHING
+    with pytest.raises(AcceptanceError, match=f"loss-text looks at 16 examples, shard 'text' has {count}"):
+        first_examples(CONFIG.tests[0], at_hand)

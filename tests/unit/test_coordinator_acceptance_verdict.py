@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from barnraise.config import AcceptanceTestConfig
 from barnraise.errors import AcceptanceError
+from barnraise.suite import AcceptanceTestConfig
 from coordinator.acceptance.proportions import paired_drop
 from coordinator.acceptance.resampling import LOWEST_P, below_zero, mean_interval
 from coordinator.acceptance.verdict import PairedScores, holm, judge

@@ -1,0 +1,32 @@
+"""Accuracy: the share of texts whose last token is the one that the model expects most."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from coordinator.acceptance.evaluate import score_texts, texts_of
+from coordinator.acceptance.examples import Examples
+from coordinator.acceptance.kinds.rule import Measured, Takes
+from coordinator.acceptance.metric import SHARE, Metric
+from coordinator.acceptance.subject import Subject
+
+__all__ = ["Accuracy"]
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """1 where the last token is known, else 0; a line of a data set has a ``text``."""
+
+    name: ClassVar[str] = "accuracy"
+    takes: ClassVar[Takes] = "either"
+    version: ClassVar[int] = 1
+
+    @property
+    def metric(self) -> Metric:
+        return SHARE
+
+    def measure(self, subject: Subject, examples: Examples) -> Measured:
+        return Measured(score_texts(subject, texts_of(examples)).last_right_N.astype(np.float64))

@@ -1,0 +1,53 @@
+"""Measure a model with one test, and name what was measured so that it is measured once."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from barnraise.digest import digest_json
+from barnraise.errors import AcceptanceError
+from barnraise.suite import LookConfig
+from coordinator.acceptance.examples import NOTHING, Examples
+from coordinator.acceptance.kinds import Measured, make_kind
+from coordinator.acceptance.subject import Subject
+
+__all__ = ["first_examples", "measure", "measurement"]
+
+
+def first_examples(look: LookConfig, at_hand: Examples) -> Examples:
+    """The examples of a test or a probe that draws none: the first ones.
+
+    Raises:
+        AcceptanceError: there are fewer.
+    """
+    if look.shard is None and look.data is None:
+        return NOTHING
+    if len(at_hand) < look.examples:
+        where = f"data set {look.data}" if look.data is not None else f"shard {look.shard!r}"
+        raise AcceptanceError(
+            f"{look.name} looks at {look.examples} examples, {where} has {len(at_hand)}; lower its examples, "
+            "enlarge the data set, or, for a shard, start a new run"
+        )
+    return at_hand.take(range(look.examples))
+
+
+def measurement(model_digest: str, look: LookConfig, examples: Examples) -> str:
+    """Digest of everything that a measurement depends on: model, kind and its options, examples, code.
+
+    Args:
+        examples: those that are looked at.
+    """
+    return digest_json([model_digest, look.measured, make_kind(look).version, examples.digest, len(examples)])
+
+
+def measure(subject: Subject, look: LookConfig, examples: Examples) -> Measured:
+    """What a test or a probe finds of a model.
+
+    Raises:
+        AcceptanceError: examples that the kind cannot read, or a value that is not finite.
+    """
+    found = make_kind(look).measure(subject, examples)
+    unscored = int(np.count_nonzero(~np.isfinite(found.values_N)))
+    if unscored:
+        raise AcceptanceError(f"{look.name}: {unscored} of {len(found.values_N)} values are not finite")
+    return found

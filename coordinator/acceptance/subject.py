@@ -1,0 +1,109 @@
+"""The model that a test looks at: what every kind of test may ask of it.
+
+A subject has text in and probabilities out, whatever is inside; a byte-level trunk is one
+(:class:`ByteSubject`), a folder that other software made can be another. Tests never see
+anything of a model but this.
+
+B  texts in a batch
+T  tokens of a text
+V  vocabulary
+P  parameters
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from barnraise.config import ModelConfig
+from barnraise.updates.space import ParameterSpace
+from merge.architectures import ByteLM, build, load_flat
+
+__all__ = ["ByteSubject", "Signature", "Subject"]
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What goes in and what comes out: name -> (dtype, shape), letters for what varies."""
+
+    inputs: dict[str, tuple[str, tuple[int | str, ...]]]
+    outputs: dict[str, tuple[str, tuple[int | str, ...]]]
+
+
+class Subject(Protocol):
+    """A language model under test."""
+
+    @property
+    def context(self) -> int:
+        """Tokens that it sees at once."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """Of its parameters, as they are stored."""
+        ...
+
+    @property
+    def signature(self) -> Signature: ...
+
+    def encode(self, text: bytes) -> list[int]:
+        """The tokens of a text; ``decode`` gives it back."""
+        ...
+
+    def decode(self, tokens: list[int]) -> bytes: ...
+
+    def logits(self, tokens_BT: Tensor) -> Tensor:
+        """Of the token after each one, float32 [B, T, V].
+
+        Args:
+            tokens_BT: int64 [B, T], T up to ``context``.
+        """
+        ...
+
+
+class ByteSubject:
+    """A trunk whose tokens are bytes.
+
+    Args:
+        flat_P: float32 [P], its parameters in ``space``; finite or not.
+    """
+
+    def __init__(self, flat_P: NDArray[np.float32], model: ModelConfig, space: ParameterSpace) -> None:
+        self._flat_P = flat_P
+        self._model = model
+        self._space = space
+
+    @cached_property
+    def _module(self) -> ByteLM:
+        module = build(self._model).eval()
+        load_flat(module, self._space, self._flat_P)
+        return module
+
+    @property
+    def context(self) -> int:
+        return self._model.context
+
+    @property
+    def size_bytes(self) -> int:
+        return int(self._flat_P.nbytes)
+
+    @property
+    def signature(self) -> Signature:
+        return Signature({"tokens": ("int64", ("B", "T"))}, {"logits": ("float32", ("B", "T", 256))})
+
+    def encode(self, text: bytes) -> list[int]:
+        return list(text)
+
+    def decode(self, tokens: list[int]) -> bytes:
+        return bytes(tokens)
+
+    def logits(self, tokens_BT: Tensor) -> Tensor:
+        with torch.inference_mode():
+            found: Any = self._module(tokens_BT)
+        return torch.as_tensor(found).float()
