@@ -33,4 +33,8 @@ def any_difference(lost: int, gained: int) -> float:
 def more_lost(lost: int, gained: int) -> float:
     """One-sided p-value against "no more are lost than gained"."""
     differ = lost + gained
-    return sum(comb(differ, count) for count in range(lost, differ + 1)) / (1 << differ)
+    ways = term = comb(differ, lost)
+    for count in range(lost, differ):
+        term = term * (differ - count) // (count + 1)  # whole numbers: exact for any number of examples
+        ways += term
+    return ways / (1 << differ)

@@ -19,10 +19,11 @@ that could still win with ``largest`` examples. No stake depends on the examples
 not depend on how they were cut into batches.
 
 Differences must be bounded: one example counts for at most ``reach`` either way. Of 0 and 1 that
-is exact. Otherwise gains cut off make accepting harder, and losses cut off are what this test
-does not see: it speaks of the mean in which no example counts for more than ``reach``, and says how
-many were cut. It is no guard against rare examples that worsen by far more; seldom seen, they
-escape a test of fixed size as well.
+is exact. Otherwise what is won from one example is cut off there, and what is lost is not: that
+makes either answer harder to reach, never easier. What remains is an assumption: no probability on
+losses beyond ``reach`` that nobody has seen. So the error rates are those for the mean in which no
+example counts for more than ``reach``; rare disasters can escape, as they can a test of fixed size,
+but one that is seen takes most of the money.
 
 Examples must come in an order that has nothing to do with their content, as that of a digest.
 
@@ -38,7 +39,6 @@ most money there ever was, in corrections for several tests).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,7 +56,8 @@ Array = NDArray[np.float64]
 REACH_MARGINS = 10.0
 """Margins that one example counts for at most, where values are not just 0 and 1."""
 
-BISECTIONS = 50
+GRID, ROUNDS = 8, 10
+"""An end of an interval is found by so many cuts in eight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,7 @@ class Decision:
 
     Attributes:
         n: examples that were looked at. largest: how many it may become.
-        beyond_reach: of them, those whose difference was cut off.
+        beyond_reach: of them, those whose difference is larger.
         effect: mean worsening, cut off; ``low`` and ``high`` bound it at ``confidence``, at any time.
         e_value, p_anytime: against "worse by the margin", of the most money there ever was.
         e_worse: the same against "not worse at all".
@@ -128,13 +129,13 @@ class SequentialTest:
 
     def log_money_against_worse(self, worsening_N: Array, by: float) -> Array:
         """Log of the money bet against "worse by ``by`` or more" after each example, [..., N]."""
-        cut_N = np.clip(worsening_N, -self.reach, self.reach)
-        return log_money((by - cut_N) / (self.reach - by), self.stakes)
+        wins_N = by - np.maximum(worsening_N, -self.reach)
+        return log_money(wins_N / (self.reach - by), self.stakes)
 
     def log_money_against_no_worse(self, worsening_N: Array, by: float = 0.0) -> Array:
         """Log of the money bet against "worse by ``by`` or less" after each example, [..., N]."""
-        cut_N = np.clip(worsening_N, -self.reach, self.reach)
-        return log_money((cut_N - by) / (self.reach + by), self.stakes)
+        wins_N = np.minimum(worsening_N, self.reach) - by
+        return log_money(wins_N / (self.reach + by), self.stakes)
 
     def decide(self, worsening_N: Array) -> Decision:
         """What to do after the first N examples. More of them never take an answer back.
@@ -182,18 +183,20 @@ class SequentialTest:
 
     def interval(self, worsening_N: Array) -> tuple[float, float]:
         """Mean worsenings that could not be bet against so far; each end is wrong with chance alpha at any time."""
-        enough = math.log(1 / self.alpha)
-        if len(worsening_N) == 0:
-            return -self.reach, self.reach
+        # Cut on both sides: the more a mean is off, the more money there is against it.
+        cut_N = np.clip(worsening_N, -self.reach, self.reach)
+        return -self._highest_mean(-cut_N), self._highest_mean(cut_N)
 
-        def too_low(by: float) -> bool:
-            return bool(self.log_money_against_no_worse(worsening_N, by).max() >= enough)
-
-        def too_high(by: float) -> bool:
-            return bool(self.log_money_against_worse(worsening_N, by).max() >= enough)
-
-        low = -_edge(lambda by: too_low(-by), self.reach)
-        return low, _edge(too_high, self.reach)
+    def _highest_mean(self, cut_N: Array) -> float:
+        """Means from there on were bet against with success; ``reach`` if none was."""
+        low, high = -self.reach, self.reach
+        for _ in range(ROUNDS):
+            means_G = np.linspace(low, high, GRID + 1)
+            inside_G1 = means_G[1:-1, None]
+            money_GN = log_money((inside_G1 - cut_N) / (self.reach - inside_G1), self.stakes)
+            possible = np.count_nonzero(money_GN.max(axis=1, initial=0.0) < math.log(1 / self.alpha))
+            low, high = float(means_G[possible]), float(means_G[possible + 1])
+        return high
 
     def _reason(self, answer: Answer, n: int, effect: float, e_value: float, e_worse: float) -> str:
         seen = f"{effect:+.4g} after {n} of {self.largest} examples"
@@ -218,7 +221,7 @@ def log_money(wins_N: Array, stakes_S: Array) -> Array:
     """Log of the money, 1 at first and equally spread over the stakes, after each example.
 
     Args:
-        wins_N: float64 [..., N], won or lost an example at a stake of 1; at least -1, which loses all.
+        wins_N: float64 [..., N], won or lost with each example at a stake of 1; at -1 all is lost, and no more.
         stakes_S: float64 [S], in (0, 1].
 
     Returns:
@@ -240,15 +243,3 @@ def _first(true_N: NDArray[np.bool_]) -> int:
 def _p_anytime(logs_N: Array) -> Array:
     """p-values that hold at any time, from the most money there was so far: 1 at first, never rising."""
     return np.asarray(np.exp(-np.minimum(700.0, np.maximum.accumulate(np.maximum(0.0, logs_N)))))
-
-
-def _edge(ruled_out: Callable[[float], bool], reach: float) -> float:
-    """The lowest mean from which on ``ruled_out`` holds, rounded outwards; ``reach`` if it never does."""
-    low, high = -reach, reach
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        if ruled_out(middle):
-            high = middle
-        else:
-            low = middle
-    return high
