@@ -6,7 +6,11 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 LOOPS  := barnraise/native/_kernels.so
 
-.PHONY: setup demo test lint types imports unit e2e chaos corruption bench bench-convergence clean
+# Tests share the CPUs out among processes, each with its own folders. End-to-end tests that start Ray come one after
+# the other, for Ray takes every core; the rest of them go to the other processes meanwhile.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaffinity(0))))' 2>/dev/null || echo 2)
+
+.PHONY: setup demo test lint types imports unit e2e laws chaos corruption bench bench-convergence clean
 
 setup: $(STAMP) $(LOOPS)
 
@@ -39,10 +43,14 @@ imports: setup
 	$(BIN)/lint-imports
 
 unit: setup
-	$(BIN)/python -m pytest tests/unit tests/sim
+	$(BIN)/python -m pytest tests/unit tests/sim -n $(WORKERS) --dist worksteal
 
 e2e: setup
-	$(BIN)/python -m pytest tests/e2e
+	$(BIN)/python -m pytest tests/e2e -n $(WORKERS) --dist loadgroup
+
+# The long way of every law, of which `make test` takes the short one: all moments of a crash, examples drawn anew.
+laws: setup
+	BARNRAISE_LAWS=1 $(BIN)/python -m pytest tests/unit tests/sim -n $(WORKERS) --dist worksteal
 
 # Kills every process of a run again and again; `make test` has the short version.
 chaos: setup

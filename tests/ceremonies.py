@@ -16,8 +16,8 @@ from barnraise.releases.maintainer import KeyPair, PublicKey
 from barnraise.releases.offline import Offline
 from barnraise.releases.proposal import Signing, propose
 from barnraise.run_folder import RunFolder
-from coordinator.ledger import Ledger
 from coordinator.ledger.events import ChannelMoved, Event, ReleaseTagged, RunCreated
+from fresh_ledger import fresh_ledger
 from published import PublishedRun, published
 
 RUN = "tiny-lm"
@@ -94,7 +94,7 @@ def coordinated(root: Path, releases: int = 3) -> PublishedRun:
             )
         )
     events.append(ChannelMoved("nightly", None, run.entries[-1].version))
-    ledger = Ledger.open(folder.ledger)
+    ledger = fresh_ledger(folder.ledger)
     ledger.record(*events, at_ms=1)
     ledger.close()
     return run

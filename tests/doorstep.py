@@ -23,6 +23,7 @@ from barnraise.run_folder import RunFolder
 from coordinator.gateway import GatewayState, create_app
 from coordinator.ledger import Ledger
 from coordinator.ledger.events import Event, ReleaseTagged, RoundOpened, RunCreated
+from fresh_ledger import fresh_ledger
 
 START_MS = 1_700_000_000_000
 HANGS_UP = b"the client hangs up here, and this is not sent"
@@ -146,7 +147,7 @@ def doorstep(root: Path, *, open_round: bool = True, **gateway: Any) -> Iterator
     """A run in ``root`` with release 0.1.0 and, if wanted, round 1 collecting."""
     folder = RunFolder(root)
     folder.create()
-    ledger = Ledger.open(folder.ledger)
+    ledger = fresh_ledger(folder.ledger)
     config = toy_config(**gateway)
     key = Identity.from_seed(b"k" * 32)
     Repository.found(folder, config.name, START_MS)

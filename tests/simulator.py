@@ -32,9 +32,9 @@ from coordinator.acceptance.heldout import HeldOut
 from coordinator.conductor.conductor import Conductor
 from coordinator.conductor.desk import Desk
 from coordinator.conductor.pool import InlinePool
-from coordinator.ledger import Ledger
 from coordinator.ledger.events import ContributorSeen, LeaseGranted, RunCreated, UpdateReceived
 from coordinator.publish import Publisher
+from fresh_ledger import fresh_ledger
 from merge.architectures import build, flat_of, load_flat
 from merge.compress import compress
 from merge.compress.fisher import with_fisher
@@ -84,7 +84,7 @@ class Simulation:
         self.folder = RunFolder(root)
         self.folder.create()
         self.folder.config.write_text(as_toml(self.config.model_dump(mode="json")))
-        self.ledger = Ledger.open(self.folder.ledger)
+        self.ledger = fresh_ledger(self.folder.ledger)
         self.identity = Identity.from_seed(b"c" * 32)
         self._found_run()
         self.start()
