@@ -6,8 +6,8 @@ Several probes have several chances to be wrong, so their p-values are corrected
 
 N  examples of a probe
 
-Source: Holm 1979, Scandinavian Journal of Statistics 6, 65-70 (correction); the test is the one
-of resampling.py.
+Source: Holm 1979, Scandinavian Journal of Statistics 6, 65-70 (correction); which test fits which
+metric is in comparison.py.
 """
 
 from __future__ import annotations
@@ -17,14 +17,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from barnraise.digest import digest_bytes
 from barnraise.suite import ProbeConfig
+from coordinator.acceptance.comparison import Draws, worse_p, worsening
+from coordinator.acceptance.holm import holm
 from coordinator.acceptance.kinds import Measured, make_kind
-from coordinator.acceptance.metric import Metric
-from coordinator.acceptance.resampling import below_zero
-from coordinator.acceptance.verdict import holm
 
 __all__ = ["Probed", "probe_models"]
 
@@ -55,7 +53,12 @@ def probe_models(
     looked = [
         (probe, make_kind(probe).metric, before[probe.name].values_N, now[probe.name].values_N) for probe in probes
     ]
-    ps = holm([_p_worse(probe, metric, old_N, new_N) for probe, metric, old_N, new_N in looked])
+    ps = holm(
+        [
+            worse_p(metric, worsening(metric, old_N, new_N), probe.margin, _draws(probe.name))
+            for probe, metric, old_N, new_N in looked
+        ]
+    )
     worse, summary = [], {}
     for (probe, metric, old_N, new_N), p in zip(looked, ps, strict=True):
         old, new = float(old_N.mean()), float(new_N.mean())
@@ -71,10 +74,6 @@ def probe_models(
     return Probed(True, f"no regression in {len(looked)} probes (lowest corrected p {min(ps):.2g})", summary)
 
 
-def _p_worse(probe: ProbeConfig, metric: Metric, old_N: NDArray[np.float64], new_N: NDArray[np.float64]) -> float:
-    """p-value against "the release is worse by the margin at most"."""
-    worse_N = old_N - new_N if metric.higher_is_better else new_N - old_N
-    if np.array_equal(old_N, new_N):
-        return 1.0
-    draws = np.random.default_rng([SEED, int(digest_bytes(f"{probe.name}/probe".encode())[3:19], 16)])
-    return below_zero(probe.margin - worse_N, draws)
+def _draws(name: str) -> Draws:
+    """Random numbers of one probe, whatever other probes there are."""
+    return lambda purpose: np.random.default_rng([SEED, int(digest_bytes(f"{name}/{purpose}".encode())[3:19], 16)])
