@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -14,9 +15,14 @@ from numpy.typing import NDArray
 
 from barnraise.errors import AcceptanceError
 from barnraise.suite import AcceptanceTestConfig
+from coordinator.acceptance.budget import within_budget
+from coordinator.acceptance.comparison import SHOWN
+from coordinator.acceptance.mcnemar import any_difference
+from coordinator.acceptance.metric import BYTES, SHARE, Metric
 from coordinator.acceptance.proportions import paired_drop
 from coordinator.acceptance.resampling import LOWEST_P, below_zero, mean_interval
-from coordinator.acceptance.verdict import PairedScores, holm, judge
+from coordinator.acceptance.sequential import SequentialTest
+from coordinator.acceptance.verdict import PairedScores, judge, ruled
 
 Scores = NDArray[np.float64]
 
@@ -151,19 +157,100 @@ def test_a_verdict_is_plain_json() -> None:
     }
 
 
-def test_holm_by_hand() -> None:
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.9, 0.8]) == [1.0, 1.0]
-    assert holm([]) == []
+def test_a_flipped_answer_is_counted_and_named() -> None:
+    base, candidate = answers(60, 100), answers(60, 100)
+    candidate[[3, 17, 41]] = 0.0
+    candidate[[80, 99]] = 1.0
+    (case,) = judge([paired(base, candidate, kind="accuracy", margin=0.2)], 0.05, 0).tests
+    assert (case.worsened, case.improved) == (3, 2)
+    assert (case.worst, case.best) == ((3, 17, 41), (80, 99))
+    assert case.method == "paired score test"
+    assert case.p_difference == any_difference(3, 2) == 1.0
+    assert case.effect == pytest.approx(-0.01)
+    assert case.low < case.effect < case.high
+    assert case.low > -0.2  # what is ruled out lies outside
+    assert case.passed
+    assert "3 lost and 2 gained of 100" in case.reason
 
 
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
-@settings(deadline=None)
-def test_holm_never_lowers_a_p_value_nor_changes_their_order(ps: list[float]) -> None:
-    corrected = holm(ps)
-    assert all(p <= c <= 1 for p, c in zip(ps, corrected, strict=True))
-    pairs = sorted(zip(ps, corrected, strict=True))
-    assert [c for _, c in pairs] == sorted(corrected)
+def test_a_report_names_the_examples_that_worsened_most() -> None:
+    base = losses(40)
+    candidate = base - 0.2 + noise(40, 6, 0.01)
+    candidate[[5, 30]] = base[[5, 30]] + [0.1, 0.4]
+    (case,) = judge([paired(base, candidate)], 0.05, 0).tests
+    assert (case.worsened, case.improved, case.worst) == (2, 38, (30, 5))
+    assert len(case.best) == SHOWN
+    assert (case.method, case.p_difference) == ("sign flips", 2 * LOWEST_P)
+    assert json.loads(json.dumps(judge([paired(base, candidate)], 0.05, 0).as_json()))["tests"][0]["worst"] == [30, 5]
+
+
+def test_of_a_difference_without_direction_nothing_depends() -> None:
+    """Worse for sure, but by less than the margin: passed, and said to be different."""
+    base = losses(64)
+    (case,) = judge([paired(base, base + 0.01 + noise(64, 3, 0.004))], 0.05, 0).tests
+    assert case.passed
+    assert case.p_difference <= 0.001
+
+
+@pytest.mark.parametrize("metric", [SHARE, Metric("share", higher_is_better=False, binary=True)])
+def test_the_metric_says_which_way_is_better(metric: Metric) -> None:
+    fewer = replace(paired(answers(140, 256), answers(60, 256), kind="loss", margin=0.1), metric=metric)
+    (case,) = judge([fewer], 0.05, 0).tests
+    assert case.passed == (not metric.higher_is_better)
+    assert case.effect == pytest.approx(-80 / 256)
+    assert case.low < case.effect < case.high < 0
+
+
+def test_a_test_in_batches_brings_its_own_p_value_and_interval() -> None:
+    base = losses(400)
+    candidate = base - 0.1 + noise(400, 8)
+    test = SequentialTest(0.05, 0.5, largest=400)
+    decision = test.decide((candidate - base)[:64])
+    early = replace(paired(base[:64], candidate[:64]), decision=decision)
+    verdict = judge([early, paired(base, candidate, name="all")], 0.05, 0)
+    assert verdict.passed
+    case = verdict.tests[0]
+    assert (case.n, case.method, case.p) == (64, "e-process", decision.p_anytime)
+    assert (case.low, case.high, case.confidence) == (decision.low, decision.high, 0.9)
+    with pytest.raises(AcceptanceError, match="decided on 64 examples, there are scores of 400"):
+        judge([replace(paired(base, candidate), decision=decision)], 0.05, 0)
+
+
+def test_what_a_test_in_batches_rejected_does_not_pass() -> None:
+    order = np.random.default_rng(0).permutation(300)
+    base, candidate = answers(200, 300)[order], answers(100, 300)[order]
+    decision = SequentialTest(0.05, 1.0, largest=300).decide(base - candidate)
+    (case,) = judge([replace(paired(base, candidate, kind="accuracy"), decision=decision)], 0.05, 0).tests
+    assert decision.answer == "reject"
+    assert not case.passed
+    assert case.low < case.effect < case.high < 0  # of the share, which fell
+    assert (case.low, case.high) == (-decision.high, -decision.low)
+
+
+def test_a_heavier_test_gets_a_larger_share_of_the_error_rate() -> None:
+    base = losses(24)
+    weak = paired(base, base + noise(24, 9, 0.11), name="weak")
+    others = [paired(base, base + 0.01 + noise(24, seed, 0.12), name=f"o{seed}") for seed in range(4)]
+    heavy = replace(weak, test=weak.test.model_copy(update={"weight": 20.0}))
+    first, second = (judge([pair, *others], 0.05, 0).tests[0] for pair in (weak, heavy))
+    assert first.p == second.p
+    assert second.p_holm < first.p_holm
+
+
+def test_a_ruling_counts_as_a_test_does() -> None:
+    base = losses(32)
+    good = paired(base, base - 0.3 + noise(32, 1))
+    budget = AcceptanceTestConfig(name="size", kind="size")
+    for cost, passes in ((1.1, True), (1.3, False)):
+        found = within_budget(1.0, cost, None, 0.2, "bytes")
+        ruling = ruled(budget, BYTES, 1.0, cost, (found.passed, found.reason))
+        verdict = judge([good], 0.05, 0, decided=[ruling])
+        assert verdict.passed is passes
+        assert [case.name for case in verdict.tests] == ["loss-text", "size"]
+        assert verdict.tests[0] == judge([good], 0.05, 0).tests[0]
+        assert json.dumps(verdict.as_json(), allow_nan=False)
+        assert judge([], 0.05, 0, decided=[replace(ruling, supported=False)]).passed
+    assert "size 1 -> 1.3 bytes (1.3 times its base); over budget" in verdict.reason
 
 
 def test_sign_flips_agree_with_counting_all_of_them() -> None:
