@@ -51,6 +51,7 @@ e2e: setup
 # The long way of every law, of which `make test` takes the short one: all moments of a crash, examples drawn anew.
 laws: setup
 	BARNRAISE_LAWS=1 $(BIN)/python -m pytest tests/unit tests/sim -n $(WORKERS) --dist worksteal
+	BARNRAISE_LAWS=1 $(BIN)/python -m pytest tests/e2e/test_demo.py
 
 # Kills every process of a run again and again; `make test` has the short version.
 chaos: setup

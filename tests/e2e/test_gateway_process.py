@@ -56,7 +56,7 @@ class Running:
         return host, int(port)
 
     def call(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, Any]:
-        with urllib3.PoolManager(retries=False, timeout=20) as pool:
+        with urllib3.PoolManager(retries=False, timeout=60) as pool:
             answer = pool.request(method, self.url + path, body=body, headers=headers)
             return answer.status, json.loads(answer.data)
 
@@ -124,7 +124,7 @@ def spawn(folder: RunFolder, *before: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
-def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
+def until(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"
@@ -133,7 +133,7 @@ def until(condition: Callable[[], bool], timeout_s: float = 30.0) -> None:
 
 def everything_from(client: socket.socket) -> bytes:
     """What the gateway says until it closes the connection."""
-    client.settimeout(20)
+    client.settimeout(35)
     said = bytearray()
     try:
         while piece := client.recv(65536):
@@ -157,7 +157,7 @@ def test_it_serves_without_a_banner_and_ends_cleanly(folder: RunFolder) -> None:
         assert said.startswith(b"HTTP/1.1 200 OK\r\n")
         assert b"server:" not in said.lower()
         running.process.send_signal(signal.SIGTERM)
-        assert running.process.wait(timeout=20) == 0
+        assert running.process.wait(timeout=60) == 0
         assert not folder.address.exists()
 
 
@@ -235,7 +235,7 @@ def test_a_client_that_sends_much_and_then_nothing_is_shown_out(folder: RunFolde
         with socket.create_connection(running.address) as client:
             client.sendall(upload_head(DATA, len(DATA)) + DATA[:400_000])
             assert everything_from(client).startswith(b"HTTP/1.1 408 ")
-        assert time.monotonic() - begun < 15  # at the lowest rate 400,000 bytes would be worth 40 s
+        assert time.monotonic() - begun < 30  # at the lowest rate 400,000 bytes would be worth 40 s
         assert running.post("/v1/updates", envelope)["offset"] == 400_000
 
 
@@ -253,7 +253,7 @@ def test_silent_and_trickling_clients_are_shown_out(folder: RunFolder) -> None:
             for name, client in (("silent", silent), ("headers", headers), ("body", body)):
                 trickle(client, 3.0)
                 said[name] = everything_from(client)
-        assert time.monotonic() - begun < 15
+        assert time.monotonic() - begun < 30
         for name, answer in said.items():
             assert answer.startswith(b"HTTP/1.1 408 "), (name, answer)
             assert json.loads(answer.split(b"\r\n\r\n")[1])["error"]["code"] == "too-slow"

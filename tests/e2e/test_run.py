@@ -12,6 +12,8 @@ import pytest
 
 from processes import TINY, Site, until
 
+pytestmark = pytest.mark.xdist_group("ray")  # one after the other, for Ray takes every core
+
 NAMES = ("ada", "barbara", "grace")
 
 

@@ -17,6 +17,8 @@ from coordinator.conductor.pool import InlinePool, Pool, RayPool
 from coordinator.round import Candidate
 from yard import Yard
 
+pytestmark = pytest.mark.xdist_group("ray")  # one after the other, for Ray takes every core
+
 WAYS: tuple[dict[str, Any], ...] = (
     {"strategy": "trimmed-mean", "clip_norm_at": 1.05, "outer": {"learning_rate": 0.7, "momentum": 0.9}},
     {"strategy": "median", "before": [{"name": "bucketing", "options": {"size": 2}}, {"name": "nnm"}]},
