@@ -16,7 +16,7 @@ import fcntl
 import mmap
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,16 +105,32 @@ class BlobStore:
         except FileNotFoundError as error:
             raise self._missing(digest) from error
 
-    def put(self, data: bytes | bytearray | memoryview) -> str:
+    def put(self, data: bytes | bytearray | memoryview, digest: str | None = None, *, settle: bool = True) -> str:
         """Store ``data`` and return its digest.
+
+        Args:
+            digest: of ``data``, where the caller has just computed it.
+            settle: whether the blob survives a power cut when this returns. Whoever puts many says no, and calls
+                :meth:`settle` for all of them before anybody relies on one.
 
         Raises:
             DiskFullError: no space left; nothing was stored.
         """
-        digest = digest_bytes(data)
-        if not self._settled(digest):
+        digest = digest or digest_bytes(data)
+        if not self._kept(digest):
             self._install(write_temporary(self._incoming(), lambda fd: write_all(fd, data)), digest)
+        if settle:
+            self.settle([digest])
         return digest
+
+    def settle(self, digests: Iterable[str]) -> None:
+        """Make the names of blobs durable; their content was before it got a name.
+
+        Also of those that were there: whoever renamed them may have crashed.
+        """
+        with disk_full_translated(self.root):
+            for folder in sorted({self.path(digest).parent for digest in digests}):
+                fsync_folder(folder)
 
     def adopt(self, path: Path, digest: str) -> None:
         """Move a file in that the caller has verified to have ``digest``; afterwards ``path`` is gone.
@@ -122,17 +138,16 @@ class BlobStore:
         Raises:
             DiskFullError: no space left; ``path`` is still there.
         """
-        if self._settled(digest):
-            path.unlink(missing_ok=True)
-            return
-        fsync_file(path)
-        try:
-            self._install(path, digest)
-        except OSError as error:
-            if error.errno != errno.EXDEV:
-                raise
-            self._install(self._copy(path), digest)
-            path.unlink()
+        if not self._kept(digest):
+            fsync_file(path)
+            try:
+                self._install(path, digest)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                self._install(self._copy(path), digest)
+        self.settle([digest])
+        path.unlink(missing_ok=True)  # it is there if it was copied, or not needed
 
     def link_from(self, other: BlobStore, digest: str) -> None:
         """Have a blob of another store here too: as a hard link where that works, else as a copy.
@@ -141,7 +156,8 @@ class BlobStore:
             BlobMissingError: the other store has no such blob.
             DiskFullError: no space left.
         """
-        if self._settled(digest):
+        if self._kept(digest):
+            self.settle([digest])
             return
         source, target = other.path(digest), self.path(digest)
         if not source.is_file():
@@ -157,7 +173,7 @@ class BlobStore:
                     raise
                 self._install(self._copy(source), digest)
             os.utime(target)
-            fsync_folder(target.parent)
+            self.settle([digest])
 
     def stored(self) -> Iterator[StoredBlob]:
         """Every blob, sorted by digest; what is no blob is passed over."""
@@ -197,11 +213,8 @@ class BlobStore:
             path.unlink(missing_ok=True)
         return len(left)
 
-    def _settled(self, digest: str) -> bool:
-        """Whether the blob is here; if so it is made young again.
-
-        Its name is made durable, for whoever renamed it may have crashed.
-        """
+    def _kept(self, digest: str) -> bool:
+        """Whether the blob is here; if so it is made young again."""
         path = self.path(digest)
         if not path.is_file():
             return False
@@ -210,7 +223,6 @@ class BlobStore:
                 os.utime(path)
             except FileNotFoundError:
                 return False
-        fsync_folder(path.parent)
         return True
 
     @contextmanager
@@ -241,7 +253,6 @@ class BlobStore:
         with disk_full_translated(self.root):
             make_folder(target.parent)
             temporary.replace(target)
-            fsync_folder(target.parent)
 
     def _missing(self, digest: str) -> BlobMissingError:
         return BlobMissingError(

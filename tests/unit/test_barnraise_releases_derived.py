@@ -11,12 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barnraise.errors import BrokenChainError, NotACheckpointError, UsageError, VerificationError
+from barnraise.releases import store as store_module
+from barnraise.releases.convert import Stored
 from barnraise.releases.derived.family import Family
 from barnraise.releases.derived.imports import Imported
 from barnraise.releases.derived.manifest import DerivedManifest, ModelRef
 from barnraise.releases.derived.rounding import in_type
 from barnraise.releases.derived.version import next_derived_version
-from barnraise.releases.lossless import encode
+from barnraise.releases.lossless import coding, encode
 from barnraise.updates.space import ParameterSpace, TensorSpec, model_digest
 from family import FamilyRun, raw, save, tuned
 from published import SPACE
@@ -35,13 +37,34 @@ def how(done: Imported) -> dict[str, tuple[bool, bool, int]]:
     return {t.name: (t.blob is not None, t.base is not None, t.depth) for t in done.manifest.tensors}
 
 
+def test_what_does_not_come_back_is_not_listed(run: FamilyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coding, "_decoder", lambda layout: lambda kind, body, base, out: out.fill(0))
+    path = save(tmp_path / "ft", raw(tuned(run.run.models["0.1.2"])))
+    with pytest.raises(VerificationError, match=f"tensor '{FIRST}': a block does not come back as it was"):
+        run.imports(path, "tiny-de", run.trunk("0.1.2"))
+    assert run.derived == []
+
+
+def test_names_of_blobs_are_durable_before_a_manifest_names_them(
+    run: FamilyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One pass over the folders when all tensors are stored, and only then the documents."""
+    told: list[str] = []
+    real = store_module.fsync_folder
+    monkeypatch.setattr(store_module, "fsync_folder", lambda folder: (told.append(folder.name), real(folder))[1])
+    done = run.imports(save(tmp_path / "ft", raw(tuned(run.run.models["0.1.2"]))), "tiny-de", run.trunk("0.1.2"))
+    tensors = {tensor.blob.digest[3:5] for tensor in done.manifest.tensors if tensor.blob is not None}
+    documents = [done.manifest.card.digest[3:5], done.blob.digest[3:5]]
+    assert told == [*sorted(tensors), *documents]
+
+
 # -- bit for bit -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("dtype", ["F32", "BF16", "F16"])
-def test_a_fine_tune_comes_back_byte_for_byte(run: FamilyRun, tmp_path: Path, dtype: str) -> None:
+def test_a_fine_tune_comes_back_byte_for_byte(run: FamilyRun, tmp_path: Path, dtype: Stored) -> None:
     flat_P = run.run.models["0.1.2"]
-    path = save(tmp_path / "ft", raw(tuned(flat_P), dtype))  # type: ignore[arg-type]
+    path = save(tmp_path / "ft", raw(tuned(flat_P), dtype))
     done = run.imports(path, "tiny-de", run.trunk("0.1.2"))
     assert done.manifest.version == "0.1.0"
     assert how(done) == {FIRST: (True, True, 1), SECOND: (True, True, 1)}
@@ -133,8 +156,8 @@ def test_what_did_not_change_costs_nothing(run: FamilyRun, tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("dtype", ["BF16", "F16"])
-def test_a_parent_that_was_only_rounded_costs_nothing(run: FamilyRun, tmp_path: Path, dtype: str) -> None:
-    path = save(tmp_path / "ft", raw(run.run.models["0.1.2"], dtype))  # type: ignore[arg-type]
+def test_a_parent_that_was_only_rounded_costs_nothing(run: FamilyRun, tmp_path: Path, dtype: Stored) -> None:
+    path = save(tmp_path / "ft", raw(run.run.models["0.1.2"], dtype))
     done = run.imports(path, "tiny-half", run.trunk("0.1.2"), relation="quantised")
     assert set(how(done).values()) == {(False, True, 0)}
     assert done.manifest.lineage.unchanged == 2

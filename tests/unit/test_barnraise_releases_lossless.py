@@ -19,10 +19,11 @@ from barnraise import native
 from barnraise.digest import digest_bytes
 from barnraise.errors import VerificationError
 from barnraise.native import lossless as loops
-from barnraise.releases.lossless import decode, decode_into, encode, encoded, frequencies, rans
+from barnraise.releases.lossless import coding, decode, decode_into, encode, encoded, frequencies, rans
 from barnraise.releases.lossless.bits import pack
 from barnraise.releases.lossless.blocks import BLOCK, CHANGE, PLANES, RAW, SAME
-from barnraise.releases.lossless.layouts import layout_of
+from barnraise.releases.lossless.coding import Bytes, Decode
+from barnraise.releases.lossless.layouts import Layout, layout_of
 from barnraise.releases.lossless.planes import CONSTANT, write_head
 
 DTYPES = (
@@ -183,6 +184,23 @@ def test_blocks_know_nothing_of_each_other_nor_of_threads(monkeypatch: pytest.Mo
     monkeypatch.setattr(native, "threads", lambda: 3)
     assert encode(data, "BF16", base) == whole
     assert bytes(decode(whole, "BF16", len(data), base)) == data
+
+
+def test_a_block_that_is_checked_has_to_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, base = fine_tune(2 * BLOCK // 2 + 5, 3)
+    assert encode(data, "BF16", base, check=True) == encode(data, "BF16", base)
+    real = coding._decoder
+
+    def forgetful(layout: Layout) -> Decode:
+        def decode_one(kind: int, body: Bytes, before: Bytes | None, out: Bytes) -> None:
+            real(layout)(kind, body, before, out)
+            out[-1] ^= len(out) == 10  # the last block, of five words
+
+        return decode_one
+
+    monkeypatch.setattr(coding, "_decoder", forgetful)
+    with pytest.raises(VerificationError, match="does not come back as it was"):
+        encode(data, "BF16", base, check=True)
 
 
 def test_decoding_into_memory_that_is_there() -> None:

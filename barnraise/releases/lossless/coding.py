@@ -38,30 +38,34 @@ _FORMAT = 1
 _AT_ONCE = 64  # blocks that are held in memory while they are handed on
 
 
-def encode(data: Buffer, dtype: str, base: Buffer | None = None) -> bytes:
+def encode(data: Buffer, dtype: str, base: Buffer | None = None, *, check: bool = False) -> bytes:
     """The tensor in fewer bytes.
 
     Args:
         data: a tensor's little-endian bytes.
         dtype: as safetensors names it; any other name is compressed as bytes.
         base: bytes of the tensor that this one came from, of the same dtype and shape, if there is one.
+        check: whether every block is decoded and compared as soon as it is encoded, while both are in the
+            processor's cache.
 
     Raises:
         ValueError: the base has another size, or the size is not one of whole elements.
+        VerificationError: a block that was checked does not come back.
     """
-    return b"".join(encoded(data, dtype, base))
+    return b"".join(encoded(data, dtype, base, check=check))
 
 
-def encoded(data: Buffer, dtype: str, base: Buffer | None = None) -> Iterator[bytes]:
+def encoded(data: Buffer, dtype: str, base: Buffer | None = None, *, check: bool = False) -> Iterator[bytes]:
     """What :func:`encode` gives, in parts, while no more than 64 MiB are held; ``data`` may be mapped from a file."""
     layout, source = layout_of(dtype), _array(data)
     before = None if base is None else _array(base)
     _check_sizes(len(source), before, layout, dtype)
     yield _HEADER.pack(_MAGIC, _FORMAT, layout.number, before is not None, 0, len(source))
+    encode_one = _checking(_encoder(layout), _decoder(layout)) if check else _encoder(layout)
     for first in range(0, len(source), _AT_ONCE * BLOCK):
         part = source[first : first + _AT_ONCE * BLOCK]
         blocks = [b""] * -(-len(part) // BLOCK)
-        _encode_part(part, None if before is None else before[first : first + len(part)], layout, blocks)
+        _encode_part(encode_one, part, None if before is None else before[first : first + len(part)], blocks)
         yield from blocks
 
 
@@ -102,9 +106,7 @@ def decode_into(data: Buffer, dtype: str, out: bytearray | memoryview, base: Buf
     native.spread(work, len(blocks), 1)
 
 
-def _encode_part(part: Bytes, base: Bytes | None, layout: Layout, blocks: list[bytes]) -> None:
-    encode_one = _encoder(layout)
-
+def _encode_part(encode_one: Encode, part: Bytes, base: Bytes | None, blocks: list[bytes]) -> None:
     def work(start: int, end: int) -> None:
         for index in range(start, end):
             within = slice(index * BLOCK, (index + 1) * BLOCK)
@@ -122,6 +124,24 @@ def _encoder(layout: Layout) -> Encode:
         return encode_block(block.view(layout.words), None if base is None else base.view(layout.words), layout)
 
     return plain
+
+
+def _checking(encode_one: Encode, decode_one: Decode) -> Encode:
+    """``encode_one``, whose blocks are compared with what they decode to."""
+
+    def checked(block: Bytes, base: Bytes | None) -> bytes:
+        written = encode_one(block, base)
+        kind, start, end = read_head(written, 0)
+        again = np.empty_like(block)
+        decode_one(kind, _array(written)[start:end], base, again)
+        if not np.array_equal(again, block):
+            raise VerificationError(
+                "a block does not come back as it was: its file is being changed, or this machine's memory is at "
+                "fault; try again"
+            )
+        return written
+
+    return checked
 
 
 def _decoder(layout: Layout) -> Decode:
