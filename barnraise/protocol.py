@@ -33,8 +33,11 @@ __all__ = [
     "RoundRecord",
     "RunInfo",
     "Signed",
+    "StoryEvent",
+    "StoryTrial",
     "UpdateEnvelope",
     "UpdateStatus",
+    "UpdateStory",
     "UploadStatus",
     "Wait",
     "check_name",
@@ -341,6 +344,62 @@ class RoundRecord(Message):
     verdict: dict[str, Any] | None
 
 
+class StoryEvent(Message):
+    """Something that happened to an update, in words."""
+
+    kind: ClassVar[str] = "story-event"
+    at_ms: Millis
+    what: str
+    words: str
+
+
+class StoryTrial(Message):
+    """A part of a round that was merged and tested because the round failed.
+
+    Attributes:
+        updates: how many were merged. with_it: the update that is told of is one of them.
+    """
+
+    kind: ClassVar[str] = "story-trial"
+    updates: Count
+    with_it: bool
+    passed: bool
+    reason: str
+
+
+class UpdateStory(Message):
+    """What became of one update, and why; its size is bounded.
+
+    Attributes:
+        status: without what is told below.
+        name: its contributor's display name, "" if unknown.
+        happened: oldest first.
+        check: numbers of the check of this update alone; None before, and where it could not be read.
+        merge: how the newest merge that it was part of treated it: {"round", "strategy", "updates",
+            "weight", "clip", "share", "agreement", "worst_pairs"}; None without one.
+        tested: what the acceptance tests said of that merge: {"passed", "reason"}; None before.
+        trials: parts of its round that were tested to find who is at fault, the newest of ``trials_total``.
+        proof: numbers of updates {"fails", "passes"}: so many fail with it, and the same without it pass.
+        reverted_in: the release that was made as if it had never been merged.
+    """
+
+    kind: ClassVar[str] = "update-story"
+    status: UpdateStatus
+    name: str
+    size_bytes: Count
+    tokens: Count
+    steps: Count
+    round: RoundLine | None
+    happened: tuple[StoryEvent, ...]
+    check: dict[str, Any] | None = None
+    merge: dict[str, Any] | None = None
+    tested: dict[str, Any] | None = None
+    trials: tuple[StoryTrial, ...] = ()
+    trials_total: Count = 0
+    proof: dict[str, Count] | None = None
+    reverted_in: str | None = None
+
+
 class RunInfo(Message):
     """What a stranger needs to know before joining. ``round`` is None until the first one opens.
 
@@ -373,6 +432,7 @@ class RunInfo(Message):
 #   POST /v1/updates           Signed(UpdateEnvelope)  -> UploadStatus
 #   PUT  /v1/updates/{digest}/bytes?offset=N   raw bytes -> UploadStatus (receipt when complete)
 #   GET  /v1/updates/{digest}                   UpdateStatus
+#   GET  /v1/updates/{digest or 6 digits of it}/story   UpdateStory
 #   GET  /v1/events?after=SEQ&limit=N           {"events": [{seq, at_ms, kind, subject, payload}]}
 #   GET  /v1/releases/metadata/{file}           release metadata (TUF), also on any static mirror
 #   GET  /v1/releases/targets/{file}            the lists that it leads to; also on any static mirror

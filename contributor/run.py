@@ -12,6 +12,7 @@ from barnraise.clock import now_ms
 from barnraise.errors import RefusedError
 from barnraise.identity import Identity, config_home
 from barnraise.protocol import PROTOCOL_VERSION, RunInfo, check_name
+from barnraise.releases.durable import replace_file
 from contributor.base import ReleasedBase
 from contributor.client import GatewayClient
 from contributor.events import Joined, NodeEvent, Notice, Stopped
@@ -78,6 +79,7 @@ def run_node(
         return 0
     folder = NodeFolder.of(config.home or state_home(), info.name, identity.public)
     with folder.lock():
+        replace_file(folder.url, f"{url}\n".encode())
         report(Joined(info.name, url, name, identity.public, str(folder.root)))
         bases = ReleasedBase(url, info, folder)
         parts = Parts(

@@ -2,6 +2,7 @@
 
     NODE/                 $XDG_STATE_HOME/barnraise/<run>/<first 8 digits of the key>
       state.json          the one commit point: everything else is named by digest from here
+      coordinator.url     where the run's coordinator was reached last, for whoever asks later
       blobs/ab/cd..       updates, residuals and AdamW's moments (float32 vectors)
       base/               the model that was pulled last
       trust/              the run's signed metadata, as it was seen last
@@ -191,6 +192,10 @@ class NodeFolder:
     @property
     def base(self) -> Path:
         return self.root / "base"
+
+    @property
+    def url(self) -> Path:
+        return self.root / "coordinator.url"
 
     @property
     def trust(self) -> Path:

@@ -7,7 +7,7 @@ from barnraise.errors import NotFoundError
 from barnraise.protocol import RoundLine, RoundLines, RoundRecord, UpdateStatus
 from coordinator.ledger import Ledger, RoundRow, UpdateRow
 
-__all__ = ["LINES_MAX", "round_lines", "round_record", "update_status"]
+__all__ = ["LINES_MAX", "round_line", "round_lines", "round_record", "update_status"]
 
 LINES_MAX = 100
 
@@ -19,7 +19,7 @@ def round_lines(ledger: Ledger, before: int | None, limit: int) -> RoundLines:
         before: only rounds with a lower number. limit: at most so many, and never more than ``LINES_MAX``.
     """
     rows = ledger.newest_rounds(before, min(limit, LINES_MAX))
-    return RoundLines(rounds=tuple(_line(ledger, row) for row in rows))
+    return RoundLines(rounds=tuple(round_line(ledger, row) for row in rows))
 
 
 def round_record(ledger: Ledger, config: RunConfig, number: int | None) -> RoundRecord:
@@ -39,7 +39,7 @@ def round_record(ledger: Ledger, config: RunConfig, number: int | None) -> Round
     updates = ledger.updates(round=row.number)
     names = {key: found.name for key in {u.contributor for u in updates} if (found := ledger.contributor(key))}
     return RoundRecord(
-        line=_line(ledger, row),
+        line=round_line(ledger, row),
         updates=tuple(update_status(update, config) for update in updates),
         names=names,
         merge=row.merge,
@@ -69,7 +69,8 @@ def update_status(row: UpdateRow | None, config: RunConfig) -> UpdateStatus:
     )
 
 
-def _line(ledger: Ledger, row: RoundRow) -> RoundLine:
+def round_line(ledger: Ledger, row: RoundRow) -> RoundLine:
+    """A round as it is listed."""
     release = ledger.release_of_round(row.number)
     return RoundLine.model_validate(
         {

@@ -16,7 +16,7 @@ from barnraise.cli.sources import FromOption
 from barnraise.narrate import short
 from barnraise.protocol import RoundLine, RoundRecord, UpdateStatus
 
-__all__ = ["round"]
+__all__ = ["agreement_words", "round", "when"]
 
 WIDTH = 80
 NEWEST = 20
@@ -53,7 +53,7 @@ def _list(rounds: tuple[RoundLine, ...]) -> list[str]:
     rows = [
         (
             str(line.number),
-            _when(line.opened_at_ms),
+            when(line.opened_at_ms),
             line.phase,
             line.base_version,
             line.version or "-",
@@ -69,7 +69,7 @@ def _words(record: RoundRecord) -> list[str]:
     lines = [
         *_wrapped(f"round {line.number}: {line.phase}: {line.reason}"),
         f"  base     {line.base_version}" + (f", released as {line.version}" if line.version else ""),
-        f"  opened   {_when(line.opened_at_ms)} UTC, last moved {_when(line.moved_at_ms)}",
+        f"  opened   {when(line.opened_at_ms)} UTC, last moved {when(line.moved_at_ms)}",
     ]
     if record.merge:
         lines += _wrapped(f"  merged   {_way(record.merge)}")
@@ -174,5 +174,6 @@ def _wrapped(text: str) -> list[str]:
     return textwrap.wrap(text, WIDTH, subsequent_indent="    ", drop_whitespace=True, break_on_hyphens=False)
 
 
-def _when(at_ms: int) -> str:
+def when(at_ms: int) -> str:
+    """A moment, in UTC."""
     return f"{datetime.fromtimestamp(min(at_ms // 1000, LAST_SECOND), UTC):%Y-%m-%d %H:%M:%S}"

@@ -1,4 +1,4 @@
-"""Where rounds are read from: a coordinator over HTTP, or the ledger in a run's folder."""
+"""Where rounds and updates are read from: a coordinator over HTTP, or the ledger in a run's folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from barnraise.cli.sources import find_source
 from barnraise.errors import RefusedError, UsageError, VerificationError
-from barnraise.protocol import Message, RoundLines, RoundRecord
+from barnraise.protocol import Message, RoundLines, RoundRecord, UpdateStory
 from barnraise.releases.source import ReleaseSource
 from barnraise.run_folder import RunFolder
 
@@ -27,11 +27,13 @@ class Rounds:
 
     Attributes:
         lines: the newest rounds, as many as it is given. record: one round; the newest for None.
+        story: of the update whose digest begins so.
     """
 
     label: str
     lines: Callable[[int], RoundLines]
     record: Callable[[int | None], RoundRecord]
+    story: Callable[[str], UpdateStory]
 
 
 @contextmanager
@@ -63,7 +65,12 @@ def _over_http(place: ReleaseSource) -> Rounds:
             number = _told(place, "/v1/rounds?limit=1", RoundLines).rounds[-1].number
         return _told(place, f"/v1/rounds/{number}", RoundRecord)
 
-    return Rounds(place.label, lambda most: _told(place, f"/v1/rounds?limit={most}", RoundLines), record)
+    return Rounds(
+        place.label,
+        lambda most: _told(place, f"/v1/rounds?limit={most}", RoundLines),
+        record,
+        lambda name: _told(place, f"/v1/updates/{name}/story", UpdateStory),
+    )
 
 
 def _told(place: Any, path: str, message: type[M]) -> M:
@@ -87,12 +94,16 @@ def _in_folder(folder: RunFolder, label: str) -> Iterator[Rounds]:
     from barnraise.config import load_run_config
     from coordinator.history import round_lines, round_record
     from coordinator.ledger import Ledger
+    from coordinator.story import update_story
 
     config = load_run_config(folder.config)
     ledger = Ledger.open_reading(folder.ledger)
     try:
         yield Rounds(
-            label, lambda most: round_lines(ledger, None, most), lambda number: round_record(ledger, config, number)
+            label,
+            lambda most: round_lines(ledger, None, most),
+            lambda number: round_record(ledger, config, number),
+            lambda name: update_story(ledger, config, name),
         )
     finally:
         ledger.close()

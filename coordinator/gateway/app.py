@@ -28,6 +28,7 @@ from coordinator.gateway.state import GatewayState
 from coordinator.gateway.views import current_round_info, run_info
 from coordinator.history import LINES_MAX, round_lines, round_record, update_status
 from coordinator.metrics import CONTENT_TYPE, GatewayMetrics
+from coordinator.story import update_story
 
 __all__ = ["create_app"]
 
@@ -107,6 +108,10 @@ def _add_work_routes(app: FastAPI, state: GatewayState, intake: Intake, leasing:
     def status(digest: str) -> Response:
         row = state.ledger.update(digest) if is_digest(digest) else None
         return _say(update_status(row, state.config))
+
+    @app.api_route("/v1/updates/{name}/story", methods=READ)
+    def story(name: str) -> Response:
+        return _say(update_story(state.ledger, state.config, name))
 
 
 def _add_release_routes(app: FastAPI, state: GatewayState) -> None:

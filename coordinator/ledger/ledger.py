@@ -142,6 +142,14 @@ class Ledger:
         with reading(self._engine) as connection:
             return _events_after(connection, seq, limit)
 
+    def events_about(self, subject: str, kinds: Iterable[str], limit: int) -> list[RecordedEvent]:
+        """The newest ``limit`` events of these kinds on one subject, oldest first."""
+        table = schema.events.c
+        query = select(schema.events).where((table.subject == subject) & table.kind.in_(list(kinds)))
+        with reading(self._engine) as connection:
+            rows: list[Any] = list(connection.execute(query.order_by(table.seq.desc()).limit(limit)))
+        return [_recorded(row.seq, row.at_ms, row.kind, row.payload) for row in reversed(rows)]
+
     # -- run, contributors, rounds ----------------------------------------------------------
 
     def run(self) -> RunRow | None:
