@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from threading import Event
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -55,14 +56,23 @@ def mirror(
     if watch is None:
         _tell(_once(place, folder, options, as_json), folder, as_json)
         return
+
+    def follow() -> None:
+        done = _once(place, folder, options, as_json)
+        if done.changed or done.warnings:
+            _tell(done, folder, as_json)
+
+    _again_and_again(follow, watch, Event().wait)
+
+
+def _again_and_again(follow: Callable[[], None], pause_s: float, wait: Callable[[float], object]) -> NoReturn:
+    """Bring a mirror in step until somebody presses Ctrl-C; what goes wrong may go well next time."""
     while True:
         try:
-            done = _once(place, folder, options, as_json)
-            if done.changed or done.warnings:
-                _tell(done, folder, as_json)
+            follow()
         except (NetworkError, VerificationError) as error:
             print(f"barnraise: {printable(error.reason)}; the mirror is as it was", file=sys.stderr, flush=True)
-        time.sleep(watch)
+        wait(pause_s)
 
 
 def _once(place: ReleaseSource, folder: Path, options: MirrorOptions, as_json: bool) -> Mirrored:

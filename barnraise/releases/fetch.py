@@ -104,6 +104,7 @@ class Fetcher:
         self._entries = [_Entry(Transfer(blob, self._standing), Partial(self._store, blob)) for blob in wanted.values()]
         self._failure = None
         self._progress = progress or silent
+        # Not an executor's threads: at its end a program waits for those, however long a source gives nothing.
         stretches = sum(-(-blob.size_bytes // self._options.stretch_bytes) for blob in wanted.values())
         threads = [
             threading.Thread(target=self._work, name=f"fetch-{number}", daemon=True)
@@ -130,7 +131,7 @@ class Fetcher:
                         self._get(entry, source, stretch)
                     else:
                         self._finish(entry)
-        except BaseException as error:  # noqa: BLE001  the caller's thread raises it again
+        except BaseException as error:  # noqa: BLE001  carried to the thread that called fetch, which raises it
             self._stop(error)
 
     def _take(self) -> tuple[_Entry, int, Stretch | None] | None:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from barnraise.cli import COMMANDS, run
 from barnraise.cli.output import printable, table
+from commands import told
 from published import PublishedRun, published
 
 
@@ -27,17 +26,6 @@ def somewhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def releases(tmp_path: Path) -> PublishedRun:
     return published(tmp_path / "run", releases=3)
-
-
-def told(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, dict[str, Any]]:
-    """Exit code and envelope of a command with ``--json``; it must be all that was printed."""
-    code = run([*argv, "--json"])
-    out, err = capsys.readouterr()
-    assert err == ""
-    assert out.count("\n") == 1
-    envelope: dict[str, Any] = json.loads(out)
-    assert envelope["ok"] == (code == 0)
-    return code, envelope
 
 
 def test_the_life_of_a_consumer(releases: PublishedRun, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
 
 import pytest
 
@@ -16,6 +15,7 @@ from barnraise.releases.cache import Cache
 from barnraise.releases.load import load
 from barnraise.releases.pull import PullOptions, pull
 from barnraise.releases.source import FolderSource
+from commands import answered
 from published import PublishedRun, published
 
 
@@ -33,20 +33,9 @@ def releases(tmp_path: Path) -> PublishedRun:
     return published(tmp_path / "run", releases=3)
 
 
-def told(capsys: pytest.CaptureFixture[str], *argv: str) -> tuple[int, dict[str, Any]]:
-    """Exit code and envelope of a command with ``--json``; it must be all that was printed."""
-    code = run([*argv, "--json"])
-    out, err = capsys.readouterr()
-    assert err == ""
-    assert out.count("\n") == 1
-    envelope: dict[str, Any] = json.loads(out)
-    assert envelope["ok"] == (code == 0)
-    return code, envelope.get("result") or envelope["error"]
-
-
 def test_a_plan_comes_before_what_was_done(releases: PublishedRun, capsys: pytest.CaptureFixture[str]) -> None:
     source = ("--from", str(releases.public))
-    _, would = told(capsys, "pull", "tiny-lm", "--into", "model", "--dry-run", *source)
+    _, would = answered(capsys, "pull", "tiny-lm", "--into", "model", "--dry-run", *source)
     assert not Path("model").exists()
     assert [(step["step"], step["version"], step["at_hand"]) for step in would["steps"]] == [
         ("keyframe", "0.1.0", False),
@@ -63,37 +52,37 @@ def test_a_plan_comes_before_what_was_done(releases: PublishedRun, capsys: pytes
     assert lines[4].startswith("tiny-lm 0.1.2 is in ")
     assert "bytes were fetched for a model of" in lines[5]
     assert len(lines) == 6
-    _, there = told(capsys, "pull", "tiny-lm", "--into", "model", "--dry-run", *source)
+    _, there = answered(capsys, "pull", "tiny-lm", "--into", "model", "--dry-run", *source)
     assert (there["is_there"], there["fetch_bytes"], there["steps"]) == (True, 0, [])
 
 
 def test_mirrors_are_named_or_in_the_environment(
     releases: PublishedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, _ = told(capsys, "mirror", str(releases.public), str(tmp_path / "mirror"))
+    code, _ = answered(capsys, "mirror", str(releases.public), str(tmp_path / "mirror"))
     assert code == 0
     for path in (releases.public / "blobs").rglob("*"):
         if path.is_file():
             path.unlink()
     source, other = ("--from", str(releases.public)), str(tmp_path / "mirror")
-    code, error = told(capsys, "pull", "tiny-lm", "--into", "model", *source)
+    code, error = answered(capsys, "pull", "tiny-lm", "--into", "model", *source)
     assert (code, error["code"]) == (7, "blob-missing")
-    code, done = told(capsys, "pull", "tiny-lm", "--into", "model", *source, "--mirror", other)
+    code, done = answered(capsys, "pull", "tiny-lm", "--into", "model", *source, "--mirror", other)
     assert (code, done["changed"]) == (0, True)
     assert all(warning.endswith(f"{other} was asked instead") for warning in done["warnings"])
     monkeypatch.setenv("BARNRAISE_MIRRORS", f" {other}  {other} ")
-    code, done = told(capsys, "pull", "tiny-lm", "--into", "second", *source, "--cache", str(tmp_path / "new"))
+    code, done = answered(capsys, "pull", "tiny-lm", "--into", "second", *source, "--cache", str(tmp_path / "new"))
     assert (code, done["changed"]) == (0, True)
     assert run(["pull", "tiny-lm", "--into", "third", *source, "--cache", str(tmp_path / "newer")]) == 0
     assert "barnraise: warning: " in capsys.readouterr().err
-    code, error = told(capsys, "pull", "tiny-lm", "--into", "x", *source, "--mirror", str(tmp_path))
+    code, error = answered(capsys, "pull", "tiny-lm", "--into", "x", *source, "--mirror", str(tmp_path))
     assert (code, error["code"]) == (7, "not-a-run-folder")
 
 
 @pytest.mark.parametrize("count", ["0", "33", "x"])
 def test_how_many_connections(releases: PublishedRun, capsys: pytest.CaptureFixture[str], count: str) -> None:
     source = ("--from", str(releases.public))
-    code, error = told(capsys, "pull", "tiny-lm", "--into", "m", *source, "--connections", count)
+    code, error = answered(capsys, "pull", "tiny-lm", "--into", "m", *source, "--connections", count)
     assert (code, error["code"]) == (2, "usage")
 
 
@@ -119,19 +108,19 @@ def test_the_cache_in_words(releases: PublishedRun, capsys: pytest.CaptureFixtur
 
 
 def test_the_cache_for_programs(releases: PublishedRun, capsys: pytest.CaptureFixture[str]) -> None:
-    told(capsys, "pull", "tiny-lm", "--into", "model", "--from", str(releases.public))
-    _, listed = told(capsys, "cache", "ls")
+    answered(capsys, "pull", "tiny-lm", "--into", "model", "--from", str(releases.public))
+    _, listed = answered(capsys, "cache", "ls")
     assert listed["size_bytes"] == sum(blob["size_bytes"] for blob in listed["blobs"]) > 0
     whats = {blob["belongs_to"] for blob in listed["blobs"]}
     assert {"tiny-lm 0.1.2 patch", "tiny-lm 0.1.2 manifest"} <= whats
     first, second = (blob["digest"] for blob in listed["blobs"][:2])
-    _, removed = told(capsys, "cache", "rm", first, second[3:12])
+    _, removed = answered(capsys, "cache", "rm", first, second[3:12])
     assert (removed["removed"], {blob["digest"] for blob in removed["blobs"]}) == (2, {first, second})
-    _, checked = told(capsys, "cache", "verify")
+    _, checked = answered(capsys, "cache", "verify")
     assert (checked["checked"], checked["damaged"]) == (len(listed["blobs"]) - 2, 0)
-    _, removed = told(capsys, "cache", "rm", "--all")
+    _, removed = answered(capsys, "cache", "rm", "--all")
     assert removed["removed"] == checked["checked"]
-    _, listed = told(capsys, "cache")
+    _, listed = answered(capsys, "cache")
     assert (listed["blobs"], listed["size_bytes"]) == ([], 0)
 
 
@@ -139,20 +128,20 @@ def test_the_cache_for_programs(releases: PublishedRun, capsys: pytest.CaptureFi
     "argv", [["rm"], ["rm", "no-such-run"], ["ls", "x"], ["verify", "--all"], ["clean"], ["rm", ""]]
 )
 def test_what_is_no_command_on_the_cache(capsys: pytest.CaptureFixture[str], argv: list[str]) -> None:
-    code, error = told(capsys, "cache", *argv)
+    code, error = answered(capsys, "cache", *argv)
     assert (code, error["code"]) == (2, "usage")
 
 
 def test_a_limit_that_is_no_number(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BARNRAISE_CACHE_MAX_BYTES", "much")
-    code, error = told(capsys, "cache")
+    code, error = answered(capsys, "cache")
     assert (code, error["code"]) == (3, "config-value")
 
 
 def test_another_cache(releases: PublishedRun, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, cache = ("--from", str(releases.public)), ("--cache", str(tmp_path / "else"))
-    told(capsys, "pull", "tiny-lm", "--into", "model", *source, *cache)
-    _, listed = told(capsys, "cache", "ls", *cache)
+    answered(capsys, "pull", "tiny-lm", "--into", "model", *source, *cache)
+    _, listed = answered(capsys, "cache", "ls", *cache)
     assert listed["folder"] == str(tmp_path / "else")
     assert listed["blobs"]
     assert not Cache.of_user().root.exists()
@@ -188,7 +177,7 @@ def test_a_watching_mirror_survives_errors(
             case _:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(mirror_command.time, "sleep", pause)
+    monkeypatch.setattr(mirror_command, "Event", lambda: SimpleNamespace(wait=pause))
     assert run(["mirror", str(releases.public), str(tmp_path / "mirror"), "--watch", "5"]) == 130
     out, err = capsys.readouterr()
     assert pauses == [5, 5, 5]
@@ -200,21 +189,14 @@ def test_a_watching_mirror_survives_errors(
 def test_pulls_at_the_same_time_share_a_cache_that_is_too_small(releases: PublishedRun, tmp_path: Path) -> None:
     """Each makes room while the others need what is there."""
     cache = Cache(tmp_path / "shared", max_bytes=1000)
-    failed: list[BaseException] = []
 
     def work(number: int) -> None:
-        try:
-            for wanted in ("0.1.2", "0.1.0", "0.1.1"):
-                into = tmp_path / f"model-{number}"
-                pull(FolderSource(releases.public), f"tiny-lm@={wanted}", into, PullOptions(cache=cache))
-                assert load(into)[2].tobytes() == releases.models[wanted].tobytes()
-        except BaseException as error:  # noqa: BLE001  told by the test's own thread
-            failed.append(error)
+        for wanted in ("0.1.2", "0.1.0", "0.1.1"):
+            into = tmp_path / f"model-{number}"
+            pull(FolderSource(releases.public), f"tiny-lm@={wanted}", into, PullOptions(cache=cache))
+            assert load(into)[2].tobytes() == releases.models[wanted].tobytes()
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failed == []
+    with ThreadPoolExecutor(4) as pool:
+        failed = [future.exception() for future in [pool.submit(work, number) for number in range(4)]]
+    assert failed == [None] * 4
     assert sum(entry.size_bytes for entry in cache.entries()) <= 1000

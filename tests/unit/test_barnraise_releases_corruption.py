@@ -21,12 +21,6 @@ from spoiling import SpoiledPulls
 PULLS = 200
 
 
-@pytest.fixture(autouse=True)
-def own_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 def test_no_spoiled_transfer_is_accepted(tmp_path: Path) -> None:
     pulls = SpoiledPulls(tmp_path, seed=4)
     for _ in range(PULLS):

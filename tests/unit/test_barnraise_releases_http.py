@@ -78,12 +78,6 @@ class Server:
             yield data[start : start + PIECE]
 
 
-@pytest.fixture(autouse=True)
-def own_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 @pytest.fixture
 def run(tmp_path: Path) -> PublishedRun:
     return published(tmp_path / "run", releases=2)

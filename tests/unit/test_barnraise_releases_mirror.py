@@ -28,12 +28,6 @@ from maintained import hand_over, promote, rotate_online
 from published import PublishedRun, published
 
 
-@pytest.fixture(autouse=True)
-def own_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 def in_step(run: PublishedRun, folder: Path, **options: Any) -> Mirrored:
     return mirror(FolderSource(run.public), folder, MirrorOptions(**options))
 

@@ -17,11 +17,6 @@ from maintained import hand_over, promote
 from published import PublishedRun, published
 
 
-@pytest.fixture(autouse=True)
-def own_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-
-
 @pytest.fixture
 def run(tmp_path: Path) -> PublishedRun:
     """Three releases; 0.1.1 is promoted by two of three maintainers."""

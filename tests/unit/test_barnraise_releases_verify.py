@@ -21,12 +21,6 @@ from published import SPACE, PublishedRun, published
 FORMS = [Form(), Form(shard_bytes=5000), Form("BF16", 3000), Form("F16")]
 
 
-@pytest.fixture(autouse=True)
-def own_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
 @pytest.fixture
 def run(tmp_path: Path) -> PublishedRun:
     run = published(tmp_path / "run", releases=3)
