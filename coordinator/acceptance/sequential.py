@@ -182,7 +182,11 @@ class SequentialTest:
         )
 
     def interval(self, worsening_N: Array) -> tuple[float, float]:
-        """Mean worsenings that could not be bet against so far; each end is wrong with chance alpha at any time."""
+        """Mean worsenings that could not be bet against so far; each end is wrong with chance alpha at any time.
+
+        What was ruled out once stays so. If the low end is above the high one, nothing is left: an
+        end is wrong, or the order of the examples had to do with their content.
+        """
         # Cut on both sides: the more a mean is off, the more money there is against it.
         cut_N = np.clip(worsening_N, -self.reach, self.reach)
         return -self._highest_mean(-cut_N), self._highest_mean(cut_N)

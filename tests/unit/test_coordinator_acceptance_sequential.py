@@ -152,6 +152,17 @@ def test_nothing_is_won_on_average_from_what_is_fair(wins: list[float], share: f
     assert share * after[0] + (1 - share) * after[1] == pytest.approx(before, abs=1e-9)
 
 
+def test_the_first_answer_stays_whatever_comes_later() -> None:
+    test = SequentialTest(MARGIN, 0.5, 400)
+    losses_N, gains_N = np.full(40, 0.2), np.full(300, -0.2)
+    first_worse = test.decide(np.concatenate([losses_N, gains_N]))
+    assert first_worse.answer == test.decide(losses_N).answer == "reject"
+    assert first_worse.p_anytime == test.decide(losses_N).p_anytime > 0.05
+    first_better = test.decide(np.concatenate([gains_N[:60], losses_N, losses_N]))
+    assert first_better.answer == test.decide(gains_N[:60]).answer == "accept"
+    assert first_better.e_worse >= 1
+
+
 def test_money_by_hand() -> None:
     money_N = np.exp(log_money(np.array([0.5, -1.0, 1.0, -7.0]), np.array([1.0, 0.5])))
     assert money_N.tolist() == pytest.approx([(1.5 + 1.25) / 2, 0.625 / 2, 0.9375 / 2, 0.0])
