@@ -10,7 +10,7 @@ LOOPS  := barnraise/native/_kernels.so
 # the other, for Ray takes every core; the rest of them go to the other processes meanwhile.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaffinity(0))))' 2>/dev/null || echo 2)
 
-.PHONY: setup demo test lint types imports unit e2e laws chaos corruption bench bench-convergence clean
+.PHONY: setup demo test lint types imports unit e2e laws chaos corruption eval bench bench-convergence clean
 
 setup: $(STAMP) $(LOOPS)
 
@@ -61,6 +61,17 @@ chaos: setup
 corruption: setup
 	$(BIN)/python benchmarks/corruption.py
 
+# Tests with EleutherAI's harness and transformers, which have an environment of their own: about 1.8 GB.
+eval: $(VENV)-eval/.installed
+	$(VENV)-eval/bin/python -m pytest tests/eval -W default
+
+$(VENV)-eval/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)-eval
+	$(VENV)-eval/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
+	$(VENV)-eval/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
+	    -e '.[eval]' pytest pytest-timeout hypothesis
+	@touch $@
+
 # Peers that are measured beside us (mergekit, Flower, ByzFL, hivemind) live in an environment of their own:
 #     make bench PEERS=/path/to/its/bin/python
 # Without it their rows say so. A few minutes; the full sizes and what takes longer are in benchmarks/README.md.
@@ -85,4 +96,4 @@ $(VENV)/.bench: $(STAMP) constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist demo-run .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-eval build dist demo-run .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

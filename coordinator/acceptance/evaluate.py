@@ -23,9 +23,10 @@ from torch.nn import functional
 
 from barnraise.errors import AcceptanceError
 from coordinator.acceptance.examples import Examples
+from coordinator.acceptance.lines import lines_of
 from coordinator.acceptance.subject import Subject
 
-__all__ = ["BATCH", "WORST_BITS", "Scored", "score_texts", "texts_of"]
+__all__ = ["BATCH", "WORST_BITS", "Scored", "batches", "score_texts", "texts_of", "token_bits"]
 
 BATCH = 32
 
@@ -41,7 +42,7 @@ class Scored:
         bits_N: float64 [N], all bits of a text but its first token's.
         tokens_N, bytes_N: float64 [N], how many tokens, and bytes, those are for.
         last_right_N: bool [N], whether the last token is the most likely one.
-        last_p_N: float64 [N], probability of the most likely last token.
+        last_p_N: float64 [N], probability of the most likely last token; 1 where a model gives no finite ones.
     """
 
     bits_N: NDArray[np.float64]
@@ -55,54 +56,57 @@ def texts_of(examples: Examples) -> list[bytes]:
     """The texts in windows, or under ``text`` in the lines of a data set.
 
     Raises:
-        AcceptanceError: a line has none.
+        AcceptanceError: a line has none, or there is no example at all.
     """
+    if not len(examples):
+        raise AcceptanceError("there are no examples to look at; a test without any promises nothing")
     if examples.windows is not None:
         return [row.tobytes() for row in examples.windows]
-    texts = [row.get("text") for row in examples.rows]
-    for number, text in enumerate(texts):
-        if not isinstance(text, str) or len(text.encode()) < 2:
-            raise AcceptanceError(f"example {number} has no text of two bytes or more under 'text'")
-    return [str(text).encode() for text in texts]
+    return [line.text("text", least_bytes=2) for line in lines_of(examples)]
 
 
 def score_texts(subject: Subject, texts: Sequence[bytes]) -> Scored:
     """Loss of every text, and whether its last token is known; on the CPU in float32.
 
     A text longer than the model sees at once is cut off at its context.
+
+    Raises:
+        AcceptanceError: a text is a single token, so that there is nothing to predict.
     """
     tokens = [subject.encode(text)[: subject.context + 1] for text in texts]
     count = len(texts)
+    for index, one in enumerate(tokens):
+        if len(one) < 2:
+            raise AcceptanceError(f"example {index + 1} is a single token, so that there is nothing to predict")
     found = Scored(np.zeros(count), np.zeros(count), np.zeros(count), np.zeros(count, bool), np.zeros(count))
-    for picked in _batches([len(one) for one in tokens]):
+    for picked in batches([len(one) for one in tokens]):
         tokens_BT1 = torch.tensor([tokens[index] for index in picked], dtype=torch.int64)
         targets_BT = tokens_BT1[:, 1:]
         logits_BTV = subject.logits(tokens_BT1[:, :-1])
-        found.bits_N[picked] = _bits(logits_BTV, targets_BT).numpy()
+        found.bits_N[picked] = token_bits(logits_BTV, targets_BT).sum(dim=1).numpy()
         right_B, p_B = _last(logits_BTV, targets_BT)
         found.last_right_N[picked], found.last_p_N[picked] = right_B.numpy(), p_B.numpy()
     for index, one in enumerate(tokens):
-        found.tokens_N[index], found.bytes_N[index] = len(one) - 1, len(subject.decode(one[1:]))
+        found.tokens_N[index] = len(one) - 1
+        found.bytes_N[index] = len(subject.decode(one)) - len(subject.decode(one[:1]))
     return found
 
 
-def _batches(lengths: Sequence[int]) -> Iterator[list[int]]:
+def batches(lengths: Sequence[int]) -> Iterator[list[int]]:
     """Texts of one length together, up to ``BATCH`` of them, in their order."""
     by_length: dict[int, list[int]] = {}
     for index, length in enumerate(lengths):
         by_length.setdefault(length, []).append(index)
-    for length, picked in sorted(by_length.items()):
-        if length < 2:
-            raise AcceptanceError(f"example {picked[0]} is a single token, so that there is nothing to predict")
+    for _, picked in sorted(by_length.items()):
         for start in range(0, len(picked), BATCH):
             yield picked[start : start + BATCH]
 
 
-def _bits(logits_BTV: Tensor, targets_BT: Tensor) -> Tensor:
-    """Bits of each text, float64 [B]; a token that is given no finite chance counts as ``WORST_BITS``."""
+def token_bits(logits_BTV: Tensor, targets_BT: Tensor) -> Tensor:
+    """Bits of each token, float64 [B, T]; one that is given no finite chance counts as ``WORST_BITS``."""
     nats_BT = functional.cross_entropy(logits_BTV.transpose(1, 2), targets_BT, reduction="none").double()
     bits_BT = torch.nan_to_num(nats_BT / math.log(2), nan=WORST_BITS, posinf=WORST_BITS)
-    return bits_BT.clamp(0.0, WORST_BITS).sum(dim=1)
+    return bits_BT.clamp(0.0, WORST_BITS)
 
 
 def _last(logits_BTV: Tensor, targets_BT: Tensor) -> tuple[Tensor, Tensor]:

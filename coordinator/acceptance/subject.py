@@ -1,8 +1,8 @@
 """The model that a test looks at: what every kind of test may ask of it.
 
 A subject has text in and probabilities out, whatever is inside; a byte-level trunk is one
-(:class:`ByteSubject`), a folder that other software made can be another. Tests never see
-anything of a model but this.
+(:class:`ByteSubject`), a folder that other software made is another (folder_subject.py). Tests
+never see anything of a model but this.
 
 B  texts in a batch
 T  tokens of a text
@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from barnraise.config import ModelConfig
-from barnraise.updates.space import ParameterSpace
-from merge.architectures import ByteLM, build, load_flat
+from barnraise.errors import AcceptanceError
+from barnraise.updates.space import ParameterSpace, model_digest
+from merge.architectures import ByteLM, build, load_flat, space_of
 
 __all__ = ["ByteSubject", "Signature", "Subject"]
 
@@ -40,8 +41,18 @@ class Subject(Protocol):
     """A language model under test."""
 
     @property
+    def digest(self) -> str:
+        """Of all tensors, as a release's manifest states it; what was measured is kept under it."""
+        ...
+
+    @property
     def context(self) -> int:
         """Tokens that it sees at once."""
+        ...
+
+    @property
+    def end(self) -> int | None:
+        """The token with which it ends a text, if it has one."""
         ...
 
     @property
@@ -50,10 +61,12 @@ class Subject(Protocol):
         ...
 
     @property
-    def signature(self) -> Signature: ...
+    def signature(self) -> Signature:
+        """What it really takes and gives."""
+        ...
 
     def encode(self, text: bytes) -> list[int]:
-        """The tokens of a text; ``decode`` gives it back."""
+        """The tokens of a text, after what the model wants to see before any text; ``decode`` gives the text back."""
         ...
 
     def decode(self, tokens: list[int]) -> bytes: ...
@@ -82,20 +95,38 @@ class ByteSubject:
     @cached_property
     def _module(self) -> ByteLM:
         module = build(self._model).eval()
+        built = space_of(module)
+        if built.digest != self._space.digest:
+            raise AcceptanceError(
+                f"the model cannot be loaded: {self._model.architecture} as it is described has {built.size:,} "
+                f"parameters in {len(built.tensors)} tensors, there are {self._space.size:,} in "
+                f"{len(self._space.tensors)}; is this Barnraise older than the model?"
+            )
         load_flat(module, self._space, self._flat_P)
         return module
+
+    @cached_property
+    def digest(self) -> str:
+        return model_digest(self._space, self._space.tensor_digests(self._flat_P))
 
     @property
     def context(self) -> int:
         return self._model.context
 
     @property
+    def end(self) -> int | None:
+        return None
+
+    @property
     def size_bytes(self) -> int:
         return int(self._flat_P.nbytes)
 
-    @property
+    @cached_property
     def signature(self) -> Signature:
-        return Signature({"tokens": ("int64", ("B", "T"))}, {"logits": ("float32", ("B", "T", 256))})
+        with torch.inference_mode():
+            logits_11V = self._module(torch.zeros(1, 1, dtype=torch.int64))
+        dtype = str(logits_11V.dtype).removeprefix("torch.")
+        return Signature({"tokens": ("int64", ("B", "T"))}, {"logits": (dtype, ("B", "T", logits_11V.shape[2]))})
 
     def encode(self, text: bytes) -> list[int]:
         return list(text)

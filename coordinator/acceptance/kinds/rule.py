@@ -3,6 +3,9 @@
 A kind is a frozen dataclass; its fields are the test's ``options``. It knows nothing of bases,
 margins or verdicts: two models are measured alike, and ``verdict.py`` compares what came out.
 
+Three names of fields are not options: ``direction`` and ``examples`` get what the test says under
+these keys, ``passed_on`` gets all options that no other field has.
+
 N  examples
 """
 
@@ -10,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +22,9 @@ from coordinator.acceptance.examples import Examples
 from coordinator.acceptance.metric import Metric
 from coordinator.acceptance.subject import Subject
 
-__all__ = ["Kind", "Measured", "Takes"]
+__all__ = ["Budget", "Failure", "Found", "Kind", "Measured", "Takes"]
 
-Takes = Literal["windows", "rows", "either", "nothing"]
+Takes = Literal["windows", "rows", "either", "nothing", "rows or nothing"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,16 @@ class Measured:
     notes: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A test could not measure a model: it crashed, took too long or too much memory. ``reason`` says which."""
+
+    reason: str
+
+
+Found = Measured | Failure
+
+
 class Kind(Protocol):
     """A kind of test.
 
@@ -47,7 +60,9 @@ class Kind(Protocol):
 
     name: ClassVar[str]
     takes: ClassVar[Takes]
-    version: ClassVar[int]
+
+    @property
+    def version(self) -> int | str: ...
 
     @property
     def metric(self) -> Metric: ...
@@ -58,4 +73,14 @@ class Kind(Protocol):
         Raises:
             AcceptanceError: an example that this kind cannot read.
         """
+        ...
+
+
+@runtime_checkable
+class Budget(Protocol):
+    """A kind that gives one number, which may not be above a limit, nor by the test's margin above the base's."""
+
+    @property
+    def limit(self) -> float | None:
+        """In the metric's unit; None: there is none."""
         ...
