@@ -93,10 +93,10 @@ class Publisher:
         parent = self.ledger.release(current.base_version)
         assert parent is not None
         candidate, desk = tag.candidate, self.desk
-        tests = desk.config.acceptance.tests
-        known = [desk.all_measured(model.model_digest, tests) for model in (parent, candidate)]
-        verdict = judge_models(desk.config.acceptance, *known)
-        summary = verdict.summary()
+        tested = self.ledger.round(current.number)
+        assert tested is not None
+        assert tested.verdict is not None
+        summary = tested.verdict["tests"]
         decision = self._decided(parent, summary)
         updates = self._merged_updates(current.number, tag.merge_set)
         for update in updates:

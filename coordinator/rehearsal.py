@@ -14,6 +14,7 @@ import torch
 
 from barnraise.config import MergeConfig, RunConfig
 from barnraise.errors import ConfigValueError, MergeError, NotEnoughUpdatesError
+from coordinator.acceptance.kinds import make_kind
 from coordinator.conductor.merging import by_magnitude, merge_rules
 from merge.measure import Piece, measure_pieces
 from merge.plan import MergeRules, plan_merge
@@ -21,7 +22,7 @@ from merge.segment import SegmentUpdates, combine_segment
 from merge.strategies import make_outer
 from merge.strategies.rule import MergesMatrices, UsesFisher
 
-__all__ = ["can_merge", "require_mergeable"]
+__all__ = ["can_merge", "require_mergeable", "require_testable"]
 
 ELEMENTS = 64
 PIECES = (Piece(0, 0, ELEMENTS // 2, 0), Piece(1, ELEMENTS // 2, ELEMENTS, ELEMENTS // 2))
@@ -44,6 +45,22 @@ def require_mergeable(config: RunConfig) -> None:
         except MergeError as error:
             raise ConfigValueError(f"a round of {updates} updates could not be merged: {error}") from error
         outer.step(merged_P, outer.initial(ELEMENTS))
+
+
+def require_testable(config: RunConfig) -> None:
+    """Refuse a configuration with a test or a probe that could never run.
+
+    Raises:
+        AcceptanceError: an option of a kind that does not exist or is out of range, or examples that it cannot read.
+        ConfigValueError: more cores than the conductor may use.
+    """
+    for what, look in config.looks:
+        make_kind(look)
+        if look.cpus > config.conductor.workers:
+            raise ConfigValueError(
+                f"{what} {look.name} needs {look.cpus:g} cores, and conductor.workers is {config.conductor.workers}; "
+                "change one of the two"
+            )
 
 
 def can_merge(config: MergeConfig, updates: int) -> bool:

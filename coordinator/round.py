@@ -9,6 +9,9 @@
 
     any phase but the last ones -- interrupted --> ABANDONED
 
+A suite that cannot be run says nothing of a candidate: the round stays TESTING, says why, and
+tries again after a while, and at once when the conductor is started again.
+
 ``step`` decides; it never acts. It gets the clock as an argument and returns the next round,
 what should now be done, and why. The conductor does those things with Ray and feeds the
 outcomes back as events. After a restart ``resume`` says which action was interrupted; every
@@ -40,6 +43,7 @@ __all__ = [
     "RoundPolicy",
     "RunTests",
     "Step",
+    "SuiteFailed",
     "Tag",
     "Tagged",
     "Tick",
@@ -48,6 +52,7 @@ __all__ = [
     "step",
 ]
 
+FIRST_RETRY_MS, LAST_RETRY_MS = 60_000, 3_600_000
 FINAL: frozenset[Phase] = frozenset({"released", "rejected", "abandoned"})
 
 
@@ -81,6 +86,7 @@ class Round:
         rejected: failed the check, or found to be culprits.
         searching: TESTING failed and culprits are being looked for.
         decided_at_ms: when the tests passed; the release's creation time.
+        suite_failures: how often in a row the suite could not be run; retry_at_ms: when it is tried again.
     """
 
     number: int
@@ -95,6 +101,8 @@ class Round:
     candidate: Candidate | None = None
     searching: bool = False
     decided_at_ms: int | None = None
+    suite_failures: int = 0
+    retry_at_ms: int | None = None
 
     @property
     def is_final(self) -> bool:
@@ -163,6 +171,15 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
+class SuiteFailed:
+    """The suite could not be run: there is no verdict on the candidate."""
+
+    candidate: Candidate
+    reason: str
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class CulpritsFound:
     """Outcome of a culprit search; ``culprits`` is empty when no subset explains the failure."""
 
@@ -190,6 +207,7 @@ RoundEvent = (
     | Merged
     | MergeFailed
     | Judged
+    | SuiteFailed
     | CulpritsFound
     | Tagged
     | Interrupted
@@ -241,6 +259,8 @@ def step(current: Round, event: RoundEvent, policy: RoundPolicy) -> Step:
         return Step(current)
     match event:
         case UpdateArrived() | CheckPassed() | CheckFailed() | Tick():
+            if isinstance(event, Tick) and current.phase == "testing":
+                return _retry(current, event)
             return _collect(current, event, policy) if current.phase == "collecting" else Step(current)
         case Merged(merge_set, candidate):
             if current.phase != "merging" or merge_set != current.merge_set:
@@ -252,6 +272,8 @@ def step(current: Round, event: RoundEvent, policy: RoundPolicy) -> Step:
             )
         case Judged():
             return _judge(current, event)
+        case SuiteFailed():
+            return _wait(current, event)
         case CulpritsFound(culprits, reason):
             return _without(current, culprits, reason, policy) if current.searching else Step(current)
         case Tagged(version):
@@ -331,6 +353,7 @@ def _judge(current: Round, ended: Judged) -> Step:
         return Step(current)
     if ended.candidate != current.candidate:
         return Step(current)
+    current = replace(current, suite_failures=0, retry_at_ms=None)
     if ended.passed:
         moved = replace(current, decided_at_ms=ended.now_ms, reason=ended.reason)
         return Step(moved, resume(moved), ended.reason)
@@ -341,10 +364,31 @@ def _judge(current: Round, ended: Judged) -> Step:
     return Step(moved, resume(moved), reason)
 
 
+def _wait(current: Round, failed: SuiteFailed) -> Step:
+    """Try again after a minute, and after twice as long each time, up to an hour."""
+    if current.phase != "testing" or current.decided_at_ms is not None:
+        return Step(current)
+    if failed.candidate != current.candidate:
+        return Step(current)
+    wait_ms = min(FIRST_RETRY_MS << min(current.suite_failures, 16), LAST_RETRY_MS)
+    reason = f"the suite cannot be run, trying again in {wait_ms // 60_000} min: {failed.reason}"
+    count = current.suite_failures + 1
+    waiting = replace(current, suite_failures=count, retry_at_ms=failed.now_ms + wait_ms, reason=reason)
+    return Step(waiting, (), reason)
+
+
+def _retry(current: Round, tick: Tick) -> Step:
+    if current.retry_at_ms is None or tick.now_ms < current.retry_at_ms:
+        return Step(current)
+    trying = replace(current, retry_at_ms=None)
+    return Step(trying, resume(trying))
+
+
 def _without(current: Round, culprits: tuple[str, ...], reason: str, policy: RoundPolicy) -> Step:
     rest = _less(current.merge_set, culprits)
     rejected = tuple(sorted({*current.rejected, *(set(culprits) & set(current.merge_set))}))
     current = replace(current, searching=False, rejected=rejected, checked=_less(current.checked, culprits))
+    current = replace(current, suite_failures=0, retry_at_ms=None)
     if rest == current.merge_set:
         return _end(current, "rejected", f"the tests fail and no culprit was found: {reason}")
     if len(rest) < policy.min_updates:

@@ -145,6 +145,12 @@ class Verdict:
                 "passed": case.passed,
                 "unit": case.unit,
                 "supported": case.supported,
+                "n": case.n,
+                "margin": case.margin,
+                "method": case.method,
+                "worsened": case.worsened,
+                "improved": case.improved,
+                "reason": case.reason,
             }
             for case in self.tests
         }

@@ -44,9 +44,11 @@ def main() -> int:
 
 
 def _check(config: Path) -> None:
-    from coordinator.rehearsal import require_mergeable
+    from coordinator.rehearsal import require_mergeable, require_testable
 
-    require_mergeable(load_run_config(config))
+    found = load_run_config(config)
+    require_mergeable(found)
+    require_testable(found)
 
 
 def _conduct(folder: RunFolder, stop: Event) -> None:

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from barnraise.config import RunConfig
-from barnraise.errors import AcceptanceError, MergeError, UpdateError
+from barnraise.errors import AcceptanceError, BlobMissingError, MergeError, UpdateError
 from barnraise.narrate import short
 from barnraise.suite import LookConfig
 from coordinator.acceptance.culprits import CulpritSearch
+from coordinator.acceptance.kinds import Failure, Found
 from coordinator.acceptance.suite import judge_models
 from coordinator.acceptance.verdict import Verdict
 from coordinator.conductor import work
@@ -41,6 +42,7 @@ from coordinator.round import (
     MergeFailed,
     Round,
     RoundEvent,
+    SuiteFailed,
 )
 from merge.strategies import Mean
 
@@ -50,8 +52,10 @@ __all__ = [
     "check",
     "find_culprits",
     "first_release",
+    "found_by",
     "measure_tasks",
     "merge",
+    "require_found",
     "run_tests",
     "unmerge",
 ]
@@ -119,14 +123,18 @@ def merge(desk: Desk, config: RunConfig, ledger: Ledger, current: Round, merge_s
 
 
 def run_tests(desk: Desk, config: RunConfig, current: Round, candidate: Candidate, clock: Callable[[], int]) -> Work:
-    """Run the suite on a candidate against its base. A suite that cannot be run stops the conductor."""
-    verdict = yield from _tested(desk, config, current, candidate)
+    """Run the suite on a candidate against its base. A suite that cannot be run says nothing of the candidate."""
+    try:
+        verdict = yield from _tested(desk, config, current, candidate)
+    except (AcceptanceError, BlobMissingError) as error:
+        return Finished(SuiteFailed(candidate, str(error), clock()))
     told = RoundTested(current.number, verdict.passed, verdict.reason, verdict.summary())
     return Finished(Judged(candidate, verdict.passed, verdict.reason, clock()), (told,))
 
 
-def find_culprits(desk: Desk, config: RunConfig, ledger: Ledger, current: Round, merge_set: tuple[str, ...]) -> Work:
+def find_culprits(desk: Desk, ledger: Ledger, current: Round, clock: Callable[[], int]) -> Work:
     """Merge and test subsets until those updates are found without which the tests pass."""
+    config, merge_set = desk.config, current.merge_set
     search = CulpritSearch(merge_set)
     trials: list[dict[str, Any]] = []
     try:
@@ -138,6 +146,9 @@ def find_culprits(desk: Desk, config: RunConfig, ledger: Ledger, current: Round,
             search.record(subset, verdict.passed)
             tried = [short(digest) for digest in subset]
             trials.append({"updates": tried, "passed": verdict.passed, "reason": verdict.reason})
+    except (AcceptanceError, BlobMissingError) as error:
+        assert current.candidate is not None
+        return Finished(SuiteFailed(current.candidate, str(error), clock()))
     except (MergeError, UpdateError) as error:
         return Finished(CulpritsFound((), f"the search could not be completed: {error}"))
     culprits = search.result()
@@ -152,7 +163,11 @@ def find_culprits(desk: Desk, config: RunConfig, ledger: Ledger, current: Round,
 def first_release(desk: Desk, config: RunConfig, publisher: Publisher, clock: Callable[[], int]) -> Work:
     """Make release 0.1.0: the initial weights, measured, as a keyframe."""
     (model,) = yield [Task(work.first_model, (desk,), config.conductor.test_timeout_s)]
-    yield measure_tasks(desk, model.model_digest, config.acceptance.tests)
+    tests = config.acceptance.tests
+    ends = yield measure_tasks(desk, model.model_digest, tests)
+    for name, found in found_by(desk, model.model_digest, tests, ends).items():
+        if isinstance(found, Failure):
+            raise AcceptanceError(f"test {name} cannot measure the first model: {found.reason}; mend the suite")
     return Finished(None, publisher.first(model, clock()).events)
 
 
@@ -187,11 +202,56 @@ def _tested(
 ) -> Generator[list[Task], list[Any], Verdict]:
     tests = config.acceptance.tests
     base, now = current.base_digest, candidate.model_digest
-    yield measure_tasks(desk, base, tests) + measure_tasks(desk, now, tests)
-    return judge_models(config.acceptance, desk.all_measured(base, tests), desk.all_measured(now, tests))
+    ends = yield measure_tasks(desk, base, tests) + measure_tasks(desk, now, tests)
+    was = found_by(desk, base, tests, ends[: len(tests)])
+    found = found_by(desk, now, tests, ends[len(tests) :])
+    doubtful = [test for test in tests if isinstance(found[test.name], Failure)]
+    if doubtful:  # is it the model, or the machine as it is now
+        ends = yield measure_tasks(desk, base, doubtful, again=True)
+        was |= found_by(desk, base, doubtful, ends)
+    return judge_models(config.acceptance, was, found)
 
 
-def measure_tasks(desk: Desk, model_digest: str, looks: Sequence[LookConfig]) -> list[Task]:
+def measure_tasks(desk: Desk, model_digest: str, looks: Sequence[LookConfig], *, again: bool = False) -> list[Task]:
     """What measures a model, which is in the cache, by every test or probe."""
     most_s = desk.config.conductor.test_timeout_s
-    return [Task(work.measure_model, (desk, model_digest, look), look.timeout_s or most_s) for look in looks]
+    return [
+        Task(
+            work.measure_model,
+            (desk, model_digest, look, again),
+            look.timeout_s or most_s,
+            cpus=look.cpus,
+            gpus=look.gpus,
+            memory_mb=look.memory_mb,
+            fails_alone=True,
+        )
+        for look in looks
+    ]
+
+
+def require_found(ends: Sequence[Failure | None]) -> None:
+    """Refuse to go on without what a test or a probe should have found.
+
+    Args:
+        ends: of the tasks of :func:`measure_tasks`.
+
+    Raises:
+        AcceptanceError: one of them failed.
+    """
+    for end in ends:
+        if end is not None:
+            raise AcceptanceError(end.reason)
+
+
+def found_by(
+    desk: Desk, model_digest: str, looks: Sequence[LookConfig], ends: Sequence[Failure | None]
+) -> dict[str, Found]:
+    """Name of a test or a probe -> what it found of a model, or why it found nothing.
+
+    Args:
+        ends: of the tasks of :func:`measure_tasks`.
+    """
+    return {
+        look.name: end if end is not None else desk.require_measured(model_digest, look)
+        for look, end in zip(looks, ends, strict=True)
+    }

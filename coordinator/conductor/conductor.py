@@ -252,7 +252,7 @@ class Conductor:
                 self._feed(UpdateArrived(row.digest))
             else:
                 self._take_late(row)
-        if current is None or current.phase != "collecting":
+        if current is None or current.phase not in {"collecting", "testing"}:
             return
         now_ms = self.clock()
         fact = self.ledger.round(current.number)
@@ -316,8 +316,8 @@ class Conductor:
                 self._start(actions.merge(self.desk, self.config, self.ledger, self.round, merge_set))
             case RunTests(candidate):
                 self._start(actions.run_tests(self.desk, self.config, self.round, candidate, self.clock))
-            case FindCulprits(merge_set):
-                self._start(actions.find_culprits(self.desk, self.config, self.ledger, self.round, merge_set))
+            case FindCulprits():
+                self._start(actions.find_culprits(self.desk, self.ledger, self.round, self.clock))
             case Tag():
                 self._tag(action)
 

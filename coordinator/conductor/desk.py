@@ -122,17 +122,24 @@ class Desk:
         make_folder(path.parent)
         replace_file(path, json.dumps({"values": found.values_N.tolist(), "notes": dict(found.notes)}).encode())
 
+    def require_measured(self, model_digest: str, look: LookConfig) -> Measured:
+        """What a test or a probe found of a model.
+
+        Raises:
+            AcceptanceError: it was not measured yet.
+        """
+        found = self.measured(model_digest, look)
+        if found is None:
+            raise AcceptanceError(f"model {model_digest[:16]}.. was not measured by {look.name} yet")
+        return found
+
     def all_measured(self, model_digest: str, looks: Iterable[LookConfig]) -> dict[str, Measured]:
         """Name of a test or a probe -> what it found of a model.
 
         Raises:
             AcceptanceError: some were not measured yet.
         """
-        known = {look.name: self.measured(model_digest, look) for look in looks}
-        missing = [name for name, found in known.items() if found is None]
-        if missing:
-            raise AcceptanceError(f"model {model_digest[:16]}.. was not measured by {', '.join(missing)} yet")
-        return {name: found for name, found in known.items() if found is not None}
+        return {look.name: self.require_measured(model_digest, look) for look in looks}
 
     def measured_names(self, models: Iterable[str]) -> frozenset[str]:
         """Names of the files that keep what is known of these models."""

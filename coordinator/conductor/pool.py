@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import psutil
 
 from barnraise.errors import AcceptanceError, BarnraiseError, MergeError, RayLostError
+from coordinator.acceptance.kinds.rule import Failure
 
 __all__ = ["InlinePool", "Outcome", "Pool", "RayPool", "Task"]
 
@@ -28,11 +29,23 @@ class Task:
 
     Attributes:
         function: module-level function. timeout_s: it is cancelled after this long.
+        cpus, gpus: what it needs of a node. memory_mb: what a node must have left for it.
+        fails_alone: when it crashes, hangs or is lost, that is its value, a :class:`Failure`, and not its action's.
     """
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
     timeout_s: float
+    cpus: float = 1.0
+    gpus: float = 0.0
+    memory_mb: int | None = None
+    fails_alone: bool = False
+
+    def outcome(self, ticket: int, error: BarnraiseError) -> Outcome:
+        """What is said when this task did not come to its end."""
+        if self.fails_alone:
+            return Outcome(ticket, value=Failure(error.reason))
+        return Outcome(ticket, error=error)
 
 
 @dataclass(frozen=True)
@@ -77,7 +90,7 @@ class InlinePool:
 
 
 class RayPool:
-    """Runs tasks on the Ray that this process has started, one CPU each.
+    """Runs tasks on the Ray that this process has started.
 
     Ray runs a task again when its worker dies. When Ray itself dies, a driver hears nothing for
     minutes and then takes its tasks for failed, so this pool looks after Ray's processes itself.
@@ -86,22 +99,43 @@ class RayPool:
     def __init__(self, max_retries: int = 2, beat: Callable[[], None] = lambda: None) -> None:
         import ray
 
-        self._ray = ray
+        self._ray: Any = ray
         self._beat = beat
         self._vital = [child for child in psutil.Process().children() if child.name() in VITAL]
         self._max_retries = max_retries
         self._remote: dict[Callable[..., Any], Any] = {}
         self._running: dict[Any, tuple[int, float, Task]] = {}
+        self._held: deque[tuple[int, Task]] = deque()  # until there is room, for their time counts from their start
         self._next = 0
 
     def submit(self, task: Task) -> int:
+        self._next += 1
+        if task.fails_alone:
+            self._held.append((self._next, task))
+        else:
+            self._start(self._next, task)
+        return self._next
+
+    def _start(self, ticket: int, task: Task) -> None:
         remote = self._remote.get(task.function)
         if remote is None:  # made once: each one that is made is shipped to every worker
-            remote = self._ray.remote(num_cpus=1, max_retries=self._max_retries)(task.function)
+            remote = self._ray.remote(max_retries=self._max_retries)(task.function)
             self._remote[task.function] = remote
-        self._next += 1
-        self._running[remote.remote(*task.arguments)] = (self._next, time.monotonic() + task.timeout_s, task)
-        return self._next
+        needs: dict[str, float] = {"num_cpus": task.cpus}
+        needs |= {"num_gpus": task.gpus} if task.gpus else {}
+        needs |= {"memory": task.memory_mb << 20} if task.memory_mb else {}
+        deadline_s = time.monotonic() + task.timeout_s
+        self._running[remote.options(**needs).remote(*task.arguments)] = (ticket, deadline_s, task)
+
+    def _start_held(self) -> None:
+        """Start what was held back and has room now; one at least, so that Ray can say what it lacks."""
+        resources: dict[str, float] = self._ray.cluster_resources()
+        room = resources.get("CPU", 1.0)
+        while self._held:
+            taken = sum(task.cpus for _, _, task in self._running.values())
+            if self._running and taken + self._held[0][1].cpus > room:
+                return
+            self._start(*self._held.popleft())
 
     def wait(self, timeout_s: float) -> list[Outcome]:
         """As the protocol says.
@@ -111,6 +145,8 @@ class RayPool:
         """
         self._beat()
         self._require_ray()
+        if self._held:
+            self._start_held()
         if not self._running:
             time.sleep(timeout_s)
             return []
@@ -129,10 +165,10 @@ class RayPool:
             cause = error.cause
             if isinstance(cause, BarnraiseError):
                 return Outcome(ticket, error=cause)
-            return Outcome(ticket, error=MergeError(f"{task.function.__name__} failed: {cause!r}"))
+            return task.outcome(ticket, MergeError(f"{task.function.__name__} failed: {cause!r}"))
         except (self._ray.exceptions.WorkerCrashedError, self._ray.exceptions.OutOfMemoryError) as error:
             reason = f"{task.function.__name__} lost its worker {self._max_retries + 1} times: {_first_line(error)}"
-            return Outcome(ticket, error=AcceptanceError(reason))
+            return task.outcome(ticket, AcceptanceError(reason))
         except self._ray.exceptions.RayError as error:  # what was lost is Ray's, and says nothing about the task
             raise RayLostError(f"Ray lost {task.function.__name__}: {_first_line(error)}") from error
 
@@ -149,7 +185,7 @@ class RayPool:
             ticket, _, task = self._running.pop(ref)
             self._ray.cancel(ref, force=True)
             reason = f"{task.function.__name__} took longer than {task.timeout_s:.0f} s and was cancelled"
-            outcomes.append(Outcome(ticket, error=AcceptanceError(reason)))
+            outcomes.append(task.outcome(ticket, AcceptanceError(reason)))
         return outcomes
 
 

@@ -22,7 +22,7 @@ from barnraise.releases.manifest import Remerged
 from barnraise.releases.publish import store_blob
 from coordinator.acceptance.suite import judge_models
 from coordinator.acceptance.verdict import Verdict
-from coordinator.conductor.actions import Finished, Work, measure_tasks
+from coordinator.conductor.actions import Finished, Work, measure_tasks, require_found
 from coordinator.conductor.comparison import compare_models
 from coordinator.conductor.desk import Desk
 from coordinator.conductor.pool import Task
@@ -154,7 +154,9 @@ def _revert(shop: Workshop, order_id: str, asked: Compute) -> Generator[list[Tas
         reason = f"{asked.reason}; without {_names(asked.updates)} {head.version} is the same model bit for bit"
         return (OrderSettled(order_id, True, reason, {"version": None, "updates": list(asked.updates)}),)
     models = (head.model_digest, parted.before.model_digest, end.model_digest)
-    yield [task for model in dict.fromkeys(models) for task in measure_tasks(desk, model, desk.config.acceptance.tests)]
+    tests = desk.config.acceptance.tests
+    ends = yield [task for model in dict.fromkeys(models) for task in measure_tasks(desk, model, tests)]
+    require_found(ends)
     (change,) = yield [Task(compare_models, (desk, head.model_digest, end.model_digest), shop.timeout_s)]
     verdict = _verdict(desk, head, end)
     report = _report(shop, asked, parted, verdict, change)

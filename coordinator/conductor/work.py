@@ -13,15 +13,17 @@ import torch
 from numpy.typing import NDArray
 
 from barnraise.config import CodecConfig, UpdateConfig
-from barnraise.errors import NonFiniteUpdateError, UnsupportedFormatError, UpdateError
+from barnraise.errors import AcceptanceError, NonFiniteUpdateError, UnsupportedFormatError, UpdateError
 from barnraise.releases.keyframe import write_keyframe
 from barnraise.suite import LookConfig
 from barnraise.updates import Update, canonical_codec
 from coordinator.acceptance.check import check_alone
+from coordinator.acceptance.kinds import Failure
 from coordinator.acceptance.kinds.loss import Loss
 from coordinator.acceptance.measuring import first_examples, measure
 from coordinator.acceptance.subject import ByteSubject
 from coordinator.conductor.desk import Desk
+from coordinator.conductor.limits import memory_limit
 from merge.architectures import build, flat_of
 from merge.exact import square_sum
 
@@ -116,8 +118,25 @@ def _named(codec: CodecConfig) -> str:
     return {"topk": f"topk with k {codec.k}", "blockwise": f"blockwise with {codec.bits} bits"}.get(codec.name, "dense")
 
 
-def measure_model(desk: Desk, model_digest: str, look: LookConfig) -> None:
-    """Let a test or a probe look at a model and keep what it found; what is known is not measured again."""
-    if desk.measured(model_digest, look) is None:
-        examples = first_examples(look, desk.examples(look))
-        desk.keep_measured(model_digest, look, measure(desk.subject(model_digest), look, examples))
+def measure_model(desk: Desk, model_digest: str, look: LookConfig, again: bool = False) -> Failure | None:
+    """Let a test or a probe look at a model, and keep what it found.
+
+    Args:
+        again: although it is known already.
+
+    Returns:
+        None, or why the model could not be measured.
+
+    Raises:
+        AcceptanceError, BlobMissingError: there are no examples to look at, which is not the model's fault.
+    """
+    if not again and desk.measured(model_digest, look) is not None:
+        return None
+    examples, subject = first_examples(look, desk.examples(look)), desk.subject(model_digest)
+    try:
+        with memory_limit(look.memory_mb, look.name):
+            found = measure(subject, look, examples)
+    except AcceptanceError as error:
+        return Failure(error.reason)
+    desk.keep_measured(model_digest, look, found)
+    return None

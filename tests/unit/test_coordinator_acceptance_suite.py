@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from functools import cache
 
@@ -16,7 +17,7 @@ from barnraise.suite import AcceptanceTestConfig, SuiteConfig
 from barnraise.updates.space import ParameterSpace
 from coordinator.acceptance.evaluate import WORST_BITS
 from coordinator.acceptance.examples import NOTHING, Examples
-from coordinator.acceptance.kinds import Measured
+from coordinator.acceptance.kinds import Failure, Measured
 from coordinator.acceptance.measuring import first_examples, measure
 from coordinator.acceptance.subject import ByteSubject
 from coordinator.acceptance.suite import judge_models
@@ -130,3 +131,18 @@ def test_a_shard_without_enough_windows_stops_the_suite(count: int) -> None:
     at_hand = Examples.of_windows(WINDOWS[:count]) if count else NOTHING
     with pytest.raises(AcceptanceError, match=f"loss-text looks at 16 examples, shard 'text' has {count}"):
         first_examples(CONFIG.tests[0], at_hand)
+
+
+def test_a_candidate_that_cannot_be_measured_fails_that_test_alone() -> None:
+    base = found_by_all(first()[1])
+    verdict = judge_models(CONFIG, base, {**base, "next-byte": Failure("it took longer than 5 s")})
+    assert not verdict.passed
+    assert [(case.name, case.passed) for case in verdict.tests] == [("loss-text", True), ("next-byte", False)]
+    assert "next-byte could not be measured: it took longer than 5 s" in verdict.reason
+    json.dumps(verdict.as_json(), allow_nan=False)
+
+
+def test_a_base_that_cannot_be_measured_is_the_suites_fault() -> None:
+    found = found_by_all(first()[1])
+    with pytest.raises(AcceptanceError, match="test next-byte fails on the base itself.*crashed"):
+        judge_models(CONFIG, {**found, "next-byte": Failure("it crashed")}, found)

@@ -23,6 +23,7 @@ from coordinator.round import (
     RoundEvent,
     RoundPolicy,
     RunTests,
+    SuiteFailed,
     Tag,
     Tagged,
     Tick,
@@ -155,6 +156,28 @@ def test_a_round_whose_base_the_trunk_has_left_ends_in_any_phase_without_blame()
     assert step(released, Interrupted("too late"), POLICY).round == released
 
 
+def test_a_suite_that_cannot_be_run_is_tried_again_later_and_later_and_blames_nobody() -> None:
+    candidate = candidate_of(("a", "b", "c"))
+    current, at_ms, waits = run(collected("a", "b", "c"), tick(20), Merged(("a", "b", "c"), candidate)), 0, []
+    for _ in range(8):
+        taken = step(current, SuiteFailed(candidate, "no data", now_ms=at_ms), POLICY)
+        assert taken.actions == ()
+        assert taken.round.phase == "testing"
+        assert "no data" in taken.reason
+        assert taken.round.retry_at_ms is not None
+        waits.append((taken.round.retry_at_ms - at_ms) // 60_000)
+        early, late = (Tick(taken.round.retry_at_ms + more, 0, 0, 0) for more in (-1, 0))
+        assert step(taken.round, early, POLICY).actions == ()
+        assert resume(taken.round) == (RunTests(candidate),), "a conductor that starts anew tries at once"
+        tried = step(taken.round, late, POLICY)
+        assert tried.actions == (RunTests(candidate),)
+        assert step(tried.round, late, POLICY).actions == (), "and once only"
+        current, at_ms = tried.round, late.now_ms
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
+    passed = step(current, Judged(candidate, True, "all pass", now_ms=1), POLICY).round
+    assert (passed.decided_at_ms, passed.suite_failures) == (1, 0)
+
+
 def test_an_outcome_for_another_candidate_is_ignored() -> None:
     current = run(collected("a", "b", "c"), tick(1), Merged(("a", "b", "c"), candidate_of(("a", "b", "c"))))
     assert run(current, Judged(candidate_of(("x",)), True, "", now_ms=1)) == current
@@ -170,6 +193,7 @@ EVENTS = st.one_of(
     st.builds(lambda s: Merged(s, candidate_of(s)), SETS),
     st.just(MergeFailed("no space")),
     st.builds(lambda s, ok: Judged(candidate_of(s), ok, "judged", 7), SETS, st.booleans()),
+    st.builds(lambda s, at: SuiteFailed(candidate_of(s), "no data", at), SETS, st.integers(0, 99_000)),
     st.builds(CulpritsFound, SETS, st.just("found")),
     st.just(Tagged("0.1.1")),
     st.just(Interrupted("the trunk goes on from elsewhere")),
@@ -202,7 +226,8 @@ def test_no_story_leaves_the_table_or_issues_an_action_twice(story: list[tuple[R
             assert after.reason
         if current.is_final:
             assert after.round == current
-        issued += after.actions
+        if not (isinstance(event, Tick) and current.retry_at_ms is not None):  # a suite that is tried again
+            issued += after.actions
         tagged += sum(isinstance(action, Tag) for action in after.actions)
         assert Round.from_json(after.round.as_json()) == after.round
         assert not set(after.round.merge_set) & set(after.round.rejected) or after.round.is_final
