@@ -144,5 +144,5 @@ def test_a_candidate_that_cannot_be_measured_fails_that_test_alone() -> None:
 
 def test_a_base_that_cannot_be_measured_is_the_suites_fault() -> None:
     found = found_by_all(first()[1])
-    with pytest.raises(AcceptanceError, match="test next-byte fails on the base itself.*crashed"):
+    with pytest.raises(AcceptanceError, match=r"test next-byte fails on the base itself.*crashed"):
         judge_models(CONFIG, {**found, "next-byte": Failure("it crashed")}, found)
