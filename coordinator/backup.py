@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from barnraise.config import load_run_config
-from barnraise.digest import digest_bytes, digest_file
+from barnraise.digest import digest_bytes
 from barnraise.errors import BackupError, BlobMissingError
 from barnraise.protocol import BlobRef
 from barnraise.releases.durable import disk_full_translated, make_folder, write_all, write_temporary
@@ -151,7 +151,7 @@ class _Copier:
             return False
         if self.by_size and size_bytes is not None:
             return self.blobs.size(digest) == size_bytes
-        return digest_file(self.blobs.path(digest)) == digest
+        return digest_bytes(self.blobs.map(digest)) == digest
 
     def _counted(self, digest: str, size_bytes: int) -> BlobRef:
         self.sizes[digest] = size_bytes

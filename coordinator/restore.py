@@ -9,14 +9,11 @@ from __future__ import annotations
 import errno
 import secrets
 import shutil
-import sqlite3
 from collections.abc import Iterable
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from barnraise.digest import digest_bytes
-from barnraise.errors import BackupError, BlobMissingError
+from barnraise.errors import BackupError
 from barnraise.protocol import BlobRef
 from barnraise.releases.durable import (
     disk_full_translated,
@@ -27,7 +24,7 @@ from barnraise.releases.durable import (
 )
 from barnraise.releases.store import BlobStore
 from barnraise.run_folder import RunFolder
-from coordinator.backup import BackupFile, BackupList, BackupStore
+from coordinator.backup_store import BackupFile, BackupList, BackupStore
 
 __all__ = ["RestoreReport", "choose", "restore"]
 
@@ -91,7 +88,7 @@ def restore(source: Path, folder: RunFolder, wanted: str | None = None) -> Resto
     staging = RunFolder(target.parent / f".{target.name}.restore-{secrets.token_hex(4)}")
     try:
         with disk_full_translated(target):
-            blobs = _fill(store, made, staging)
+            blobs = _filled(store, made, staging)
             _take_name(staging.root, target)
     finally:
         shutil.rmtree(staging.root, ignore_errors=True)
@@ -114,6 +111,16 @@ def _not_empty(target: Path) -> BackupError:
     return BackupError(f"{target} is not empty, and a restore replaces nothing; name a new folder")
 
 
+def _filled(store: BackupStore, made: BackupList, staging: RunFolder) -> dict[str, int]:
+    """As :func:`_fill`; what is not whole says what to do about it."""
+    try:
+        return _fill(store, made, staging)
+    except BackupError as error:
+        raise BackupError(
+            f"{error.reason}; nothing was restored. Choose an earlier backup with --at, or another copy of the backups"
+        ) from error
+
+
 def _fill(store: BackupStore, made: BackupList, staging: RunFolder) -> dict[str, int]:
     """Write the whole run; digest -> size of all that it is made of."""
     staging.root.mkdir()
@@ -122,11 +129,11 @@ def _fill(store: BackupStore, made: BackupList, staging: RunFolder) -> dict[str,
     _put_blobs(store, made.public, BlobStore(staging.public))
     _put_blobs(store, made.private, BlobStore(staging.private), BlobStore(staging.public))
     for file in made.files:
-        _write(staging.root / file.path, _verified(store, file.blob))
+        _write(staging.root / file.path, store.blob(file.blob))
         used[file.blob.digest] = file.blob.size_bytes
     for key in made.keys:
         _write_key(store, key, staging)
-    _write_ledger(store, made, staging.ledger)
+    store.write_ledger(made, staging.ledger)
     fsync_folder(staging.root)
     return used
 
@@ -137,26 +144,7 @@ def _put_blobs(store: BackupStore, refs: Iterable[BlobRef], into: BlobStore, bes
         if beside is not None and beside.has(ref.digest):
             into.link_from(beside, ref.digest)
         else:
-            into.put(_verified(store, ref))
-
-
-def _verified(store: BackupStore, ref: BlobRef) -> memoryview:
-    """A blob of the backup.
-
-    Raises:
-        BackupError: it is missing or altered.
-    """
-    try:
-        data = store.blobs.map(ref.digest)
-    except BlobMissingError as error:
-        raise BackupError(f"{store.root} lacks {ref.digest[:15]}..; {_OTHER}") from error
-    found = digest_bytes(data)
-    if found != ref.digest:
-        raise BackupError(f"{store.blobs.path(ref.digest)} is damaged (it is {found[:15]}..); {_OTHER}")
-    return data
-
-
-_OTHER = "nothing was restored. Choose an earlier backup with --at, or another copy of the backups"
+            into.put(store.blob(ref))
 
 
 def _write(path: Path, data: bytes | memoryview) -> None:
@@ -165,24 +153,7 @@ def _write(path: Path, data: bytes | memoryview) -> None:
 
 
 def _write_key(store: BackupStore, key: BackupFile, staging: RunFolder) -> None:
-    source, target = store.keys / key.blob.digest[3:], staging.root / key.path
-    try:
-        data = source.read_bytes()
-    except FileNotFoundError as error:
-        raise BackupError(f"{source} is missing, which is {key.path}; {_OTHER}") from error
-    if digest_bytes(data) != key.blob.digest:
-        raise BackupError(f"{source}, which is {key.path}, is damaged; {_OTHER}")
+    data, target = store.key(key), staging.root / key.path
     temporary = write_temporary(target.parent, lambda descriptor: write_all(descriptor, data))
     temporary.chmod(0o600)
     temporary.replace(target)
-
-
-def _write_ledger(store: BackupStore, made: BackupList, path: Path) -> None:
-    data = b"".join(bytes(_verified(store, piece)) for piece in made.ledger)
-    if digest_bytes(data) != made.ledger_digest:
-        raise BackupError(f"the ledger's pieces in {store.root} do not give the ledger; {_OTHER}")
-    _write(path, data)
-    with closing(sqlite3.connect(path)) as connection:
-        (answer,) = connection.execute("PRAGMA integrity_check").fetchone()
-    if answer != "ok":
-        raise BackupError(f"the ledger in this backup is damaged: {answer}; {_OTHER}")

@@ -18,6 +18,10 @@ def backup(
     run: Annotated[Path, typer.Argument(help="Folder of the run; a coordinator may work in it.")],
     dest: Annotated[Path, typer.Argument(help="Folder for backups of this run; only what is new is added.")],
     with_keys: Annotated[bool, typer.Option("--with-keys", help="Private keys too, for their owner only.")] = False,
+    by_size: Annotated[
+        bool,
+        typer.Option("--by-size", help="Believe earlier copies of the right size; else all are read and compared."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Back up a run, consistent while it runs.
@@ -32,7 +36,7 @@ def backup(
     from barnraise.run_folder import RunFolder
     from coordinator.backup import backup as make
 
-    done = make(RunFolder(run.resolve()), dest, now_ms=now_ms(), with_keys=with_keys)
+    done = make(RunFolder(run.resolve()), dest, now_ms=now_ms(), with_keys=with_keys, by_size=by_size)
     if done.missing:
         print_warnings(done.missing, as_json=False)
         raise BackupError(
@@ -44,6 +48,7 @@ def backup(
         "blobs": done.blobs,
         "total_bytes": done.total_bytes,
         "added_bytes": done.added_bytes,
+        "replaced": done.replaced,
         "with_keys": done.with_keys,
     }
     keys = "with its keys" if done.with_keys else "without its keys"
@@ -51,4 +56,6 @@ def backup(
         f"{done.path.stem}: {done.blobs:,} blobs of {done.total_bytes:,} bytes, {keys}\n"
         f"{done.added_bytes:,} bytes were added; restore with: barnraise restore {dest} NEW-FOLDER"
     )
+    if done.replaced:
+        human += f"\n{done.replaced:,} of earlier backups had rotted, and were replaced"
     print_result("backup", result, as_json=as_json, human=human)
