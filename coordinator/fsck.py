@@ -1,4 +1,4 @@
-"""Check everything that a run or a mirror stores, and say what is not in order.
+"""Check everything that a run, a mirror or a folder of backups stores, and say what is not in order.
 
     blobs       every blob is what its name says
     references  whatever the releases, the ledger and the open round name is there
@@ -8,7 +8,9 @@
     signatures  python-tuf's client accepts the metadata, from the first root on
 
 What is found is one :class:`Finding` each, with what to do about it. A mirror has no ledger;
-its references are what its index leads to. Nothing is changed by looking.
+its references are what its index leads to. Backups are what their lists name. Nothing is changed
+by looking. A coordinator may be at work: what was found while something was recorded or published
+is looked at again.
 """
 
 from __future__ import annotations
@@ -16,11 +18,9 @@ from __future__ import annotations
 import json
 import sqlite3
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import closing
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 from sqlalchemy import Connection, Table, select
 
@@ -32,68 +32,74 @@ from barnraise.releases.source import FolderSource, ReleaseSource
 from barnraise.releases.store import BlobStore, StoredBlob
 from barnraise.releases.trust import INDEX_NAME, TrustOptions, parse_list, read_index, read_vouched
 from barnraise.run_folder import RunFolder
+from coordinator.backup_check import check_backups
+from coordinator.backup_store import BackupStore
+from coordinator.findings import TABLES, Checked, Finding
 from coordinator.ledger import Ledger, schema
 from coordinator.ledger.engine import open_engine, reading
+from coordinator.ledger.file import copy_file, faults_of
 from coordinator.listing import index_of
 from coordinator.references import Place, Reference, refs_in_json, required
 
-__all__ = ["TABLES", "Checked", "Finding", "fsck"]
+__all__ = ["fsck"]
 
-Part = Literal["blobs", "references", "ledger", "tables", "index", "signatures"]
-TABLES: Part = "tables"
 CONTRIBUTIONS = "updates"  # a mirror has them only if its keeper wishes
 ROWS_SHOWN = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """Something that is not in order.
-
-    Attributes:
-        what: one sentence.
-        blob: the blob that it is about, if it is about one; its size may be unknown.
-        needed: whether anything needs that blob; a damaged one that nothing needs may go.
-    """
-
-    part: Part
-    what: str
-    blob: Reference | None = None
-    needed: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """What was looked at, and what was found."""
-
-    blobs: int
-    size_bytes: int
-    references: int
-    findings: tuple[Finding, ...]
+LOOKS = 5
+"""So often at most, for a run in which something happens all the time."""
 
 
 def fsck(path: Path, trust: TrustOptions | None = None) -> Checked:
-    """Check a run folder, or a mirror.
+    """Check a run folder, a mirror, or a folder of backups.
 
     Args:
         trust: of a mirror: the first root that it must begin with; by default the one that it has.
 
     Raises:
-        NotARunFolderError: neither a run nor a mirror.
+        NotARunFolderError: none of these.
         StorageError: a ledger that cannot be read at all.
     """
     folder = RunFolder(path)
     if folder.config.is_file():
         return _fsck_run(folder)
+    backups = BackupStore(path.absolute())
+    if backups.run() is not None:
+        return check_backups(backups)
     source = FolderSource(path)
     store = BlobStore(path)
     signatures = list(_signatures(source, trust or _own_root(path), renewed=True))
     references = list(_of_index(source, store))
-    return _checked({"public": store}, references, signatures)
+    return _checked({"public": store}, references, signatures, None)
 
 
 def _fsck_run(folder: RunFolder) -> Checked:
+    """Look, and look again at what is not in order as long as the run has moved meanwhile."""
+    before, checked = _look(folder, None)
+    for _ in range(LOOKS - 1):
+        if not checked.findings or _state(folder) == before:
+            break
+        damaged = {finding.blob.digest for finding in checked.findings if finding.blob is not None}
+        before, again = _look(folder, damaged)
+        checked = replace(checked, findings=again.findings)
+    return checked
+
+
+def _state(folder: RunFolder) -> tuple[int, bytes | None]:
+    """What moves with everything that a coordinator does: the ledger, and the timestamp of what is published."""
+    ledger = Ledger.open_reading(folder.ledger)
+    try:
+        seq = ledger.last_seq()
+    finally:
+        ledger.close()
+    timestamp = folder.public / "metadata" / "timestamp.json"
+    return seq, timestamp.read_bytes() if timestamp.is_file() else None
+
+
+def _look(folder: RunFolder, only: Collection[str] | None) -> tuple[tuple[int, bytes | None], Checked]:
+    """The run's state before a look at all of it, and what was found; with ``only``, just these blobs are read."""
     stores: dict[Place, BlobStore] = {"public": BlobStore(folder.public), "private": BlobStore(folder.private)}
     findings = list(_ledger_file(folder.ledger))
+    before = _state(folder)
     ledger = Ledger.open_reading(folder.ledger)
     try:
         references = _with_sizes(required(ledger, stores["public"]), folder)
@@ -103,16 +109,20 @@ def _fsck_run(folder: RunFolder) -> Checked:
     mirror = FolderSource(folder.public) if (folder.public / "metadata" / "timestamp.json").is_file() else None
     if mirror is not None:
         findings += _signatures(mirror, _own_root(folder.public), renewed=False)
-    return _checked(stores, references, findings)
+    return before, _checked(stores, references, findings, only)
 
 
-def _checked(stores: dict[Place, BlobStore], references: list[Reference], others: list[Finding]) -> Checked:
-    """Every blob hashed, every reference looked for; and what was found otherwise."""
+def _checked(
+    stores: dict[Place, BlobStore], references: list[Reference], others: list[Finding], only: Collection[str] | None
+) -> Checked:
+    """Every blob hashed, or ``only`` some, and every reference looked for; and what was found otherwise."""
     known: dict[tuple[str, str], Reference] = {(one.place, one.digest): one for one in references}
     damaged: list[Finding] = []
     blobs = size_bytes = 0
     for place, store in stores.items():
         for blob in store.stored():
+            if only is not None and blob.digest not in only:
+                continue
             try:
                 found = digest_file(store.path(blob.digest))
             except FileNotFoundError:  # the coordinator needs it no more; if it does, that is told below
@@ -211,23 +221,18 @@ def _signatures(source: ReleaseSource, trust: TrustOptions, *, renewed: bool) ->
 
 def _ledger_file(path: Path) -> Iterator[Finding]:
     try:
-        with closing(sqlite3.connect(f"file:{path.absolute()}?mode=ro", uri=True)) as connection:
-            answers = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(4)")]
+        faults = faults_of(path)
     except sqlite3.DatabaseError as error:
         raise StorageError(f"{path} cannot be read: {error}; restore it from a backup: barnraise restore") from error
-    if answers != ["ok"]:
-        yield Finding("ledger", f"{path} is damaged: {'; '.join(answers)}; restore it from a backup")
+    if faults:
+        yield Finding("ledger", f"{path} is damaged: {'; '.join(faults)}; restore it from a backup")
 
 
 def _projections(path: Path) -> Iterator[Finding]:
     """Replay a copy's events, and compare table by table."""
     with tempfile.TemporaryDirectory(prefix="barnraise-fsck-") as temporary:
         copy = Path(temporary) / "ledger.sqlite"
-        with (
-            closing(sqlite3.connect(f"file:{path.absolute()}?mode=ro", uri=True)) as source,
-            closing(sqlite3.connect(copy)) as target,
-        ):
-            source.backup(target)
+        copy_file(path, copy)
         before = _tables(copy)
         gap = _gap(before.pop(schema.events.name))
         if gap is not None:

@@ -11,13 +11,15 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from barnraise.digest import digest_file
-from barnraise.errors import BarnraiseError
+from barnraise.errors import BarnraiseError, UsageError
 from barnraise.protocol import BlobRef
 from barnraise.releases.durable import TEMPORARY_SUFFIX, make_folder
 from barnraise.releases.source import MANIFEST_MAX_BYTES, ReleaseSource, copy_blob
-from barnraise.releases.store import BlobStore
+from barnraise.releases.store import BlobStore, blob_path
 from barnraise.run_folder import RunFolder
-from coordinator.fsck import TABLES, Checked, Finding, fsck
+from coordinator.backup_store import BackupStore
+from coordinator.findings import TABLES, Checked, Finding
+from coordinator.fsck import fsck
 from coordinator.ledger import Ledger
 from coordinator.references import Reference
 
@@ -33,8 +35,11 @@ def repair_all(path: Path, source: ReleaseSource | None) -> tuple[Checked, list[
         What is still not in order, and what was done, as :func:`repair` tells it.
 
     Raises:
-        As :func:`coordinator.fsck.fsck` and :func:`repair`.
+        UsageError: a folder of backups, which the next backup mends.
+        Others as :func:`coordinator.fsck.fsck` and :func:`repair`.
     """
+    if BackupStore(path).run() is not None:
+        raise UsageError(f"{path} holds backups; they are mended by backing the run up again: barnraise backup")
     checked, known, told = fsck(path), set[Finding](), list[str]()
     while new := [finding for finding in checked.findings if finding not in known]:
         known.update(new)
@@ -107,10 +112,12 @@ def _fetched(store: BlobStore, wanted: Reference, source: ReleaseSource, label: 
     """Fetch into a file of our own; only then does the damaged one go."""
     partial = store.root / "incoming" / f"{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
     make_folder(partial.parent)
-    size_bytes = MANIFEST_MAX_BYTES if wanted.size_bytes is None else wanted.size_bytes
     try:
-        copy_blob(source, BlobRef(digest=wanted.digest, size_bytes=size_bytes), partial)
-        found = digest_file(partial) if partial.exists() else "nothing"
+        if wanted.size_bytes is None:
+            partial.write_bytes(source.read(blob_path(wanted.digest), MANIFEST_MAX_BYTES))
+        else:
+            copy_blob(source, BlobRef(digest=wanted.digest, size_bytes=wanted.size_bytes), partial)
+        found = digest_file(partial) if partial.stat().st_size else "nothing"
         if found != wanted.digest:
             return f"{label} is not mended: {source.label} sent {found[:15]}.."
         store.delete(wanted.digest)

@@ -1,4 +1,4 @@
-"""``barnraise fsck``: is everything that a run or a mirror stores in order."""
+"""``barnraise fsck``: is everything that a run, a mirror or a folder of backups stores in order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ __all__ = ["fsck"]
 
 def fsck(
     place: Annotated[
-        Path | None, typer.Option("--run", help="Folder of a run, or of a mirror. Default: a run right here.")
+        Path | None,
+        typer.Option("--run", help="Folder of a run, of a mirror, or of backups. Default: a run right here."),
     ] = None,
     repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended, and check again.")] = False,
     source: Annotated[

@@ -20,7 +20,7 @@ from barnraise.releases.source import FolderSource
 from barnraise.releases.store import BlobStore
 from barnraise.releases.trust import read_index
 from barnraise.run_folder import RunFolder
-from coordinator.backup import BackupStore
+from coordinator.backup_store import BackupStore
 from coordinator.fsck import fsck
 from coordinator.gc import collect
 from coordinator.importing import ImportWish, import_into

@@ -10,15 +10,16 @@ from pathlib import Path
 import pytest
 
 from barnraise.clock import now_ms
-from barnraise.errors import BackupError, FolderLockedError
+from barnraise.errors import BackupError, FolderLockedError, UsageError
 from barnraise.releases.source import FolderSource
 from barnraise.releases.trust import TrustOptions, read_index
 from barnraise.run_folder import RunFolder, locked_file
-from coordinator import restore as restore_module
-from coordinator.backup import BackupList, BackupStore, backup
+from coordinator.backup import backup
+from coordinator.backup_store import BackupList, BackupStore
 from coordinator.fsck import fsck
 from coordinator.ledger import Ledger
 from coordinator.ledger.events import ContributorSeen
+from coordinator.repair import repair_all
 from coordinator.restore import choose, restore
 from simulator import Simulation
 from stored_run import contribute, copied_run, killed_after
@@ -196,6 +197,74 @@ def test_a_damaged_or_missing_blob_of_the_backup_is_not_restored(run: RunFolder,
         restore(tmp_path / "backups", RunFolder(tmp_path / "restored"))
 
 
+def rot(path: Path) -> None:
+    """One bit flips; the size stays."""
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.unlink()
+    path.write_bytes(data)
+
+
+def test_what_rotted_in_the_folder_is_replaced_and_not_carried_on(run: RunFolder, tmp_path: Path) -> None:
+    dest = tmp_path / "backups"
+    store, done = BackupStore(dest), backup(run, dest, now_ms=NOW_MS, with_keys=True)
+    made = store.read(done.path)
+    rotten = [store.blobs.path(ref.digest) for ref in (made.ledger[0], made.public[0], made.private[0])]
+    rotten += [store.blobs.path(made.files[0].blob.digest), store.key_path(made.keys[0].blob.digest)]
+    for path in rotten:
+        rot(path)
+    assert backup(run, dest, now_ms=NOW_MS + 1, by_size=True).replaced == 0
+    assert len(fsck(dest).findings) == 5
+    again = backup(run, dest, now_ms=NOW_MS + 2, with_keys=True)
+    assert (again.replaced, again.added_bytes) == (5, 0)
+    assert fsck(dest).findings == ()
+    restore(dest, RunFolder(tmp_path / "restored"), done.path.name)
+    assert everything(RunFolder(tmp_path / "restored")) == everything(run)
+
+
+def test_a_folder_of_backups_is_checked_by_itself(run: RunFolder, tmp_path: Path) -> None:
+    dest = tmp_path / "backups"
+    store, done = BackupStore(dest), backup(run, dest, now_ms=NOW_MS, with_keys=True)
+    shutil.rmtree(run.root)
+    checked = fsck(dest)
+    assert (checked.findings, checked.size_bytes) == ((), done.total_bytes)
+    made = store.read(done.path)
+    cases = {store.blobs.path(one.digest): "blobs" for one in (*made.ledger, *made.public, *made.private)}
+    cases |= {store.blobs.path(file.blob.digest): "blobs" for file in made.files}
+    cases |= {store.key_path(file.blob.digest): "backups" for file in made.keys} | {done.path: "backups"}
+    for path, part in cases.items():
+        whole = path.read_bytes()
+        rot(path)
+        assert {finding.part for finding in fsck(dest).findings} == {part}, path
+        path.unlink()
+        gone = {finding.part for finding in fsck(dest).findings}
+        assert gone == ({"references"} if part == "blobs" else {part} if path != done.path else set()), path
+        path.write_bytes(whole)
+    with pytest.raises(UsageError, match="barnraise backup"):
+        repair_all(dest, None)
+
+
+def test_keys_that_are_replaced_meanwhile_are_those_that_the_root_names(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rotation ends between the two reads: it signs for the new key, and deletes the old one."""
+    real, steps = Path.read_bytes, iter([True])
+
+    def rotated(path: Path) -> bytes:
+        data = real(path)
+        if path == run.offline and next(steps, False):
+            run.online_key.rename(run.keys / "online-2.key")
+            run.offline.write_bytes(data.replace(b"{", b" {", 1))
+        return data
+
+    monkeypatch.setattr(Path, "read_bytes", rotated)
+    done = backup(run, tmp_path / "backups", now_ms=NOW_MS, with_keys=True)
+    made = BackupStore(tmp_path / "backups").read(done.path)
+    (offline,) = [file.blob for file in made.files if file.path == "trust/offline.json"]
+    assert bytes(BackupStore(tmp_path / "backups").blob(offline)) == real(run.offline)
+    assert "keys/online-2.key" in {file.path for file in made.keys}
+
+
 def test_an_altered_list_is_no_backup(run: RunFolder, tmp_path: Path) -> None:
     done = backup(run, tmp_path / "backups", now_ms=NOW_MS)
     done.path.write_bytes(done.path.read_bytes().replace(b'"tiny"', b'"tina"'))
@@ -231,14 +300,14 @@ def test_what_comes_to_lie_in_the_folder_while_it_is_restored_stays(
     run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     backup(run, tmp_path / "backups", now_ms=NOW_MS)
-    theirs, real = tmp_path / "restored" / "theirs", restore_module._write_ledger
+    theirs, real = tmp_path / "restored" / "theirs", BackupStore.write_ledger
 
     def meanwhile(store: BackupStore, made: BackupList, path: Path) -> None:
         theirs.parent.mkdir()
         theirs.write_bytes(b"theirs")
         real(store, made, path)
 
-    monkeypatch.setattr(restore_module, "_write_ledger", meanwhile)
+    monkeypatch.setattr(BackupStore, "write_ledger", meanwhile)
     with pytest.raises(BackupError, match="is not empty"):
         restore(tmp_path / "backups", RunFolder(tmp_path / "restored"))
     assert theirs.read_bytes() == b"theirs"

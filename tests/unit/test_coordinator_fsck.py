@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,8 @@ from barnraise.errors import FolderLockedError, NotARunFolderError
 from barnraise.releases.source import FolderSource
 from barnraise.releases.store import BlobStore, StoredBlob
 from barnraise.run_folder import RunFolder
-from coordinator.fsck import Checked, fsck
+from coordinator.findings import Checked
+from coordinator.fsck import fsck
 from coordinator.ledger import Ledger
 from coordinator.ledger.events import ChannelMoved
 from coordinator.references import required
@@ -163,7 +164,8 @@ def test_a_mirror_is_mended_from_the_run(run: RunFolder, mirror: Path) -> None:
         checked, told = repair_all(mirror, FolderSource(run.root))
         assert checked.findings == ()
         assert len([line for line in told if "was fetched from" in line]) == 2
-        assert rotten.exists() and missing.exists()
+        assert rotten.exists()
+        assert missing.exists()
 
 
 def test_a_private_copy_of_a_public_blob_is_taken_from_there(run: RunFolder) -> None:
@@ -219,6 +221,57 @@ def test_a_blob_that_a_coordinator_removes_meanwhile_stops_nothing(
 
     monkeypatch.setattr(BlobStore, "stored", then_gone)
     assert fsck(run.root).findings == ()
+
+
+def moves_once(monkeypatch: pytest.MonkeyPatch, move: Callable[[], None]) -> None:
+    """Have something happen in the run while its blobs are read, the first time."""
+    real, steps = BlobStore.stored, iter([move])
+
+    def stored(self: BlobStore) -> Iterator[StoredBlob]:
+        for step in steps:
+            step()
+        return real(self)
+
+    monkeypatch.setattr(BlobStore, "stored", stored)
+
+
+def move(run: RunFolder, old: str, new: str) -> None:
+    ledger = Ledger.open(run.ledger)
+    ledger.record(ChannelMoved("nightly", old, new), at_ms=1)
+    ledger.close()
+
+
+def test_what_was_found_while_the_run_moved_is_looked_at_again(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    move(run, "0.1.1", "0.1.0")
+    moves_once(monkeypatch, lambda: move(run, "0.1.0", "0.1.1"))
+    checked = fsck(run.root)
+    assert checked.findings == ()
+    assert checked.size_bytes == sum(path.stat().st_size for path in run.root.rglob("blobs/??/*"))
+
+
+def test_what_is_still_so_after_the_run_moved_is_told(run: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = references(run)
+    rot(wanted["patch of 0.1.1"][0])
+    wanted["keyframe of 0.1.0"][0].unlink()
+
+    def there_and_back() -> None:
+        move(run, "0.1.1", "0.1.0")
+        move(run, "0.1.0", "0.1.1")
+
+    moves_once(monkeypatch, there_and_back)
+    assert sorted(parts(fsck(run.root))) == ["blobs", "references"]
+
+
+def test_a_manifest_whose_size_nothing_says_is_fetched_too(run: RunFolder, mirror: Path) -> None:
+    """The index says how large manifests are; without it a folder is asked for one all the same."""
+    manifest = references(run)["the manifest of 0.1.1"][0]
+    manifest.unlink()
+    (run.public / "metadata" / "timestamp.json").unlink()
+    findings = [finding for finding in fsck(run.root).findings if finding.blob is not None]
+    assert [finding.blob.size_bytes for finding in findings if finding.blob is not None] == [None]
+    (told,) = repair(run.root, findings, FolderSource(mirror))
+    assert "was fetched from" in told
+    assert manifest.exists()
 
 
 def test_a_folder_that_is_neither_is_refused(tmp_path: Path) -> None:
