@@ -9,12 +9,13 @@
         metadata/       signed release metadata (TUF): root, timestamp, snapshot, targets, nightly, stable
         targets/        the lists it leads to: all releases and channels, promoted releases
         blobs/ab/cd..   keyframes, patches, manifests, reports, merged updates
-      trust/            what maintainers have signed, to be published: offline.json
+      trust/            what maintainers have signed, to be published: offline.json; lock, held while that is replaced
       private/blobs/    updates not merged, optimiser state, acceptance data
       staging/          uploads that are not complete
       keys/             private keys (0600): coordinator.key signs leases and receipts, online*.key
                         release metadata, root.key stands in for maintainers until there are some
       logs/
+      import.lock       held while a model is imported, and while garbage is collected
       lock              held by the one coordinator of this folder
 
 Only ``public`` is for other eyes than its owner's.
