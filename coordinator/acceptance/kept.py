@@ -1,0 +1,49 @@
+"""What models were measured to be, kept in files that are named by all that it depends on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from barnraise.digest import is_digest
+from barnraise.releases.durable import make_folder, replace_file
+from coordinator.acceptance.kinds import Measured
+
+__all__ = ["KeptValues"]
+
+
+@dataclass(frozen=True, slots=True)
+class KeptValues:
+    """One file a measurement, in ``folder``. All of it can be measured again; whoever needs room deletes it."""
+
+    folder: Path
+
+    def get(self, measurement: str) -> Measured | None:
+        """What was kept under a name, as :func:`~coordinator.acceptance.measuring.measurement` gives it.
+
+        A damaged file is none.
+        """
+        try:
+            value = json.loads(self._path(measurement).read_text())
+            values_N = np.array(value["values"], dtype=np.float64)
+            notes = dict(value["notes"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            return None
+        return Measured(values_N, notes) if values_N.ndim == 1 and np.isfinite(values_N).all() else None
+
+    def put(self, measurement: str, found: Measured) -> None:
+        """Keep what was found; a reader meets the whole file or none.
+
+        Raises:
+            StorageError: nothing can be written there.
+        """
+        make_folder(self.folder)
+        value = {"values": found.values_N.tolist(), "notes": dict(found.notes)}
+        replace_file(self._path(measurement), json.dumps(value).encode())
+
+    def _path(self, measurement: str) -> Path:
+        assert is_digest(measurement), measurement
+        return self.folder / f"{measurement[3:]}.json"

@@ -1,0 +1,295 @@
+"""Run a suite on a model, and on its base where there is one: all that ``barnraise test`` reports.
+
+The numbers are those of a coordinator: the same examples, measured in the same way, judged by the
+same function. Nothing is measured twice, neither in one run nor, with a place to keep values, in
+the next one.
+
+    the base cannot be measured         the suite is at fault: an error, no verdict
+    the candidate cannot be measured    that test fails, with the reason
+    there is no base                    everything is measured, nothing is judged
+
+N  examples of a test
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from barnraise.errors import AcceptanceError, BarnraiseError
+from barnraise.suite import AcceptanceTestConfig, SuiteConfig
+from coordinator.acceptance.examples import NOTHING, Examples
+from coordinator.acceptance.kept import KeptValues
+from coordinator.acceptance.kinds import Failure, Found, Measured, make_kind
+from coordinator.acceptance.measuring import first_examples, measure, measurement
+from coordinator.acceptance.metric import Metric
+from coordinator.acceptance.subject import Subject
+from coordinator.acceptance.suite import judge_models
+from coordinator.acceptance.verdict import CaseVerdict, Verdict
+
+__all__ = ["AtHand", "Contender", "Outcome", "RunOptions", "State", "SuiteRun", "Watch", "run_suite"]
+
+State = Literal["passed", "failed", "crashed", "measured", "skipped"]
+Of = Literal["base", "candidate"]
+
+OF_THE_MOMENT = frozenset({"latency"})
+"""Kinds whose values say as much of the machine's load as of the model; they are measured anew."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A model that a suite can be run on.
+
+    Attributes:
+        label: how reports name it. digest: of the model.
+        open: makes what tests look at; called once, if anything has to be measured.
+    """
+
+    label: str
+    digest: str
+    open: Callable[[], Subject] = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class AtHand:
+    """What there is for a test to look at.
+
+    Attributes:
+        shown: whether reports may quote it; hidden examples are counted and never shown.
+        skip: why the test cannot be run here; empty where it can.
+    """
+
+    examples: Examples = NOTHING
+    shown: bool = True
+    skip: str = ""
+
+
+class Watch(Protocol):
+    """Is told how far a run is."""
+
+    def begins(self, test: str, of: Of) -> None: ...
+
+    def ends(self, test: str, of: Of, said: str) -> None:
+        """Args:
+        said: what was found, in a few words.
+        """
+        ...
+
+
+class _Nobody:
+    def begins(self, test: str, of: Of) -> None:
+        pass
+
+    def ends(self, test: str, of: Of, said: str) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run.
+
+    Attributes:
+        kept: where values are kept; None keeps them for this run only. clock: seconds, for how long a test takes.
+    """
+
+    kept: KeptValues | None = None
+    watch: Watch = field(default_factory=_Nobody)
+    clock: Callable[[], float] = time.monotonic
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one test.
+
+    Attributes:
+        reason: in a sentence. examples: those that were looked at; ``shown``: whether reports may quote them.
+        base, candidate: what was measured, where it was.
+        case: the verdict's row. seconds: of measuring, 0 where all was known.
+    """
+
+    test: AcceptanceTestConfig
+    metric: Metric
+    state: State
+    reason: str
+    examples: Examples = NOTHING
+    shown: bool = False
+    base: Measured | None = None
+    candidate: Measured | None = None
+    case: CaseVerdict | None = None
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class SuiteRun:
+    """A suite that was run. ``verdict`` is None where there was no base."""
+
+    suite: SuiteConfig
+    candidate: Contender
+    base: Contender | None
+    outcomes: tuple[Outcome, ...]
+    verdict: Verdict | None
+
+    @property
+    def failed(self) -> tuple[Outcome, ...]:
+        """Supported tests that did not pass."""
+        return tuple(one for one in self.outcomes if one.test.supported and one.state in ("failed", "crashed"))
+
+    @property
+    def skipped(self) -> tuple[Outcome, ...]:
+        return tuple(one for one in self.outcomes if one.state == "skipped")
+
+    @property
+    def reason(self) -> str:
+        """The verdict in a sentence, or why there is none."""
+        left_out = [one.test.name for one in self.skipped if one.test.supported]
+        more = f"; not run here: {', '.join(left_out)}" if left_out else ""
+        if self.verdict is not None:
+            return self.verdict.reason + more
+        if self.failed:
+            names = ", ".join(one.test.name for one in self.failed)
+            return f"{len(self.failed)} of {len(self.outcomes)} tests could not measure the model: {names}{more}"
+        return f"nothing to compare with: {len(self.outcomes) - len(self.skipped)} tests were measured{more}"
+
+
+def run_suite(
+    suite: SuiteConfig,
+    candidate: Contender,
+    base: Contender | None,
+    examples_of: Callable[[AcceptanceTestConfig], AtHand],
+    options: RunOptions | None = None,
+) -> SuiteRun:
+    """Measure a model, and its base, by every test, and judge.
+
+    Args:
+        base: what the candidate must not be worse than; None: it is only measured.
+        examples_of: what is there for a test.
+
+    Raises:
+        AcceptanceError: a test that does not fit its examples, too few of them, nothing that can be run, or
+            one that cannot measure the base.
+        BarnraiseError: a model that cannot be loaded, or something that is not installed.
+    """
+    at_hand = {test.name: examples_of(test) for test in suite.tests}
+    metrics = {test.name: make_kind(test).metric for test in suite.tests}
+    ran = tuple(test for test in suite.tests if not at_hand[test.name].skip)
+    if not ran:
+        raise AcceptanceError(f"no test of the suite can be run here: {at_hand[suite.tests[0].name].skip}")
+    looked_at = {test.name: first_examples(test, at_hand[test.name].examples) for test in ran}
+    bench = _Bench(looked_at, options or RunOptions())
+    before = bench.measure_all(base, ran, "base") if base is not None else {}
+    after = bench.measure_all(candidate, ran, "candidate")
+    verdict = judge_models(suite.model_copy(update={"tests": ran}), before, after) if base is not None else None
+    cases = {case.name: case for case in verdict.tests} if verdict is not None else {}
+    outcomes = []
+    for test in suite.tests:
+        here, metric = at_hand[test.name], metrics[test.name]
+        if here.skip:
+            outcomes.append(Outcome(test, metric, "skipped", here.skip))
+            continue
+        old, new, case = before.get(test.name), after[test.name], cases.get(test.name)
+        state, reason = _state(test, new, case)
+        outcomes.append(
+            Outcome(
+                test,
+                metric,
+                state,
+                reason,
+                looked_at[test.name],
+                here.shown,
+                old if isinstance(old, Measured) else None,
+                new if isinstance(new, Measured) else None,
+                case,
+                bench.seconds[test.name],
+            )
+        )
+    return SuiteRun(suite, candidate, base, tuple(outcomes), verdict)
+
+
+def _state(test: AcceptanceTestConfig, found: Found, case: CaseVerdict | None) -> tuple[State, str]:
+    if isinstance(found, Failure):
+        return "crashed", case.reason if case is not None else f"{test.name} could not be measured: {found.reason}"
+    if case is None:
+        return "measured", f"{test.name} is {found.values_N.mean():.4g} on {_count(len(found.values_N))}"
+    return ("passed" if case.passed else "failed"), case.reason
+
+
+class _Bench:
+    """Measures models, each by each test once."""
+
+    def __init__(self, looked_at: Mapping[str, Examples], options: RunOptions) -> None:
+        self._looked_at = looked_at
+        self._options = options
+        self._known: dict[str, Found] = {}
+        self.seconds = dict.fromkeys(looked_at, 0.0)
+
+    def measure_all(self, contender: Contender, tests: Iterable[AcceptanceTestConfig], of: Of) -> dict[str, Found]:
+        """Test -> what it finds of a model.
+
+        Raises:
+            AcceptanceError: it is the base, and cannot be measured.
+        """
+        found = {}
+        opened: list[Subject] = []
+        for test in tests:
+            self._options.watch.begins(test.name, of)
+            found[test.name], said = self._one(contender, test, opened)
+            self._options.watch.ends(test.name, of, said)
+            failure = found[test.name]
+            if of == "base" and isinstance(failure, Failure):
+                raise AcceptanceError(
+                    f"test {test.name} fails on the base itself ({contender.label}), so it says nothing of another "
+                    f"model: {failure.reason}. Mend the suite"
+                )
+        return found
+
+    def _one(self, contender: Contender, test: AcceptanceTestConfig, opened: list[Subject]) -> tuple[Found, str]:
+        examples = self._looked_at[test.name]
+        name = measurement(contender.digest, test, examples)
+        known = self._known.get(name) or self._kept(name, test)
+        if known is not None:
+            return known, f"{_said(known)}, known before"
+        if not opened:
+            opened.append(contender.open())
+        begin = self._options.clock()
+        found = _guarded(opened[0], test, examples)
+        seconds = self._options.clock() - begin
+        self.seconds[test.name] += seconds
+        if isinstance(found, Measured) and test.timeout_s is not None and seconds > test.timeout_s:
+            found = Failure(f"it took {seconds:.1f} s, at most {test.timeout_s:g} s are allowed")
+        self._known[name] = found
+        if self._options.kept is not None and isinstance(found, Measured) and test.kind not in OF_THE_MOMENT:
+            self._options.kept.put(name, found)
+        return found, f"{_said(found)}, {seconds:.1f} s"
+
+    def _kept(self, name: str, test: AcceptanceTestConfig) -> Measured | None:
+        if self._options.kept is None or test.kind in OF_THE_MOMENT:
+            return None
+        return self._options.kept.get(name)
+
+
+def _guarded(subject: Subject, test: AcceptanceTestConfig, examples: Examples) -> Found:
+    """What a test finds; whatever goes wrong in it is its own failure, but for what this machine lacks."""
+    try:
+        return measure(subject, test, examples)
+    except AcceptanceError as error:
+        return Failure(str(error))
+    except BarnraiseError:
+        raise
+    except Exception as error:  # noqa: BLE001  a kind may run anybody's code
+        return Failure(f"{type(error).__name__}: {_line(error)}")
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300] or "no message"
+
+
+def _said(found: Found) -> str:
+    if isinstance(found, Failure):
+        return found.reason
+    return f"{found.values_N.mean():.4g} on {_count(len(found.values_N))}"
+
+
+def _count(examples: int) -> str:
+    return f"{examples:,} example{'' if examples == 1 else 's'}"
