@@ -5,7 +5,12 @@
     scores.py     what a score is
     suite.py      which acceptance test reads which scores
     verdict.py    the statistics: non-inferior or not, with the numbers
-    proportions.py, resampling.py   the two statistical tests behind it
+    comparison.py which statistical test fits which metric
+    proportions.py, mcnemar.py, resampling.py   those tests
+    holm.py       p-values corrected for how many there are
+    sequential.py a test that looks at examples in batches, and stops when it is sure
+    family.py     a suite of such tests: which need more examples
+    budget.py     a limit on one number, without statistics
     check.py      the cheap check of one update alone
     culprits.py   group testing, when a candidate fails
 
