@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -71,7 +72,9 @@ def killed_after(syncs: int, work: Callable[[], object]) -> bool:
 
     The process is a fork of this one, so ``work`` must not count on other threads.
     """
-    child = os.fork()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # newer Pythons warn when there are other threads
+        child = os.fork()
     if child == 0:
         left = syncs
         sync = os.fsync
