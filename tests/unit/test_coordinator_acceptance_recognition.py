@@ -64,7 +64,7 @@ def test_free_riders_are_recognised(mine: Work) -> None:
     [
         (work(0.2), HONEST),
         (work(0.05, error=0.03), HONEST),  # the gain is small and not shown, but not ruled out
-        (work(0.0, error=0.02, hidden=0.1), HONEST),  # helps the hidden text
+        (work(0.0, error=0.001, hidden=0.1), HONEST),  # helps the hidden text
         (work(-0.06, error=0.01), OVERSHOT),  # does harm alone, as others do, and points where they do
         (work(0.05), HONEST[:1]),
     ],
