@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "show": ("barnraise.cli.show", "Show one release: lineage, tests, contributors."),
     "round": ("barnraise.cli.round", "Show what a round merged: fates, weights, conflicts, tests."),
     "why": ("barnraise.cli.why", "Say what became of an update, with the evidence."),
+    "bisect": ("barnraise.cli.bisect", "Find the release, then the update, that broke a test."),
     "pull": ("barnraise.cli.pull", "Consumer: pull a release, verified."),
     "cache": ("barnraise.cli.cache", "Show, empty or check what earlier pulls left."),
     "mirror": ("barnraise.cli.mirror", "Keep a static copy of a run's releases in step."),
