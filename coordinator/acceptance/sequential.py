@@ -127,6 +127,16 @@ class SequentialTest:
         halvings = max(1, math.floor(math.log2(1 / smallest))) if smallest < 1 else 1
         return np.asarray(0.5 ** np.arange(halvings + 1))
 
+    def fewest(self, level: float) -> int:
+        """Examples after which a candidate that equals its base on all of them is accepted at ``level``.
+
+        With a smaller ``largest`` a candidate has to be better than its base to pass.
+        """
+        stakes_S = self.stakes
+        win = self.margin / (self.reach - self.margin)
+        enough = math.ceil((math.log(len(stakes_S)) - math.log(level)) / math.log1p(win))
+        return 1 + _first(log_money(np.full(enough + 1, win), stakes_S) >= -math.log(level))
+
     def log_money_against_worse(self, worsening_N: Array, by: float) -> Array:
         """Log of the money bet against "worse by ``by`` or more" after each example, [..., N]."""
         wins_N = by - np.maximum(worsening_N, -self.reach)

@@ -188,6 +188,18 @@ def test_no_answer_lost_at_all_is_not_enough_at_once() -> None:
     assert 58 <= decision.n <= 100
 
 
+@given(st.floats(0.001, 0.3), st.sampled_from([0.5, 1.0]), st.sampled_from([50, 400, 3000]), st.floats(0.001, 0.2))
+@settings(deadline=None, max_examples=40)
+def test_how_many_equal_examples_are_enough_is_known_beforehand(
+    margin: float, reach: float, largest: int, level: float
+) -> None:
+    test = SequentialTest(margin, reach, largest)
+    needed = test.fewest(level)
+    money_N = np.exp(test.log_money_against_worse(np.zeros(needed), margin))
+    assert money_N[-1] >= (1 - 1e-9) / level
+    assert needed == 1 or money_N[-2] < (1 + 1e-9) / level
+
+
 def test_too_few_examples_are_no_acceptance() -> None:
     test = SequentialTest(MARGIN, 1.0, 32)
     decision = test.decide(np.zeros(32))
