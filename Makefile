@@ -85,6 +85,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/lossless.py .bench-models --quick $(BESIDE)
 	$(BIN)/python benchmarks/release_speed.py --quick
 	$(BIN)/python benchmarks/storage.py --quick
+	$(BIN)/python benchmarks/sequential.py --quick
 	$(BIN)/python -m benchmarks.convergence --quick
 
 # Hours on two cores; every finished run is kept, so it may be stopped and continued.
