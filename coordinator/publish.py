@@ -7,6 +7,7 @@ same action writes the same bytes again.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,6 +33,7 @@ from coordinator.round import Round, Tag
 __all__ = ["CHANNEL", "Draft", "Publisher", "Remade"]
 
 CHANNEL = TRUNK
+_log = logging.getLogger("barnraise.conductor")
 REASON_MAX = 4096
 
 
@@ -154,8 +156,11 @@ class Publisher:
     def renew(self) -> int:
         """Sign anew what is soon to expire, though nothing was released; returns when to do so next.
 
-        What somebody removed or damaged meanwhile is published anew.
+        What somebody removed or damaged meanwhile is published anew. What only maintainers can renew is told in the
+        log while there is time.
         """
+        if (words := self.repository.ending(self.clock())) is not None:
+            _log.warning("%s", words)
         return self.repository.renew(self.clock()) if self.repository.is_published else self.write_index()
 
     def _tagged(self, made: _Made) -> ReleaseTagged:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -28,13 +27,12 @@ from barnraise.errors import OrderRefusedError, UsageError
 from barnraise.identity import Identity
 from barnraise.releases.ceremony import Appoint, Rekey, Renew, Request, replacing, without
 from barnraise.releases.charter import Charter
+from barnraise.releases.endings import MAINTAINERS_TOLD, ending
 from barnraise.releases.maintainer import KeyPair
 from barnraise.releases.roles import as_time
 from barnraise.run_folder import RunFolder
 
 __all__ = ["keys"]
-
-SOON = timedelta(days=60)
 
 keys = typer.Typer(
     name="keys",
@@ -49,6 +47,8 @@ keys = typer.Typer(
 )
 
 PublicFile = Annotated[Path, typer.Argument(help="Public key of a maintainer, as made by: barnraise keys new")]
+# Typer reads a command's options from its own signature, so each command lists them; what they say is here once.
+FolderRequired = Annotated[Path, typer.Option("--run", help="The run's folder, on the coordinator's machine.")]
 FolderOption = Annotated[Path | None, typer.Option("--run", help="The run's folder, on the coordinator's machine.")]
 Threshold = Annotated[int | None, typer.Option("--threshold", help="How many maintainers have to sign from now on.")]
 
@@ -76,7 +76,7 @@ def new(
 
 @keys.command()
 def init(
-    run: Annotated[Path, typer.Option("--run", help="The run's folder, on the coordinator's machine.")],
+    run: FolderRequired,
     maintainers: Annotated[list[Path], typer.Option("--maintainer", help="A public key; once for each of them.")],
     threshold: Annotated[int, typer.Option("--threshold", help="How many of them have to sign.")],
     out: OutOption = None,
@@ -212,7 +212,7 @@ def sign(
 @keys.command(name="apply")
 def apply_(
     proposal: Annotated[Path, typer.Argument(help="The file, signed by enough.")],
-    run: Annotated[Path, typer.Option("--run", help="The run's folder, on the coordinator's machine.")],
+    run: FolderRequired,
     as_json: JsonOption = False,
 ) -> None:
     """Have a proposal take effect that enough have signed.
@@ -283,9 +283,10 @@ def _shown(charter: Charter) -> dict[str, Any]:
 
 def _soon(charter: Charter, at_ms: int) -> Iterator[str]:
     """What is to be signed again before long."""
-    for name, metadata in (("root", charter.root), ("targets", charter.targets), ("stable", charter.stable)):
-        if metadata is not None and metadata.signed.expires - as_time(at_ms) < SOON:
-            yield f"{name} holds until {metadata.signed.expires:%Y-%m-%d}; sign it again before: barnraise keys renew"
+    parts = {"root": charter.root, "targets": charter.targets, "stable": charter.stable}
+    expires = {role: metadata.signed.expires for role, metadata in parts.items() if metadata is not None}
+    for role, at in ending(expires, as_time(at_ms), MAINTAINERS_TOLD).items():
+        yield f"{role} holds until {at:%Y-%m-%d}; sign it again before: barnraise keys renew"
 
 
 def _words(place: Place, shown: dict[str, Any]) -> list[str]:

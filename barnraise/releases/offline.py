@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -151,6 +152,14 @@ class Offline:
     def keys(self) -> Keys:
         """Who may sign now."""
         return keys_of(self.root, self.signed_targets.signed)
+
+    @property
+    def expires(self) -> dict[str, datetime]:
+        """Until when each role holds that no online key signs."""
+        found = {Root.type: self.root.expires, Targets.type: self.signed_targets.signed.expires}
+        if self.stable is not None:
+            found[STABLE] = Metadata[Targets].from_bytes(self.stable).signed.expires
+        return found
 
     @property
     def promoted(self) -> StableList:

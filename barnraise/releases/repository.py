@@ -34,6 +34,7 @@ from tuf.api.metadata import Metadata, MetaFile, Root, Signed, Snapshot, TargetF
 from barnraise.errors import ConfigValueError
 from barnraise.identity import Identity
 from barnraise.releases.durable import exchange_folders, fsync_folder, make_folder, replace_file
+from barnraise.releases.endings import MAINTAINERS_TOLD, ending_in_words
 from barnraise.releases.index import ReleaseIndex, check_promises
 from barnraise.releases.locks import lock_path
 from barnraise.releases.offline import Offline
@@ -272,6 +273,11 @@ class Repository:
         """
         index = self._published().get(INDEX_TARGET)
         return now_ms if index is None else self._publish(self._current(now_ms), index, now_ms)
+
+    def ending(self, now_ms: int) -> str | None:
+        """What maintainers have to sign again before long, in words; None where they need not yet."""
+        words = ending_in_words(self.offline.expires, as_time(now_ms), MAINTAINERS_TOLD)
+        return None if words is None else f"{words}; they sign it again with: barnraise keys renew"
 
     def _current(self, now_ms: int) -> Offline:
         """What maintainers signed; as long as the run's own root key stands in for them, it renews that too."""

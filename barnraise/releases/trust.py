@@ -17,13 +17,16 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
+from barnraise.clock import now_ms
 from barnraise.digest import digest_bytes, is_digest
 from barnraise.errors import BlobMissingError, MessageError, NoSuchVersionError, UsageError, VerificationError
 from barnraise.protocol import Message
+from barnraise.releases.endings import CONSUMERS_TOLD, ending_in_words
 from barnraise.releases.index import ReleaseIndex, StableList, check_promises
 from barnraise.releases.source import ReleaseSource
 
@@ -144,6 +147,7 @@ def read_index(source: ReleaseSource, trust: TrustOptions | None = None) -> Trus
         )
     if source.vouches and trust.root is None:
         warnings = _unless_pinned(trust.pinned(run), files, source.label, run)
+    warnings += _ending(files, run)
     stable = promoted_in(files, run)
     check_promises(index, stable)
     return Trusted(index, stable, files, warnings, digest_bytes(next(iter(files.values()))))
@@ -158,6 +162,17 @@ def _unless_pinned(pinned: bytes | None, files: Mapping[str, bytes], label: str,
         f"{digest_bytes(pinned)[:19]}.. that is pinned for {run} here. If you did not make it on this machine, do not "
         "use it",
     )
+
+
+def _ending(files: Mapping[str, bytes], run: str) -> tuple[str, ...]:
+    """What to say when maintainers have to sign again before long."""
+    newest = [data for name, data in files.items() if name.endswith(".root.json")][-1]
+    named = {"root": newest} | {
+        role: files[name] for role in ("targets", "stable") if (name := f"metadata/{role}.json") in files
+    }
+    expires = {role: datetime.fromisoformat(_signed(data)["expires"]) for role, data in named.items()}
+    words = ending_in_words(expires, datetime.fromtimestamp(now_ms() // 1000, UTC), CONSUMERS_TOLD)
+    return () if words is None else (f"{run}: {words}; then nobody can pull it. Its maintainers should renew it",)
 
 
 def promoted_in(files: Mapping[str, bytes], run: str) -> StableList | None:
