@@ -11,12 +11,15 @@ from barnraise.errors import AcceptanceError
 from coordinator.acceptance.examples import Examples
 from coordinator.acceptance.generating import Written, generate
 from coordinator.acceptance.kinds.rule import Measured, Takes
-from coordinator.acceptance.lines import lines_of
+from coordinator.acceptance.lines import Line, lines_of
 from coordinator.acceptance.metric import SHARE, Metric
 from coordinator.acceptance.subject import Subject
 from merge.strategies.options import require
 
 __all__ = ["ExactMatch"]
+
+SPACE = 8
+"""Tokens of white space that may come before an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,8 @@ class ExactMatch:
     It writes greedily: always the likeliest token.
 
     Attributes:
-        stop: ``newline``: it ends with the line; ``length``: after as many bytes as the answer has.
+        stop: ``newline``: it ends with the line; ``length``: after as many bytes as the answer has, space before it
+            not counted.
         max_tokens: it never writes more.
     """
 
@@ -44,7 +48,7 @@ class ExactMatch:
         return SHARE
 
     def measure(self, subject: Subject, examples: Examples) -> Measured:
-        asked = [(line.text("prompt"), line.text("answer")) for line in lines_of(examples)]
+        asked = [(line.text("prompt"), _answer(line)) for line in lines_of(examples)]
         if not asked:
             raise AcceptanceError("there are no questions to ask; a test without examples promises nothing")
         stops = (b"\n",) if self.stop == "newline" else ()
@@ -56,8 +60,15 @@ class ExactMatch:
         """Tokens that are enough for every answer: none has more tokens than bytes."""
         if self.stop == "newline":
             return self.max_tokens
-        return min(self.max_tokens, max(len(answer) for _, answer in asked))
+        return min(self.max_tokens, SPACE + max(len(answer) for _, answer in asked))
 
     def _is(self, written: Written, answer: bytes) -> bool:
-        text = written.text if self.stop == "newline" else written.text[: len(answer)]
-        return written.finite and text.strip() == answer.strip()
+        text, expected = written.text.strip(), answer.strip()
+        return written.finite and (text if self.stop == "newline" else text[: len(expected)]) == expected
+
+
+def _answer(line: Line) -> bytes:
+    answer = line.text("answer")
+    if not answer.strip():
+        line.refuse("an 'answer' that is not only space", line.row["answer"])
+    return answer
