@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,15 +13,9 @@ from barnraise.cli.output import WIDTH, print_result
 from barnraise.cli.sources import JsonOption, TrustOption
 from barnraise.releases.source import ReleaseSource, open_source
 from barnraise.releases.trust import TrustOptions
-from barnraise.releases.verify import (
-    FolderReport,
-    KeyframeReport,
-    PatchReport,
-    verify_conversion,
-    verify_derived,
-    verify_folder,
-    verify_release,
-)
+
+if TYPE_CHECKING:
+    from barnraise.releases.verify import FolderReport, PatchReport
 
 __all__ = ["verify"]
 
@@ -39,6 +33,8 @@ def verify(
 
     Example: barnraise verify ./model
     """
+    from barnraise.releases.verify import verify_folder  # with python-tuf and numpy, which no help needs
+
     options = TrustOptions.of(trust)
     report = verify_folder(folder, options)
     checked, unchecked = list(report.checked), list(report.unchecked)
@@ -60,6 +56,8 @@ def _computed_again(
     place: ReleaseSource, folder: Path, report: FolderReport, trust: TrustOptions
 ) -> tuple[dict[str, Any], list[str]]:
     """What computing a folder's release again gave, for programs and in sentences."""
+    from barnraise.releases.verify import KeyframeReport, verify_conversion, verify_derived, verify_release
+
     if report.derived:
         count = verify_derived(place, folder, trust)
         how = "decoding it again" if report.converted_to is None else "decoding and converting it again"

@@ -182,6 +182,10 @@ def test_help_imports_hardly_anything() -> None:
     assert not loaded & {"torch", "ray", "numpy", "pydantic", "rich", "urllib3", "cryptography"}
 
 
+def test_help_of_what_verifies_imports_no_tuf() -> None:
+    assert "tuf" not in loaded_after("from barnraise.cli import run\nrun(['verify', '--help'])")
+
+
 def test_pulling_imports_neither_torch_nor_ray(releases: PublishedRun) -> None:
     argv = ["pull", "tiny-lm", "--into", "model", "--from", str(releases.public)]
     loaded = loaded_after(f"from barnraise.cli import run\nassert run({argv!r}) == 0\nrun(['verify', 'model'])")
