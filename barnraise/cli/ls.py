@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
-from barnraise.cli.output import print_result, print_warnings, table
+from barnraise.cli.output import WIDTH, print_result, print_warnings, table, wrapped
 from barnraise.cli.sources import FromOption, JsonOption, TrustOption, find_source
 from barnraise.releases.index import IndexEntry, ReleaseIndex
 from barnraise.releases.trust import TrustOptions, read_index
 
 __all__ = ["ls"]
+
+BELOW = " " * 4
 
 
 def ls(source: FromOption = None, trust: TrustOption = None, as_json: JsonOption = False) -> None:
@@ -60,17 +62,28 @@ def _words(result: dict[str, Any]) -> str:
             _size(row["patch_bytes"]),
             _size(row["keyframe_bytes"]),
             row["model_digest"][:15],
-            ", ".join(_marks(row)),
         )
         for row in releases
     ]
-    lines = table(("VERSION", "PARENT", " PATCH BYTES", " KEYFRAME BYTES", "MODEL", "MARKS"), rows)
-    lines += [
-        f"channel {channel} is at {result['channels'][channel]}: {why}" for channel, why in result["moved"].items()
-    ]
+    lines = _marked(
+        table(("VERSION", "PARENT", " PATCH BYTES", " KEYFRAME BYTES", "MODEL"), rows),
+        ["MARKS", *(", ".join(_marks(row)) for row in releases)],
+    )
+    for channel, why in result["moved"].items():
+        lines += wrapped(f"channel {channel} is at {result['channels'][channel]}: {why}", BELOW)
     if result["derived"]:
         lines += ["", *_family(result["derived"])]
     return "\n".join([f"{result['name']}: {count}, trusted from root {result['root'][:15]}..", *lines])
+
+
+def _marked(lines: Sequence[str], marks: Sequence[str]) -> list[str]:
+    """Every line with its marks behind it, or below it where they do not fit."""
+    start = max(map(len, lines)) + 2
+    found = []
+    for line, text in zip(lines, marks, strict=True):
+        whole = f"{line:<{start}}{text}".rstrip()
+        found += [whole] if len(whole) <= WIDTH else [line, *wrapped(BELOW + text, BELOW)]
+    return found
 
 
 def _marks(row: dict[str, Any]) -> list[str]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from barnraise.cli.output import print_result, printable, table
+from barnraise.cli.output import print_result, printable, table, wrapped
 from barnraise.cli.show import test_table
 from barnraise.cli.sources import USUAL_FOLDERS
-from barnraise.errors import UsageError
+from barnraise.errors import OrderRefusedError, UsageError
 from barnraise.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -73,27 +73,39 @@ def give(command: str, run: Path | None, order: Order, *, as_json: bool) -> None
         if not as_json:
             print(f"{printable(line)}; Ctrl-C stops waiting, the order stands", file=sys.stderr, flush=True)
 
-    settled = place(find_run(run), order, tell=tell)
+    try:
+        settled = place(find_run(run), order, tell=tell)
+    except OrderRefusedError as error:
+        if as_json:
+            raise
+        raise OrderRefusedError(_broken(error.reason)) from error
     print_result(command, _result(settled), as_json=as_json, human="\n".join(_words(settled)))
 
 
 def _words(settled: Settled) -> list[str]:
     """The reason, and of a release without updates what became different."""
     report = settled.result
+    told = wrapped(settled.reason)
     if "model" not in report:
-        return [settled.reason]
+        return told
     against, before = report["tests"]["against"], report["tests"]["against_before"]
-    lines = [settled.reason, "", f"against {against['version']}:", *test_table(against["tests"])]
+    lines = [*told, "", f"against {against['version']}:", *test_table(against["tests"])]
     if before["version"] != against["version"]:
         lines += ["", f"against {before['version']}, before the update:", *test_table(before["tests"])]
     tensors = report["model"]["tensors"][:TENSORS_TOLD]
     rows = [(row["name"], f"{row['norm']:.4g}", f"{row['changed']:.1%}") for row in tensors]
     lines += ["", *table(("MOST CHANGED", " NORM", " ELEMENTS"), rows)]
     if report["dropped"]:
-        lines += ["", f"gone with them, for too few were left of their rounds: {_short(report['dropped'])}"]
+        lines += ["", *wrapped(f"gone with them, for too few were left of their rounds: {_short(report['dropped'])}")]
     if report["added_to_another_base"]:
-        lines += ["", f"{len(report['added_to_another_base'])} {report['note']}"]
+        lines += ["", *wrapped(f"{len(report['added_to_another_base'])} {report['note']}")]
     return lines
+
+
+def _broken(reason: str) -> str:
+    """A refusal, which may name updates and tests and be long, broken to the width of a terminal."""
+    name = "barnraise: "  # which is printed before it
+    return "\n".join(wrapped(f"{name}{reason}")).removeprefix(name)
 
 
 def _short(digests: list[str]) -> str:

@@ -72,6 +72,7 @@ def test_what_must_compute_waits_for_the_next_coordinator(
     words = capsys.readouterr().out
     assert "nightly, without 1 update of 0.1.1" in words
     assert "reverted in part by 0.1.2" in words
+    assert all(len(line) <= 80 for line in words.splitlines())
     assert run(["show", "0.1.2", "--from", folder]) == 0
     assert "by merging again what made 0.1.1 (it lies)" in capsys.readouterr().out
 
@@ -123,6 +124,12 @@ def test_a_revert_says_how_model_and_tests_changed(
     assert "against 0.1.0, before the update:" in said
     assert "MOST CHANGED" in said
     assert "gone with them, for too few were left of their rounds: b3:" in said
+    assert all(len(line) <= 80 for line in said.splitlines())
+    updates = [row.digest for row in simulation.ledger.updates(round=1)]
+    assert run(["revert", *updates, "--run", str(simulation.folder.root)]) == 6
+    refused = capsys.readouterr().err.splitlines()
+    assert len(refused) > 1
+    assert all(len(line) <= 80 for line in refused)
 
 
 @pytest.mark.parametrize(
