@@ -67,10 +67,11 @@ def _cut(digest: str) -> str:
 
 
 def _rows(outcomes: tuple[Outcome, ...]) -> list[str]:
-    cells = [_cells(outcome) for outcome in outcomes]
+    judged = any(outcome.base is not None for outcome in outcomes)
+    cells = [_cells(outcome, judged=judged) for outcome in outcomes]
     confidences = {one.case.confidence for one in outcomes if one.case is not None and one.case.method != "rule"}
     at = f"{confidences.pop():.0%} " if len(confidences) == 1 else ""
-    if any(outcome.base is not None for outcome in outcomes):
+    if judged:
         header = (" N", " BASE", " MODEL", " EFFECT", f" {at}INTERVAL", " P", "VERDICT")
     else:
         header = (" N", " MODEL", "UNIT", "")
@@ -80,12 +81,12 @@ def _rows(outcomes: tuple[Outcome, ...]) -> list[str]:
     return table(("TEST", *header), [(name, *row) for name, row in zip(names, cells, strict=True)])
 
 
-def _cells(outcome: Outcome) -> tuple[str, ...]:
+def _cells(outcome: Outcome, *, judged: bool) -> tuple[str, ...]:
     found, base, case = outcome.candidate, outcome.base, outcome.case
     count = f"{len(found.values_N):,}" if found is not None else "-"
     mean = number(float(found.values_N.mean())) if found is not None else "-"
     state = outcome.state if outcome.test.supported or outcome.state == "skipped" else f"({outcome.state})"
-    if base is None and case is None and outcome.state in ("measured", "crashed", "skipped"):
+    if not judged:
         return (count, mean, outcome.metric.unit, "" if outcome.state == "measured" else state)
     before = number(float(base.values_N.mean())) if base is not None else "-"
     if case is None or found is None:

@@ -99,8 +99,9 @@ def _forest(outcomes: Iterable[Outcome]) -> str:
         f'<span style="left:{zero:g}%">0</span><span style="left:{margin:.1f}%">margin</span></span><span></span></div>'
     )
     return (
-        "<h2>Effect against margin</h2><p>Change of the mean with its interval, in margins. What reaches into the "
-        "shaded part is not shown to be non-inferior.</p>"
+        "<h2>Effect against margin</h2><p>Change of the mean with its interval, in margins; the shaded part is worse "
+        "by more than that. The verdict goes by p, corrected for the number of tests, and can be stricter than the "
+        "interval.</p>"
         f"<div class=forest>{''.join(rows)}{axis}</div>"
     )
 
@@ -198,7 +199,9 @@ def _examples(outcome: Outcome, found: list[Flip], what: str) -> str:
     rows = "".join(_example(outcome, one) for one in found)
     count = (outcome.case.worsened if what == "got worse" else outcome.case.improved) if outcome.case else len(found)
     shown = f"the {len(found)} that changed most" if count > len(found) else "all of them"
-    return f"<h3>{count:,} {what}</h3><p>Below: {shown}.</p><ol class=examples>{rows}</ol>"
+    opened = " open" if what == "got worse" else ""
+    head = f"<summary><span>{count:,} {what} <small>{shown}</small></span></summary>"
+    return f"<details class=inner{opened}>{head}<ol class=examples>{rows}</ol></details>"
 
 
 def _example(outcome: Outcome, flip: Flip) -> str:

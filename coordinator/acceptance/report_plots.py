@@ -29,7 +29,7 @@ def stretch(bounds: Sequence[tuple[float, float]]) -> float:
 
 
 def interval_row(low: float, at: float, high: float, reach: float, state: str) -> str:
-    """One interval against its margin.
+    """One interval against its margin; an arrow where it lies beyond the axis.
 
     Args:
         low, at, high: worsening, in margins. reach: of the axis, from ``-reach`` to ``reach`` margins.
@@ -44,8 +44,13 @@ def interval_row(low: float, at: float, high: float, reach: float, state: str) -
         f'<line class="zero" x1="{x(0)}" x2="{x(0)}" y1="0" y2="24"/>',
         f'<line class="margin" x1="{x(1)}" x2="{x(1)}" y1="0" y2="24"/>',
         f'<line class="span {state}" x1="{x(low)}" x2="{x(high)}" y1="12" y2="12"/>',
-        f'<line class="dot {state}" x1="{x(at)}" x2="{x(at)}" y1="12" y2="12"/>',
     ]
+    if abs(at) <= reach:
+        marks.append(f'<line class="dot {state}" x1="{x(at)}" x2="{x(at)}" y1="12" y2="12"/>')
+    if at < -reach:
+        marks.append(f'<polyline class="off {state}" points="12,5 2,12 12,19"/>')
+    if at > reach:
+        marks.append(f'<polyline class="off {state}" points="988,5 998,12 988,19"/>')
     return _svg(24, marks)
 
 
