@@ -69,6 +69,9 @@
 belong to the class, never to the place that raises. A message says what was found, what
 was expected and what to do next. Wrong call order inside our own code is not here: it is
 ``assert`` or ``RuntimeError``.
+
+The file is long because it is one list: the tree is drawn, named and defined in one place, so that a
+test can compare the three, and everybody imports an error from here whatever family it is of.
 """
 
 from __future__ import annotations
