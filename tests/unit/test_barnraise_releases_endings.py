@@ -44,7 +44,7 @@ def test_what_ends_first_is_said_with_its_day() -> None:
 def signed_days_ago(root: Path, days: int) -> PublishedRun:
     """A run whose root and targets were signed then, and whose root key is elsewhere."""
     run = published(root)
-    (run.root / "run.toml").touch()  # a run folder to whoever reads it
+    run.as_run_folder()
     folder = RunFolder(run.root)
     signer = Identity.load(folder.root_key)
     folder.root_key.unlink()
