@@ -35,6 +35,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "pull": ("barnraise.cli.pull", "Consumer: pull a release, verified."),
     "cache": ("barnraise.cli.cache", "Show, empty or check what earlier pulls left."),
     "mirror": ("barnraise.cli.mirror", "Keep a static copy of a run's releases in step."),
+    "test": ("barnraise.cli.test", "Run acceptance tests on a model, as a coordinator does."),
     "verify": ("barnraise.cli.verify", "Check a release that was pulled."),
     "sample": ("barnraise.cli.sample", "Let a pulled model write."),
     "merge": ("barnraise.cli.merge", "Merge local checkpoints into one."),

@@ -71,6 +71,7 @@ def _rows(outcomes: tuple[Outcome, ...]) -> list[str]:
     cells = [_cells(outcome, judged=judged) for outcome in outcomes]
     confidences = {one.case.confidence for one in outcomes if one.case is not None and one.case.method != "rule"}
     at = f"{confidences.pop():.0%} " if len(confidences) == 1 else ""
+    header: tuple[str, ...]
     if judged:
         header = (" N", " BASE", " MODEL", " EFFECT", f" {at}INTERVAL", " P", "VERDICT")
     else:
