@@ -10,25 +10,23 @@ the environment of ``--peers``. ``--write`` leaves a dated file in results/.
 
 from __future__ import annotations
 
-import argparse
 import ctypes
-import datetime
-import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from peer import Peer
+from report import arguments, finish, heading
 from torch import Tensor
+from turns import Job, Timings, ratio, take_turns, walls
 
 from barnraise import native
 from barnraise.config import CodecConfig
@@ -66,39 +64,7 @@ void add(float *out, const uint16_t **places, const float **values, const float 
 }
 """
 
-Job = Callable[[], object]
 Seconds = dict[str, list[float]]
-Timings = dict[str, list[tuple[float, float]]]  # seconds on the wall, and of processors
-
-
-def timed(job: Job) -> tuple[float, float]:
-    """Seconds on the wall and of processors that a job takes."""
-    start, busy = time.perf_counter(), time.process_time()
-    kept = job()
-    taken = time.perf_counter() - start, time.process_time() - busy
-    del kept
-    return taken
-
-
-def take_turns(jobs: dict[str, Job], repeats: int) -> Timings:
-    """Every job ``repeats`` times, in turns; once without a clock first."""
-    timings: Timings = {name: [] for name in jobs}
-    for repeat in range(-1, repeats):
-        for name, job in jobs.items():
-            taken = timed(job)
-            if repeat >= 0:
-                timings[name].append(taken)
-    return timings
-
-
-def walls(timings: list[tuple[float, float]]) -> list[float]:
-    return [wall for wall, _ in timings]
-
-
-def ratio(timings: Timings, name: str, reference: str, *, busy: bool = False) -> float:
-    """Median over turns of one job's time as a multiple of another's."""
-    pairs = zip(timings[name], timings[reference], strict=True)
-    return statistics.median(one[busy] / max(other[busy], 1e-9) for one, other in pairs)
 
 
 def table(what: str, timings: Timings, reference: str) -> list[str]:
@@ -286,34 +252,7 @@ def bound_job(loaded: ctypes.CDLL, decoded: list[Any], out_P: NDArray[np.float32
 # -- quantising ----------------------------------------------------------------------------
 
 
-class Hivemind:
-    """hivemind in a process of its own."""
-
-    def __init__(self, python: str) -> None:
-        script = Path(__file__).parent / "peers" / "hivemind_blockwise.py"
-        self.process = subprocess.Popen([python, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.version = self._answer()["version"]
-
-    def ask(self, path: Path, size: int) -> dict[str, float]:
-        assert self.process.stdin is not None
-        question = {"values": str(path), "size": size, "threads": native.threads()}
-        self.process.stdin.write(json.dumps(question) + "\n")
-        self.process.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit("the peers' process ended; see its message above")
-        found: dict[str, Any] = json.loads(line)
-        return found
-
-    def close(self) -> None:
-        self.process.communicate()
-
-
-def quantising(chunks: int, repeats: int, hivemind: Hivemind | None) -> list[str]:
+def quantising(chunks: int, repeats: int, hivemind: Peer | None) -> list[str]:
     space = space_of(chunks)
     values_P = torch.randn(space.size, generator=torch.Generator().manual_seed(0))
     codec = {bits: CodecConfig(name="blockwise", bits=bits) for bits in (8, 4, 2)}
@@ -336,7 +275,7 @@ def quantising(chunks: int, repeats: int, hivemind: Hivemind | None) -> list[str
                 seconds[f"compress {bits} bits"].append(middle - start)
                 seconds[f"decode {bits} bits"].append(time.perf_counter() - middle)
             if hivemind is not None:
-                for name, found in hivemind.ask(path, space.size).items():
+                for name, found in hivemind.ask(values=str(path), size=space.size, threads=native.threads()).items():
                     theirs[name].append(found)
     errors = {b: float((compress(values_P, space, codec[b])[1] - values_P).square().mean().sqrt()) for b in codec}
     lines = [f"| blockwise, {space.size / 1e6:.0f}M normal values | ms | fastest | RMSE |", "|---|---|---|---|"]
@@ -355,34 +294,17 @@ def quantising(chunks: int, repeats: int, hivemind: Hivemind | None) -> list[str
     return [*lines, "", f"8 bits: {statistics.median(pairs):.1f}x faster than hivemind.", ""]
 
 
-def heading(hivemind: Hivemind | None) -> list[str]:
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    processor = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        platform.machine(),
-    )
-    peer = f", hivemind {hivemind.version}" if hivemind is not None else ""
-    return [
-        f"# Speed of the codecs, {today}",
-        "",
-        f"{processor}, {native.threads()} threads; Python {platform.python_version()}, torch {torch.__version__}, "
-        f"numpy {np.__version__}{peer}. Load when it began: {os.getloadavg()[0]:.1f}.",
-        "",
-    ]
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--peers", help="Python of an environment that has hivemind")
-    parser.add_argument("--quick", action="store_true", help="a sixteenth of the sizes, three turns")
-    parser.add_argument("--write", action="store_true", help="leave a dated file in benchmarks/results/")
-    chosen = parser.parse_args()
+    chosen = arguments(
+        __doc__, quick="a sixteenth of the sizes, three turns", peers="Python of an environment that has hivemind"
+    ).parse_args()
     if not native.codec.available():
         sys.exit("the compiled loops are not there; run python -m barnraise.native.build")
     torch.set_num_threads(native.threads())
     repeats, shrink = (3, 16) if chosen.quick else (7, 1)
-    hivemind = Hivemind(chosen.peers) if chosen.peers else None
-    lines = heading(hivemind)
+    hivemind = Peer(chosen.peers, "hivemind_blockwise.py") if chosen.peers else None
+    peer = f"hivemind {hivemind.version}" if hivemind is not None else ""
+    lines = heading("Speed of the codecs", "torch", "numpy", peer=peer)
     for part in (
         lambda: choosing(MEDIUM // shrink, repeats),
         lambda: choosing(LARGE // shrink, repeats),
@@ -394,12 +316,7 @@ def main() -> None:
         print("\n".join(lines[-12:]), file=sys.stderr, flush=True)
     if hivemind is not None:
         hivemind.close()
-    text = "\n".join(lines)
-    print(text)
-    if chosen.write:
-        results = Path(__file__).parent / "results"
-        results.mkdir(exist_ok=True)
-        (results / f"codec_speed-{datetime.datetime.now(datetime.UTC).date().isoformat()}.md").write_text(text)
+    finish("codec_speed", lines, write=chosen.write)
 
 
 if __name__ == "__main__":

@@ -15,13 +15,7 @@ Source: BitX, https://arxiv.org/abs/2505.06252; ZipNN, https://arxiv.org/abs/241
 
 from __future__ import annotations
 
-import argparse
-import datetime
-import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -35,6 +29,8 @@ import numpy as np
 import torch
 import zstandard
 from finetunes import make_byte_lm, make_encoder
+from peer import Peer
+from report import arguments, finish, heading
 from safetensors.torch import load_file
 
 from barnraise import native
@@ -43,6 +39,13 @@ from barnraise.releases.lossless import decode, encode
 
 THEIRS = {"BF16": "bfloat16", "F32": "float32"}
 WIDTHS = {"BF16": 2, "F32": 4}
+REMARKS = [
+    "A fine-tune is named by the base's type where it began, its learning rate and its steps (AdamW, weight decay "
+    "0.01, warm-up of a tenth). GB are of the tensors; a processor second is of all threads together.",
+    "",
+    "git-theta 0.2.0 is not measured here; measured elsewhere on 536 MB: 20 MB/s in, 55 MB/s out.",
+    "",
+]
 Seconds = tuple[float, float]  # on the wall, and of processors
 
 
@@ -188,42 +191,17 @@ def zstd_alone() -> Way:
     return Way(lambda pair: zstd_of(pair.data), lambda _, small: zstandard.ZstdDecompressor().decompress(small))
 
 
-class ZipNN:
-    """ZipNN in a process of its own."""
-
-    def __init__(self, python: str, folder: Path) -> None:
-        script = Path(__file__).parent / "peers" / "zipnn_tensors.py"
-        self.folder = folder
-        self.process = subprocess.Popen([python, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.version = self._answer()["version"]
-
-    def ask(self, pair: Pair, *, against_base: bool) -> tuple[int, Seconds, Seconds]:
-        files = {"data": pair.data, "base": pair.base}
-        for name, data in files.items():
-            (self.folder / name).write_bytes(data)
-        question = {
-            "data": str(self.folder / "data"),
-            "base": str(self.folder / "base") if against_base else None,
-            "dtype": THEIRS[pair.dtype],
-            "threads": native.threads(),
-        }
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(question) + "\n")
-        self.process.stdin.flush()
-        found = self._answer()
-        if not found["right"]:
-            print(f"ZipNN does not give {pair.name} back as it was", file=sys.stderr)
-        return found["size"], tuple(found["encode"]), tuple(found["decode"])
-
-    def _answer(self) -> dict:
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if line.startswith("{"):
-                return json.loads(line)
-        raise SystemExit("the peers' process ended; see its message above")
-
-    def close(self) -> None:
-        self.process.communicate()
+def asked(zipnn: Peer, pair: Pair, *, against_base: bool) -> tuple[int, Seconds, Seconds]:
+    """What :func:`turn` says, of ZipNN."""
+    with tempfile.TemporaryDirectory() as temporary:
+        data, base = Path(temporary) / "data", Path(temporary) / "base"
+        data.write_bytes(pair.data)
+        base.write_bytes(pair.base)
+        against = str(base) if against_base else None
+        found = zipnn.ask(data=str(data), base=against, dtype=THEIRS[pair.dtype], threads=native.threads())
+    if not found["right"]:
+        print(f"ZipNN does not give {pair.name} back as it was", file=sys.stderr)
+    return found["size"], tuple(found["encode"]), tuple(found["decode"])
 
 
 # -- measuring -----------------------------------------------------------------------------
@@ -245,14 +223,14 @@ def turn(way: Way, pair: Pair) -> tuple[int, Seconds, Seconds]:
     return size_of(small), encoding, decoding
 
 
-def speeds(pair: Pair, ways: dict[str, Way], zipnn: ZipNN | None, repeats: int, *, against_base: bool) -> list[str]:
+def speeds(pair: Pair, ways: dict[str, Way], zipnn: Peer | None, repeats: int, *, against_base: bool) -> list[str]:
     """Lines with ratio and speed of every way, in turns."""
     found: dict[str, list[tuple[int, Seconds, Seconds]]] = {name: [] for name in [*ways, "ZipNN"]}
     for repeat in range(-1, repeats):
         for name in found:
             if name == "ZipNN" and zipnn is None:
                 continue
-            taken = zipnn.ask(pair, against_base=against_base) if name == "ZipNN" else turn(ways[name], pair)
+            taken = asked(zipnn, pair, against_base=against_base) if name == "ZipNN" else turn(ways[name], pair)
             if repeat >= 0:
                 found[name].append(taken)
     what = "against its parent" if against_base else "alone"
@@ -280,7 +258,7 @@ def row(name: str, turns: list, reference: list, size: int) -> str:
     return f"| {name} | {ratio} | {rates[0]} | {rates[1]} | {' and '.join(busy)} | {' and '.join(times)} |"
 
 
-def ratios(pairs: list[Pair], zipnn: ZipNN | None) -> list[str]:
+def ratios(pairs: list[Pair], zipnn: Peer | None) -> list[str]:
     """Lines with the ratio of every fine-tune, which depends on how far it went."""
     lines = ["| fine-tune | type | words changed | ours | by tensor | entropy | given exponent | BitX-style | zigzag "]
     lines[0] += "| ZipNN delta |"
@@ -289,35 +267,12 @@ def ratios(pairs: list[Pair], zipnn: ZipNN | None) -> list[str]:
         found = [turn(way, pair)[0] for way in (ours(against_base=True), ours_by_tensor(against_base=True))]
         small = [f"{len(pair.data) / size:.2f}" for size in found]
         theirs = [f"{len(pair.data) / turn(way, pair)[0]:.2f}" for way in (bitx(), zigzag())]
-        theirs.append(f"{len(pair.data) / zipnn.ask(pair, against_base=True)[0]:.2f}" if zipnn else "not measured")
+        theirs.append(f"{len(pair.data) / asked(zipnn, pair, against_base=True)[0]:.2f}" if zipnn else "not measured")
         cells = [pair.name, pair.dtype, f"{changed_share(pair):.3f}", *small]
         cells += [f"{bound:.2f}" for bound in bounds(pair)]
         lines.append("| " + " | ".join(cells + theirs) + " |")
         print(lines[-1], file=sys.stderr, flush=True)
     return [*lines, ""]
-
-
-def heading(zipnn: ZipNN | None) -> list[str]:
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    information = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    processor = next((line.split(":")[1].strip() for line in information if "model name" in line), platform.machine())
-    flags = next((line for line in information if line.startswith("flags")), "")
-    vectors = next((name for name in ("avx512f", "avx2") if name in flags), "no AVX2")
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    peer = f", ZipNN {zipnn.version}" if zipnn is not None else ""
-    return [
-        f"# Tensors without loss, {today}",
-        "",
-        f"{processor} ({vectors}), {native.threads()} threads, {memory:.0f} GiB; Python {platform.python_version()}, "
-        f"numpy {np.__version__}, zstandard {zstandard.__version__}{peer}. "
-        f"Load when it began: {os.getloadavg()[0]:.1f}.",
-        "",
-        "A fine-tune is named by the base's type where it began, its learning rate and its steps (AdamW, weight decay "
-        "0.01, warm-up of a tenth). GB are of the tensors; a processor second is of all threads together.",
-        "",
-        "git-theta 0.2.0 is not measured here; measured elsewhere on 536 MB: 20 MB/s in, 55 MB/s out.",
-        "",
-    ]
 
 
 def fine_tunes(folder: Path) -> list[Pair]:
@@ -332,13 +287,10 @@ def fine_tunes(folder: Path) -> list[Pair]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = arguments(__doc__, quick="a small model and three turns", peers="Python of an environment that has ZipNN")
     parser.add_argument("models", type=Path, help="folder that keeps the trained models")
     parser.add_argument("--encoder", type=Path, help="folder of a pretrained sentence encoder to fine-tune as well")
-    parser.add_argument("--peers", help="Python of an environment that has ZipNN")
-    parser.add_argument("--quick", action="store_true", help="a small model and three turns")
     parser.add_argument("--as-they-are", action="store_true", help="train nothing; measure the models that are there")
-    parser.add_argument("--write", action="store_true", help="leave a dated file in benchmarks/results/")
     chosen = parser.parse_args()
     if not loops.available():
         sys.exit("the compiled loops are not there; run python -m barnraise.native.build")
@@ -347,30 +299,26 @@ def main() -> None:
         if chosen.encoder is not None:
             make_encoder(chosen.models / "encoder", chosen.encoder)
     pairs = fine_tunes(chosen.models)
-    with tempfile.TemporaryDirectory() as folder:
-        zipnn = ZipNN(chosen.peers, Path(folder)) if chosen.peers else None
-        lines = heading(zipnn) + ratios(pairs, zipnn)
-        for dtype in ("BF16", "F32"):
-            measured = next((pair for pair in pairs if pair.dtype == dtype and "lr2e-05-50" in pair.name), None)
-            measured = measured or next((pair for pair in reversed(pairs) if pair.dtype == dtype), None)
-            if measured is None:
-                continue
-            for against_base in (True, False):
-                ways = {
-                    "ours": ours(against_base=against_base),
-                    "ours, by tensor": ours_by_tensor(against_base=against_base),
-                }
-                ways |= {"BitX-style": bitx()} if against_base else {"zstandard alone": zstd_alone()}
-                part = speeds(measured, ways, zipnn, 3 if chosen.quick else 5, against_base=against_base)
-                print("\n".join(part), file=sys.stderr, flush=True)
-                lines += part
-        if zipnn is not None:
-            zipnn.close()
-    text = "\n".join(lines)
-    print(text)
-    if chosen.write:
-        results = Path(__file__).parent / "results"
-        (results / f"lossless-{datetime.datetime.now(datetime.UTC).date().isoformat()}.md").write_text(text)
+    zipnn = Peer(chosen.peers, "zipnn_tensors.py") if chosen.peers else None
+    peer = f"ZipNN {zipnn.version}" if zipnn is not None else ""
+    lines = [*heading("Tensors without loss", "numpy", "zstandard", peer=peer), *REMARKS, *ratios(pairs, zipnn)]
+    for dtype in ("BF16", "F32"):
+        measured = next((pair for pair in pairs if pair.dtype == dtype and "lr2e-05-50" in pair.name), None)
+        measured = measured or next((pair for pair in reversed(pairs) if pair.dtype == dtype), None)
+        if measured is None:
+            continue
+        for against_base in (True, False):
+            ways = {
+                "ours": ours(against_base=against_base),
+                "ours, by tensor": ours_by_tensor(against_base=against_base),
+            }
+            ways |= {"BitX-style": bitx()} if against_base else {"zstandard alone": zstd_alone()}
+            part = speeds(measured, ways, zipnn, 3 if chosen.quick else 5, against_base=against_base)
+            print("\n".join(part), file=sys.stderr, flush=True)
+            lines += part
+    if zipnn is not None:
+        zipnn.close()
+    finish("lossless", lines, write=chosen.write)
 
 
 if __name__ == "__main__":

@@ -11,14 +11,8 @@ leaves a dated file in results/.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import datetime
-import json
-import os
-import platform
 import statistics
-import subprocess
 import sys
 import tempfile
 import threading
@@ -30,6 +24,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from peer import Peer
+from report import arguments, finish, heading
 from torch import Tensor
 
 from barnraise import native
@@ -59,32 +55,6 @@ class Figures:
     @property
     def median(self) -> float:
         return statistics.median(self.seconds)
-
-
-class Flower:
-    """Flower in a process of its own."""
-
-    def __init__(self, python: str) -> None:
-        script = Path(__file__).parent / "peers" / "flower.py"
-        self.process = subprocess.Popen([python, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.version = self._answer()["version"]
-
-    def ask(self, **question: Any) -> dict[str, Any]:
-        assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(question) + "\n")
-        self.process.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self.process.stdout is not None
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit("the peers' process ended; see its message above")
-        found: dict[str, Any] = json.loads(line)
-        return found
-
-    def close(self) -> None:
-        self.process.communicate()
 
 
 def anonymous_bytes() -> int:
@@ -159,7 +129,7 @@ def mapped(path: Path, count: int, size: int) -> list[Tensor]:
     return list(torch.from_numpy(table))
 
 
-def speed(path: Path, count: int, size: int, repeats: int, flower: Flower | None) -> list[str]:
+def speed(path: Path, count: int, size: int, repeats: int, flower: Peer | None) -> list[str]:
     rows = mapped(path, count, size)
     bound, mine, plain, theirs = Figures(), {}, {}, {}
     for rule in RULES:
@@ -221,7 +191,7 @@ def rank_correlation(first: np.ndarray[Any, Any], second: np.ndarray[Any, Any]) 
     return float(np.corrcoef(first.argsort().argsort(), second.argsort().argsort())[0, 1])
 
 
-def precision(count: int, size: int, trials: int, flower: Flower | None) -> list[str]:
+def precision(count: int, size: int, trials: int, flower: Peer | None) -> list[str]:
     """Krum's choice against that of exact distances between the changes."""
     lines = [
         "| change / weights | rule | chooses as exact distances do | rank correlation of scores | takes the outlier |"
@@ -256,46 +226,25 @@ def precision(count: int, size: int, trials: int, flower: Flower | None) -> list
     return lines
 
 
-def hardware() -> str:
-    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    model = next(
-        (line.split(": ")[1] for line in text.splitlines() if line.startswith("model name")), platform.machine()
-    )
-    width = "AVX-512" if " avx512f" in text else "AVX2" if " avx2" in text else "unknown vector width"
-    gigabytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    return f"{model}, {os.cpu_count()} cores, {width}, {gigabytes:.0f} GiB, no GPU used; {native.threads()} threads"
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--peers", metavar="PYTHON", help="a Python that has Flower")
-    parser.add_argument("--quick", action="store_true", help="small sizes, to see that everything runs")
-    parser.add_argument("--write", action="store_true", help="leave a dated file in benchmarks/results/")
+    parser = arguments(__doc__, quick="small sizes, to see that everything runs", peers="a Python that has Flower")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--size", type=int, help="elements of a row, instead of 25 million (quick: one million)")
     chosen = parser.parse_args()
     count, size, trial_size, trials = (16, 1_000_000, 20_000, 5) if chosen.quick else (16, 25_000_000, 250_000, 20)
     size = chosen.size or size
     torch.set_num_threads(1)  # the loops bring threads of their own; plain torch is measured on one
-    flower = Flower(chosen.peers) if chosen.peers else None
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    text = [f"# Speed and precision of the dense rules, {today}", "", hardware() + ".", ""]
+    flower = Peer(chosen.peers, "flower.py") if chosen.peers else None
     peer = f"Flower {flower.version}" if flower else "Flower not measured"
-    loops = "compiled loops" if native.available() else "NO compiled loops"
-    text += [f"Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}, {loops}; {peer}."]
-    text += [f"{count} rows of {size:,} float32, medians of {chosen.repeats} interleaved runs."]
-    text += [f"Other load when this began: {os.getloadavg()[0]:.1f} processes.", ""]
+    text = heading("Speed and precision of the dense rules", "torch", "numpy", peer=peer)
+    text += [f"{count} rows of {size:,} float32, medians of {chosen.repeats} interleaved runs.", ""]
     with inputs(count, size) as path:
         text += speed(path, count, size, chosen.repeats, flower)
     text += ["", f"## Krum's choice: {count} updates of {trial_size:,} elements, {LIARS} liars tolerated", ""]
     text += precision(count, trial_size, trials, flower)
-    print("\n".join(text))
     if flower is not None:
         flower.close()
-    if chosen.write:
-        results = Path(__file__).parent / "results"
-        results.mkdir(exist_ok=True)
-        (results / f"merge_speed-{today}.md").write_text("\n".join(text) + "\n")
+    finish("merge_speed", text, write=chosen.write)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,8 @@ it works.
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -31,6 +28,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from report import arguments, finish, heading
 from safetensors import safe_open
 from safetensors.numpy import save_file
 
@@ -156,7 +154,7 @@ def agreement(folder: Path) -> str:
     largest = 0.0
     theirs = next((folder / "theirs").glob("*.safetensors"))
     with safe_open(folder / "ours" / "model.safetensors", "np") as one, safe_open(theirs, "np") as other:
-        for name in one.keys():  # noqa: SIM118  # no mapping, only keys
+        for name in list(one.keys()):
             apart = np.abs(one.get_tensor(name) - other.get_tensor(name))
             elements += apart.size
             differing += int((apart > 1e-6).sum())
@@ -181,25 +179,17 @@ def rows(rule: str, costs: dict[str, list[Cost]]) -> list[str]:
     return lines
 
 
-def machine() -> str:
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
-    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    width = "AVX-512" if "avx512f" in flags else "AVX2" if "avx2" in flags else "unknown"
-    model = next((line.split(":")[1].strip() for line in flags.splitlines() if line.startswith("model name")), "")
-    cores = f"{os.cpu_count()} cores ({model or platform.machine()}, {width})"
-    return f"{cores}, {memory:.0f} GB, load {os.getloadavg()[0]:.1f} at the start"
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--peers", help="Python with mergekit installed; without it mergekit is not measured")
-    parser.add_argument("--quick", action="store_true", help="tiny models: shows that it works, and nothing else")
+    parser = arguments(
+        __doc__,
+        quick="tiny models: shows that it works, and nothing else",
+        peers="Python with mergekit installed; without it mergekit is not measured",
+    )
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--ties-pairs", type=int, default=5, help="mergekit's TIES takes minutes each time")
     parser.add_argument("--folder", type=Path, help="where the temporary folder is made")
-    parser.add_argument("--write", action="store_true", help="leave a dated file in benchmarks/results/")
     chosen = parser.parse_args()
-    began = machine()
+    text = heading("Merging checkpoints from disk", peer=peer_versions(chosen.peers))
     table = [
         "| merge | who | processor s, median (least) | wall s | anonymous MB | runs |",
         "|---|---|---|---|---|---|",
@@ -214,16 +204,14 @@ def main() -> None:
             table += rows(rule, in_turns(rule, chosen.peers, folder, pairs))
             if chosen.peers:
                 notes.append(f"{rule}: {agreement(folder)}.")
-    peer = [chosen.peers, str(PEER), "--version"]
-    versions = subprocess.run(peer, capture_output=True, text=True, check=True).stdout.strip() if chosen.peers else ""
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    text = [f"# Merging checkpoints from disk, {today}", "", f"{MODELS} models of {parameters:,} float32 and a base."]
-    text += [f"{began}; Python {platform.python_version()}; {versions or 'no peer'}.", "", *table, "", *notes, ""]
-    print("\n".join(text))
-    if chosen.write:
-        results = Path(__file__).parent / "results"
-        results.mkdir(exist_ok=True)
-        (results / f"offline_merge-{today}.md").write_text("\n".join(text))
+    text += [f"{MODELS} models of {parameters:,} float32 and a base.", "", *table, "", *notes]
+    finish("offline_merge", text, write=chosen.write)
+
+
+def peer_versions(python: str | None) -> str:
+    if python is None:
+        return "no peer"
+    return subprocess.run([python, str(PEER), "--version"], capture_output=True, text=True, check=True).stdout.strip()
 
 
 if __name__ == "__main__":

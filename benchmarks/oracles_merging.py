@@ -14,12 +14,9 @@ K  models
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import json
 import math
 import os
-import platform
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -27,10 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from report import arguments, finish, heading
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from barnraise import native
 from merge.magnitudes import Magnitudes, refined
 from merge.measure import Piece, TensorMeasure, measure_pieces
 from merge.plan import MergeRules, plan_merge
@@ -324,7 +321,7 @@ def spherical(base: Model, models: Sequence[Model], theirs: Model) -> str:
     )
 
 
-def report(python: str) -> str:
+def page(python: str) -> list[str]:
     base, models = checkpoints()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -333,10 +330,7 @@ def report(python: str) -> str:
         asked += [lots_configuration(folder, method, parameters) for method, _, parameters, _ in BY_LOT]
         version, merged = ask(python, folder, asked)
     lines = [
-        f"# Our merging rules beside mergekit's, {datetime.date.today().isoformat()}",
-        "",
-        f"{version}; Python {platform.python_version()}, torch {torch.__version__}, {platform.machine()}, "
-        f"{os.cpu_count()} cores, compiled loops {'on' if native.available() else 'off'}.",
+        *heading("Our merging rules beside mergekit's", "torch", peer=version),
         f"Llama-shaped checkpoints of {sum(t.numel() for t in base.values()):,} float32 parameters, three models, "
         f"weights {WEIGHTS}.",
         "",
@@ -361,22 +355,15 @@ def report(python: str) -> str:
             *lots(strategy, options, theirs, base, models[0]),
         ]
         lines += [""]
-    return "\n".join([*lines, *REMARKS, ""])
+    return [*lines, *REMARKS]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--peers", metavar="PYTHON", help="a Python with mergekit installed")
-    parser.add_argument("--write", action="store_true", help="leave a dated file in benchmarks/results")
-    arguments = parser.parse_args()
-    if arguments.peers is None:
+    chosen = arguments(__doc__, peers="a Python with mergekit installed").parse_args()
+    if chosen.peers is None:
         print("mergekit: not measured; say --peers PYTHON")
         return
-    text = report(arguments.peers)
-    print(text)
-    if arguments.write:
-        name = f"oracles_merging-{datetime.date.today().isoformat()}.md"
-        (Path(__file__).with_name("results") / name).write_text(text)
+    finish("oracles_merging", page(chosen.peers), write=chosen.write)
 
 
 if __name__ == "__main__":

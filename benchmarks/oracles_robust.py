@@ -25,11 +25,7 @@ T  trials, K  updates, P  elements
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import json
-import os
-import platform
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -39,9 +35,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from report import arguments, finish, heading
 from torch import Tensor
 
-from barnraise import native
 from merge.measure import Piece, measure_pieces
 from merge.plan import MergeRules, plan_merge
 from merge.segment import SegmentUpdates, combine_segment
@@ -201,14 +197,11 @@ def buckets(updates_TKP: NDArray[np.float32], theirs_TLP: NDArray[np.float64]) -
     )
 
 
-def report(python: str) -> str:
+def page(python: str) -> list[str]:
     updates_TKP = updates()
     version, answers = ask(python, updates_TKP)
-    lines = [
-        f"# Our robust rules beside ByzFL's, {datetime.date.today().isoformat()}",
-        "",
-        f"{version}; Python {platform.python_version()}, torch {torch.__version__}, {platform.machine()}, "
-        f"{os.cpu_count()} cores, compiled loops {'on' if native.available() else 'off'}.",
+    return [
+        *heading("Our robust rules beside ByzFL's", "torch", peer=version),
         f"{TRIALS} trials of {COUNT} updates with {LIARS} liars, {ELEMENTS:,} float32 elements each; ByzFL computes in "
         "float64.",
         "",
@@ -219,24 +212,15 @@ def report(python: str) -> str:
         *(row(case, updates_TKP, answers[case.name]) for case in CASES),
         "",
         buckets(updates_TKP, answers["bucketing"]),
-        "",
     ]
-    return "\n".join(lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--peers", metavar="PYTHON", help="a Python with byzfl installed")
-    parser.add_argument("--write", action="store_true", help="leave a dated file in benchmarks/results")
-    arguments = parser.parse_args()
-    if arguments.peers is None:
+    chosen = arguments(__doc__, peers="a Python with byzfl installed").parse_args()
+    if chosen.peers is None:
         print("byzfl: not measured; say --peers PYTHON")
         return
-    text = report(arguments.peers)
-    print(text)
-    if arguments.write:
-        name = f"oracles_robust-{datetime.date.today().isoformat()}.md"
-        (Path(__file__).with_name("results") / name).write_text(text)
+    finish("oracles_robust", page(chosen.peers), write=chosen.write)
 
 
 if __name__ == "__main__":

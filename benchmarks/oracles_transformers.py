@@ -10,11 +10,8 @@ numbers with the bytes of the text. ``--write`` leaves a dated file in results/.
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import json
 import os
-import platform
 import subprocess
 import tempfile
 from pathlib import Path
@@ -23,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from release_speed import Run
+from report import arguments, finish, heading
 
 import barnraise
 from barnraise.config import ModelConfig
@@ -87,10 +85,9 @@ def row(name: str, folder: Path, found: dict[str, Any], dtype: str | None) -> st
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--peers", required=True, help="Python of an environment that has transformers")
-    parser.add_argument("--write", action="store_true", help="leave a dated file in benchmarks/results/")
-    chosen = parser.parse_args()
+    chosen = arguments(__doc__, peers="Python of an environment that has transformers").parse_args()
+    if chosen.peers is None:
+        raise SystemExit("transformers: not measured; say --peers PYTHON")
     with tempfile.TemporaryDirectory(prefix="barnraise-oracle-") as temporary:
         root = Path(temporary)
         for home in ("DATA", "CACHE"):
@@ -110,23 +107,21 @@ def main() -> None:
             found = json.loads(peer.stdout.readline())
             rows.append(row(name, folder, found, form.dtype))
         peer.communicate()
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
     lines = [
-        f"# A pulled folder in transformers, {today}",
-        "",
-        f"Python {platform.python_version()}; here torch {torch.__version__}, there transformers {found['version']} "
-        f"with torch {found['torch']}. A byte-lm of {run.space.size:,} parameters, published, pulled in {len(FORMS)}",
+        *heading(
+            "A pulled folder in transformers",
+            "torch",
+            peer=f"there transformers {found['version']} with torch {found['torch']}",
+        ),
+        f"A byte-lm of {run.space.size:,} parameters, published, pulled in {len(FORMS)}",
         "forms, opened with AutoModelForCausalLM, AutoModel and AutoTokenizer as it is. No tensor was missing or left",
         "over, the tokens are the bytes of the text, and decoding gives the text back.",
         "",
         "| pulled | files | classes | type | largest difference of logits, computed in float32 |",
         "|---|---|---|---|---|",
         *rows,
-        "",
     ]
-    print("\n".join(lines))
-    if chosen.write:
-        (Path(__file__).parent / "results" / f"oracles_transformers-{today}.md").write_text("\n".join(lines))
+    finish("oracles_transformers", lines, write=chosen.write)
 
 
 if __name__ == "__main__":

@@ -11,22 +11,20 @@ one unit of training. ``--write`` leaves a dated file in results/.
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import os
-import platform
 import shutil
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from report import arguments, finish, heading
+from turns import Job, Timings, seconds, take_turns
 
 import barnraise
 from barnraise import native
@@ -40,7 +38,7 @@ from barnraise.releases.index import IndexEntry, ReleaseIndex
 from barnraise.releases.installed import Content, Form, Installed, install, of_flat
 from barnraise.releases.keyframe import write_keyframe
 from barnraise.releases.layout import side_files
-from barnraise.releases.lineage import Lineage, LineageParent, measure_change
+from barnraise.releases.lineage import Lineage, LineageChange, LineageParent, measure_change
 from barnraise.releases.manifest import Manifest, ParentRef, ReleaseFile
 from barnraise.releases.publish import store_blob, store_manifest, tensor_entries
 from barnraise.releases.repository import Repository
@@ -56,9 +54,6 @@ NAME = "speed-lm"
 FULL = ModelConfig(dim=1024, layers=9, heads=16, hidden=2816, context=512)
 QUICK = ModelConfig(dim=512, layers=4, heads=8, hidden=1408, context=512)
 TESTS = {"loss": {"mean": 3.0, "base_mean": 3.1, "effect": -0.1, "low": -0.2, "high": 0.0, "supported": True}}
-
-Job = Callable[[], object]
-Timings = dict[str, list[tuple[float, float]]]  # seconds on the wall, and of processors
 
 
 # -- a published run -----------------------------------------------------------------------
@@ -122,7 +117,7 @@ class Run:
         index = ReleaseIndex(name=NAME, releases=tuple(self.entries), channels={"nightly": manifest.version})
         Repository.found(RunFolder(self.root), NAME, now_ms()).publish(index, now_ms())
 
-    def _lineage(self, version: str, digest: str, change: object) -> Lineage:
+    def _lineage(self, version: str, digest: str, change: LineageChange) -> Lineage:
         parents = [
             LineageParent(relation="base", name=NAME, version=entry.version, model_digest=entry.model_digest)
             for entry in self.entries[-1:]
@@ -138,7 +133,7 @@ class Run:
                 "updates": [],
                 "bump": "patch" if parents else "first",
                 "reason": "measured",
-                "change": change.model_dump(),  # type: ignore[attr-defined]
+                "change": change.model_dump(),
             }
         )
 
@@ -184,29 +179,7 @@ def real_patch(k: int) -> tuple[int, int]:
     return len(patch_of(space, digest, change_P, k)), 4 * space.size
 
 
-# -- timing --------------------------------------------------------------------------------
-
-
-def seconds(job: Job) -> tuple[float, float]:
-    """Seconds on the wall and of processors that a job takes."""
-    start, busy = time.perf_counter(), time.process_time()
-    kept = job()
-    taken = time.perf_counter() - start, time.process_time() - busy
-    del kept
-    return taken
-
-
-def take_turns(jobs: dict[str, Job], repeats: int, before: Job | None = None) -> Timings:
-    """Every job in turns; once without a clock first. ``before`` runs ahead of each, not counted."""
-    timings: Timings = {name: [] for name in jobs}
-    for repeat in range(-1, repeats):
-        for name, job in jobs.items():
-            if before is not None:
-                before()
-            found = seconds(job)
-            if repeat >= 0:
-                timings[name].append(found)
-    return timings
+# -- questions -----------------------------------------------------------------------------
 
 
 def table(what: str, timings: Timings, size_bytes: int) -> list[str]:
@@ -233,9 +206,6 @@ def copied(source: Path, target: Path) -> None:
         os.fsync(writer.fileno())
 
 
-# -- questions -----------------------------------------------------------------------------
-
-
 def fetching(run: Run, patches: dict[int, bytes]) -> list[str]:
     model_bytes = 4 * run.space.size
     lines = ["| patch | bytes | of the whole model |", "|---|---|---|"]
@@ -251,12 +221,11 @@ def fetching(run: Run, patches: dict[int, bytes]) -> list[str]:
 def applying(run: Run, base_P: NDArray[np.float32], patches: dict[int, bytes], repeats: int) -> list[str]:
     out_P = np.empty_like(base_P)
     base = run.entries[0].model_digest
-    jobs: dict[str, Job] = {
-        f"{k} of 4096": lambda patch=patch: apply_update(  # type: ignore[misc]
-            base_P, Update.parse(patch, run.space, base_digest=base), out=out_P
-        )
-        for k, patch in patches.items()
-    }
+
+    def applied(patch: bytes) -> NDArray[np.float32]:
+        return apply_update(base_P, Update.parse(patch, run.space, base_digest=base), out=out_P)
+
+    jobs: dict[str, Job] = {f"{k} of 4096": partial(applied, patch) for k, patch in patches.items()}
     jobs["copy"] = lambda: np.copyto(out_P, base_P)
     lines = table("apply a patch in memory", take_turns(jobs, repeats), base_P.nbytes)
     return [*lines, "The goal is 1 GB/s of weights.", ""]
@@ -323,21 +292,6 @@ def loading(into: Path, repeats: int) -> list[str]:
     return table("load", take_turns(jobs, repeats), (into / "model.safetensors").stat().st_size)
 
 
-def heading() -> list[str]:
-    told = Path("/proc/cpuinfo").read_text()
-    names = [line.split(":")[1].strip() for line in told.splitlines() if "model name" in line]
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / (1 << 30)
-    width = "512" if "avx512f" in told else "256" if "avx2" in told else "128"
-    return [
-        f"# Speed of releases, {datetime.datetime.now(datetime.UTC).date().isoformat()}",
-        "",
-        f"{names[0] if names else platform.machine()}, {native.threads()} threads, vectors of {width} bits, "
-        f"{memory:.0f} GiB; Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}. "
-        f"Load when it began: {os.getloadavg()[0]:.1f}.",
-        "",
-    ]
-
-
 def measured(root: Path, model: ModelConfig, repeats: int) -> list[str]:
     module = build(model)
     run = Run(root / "run", model, space_of(module), [])
@@ -364,23 +318,16 @@ def measured(root: Path, model: ModelConfig, repeats: int) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="a smaller model, three turns")
-    parser.add_argument("--write", action="store_true", help="leave a dated file in benchmarks/results/")
+    parser = arguments(__doc__, quick="a smaller model, three turns")
     parser.add_argument("--into", type=Path, help="folder on the disk to measure; some gigabytes are needed")
     chosen = parser.parse_args()
     torch.set_num_threads(native.threads())
     with tempfile.TemporaryDirectory(prefix="barnraise-speed-", dir=chosen.into) as folder:
         for home in ("DATA", "CACHE"):
             os.environ[f"XDG_{home}_HOME"] = f"{folder}/{home.lower()}"
-        lines = heading()
+        lines = heading("Speed of releases", "torch", "numpy")
         lines += measured(Path(folder), QUICK if chosen.quick else FULL, 3 if chosen.quick else 7)
-    text = "\n".join(lines)
-    print(text)
-    if chosen.write:
-        results = Path(__file__).parent / "results"
-        results.mkdir(exist_ok=True)
-        (results / f"release_speed-{datetime.datetime.now(datetime.UTC).date().isoformat()}.md").write_text(text)
+    finish("release_speed", lines, write=chosen.write)
 
 
 if __name__ == "__main__":

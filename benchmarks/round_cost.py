@@ -1,6 +1,6 @@
 """What does a round cost the coordinator: memory against the number of updates, and an update that comes too late?
 
-    python -m benchmarks.round_cost [--quick] [--size N] [--write]
+    python benchmarks/round_cost.py [--quick] [--size N] [--write]
 
 Updates of 64 of 4,096 against a base of 25 million parameters are merged by the conductor's own
 functions, one segment after the other in one process, as a worker does it; each number of updates
@@ -12,25 +12,24 @@ is no peer: the question is whether memory stays flat, and what a comparison add
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import json
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
+from argparse import SUPPRESS
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import torch
+from merge_speed import measure
+from report import arguments, finish, heading
 
 from barnraise.config import CodecConfig, MergeConfig
 from barnraise.releases.store import BlobStore
 from barnraise.updates import ParameterSpace, TensorSpec, write_update
-from benchmarks.merge_speed import hardware, measure
 from coordinator.conductor.desk import Desk
 from coordinator.conductor.merging import Bench, MergeInput, MergeJob, assemble, measure_range, merge_range, range_plans
 from coordinator.conductor.stale import measure_stale
@@ -108,7 +107,7 @@ def child(question: list[str]) -> dict[str, list[float]]:
 
 def ask(what: str, folder: Path, size: int, count: int, repeats: int) -> dict[str, tuple[float, float]]:
     """Median seconds and the most megabytes of every step, each time in a new process."""
-    command = [sys.executable, "-m", "benchmarks.round_cost", "--child", what, str(folder), str(size), str(count)]
+    command = [sys.executable, __file__, "--child", what, str(folder), str(size), str(count)]
     answers = [json.loads(subprocess.run(command, check=True, capture_output=True).stdout) for _ in range(repeats)]
     print(f"{what} {count}: {answers[-1]}", file=sys.stderr, flush=True)
     return {
@@ -137,27 +136,21 @@ def table(folder: Path, size: int, repeats: int) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="a small model, to see that everything runs")
+    parser = arguments(__doc__, quick="a small model, to see that everything runs")
     parser.add_argument("--size", type=int, help="parameters, instead of 25 million (quick: one million)")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--write", action="store_true", help="leave a dated file in benchmarks/results/")
-    parser.add_argument("--child", nargs=4, help=argparse.SUPPRESS)
+    parser.add_argument("--child", nargs=4, help=SUPPRESS)
     chosen = parser.parse_args()
     if chosen.child:
         print(json.dumps(child(chosen.child)))
         return
     size = chosen.size or (1_048_576 if chosen.quick else 25_165_824)
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    text = [f"# Cost of a round, {today}", "", hardware() + ".", ""]
-    text += [f"Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}."]
+    text = heading("Cost of a round", "torch", "numpy")
     text += [f"{size:,} parameters, {4e-6 * size:.0f} MB; top-k 64 of 4,096; anonymous memory beside mapped files.", ""]
     with tempfile.TemporaryDirectory() as temporary:
         generate(Path(temporary), size, max(COUNTS))
         text += table(Path(temporary), size, chosen.repeats)
-    print("\n".join(text))
-    if chosen.write:
-        (Path(__file__).parent / "results" / f"round_cost-{today}.md").write_text("\n".join(text) + "\n")
+    finish("round_cost", text, write=chosen.write)
 
 
 if __name__ == "__main__":

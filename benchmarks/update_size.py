@@ -16,19 +16,16 @@ the sign; "2-bit levels" adds 1 more. ``--write`` leaves a dated file in results
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import math
-import platform
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 import zstandard
 from numpy.typing import NDArray
+from report import arguments, finish, heading
 from torch import Tensor
 
 from barnraise.config import CodecConfig, RunConfig, bundled_config, load_run_config
@@ -210,7 +207,7 @@ def level_row(sample: Sample, space: ParameterSpace, k: int) -> str:
 # -- the report ----------------------------------------------------------------------------
 
 
-def report(samples: list[Sample], space: ParameterSpace, chunks: int) -> list[str]:
+def sections(samples: list[Sample], space: ParameterSpace, chunks: int) -> list[str]:
     large, random_P = random_sample(chunks)
     lines = [f"## i.i.d. normal values, {large.size:,} parameters", "", *table(random_P, large), ""]
     lines += [*blockwise(random_P, large), ""]
@@ -242,30 +239,15 @@ def report(samples: list[Sample], space: ParameterSpace, chunks: int) -> list[st
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="two rounds, and a small random space")
-    parser.add_argument("--write", action="store_true", help="leave a dated file in benchmarks/results/")
-    chosen = parser.parse_args()
+    chosen = arguments(__doc__, quick="two rounds, and a small random space").parse_args()
     torch.set_num_threads(1)
+    text = heading("Bits of an update", "torch", "numpy", "zstandard")
     samples = list(real_samples((1, 2) if chosen.quick else (1, 5, 10, 20)))
-    config = load_run_config(bundled_config("stdlib-lm"))
-    space = space_of(build(config.model))
-    today = datetime.datetime.now(datetime.UTC).date().isoformat()
-    versions = (
-        f"Python {platform.python_version()}, torch {torch.__version__}, numpy {np.__version__}, {platform.machine()}"
-    )
-    text = [
-        f"# Bits of an update, {today}",
-        "",
-        f"{versions}; whole files, everything included. Real updates: {space.size:,}",
-    ]
-    text += [f"parameters, four contributors, {STEPS} steps a round, {UP} of 4,096 up and {DOWN} down.", ""]
-    text += report(samples, space, 761 if chosen.quick else 6081)
-    print("\n".join(text))
-    if chosen.write:
-        results = Path(__file__).parent / "results"
-        results.mkdir(exist_ok=True)
-        (results / f"update_size-{today}.md").write_text("\n".join(text))
+    space = space_of(build(load_run_config(bundled_config("stdlib-lm")).model))
+    text += [f"Whole files, everything included. Real updates: {space.size:,} parameters, four contributors,"]
+    text += [f"{STEPS} steps a round, {UP} of 4,096 up and {DOWN} down.", ""]
+    text += sections(samples, space, 761 if chosen.quick else 6081)
+    finish("update_size", text, write=chosen.write)
 
 
 if __name__ == "__main__":
