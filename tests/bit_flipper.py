@@ -14,7 +14,7 @@ from pathlib import Path
 
 from barnraise.releases.http_source import Reply
 
-__all__ = ["SPOILERS", "BitFlipper", "Spoiled"]
+__all__ = ["SPOILERS", "BitFlipper", "Spoiled", "Spoiler"]
 
 PIECE = 4096
 
@@ -57,7 +57,8 @@ def zero_a_part(data: bytes, other: bytes, draws: random.Random) -> bytes:
     return data[:start] + bytes(stop - start) + data[stop:]
 
 
-SPOILERS: tuple[Callable[[bytes, bytes, random.Random], bytes], ...] = (
+Spoiler = Callable[[bytes, bytes, random.Random], bytes]
+SPOILERS: tuple[Spoiler, ...] = (
     flip_bits,
     cut_short,
     repeat_a_part,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,9 +95,9 @@ class FamilyRun:
     def trunk(self, version: str) -> ModelRef:
         return self.family().ref(self.run.name, version)
 
-    def imports(self, path: Path, name: str, parent: ModelRef, depth_most: int = 64, **said: str) -> Imported:
+    def imports(self, path: Path, name: str, parent: ModelRef, depth_most: int = 64, **said: Any) -> Imported:
         """Import and list."""
-        request = ImportRequest(path, name, parent, at_ms=1_700_000_000_000, **said)  # type: ignore[arg-type]
+        request = ImportRequest(path, name, parent, at_ms=1_700_000_000_000, **said)
         done = import_model(request, self.catalog(), self.run.store, depth_most=depth_most)
         if done.is_new:
             self.lists(done.manifest, done.blob)

@@ -8,6 +8,7 @@ promote(run, "0.1.1")             the stable list names it, and channel stable p
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeVar
 
 from tuf.api.metadata import Metadata, Root, Targets
 
@@ -29,6 +30,8 @@ from barnraise.run_folder import RunFolder
 from published import PublishedRun
 
 __all__ = ["ADA", "BOB", "CAROL", "hand_over", "new_root", "promote", "rotate_online", "stable_list"]
+
+S = TypeVar("S", Root, Targets)
 
 ADA, BOB, CAROL = (Identity.from_seed(letter * 32) for letter in (b"A", b"B", b"C"))
 
@@ -83,8 +86,8 @@ def stable_list(run: PublishedRun, *versions: str) -> StableList:
     return StableList(name=run.name, promoted=promoted)
 
 
-def signed(metadata: Metadata[Root] | Metadata[Targets], *signers: Identity) -> bytes:
+def signed(metadata: Metadata[S], *signers: Identity) -> bytes:
     """Metadata with the signatures of these keys, as bytes."""
     for signer in signers:
-        sign(metadata, signer)  # type: ignore[type-var]
-    return serialise(metadata)  # type: ignore[type-var]
+        sign(metadata, signer)
+    return serialise(metadata)

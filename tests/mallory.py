@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from tuf.api.metadata import Metadata, MetaFile, Snapshot, Targets, Timestamp
 
@@ -25,6 +26,8 @@ from barnraise.releases.roles import INDEX_TARGET, NIGHTLY, as_time, delegated_l
 from published import PublishedRun
 
 __all__ = ["PIECE", "Mallory"]
+
+S = TypeVar("S", Targets, Snapshot, Timestamp)
 
 URL = "http://mallory.test"
 PIECE = 4096
@@ -132,9 +135,9 @@ def endless() -> Iterator[bytes]:
         yield b"\0" * PIECE
 
 
-def _signed(metadata: Metadata[Targets] | Metadata[Snapshot] | Metadata[Timestamp], key: Identity) -> bytes:
-    sign(metadata, key)  # type: ignore[type-var]
-    return serialise(metadata)  # type: ignore[type-var]
+def _signed(metadata: Metadata[S], key: Identity) -> bytes:
+    sign(metadata, key)
+    return serialise(metadata)
 
 
 def _described(data: bytes) -> MetaFile:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 __all__ = ["Static", "serving"]
 
@@ -41,11 +42,11 @@ class Static:
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
-    def __init__(self, *args: object, root: Path, static: Static) -> None:
+    def __init__(self, *args: Any, root: Path, static: Static) -> None:
         self.root, self.static = root, static
         with static.lock:
             static.connections += 1
-        super().__init__(*args)  # type: ignore[arg-type]
+        super().__init__(*args)
 
     def do_GET(self) -> None:
         wanted = self.headers.get("Range", "")
@@ -90,9 +91,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(root: Path, **settings: object) -> Iterator[Static]:
+def serving(root: Path, **settings: Any) -> Iterator[Static]:
     """Serve a folder on a port that the system chooses."""
-    static = Static(**settings)  # type: ignore[arg-type]
+    static = Static(**settings)
     handler = functools.partial(_Handler, root=root, static=static)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         static.url = f"http://127.0.0.1:{server.server_address[1]}"

@@ -17,12 +17,10 @@ from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 
-warnings.simplefilter("ignore")
-
-from zipnn import ZipNN  # noqa: E402
-
 
 def answer(question: dict) -> dict:
+    from zipnn import ZipNN  # only now that its warnings are off
+
     data = Path(question["data"]).read_bytes()
     base = Path(question["base"]).read_bytes() if question["base"] else None
     kinds = {"delta_compressed_type": "byte"} if base else {}
@@ -39,6 +37,7 @@ def answer(question: dict) -> dict:
 
 
 def main() -> None:
+    warnings.simplefilter("ignore")
     print(json.dumps({"version": version("zipnn")}), flush=True)
     for line in sys.stdin:
         print(json.dumps(answer(json.loads(line))), flush=True)

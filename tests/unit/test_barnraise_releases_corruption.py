@@ -14,7 +14,7 @@ from barnraise.releases.http_source import HttpSource
 from barnraise.releases.load import load
 from barnraise.releases.pull import PullOptions, pull
 from barnraise.releases.source import FolderSource
-from bit_flipper import SPOILERS, BitFlipper
+from bit_flipper import SPOILERS, BitFlipper, Spoiler
 from published import published
 from spoiling import SpoiledPulls
 
@@ -45,8 +45,8 @@ def test_a_good_mirror_makes_up_for_a_spoiling_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoiler", SPOILERS)
-def test_every_way_to_spoil_changes_something(spoiler: object) -> None:
+def test_every_way_to_spoil_changes_something(spoiler: Spoiler) -> None:
     draws = random.Random(1)
     data, other = draws.randbytes(1000), draws.randbytes(500)
-    spoiled = [spoiler(data, other, draws) for _ in range(50)]  # type: ignore[operator]
+    spoiled = [spoiler(data, other, draws) for _ in range(50)]
     assert sum(one != data for one in spoiled) > 45

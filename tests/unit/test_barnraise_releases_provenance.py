@@ -30,9 +30,11 @@ def files_of(run: PublishedRun, home: Path) -> dict[str, bytes]:
     return dict(read_index(FolderSource(run.public), TrustOptions(home=home)).provenance)
 
 
-def verified(run: PublishedRun, files: dict[str, bytes], version: str = "0.1.1", **trust: str | bytes) -> Proof:
+def verified(
+    run: PublishedRun, files: dict[str, bytes], version: str = "0.1.1", root: str | bytes | None = None
+) -> Proof:
     digest = run.index().entry(version).manifest.digest
-    return verify_provenance(files, digest, version, TrustOptions(home=run.root / "nowhere", **trust))  # type: ignore[arg-type]
+    return verify_provenance(files, digest, version, TrustOptions(root, home=run.root / "nowhere"))
 
 
 def test_a_whole_chain_is_told_link_by_link(run: PublishedRun, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def test_whatever_is_published_between_two_requests(
         shutil.copytree(run.root, fresh.root)
         was = fresh.index()
         seen = FolderSource(fresh.root if vouched else fresh.public)
-        source = Interrupted(seen, at, lambda fresh=fresh: CHANGES[change](fresh))  # type: ignore[misc]
+        source = Interrupted(seen, at, partial(CHANGES[change], fresh))
         trusted = read_index(source, TrustOptions(home=tmp_path / f"home-{at}"))
         assert trusted.index in (was, fresh.index())
         if source.reads <= at:
