@@ -13,6 +13,9 @@
     budget.py     a limit on one number, without statistics
     check.py      the cheap check of one update alone
     culprits.py   group testing, when a candidate fails
+    bisect.py     which model of a chain or a family to test next, to find where a behaviour changed
+    behaviour.py  the answer to that: one test of a model against the good end
+    ancestry.py   the models of a run, who was made from whom
 
 All but evaluate.py is pure numpy: it gets scores and returns verdicts with reasons.
 """
