@@ -150,6 +150,8 @@ class AcceptanceTestConfig(LookConfig):
     def _can_pass(self) -> Self:
         if self.margin == 0 and self.kind not in WITHOUT_EXAMPLES:
             raise ValueError(f"test {self.name}: margin is 0, so that no number of examples could pass it; give one")
+        if self.sequential and self.kind in WITHOUT_EXAMPLES | BRINGS_ITS_OWN:
+            raise ValueError(f"test {self.name}: kind {self.kind} is not looked at in batches; remove sequential")
         if self.pool is not None and self.pool < self.examples:
             raise ValueError(f"test {self.name}: {self.examples} examples of a pool of {self.pool}; enlarge the pool")
         return self

@@ -33,6 +33,7 @@ from barnraise.run_folder import RunFolder
 from barnraise.updates import write_update
 from coordinator.acceptance.heldout import HeldOut
 from coordinator.acceptance.kinds import Measured
+from coordinator.acceptance.measuring import Part
 from coordinator.conductor.desk import Desk
 from coordinator.conductor.merging import MergeJob, plan_inputs
 from coordinator.conductor.pool import InlinePool
@@ -150,7 +151,7 @@ class Run:
         for test in self.desk.config.acceptance.tests:
             bits_N = 5.0 + 0.1 * draws.standard_normal(test.examples) - 0.01 * number
             right_N = (bits_N < 4.95 + 0.001 * number).astype(np.float64)
-            self.desk.keep_measured(digest, test, Measured(bits_N if test.kind == "loss" else right_N))
+            self.desk.keep_measured(digest, Part(test), Measured(bits_N if test.kind == "loss" else right_N))
 
 
 def trunk(folder: Path, releases: int, steps: int, model: ModelConfig | None) -> list[str]:

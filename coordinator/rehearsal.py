@@ -14,6 +14,7 @@ import torch
 
 from barnraise.config import MergeConfig, RunConfig
 from barnraise.errors import ConfigValueError, MergeError, NotEnoughUpdatesError
+from coordinator.acceptance.batches import require_enough
 from coordinator.acceptance.kinds import make_kind
 from coordinator.conductor.merging import by_magnitude, merge_rules
 from merge.measure import Piece, measure_pieces
@@ -54,6 +55,7 @@ def require_testable(config: RunConfig) -> None:
         AcceptanceError: an option of a kind that does not exist or is out of range, or examples that it cannot read.
         ConfigValueError: more cores than the conductor may use.
     """
+    require_enough(config.acceptance)
     for what, look in config.looks:
         make_kind(look)
         if look.cpus > config.conductor.workers:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from barnraise.digest import digest_json
@@ -11,7 +13,35 @@ from coordinator.acceptance.examples import NOTHING, Examples
 from coordinator.acceptance.kinds import Measured, make_kind
 from coordinator.acceptance.subject import Subject
 
-__all__ = ["first_examples", "measure", "measurement"]
+__all__ = ["Part", "examples_of", "first_examples", "measure", "measurement"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What a test or a probe looks at in one go.
+
+    Attributes:
+        places: of the examples that are at hand; None: the first ones, as many as it looks at.
+    """
+
+    look: LookConfig
+    places: tuple[int, ...] | None = None
+
+
+def examples_of(part: Part, at_hand: Examples) -> Examples:
+    """The examples of a part.
+
+    Raises:
+        AcceptanceError: there are fewer.
+    """
+    if part.places is None:
+        return first_examples(part.look, at_hand)
+    if part.places and max(part.places) >= len(at_hand):
+        raise AcceptanceError(
+            f"{part.look.name} looks at example {max(part.places) + 1}, there are {len(at_hand)}; enlarge its data "
+            "set, or, for a shard, start a new run"
+        )
+    return at_hand.take(part.places)
 
 
 def first_examples(look: LookConfig, at_hand: Examples) -> Examples:

@@ -13,6 +13,7 @@ from barnraise.suite import AcceptanceTestConfig, SuiteConfig
 from coordinator.acceptance.budget import within_budget
 from coordinator.acceptance.kinds import Budget, Failure, Found, Kind, Measured, make_kind
 from coordinator.acceptance.metric import FLAG
+from coordinator.acceptance.sequential import Decision
 from coordinator.acceptance.verdict import CaseVerdict, PairedScores, Verdict, judge, ruled
 
 __all__ = ["judge_models"]
@@ -20,11 +21,17 @@ __all__ = ["judge_models"]
 SEED = 0
 
 
-def judge_models(suite: SuiteConfig, base: Mapping[str, Found], candidate: Mapping[str, Found]) -> Verdict:
+def judge_models(
+    suite: SuiteConfig,
+    base: Mapping[str, Found],
+    candidate: Mapping[str, Found],
+    decisions: Mapping[str, Decision] | None = None,
+) -> Verdict:
     """The verdict on a candidate.
 
     Args:
         base, candidate: test -> what was found, for every test of the suite.
+        decisions: test -> what was decided in batches.
 
     Raises:
         AcceptanceError: the base could not be measured, or values are missing or not finite.
@@ -44,7 +51,7 @@ def judge_models(suite: SuiteConfig, base: Mapping[str, Found], candidate: Mappi
         elif isinstance(kind, Budget) or kind.metric == FLAG:
             decided.append(_ruled(test, kind, old, new))
         else:
-            pairs.append(PairedScores(test, old.values_N, new.values_N, kind.metric))
+            pairs.append(PairedScores(test, old.values_N, new.values_N, kind.metric, (decisions or {}).get(test.name)))
     return judge(pairs, suite.alpha, SEED, decided)
 
 

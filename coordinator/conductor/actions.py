@@ -11,15 +11,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from barnraise.config import RunConfig
 from barnraise.errors import AcceptanceError, BlobMissingError, MergeError, UpdateError
 from barnraise.narrate import short
 from barnraise.suite import LookConfig
+from coordinator.acceptance.batches import suite_steps
 from coordinator.acceptance.culprits import CulpritSearch
 from coordinator.acceptance.kinds import Failure, Found
-from coordinator.acceptance.suite import judge_models
+from coordinator.acceptance.measuring import Part
 from coordinator.acceptance.verdict import Verdict
 from coordinator.conductor import work
 from coordinator.conductor.desk import Desk
@@ -58,6 +59,7 @@ __all__ = [
     "require_found",
     "run_tests",
     "unmerge",
+    "whole",
 ]
 
 
@@ -163,11 +165,7 @@ def find_culprits(desk: Desk, ledger: Ledger, current: Round, clock: Callable[[]
 def first_release(desk: Desk, config: RunConfig, publisher: Publisher, clock: Callable[[], int]) -> Work:
     """Make release 0.1.0: the initial weights, measured, as a keyframe."""
     (model,) = yield [Task(work.first_model, (desk,), config.conductor.test_timeout_s)]
-    tests = config.acceptance.tests
-    ends = yield measure_tasks(desk, model.model_digest, tests)
-    for name, found in found_by(desk, model.model_digest, tests, ends).items():
-        if isinstance(found, Failure):
-            raise AcceptanceError(f"test {name} cannot measure the first model: {found.reason}; mend the suite")
+    require_found((yield measure_tasks(desk, model.model_digest, whole(config.acceptance.tests))))
     return Finished(None, publisher.first(model, clock()).events)
 
 
@@ -200,32 +198,45 @@ def _base(ledger: Ledger, current: Round) -> ReleaseRow:
 def _tested(
     desk: Desk, config: RunConfig, current: Round, candidate: Candidate
 ) -> Generator[list[Task], list[Any], Verdict]:
-    tests = config.acceptance.tests
+    """The verdict on a candidate, its tests looked at part by part until the answer is sure."""
     base, now = current.base_digest, candidate.model_digest
-    ends = yield measure_tasks(desk, base, tests) + measure_tasks(desk, now, tests)
-    was = found_by(desk, base, tests, ends[: len(tests)])
-    found = found_by(desk, now, tests, ends[len(tests) :])
-    doubtful = [test for test in tests if isinstance(found[test.name], Failure)]
-    if doubtful:  # is it the model, or the machine as it is now
-        ends = yield measure_tasks(desk, base, doubtful, again=True)
-        was |= found_by(desk, base, doubtful, ends)
-    return judge_models(config.acceptance, was, found)
+    steps = suite_steps(config.acceptance)
+    parts = next(steps)
+    while True:
+        ends = yield measure_tasks(desk, base, parts) + measure_tasks(desk, now, parts)
+        was = found_by(desk, base, parts, ends[: len(parts)])
+        found = found_by(desk, now, parts, ends[len(parts) :])
+        doubtful = [index for index, one in enumerate(found) if isinstance(one, Failure)]
+        if doubtful:  # is it the model, or the machine as it is now
+            again = [parts[index] for index in doubtful]
+            ends = yield measure_tasks(desk, base, again, again=True)
+            for index, one in zip(doubtful, found_by(desk, base, again, ends), strict=True):
+                was[index] = one
+        try:
+            parts = steps.send(list(zip(was, found, strict=True)))
+        except StopIteration as stopped:
+            return cast(Verdict, stopped.value)
 
 
-def measure_tasks(desk: Desk, model_digest: str, looks: Sequence[LookConfig], *, again: bool = False) -> list[Task]:
-    """What measures a model, which is in the cache, by every test or probe."""
+def whole(looks: Sequence[LookConfig]) -> list[Part]:
+    """Everything that tests or probes look at, where none is drawn."""
+    return [Part(look) for look in looks]
+
+
+def measure_tasks(desk: Desk, model_digest: str, parts: Sequence[Part], *, again: bool = False) -> list[Task]:
+    """What measures a model, which is in the cache, part by part."""
     most_s = desk.config.conductor.test_timeout_s
     return [
         Task(
             work.measure_model,
-            (desk, model_digest, look, again),
-            look.timeout_s or most_s,
-            cpus=look.cpus,
-            gpus=look.gpus,
-            memory_mb=look.memory_mb,
+            (desk, model_digest, part, again),
+            part.look.timeout_s or most_s,
+            cpus=part.look.cpus,
+            gpus=part.look.gpus,
+            memory_mb=part.look.memory_mb,
             fails_alone=True,
         )
-        for look in looks
+        for part in parts
     ]
 
 
@@ -243,15 +254,13 @@ def require_found(ends: Sequence[Failure | None]) -> None:
             raise AcceptanceError(end.reason)
 
 
-def found_by(
-    desk: Desk, model_digest: str, looks: Sequence[LookConfig], ends: Sequence[Failure | None]
-) -> dict[str, Found]:
-    """Name of a test or a probe -> what it found of a model, or why it found nothing.
+def found_by(desk: Desk, model_digest: str, parts: Sequence[Part], ends: Sequence[Failure | None]) -> list[Found]:
+    """What was found of a model in each part, or why nothing was.
 
     Args:
         ends: of the tasks of :func:`measure_tasks`.
     """
-    return {
-        look.name: end if end is not None else desk.require_measured(model_digest, look)
-        for look, end in zip(looks, ends, strict=True)
-    }
+    return [
+        end if end is not None else desk.require_measured(model_digest, part)
+        for part, end in zip(parts, ends, strict=True)
+    ]

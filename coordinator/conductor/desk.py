@@ -26,7 +26,7 @@ from barnraise.updates.space import ParameterSpace
 from coordinator.acceptance.examples import NOTHING, Examples, parse_rows
 from coordinator.acceptance.heldout import HeldOut
 from coordinator.acceptance.kinds import Measured
-from coordinator.acceptance.measuring import first_examples, measurement
+from coordinator.acceptance.measuring import Part, examples_of, measurement
 from coordinator.acceptance.subject import ByteSubject, Subject
 from coordinator.conductor.merging import Bench
 from coordinator.ledger import ReleaseRow
@@ -34,7 +34,12 @@ from coordinator.models import ModelCache
 from coordinator.round import Candidate
 from merge.architectures import build, space_of
 
-__all__ = ["Desk"]
+__all__ = ["Desk", "kept_as"]
+
+
+def kept_as(model_digest: str) -> str:
+    """What the names of files that keep something about a model begin with."""
+    return model_digest[3:19]
 
 
 @dataclass(frozen=True)
@@ -105,32 +110,32 @@ class Desk:
     def _data(self) -> dict[str, Examples]:
         return {}
 
-    def measured(self, model_digest: str, look: LookConfig) -> Measured | None:
+    def measured(self, model_digest: str, part: Part) -> Measured | None:
         """What a test or a probe found of a model, if that is known.
 
         Raises:
             AcceptanceError: as :meth:`examples`, or there are too few.
         """
         try:
-            value = json.loads(self._measured_path(model_digest, look).read_text())
+            value = json.loads(self._measured_path(model_digest, part).read_text())
         except FileNotFoundError:
             return None
         return Measured(np.array(value["values"], dtype=np.float64), value["notes"])
 
-    def keep_measured(self, model_digest: str, look: LookConfig, found: Measured) -> None:
-        path = self._measured_path(model_digest, look)
+    def keep_measured(self, model_digest: str, part: Part, found: Measured) -> None:
+        path = self._measured_path(model_digest, part)
         make_folder(path.parent)
         replace_file(path, json.dumps({"values": found.values_N.tolist(), "notes": dict(found.notes)}).encode())
 
-    def require_measured(self, model_digest: str, look: LookConfig) -> Measured:
+    def require_measured(self, model_digest: str, part: Part) -> Measured:
         """What a test or a probe found of a model.
 
         Raises:
             AcceptanceError: it was not measured yet.
         """
-        found = self.measured(model_digest, look)
+        found = self.measured(model_digest, part)
         if found is None:
-            raise AcceptanceError(f"model {model_digest[:16]}.. was not measured by {look.name} yet")
+            raise AcceptanceError(f"model {model_digest[:16]}.. was not measured by {part.look.name} yet")
         return found
 
     def all_measured(self, model_digest: str, looks: Iterable[LookConfig]) -> dict[str, Measured]:
@@ -139,15 +144,16 @@ class Desk:
         Raises:
             AcceptanceError: some were not measured yet.
         """
-        return {look.name: self.require_measured(model_digest, look) for look in looks}
+        return {look.name: self.require_measured(model_digest, Part(look)) for look in looks}
 
-    def measured_names(self, models: Iterable[str]) -> frozenset[str]:
-        """Names of the files that keep what is known of these models."""
-        return frozenset(self._measured_path(digest, look).name for digest in models for _, look in self.config.looks)
+    def all_kept(self) -> list[tuple[Path, str]]:
+        """Every file that keeps what was measured, with the beginning of the digest of the model."""
+        paths = sorted((self.folder.private / "scores").glob("*.json"))
+        return [(path, path.name.partition("-")[0]) for path in paths]
 
-    def _measured_path(self, model_digest: str, look: LookConfig) -> Path:
-        key = measurement(model_digest, look, first_examples(look, self.examples(look)))
-        return self.folder.private / "scores" / f"{key[3:]}.json"
+    def _measured_path(self, model_digest: str, part: Part) -> Path:
+        key = measurement(model_digest, part.look, examples_of(part, self.examples(part.look)))
+        return self.folder.private / "scores" / f"{kept_as(model_digest)}-{key[3:35]}.json"
 
     # -- models ---------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from barnraise.errors import BarnraiseError, RayLostError
 from barnraise.suite import ProbeConfig
 from barnraise.versions import parse_version
 from coordinator.acceptance.probe import Probed, probe_models
-from coordinator.conductor.actions import Finished, Work, measure_tasks, require_found
+from coordinator.conductor.actions import Finished, Work, measure_tasks, require_found, whole
 from coordinator.conductor.reverting import Workshop
 from coordinator.ledger import ChannelRow, ReleaseRow
 from coordinator.ledger.events import ChannelMoved
@@ -46,7 +46,7 @@ def probe_channel(shop: Workshop, row: ChannelRow, probes: Sequence[ProbeConfig]
     try:
         before, now = shop.require_model(row.previous), shop.require_model(row.version)
         models = dict.fromkeys((before.model_digest, now.model_digest))
-        require_found((yield [task for model in models for task in measure_tasks(desk, model, probes)]))
+        require_found((yield [task for model in models for task in measure_tasks(desk, model, whole(probes))]))
         was, found = (desk.all_measured(model.model_digest, probes) for model in (before, now))
         probed = probe_models(probes, was, found, config.acceptance.alpha)
     except RayLostError:

@@ -22,7 +22,7 @@ from barnraise.releases.manifest import Remerged
 from barnraise.releases.publish import store_blob
 from coordinator.acceptance.suite import judge_models
 from coordinator.acceptance.verdict import Verdict
-from coordinator.conductor.actions import Finished, Work, measure_tasks, require_found
+from coordinator.conductor.actions import Finished, Work, measure_tasks, require_found, whole
 from coordinator.conductor.comparison import compare_models
 from coordinator.conductor.desk import Desk
 from coordinator.conductor.pool import Task
@@ -155,7 +155,7 @@ def _revert(shop: Workshop, order_id: str, asked: Compute) -> Generator[list[Tas
         return (OrderSettled(order_id, True, reason, {"version": None, "updates": list(asked.updates)}),)
     models = (head.model_digest, parted.before.model_digest, end.model_digest)
     tests = desk.config.acceptance.tests
-    ends = yield [task for model in dict.fromkeys(models) for task in measure_tasks(desk, model, tests)]
+    ends = yield [task for model in dict.fromkeys(models) for task in measure_tasks(desk, model, whole(tests))]
     require_found(ends)
     (change,) = yield [Task(compare_models, (desk, head.model_digest, end.model_digest), shop.timeout_s)]
     verdict = _verdict(desk, head, end)
@@ -196,8 +196,9 @@ def _part(
 
 
 def _verdict(desk: Desk, base: ReleaseRow, end: Known) -> Verdict:
-    known = [desk.all_measured(model.model_digest, desk.config.acceptance.tests) for model in (base, end)]
-    return judge_models(desk.config.acceptance, *known)
+    suite = desk.config.acceptance
+    was, found = (desk.all_measured(model.model_digest, suite.tests) for model in (base, end))
+    return judge_models(suite, was, found)
 
 
 def _report(

@@ -15,12 +15,11 @@ from numpy.typing import NDArray
 from barnraise.config import CodecConfig, UpdateConfig
 from barnraise.errors import AcceptanceError, NonFiniteUpdateError, UnsupportedFormatError, UpdateError
 from barnraise.releases.keyframe import write_keyframe
-from barnraise.suite import LookConfig
 from barnraise.updates import Update, canonical_codec
 from coordinator.acceptance.check import check_alone
 from coordinator.acceptance.kinds import Failure
 from coordinator.acceptance.kinds.loss import Loss
-from coordinator.acceptance.measuring import first_examples, measure
+from coordinator.acceptance.measuring import Part, examples_of, measure
 from coordinator.acceptance.subject import ByteSubject
 from coordinator.conductor.desk import Desk
 from coordinator.conductor.limits import memory_limit
@@ -118,7 +117,7 @@ def _named(codec: CodecConfig) -> str:
     return {"topk": f"topk with k {codec.k}", "blockwise": f"blockwise with {codec.bits} bits"}.get(codec.name, "dense")
 
 
-def measure_model(desk: Desk, model_digest: str, look: LookConfig, again: bool = False) -> Failure | None:
+def measure_model(desk: Desk, model_digest: str, part: Part, again: bool = False) -> Failure | None:
     """Let a test or a probe look at a model, and keep what it found.
 
     Args:
@@ -130,13 +129,14 @@ def measure_model(desk: Desk, model_digest: str, look: LookConfig, again: bool =
     Raises:
         AcceptanceError, BlobMissingError: there are no examples to look at, which is not the model's fault.
     """
-    if not again and desk.measured(model_digest, look) is not None:
+    if not again and desk.measured(model_digest, part) is not None:
         return None
-    examples, subject = first_examples(look, desk.examples(look)), desk.subject(model_digest)
+    look = part.look
+    examples, subject = examples_of(part, desk.examples(look)), desk.subject(model_digest)
     try:
         with memory_limit(look.memory_mb, look.name):
             found = measure(subject, look, examples)
     except AcceptanceError as error:
         return Failure(error.reason)
-    desk.keep_measured(model_digest, look, found)
+    desk.keep_measured(model_digest, part, found)
     return None

@@ -79,3 +79,14 @@ def test_a_restart_tries_again_at_once(tmp_path: Path) -> None:
     simulation.desk.public.put(TEXTS)
     simulation.start()
     simulation.runs_until("released")
+
+
+def test_a_suite_in_batches_releases_too(tmp_path: Path) -> None:
+    simulation = begun(tmp_path, with_data(sequential=True, margin=0.5))
+    three_deliver(simulation)
+    simulation.runs_until("released")
+    release = simulation.ledger.head()
+    assert release is not None
+    told = release.summary["loss-lines"]
+    assert told["method"] == "e-process"
+    assert 0 < told["n"] <= 24
