@@ -65,12 +65,11 @@ def test(
     from coordinator.acceptance.trial import Asked, prepare
 
     begin = time.monotonic()
-    _use_threads(threads)
     asked = Asked(suite, model, against, source, trust, lambda: find_source(source))
     trial = prepare(asked, lambda line: say(line, as_json=as_json))
     looks = len(trial.suite.tests) * (1 if trial.base is None else 2)
     with following(looks, as_json=as_json) as watch:
-        run = trial.run(RunOptions(None if no_cache else _kept(), watch))
+        run = trial.run(RunOptions(None if no_cache else _kept(), watch), threads)
     report = _report(trial, run, time.monotonic() - begin)
     _write(report, junit, html)
     from barnraise.cli.suite_words import words
@@ -93,12 +92,6 @@ def _check_target(path: Path | None) -> None:
         raise UsageError(f"{path} is a folder; name a file for the report")
     if not path.absolute().parent.is_dir():
         raise UsageError(f"{path} cannot be written: there is no folder {path.absolute().parent}; make it first")
-
-
-def _use_threads(threads: int) -> None:
-    import torch
-
-    torch.set_num_threads(threads)
 
 
 def _kept() -> KeptValues:

@@ -18,15 +18,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+import numpy as np
+
 from barnraise.errors import AcceptanceError, BarnraiseError
-from barnraise.suite import AcceptanceTestConfig, SuiteConfig
+from barnraise.suite import AcceptanceTestConfig, LookConfig, SuiteConfig
+from coordinator.acceptance.batches import suite_steps
 from coordinator.acceptance.examples import NOTHING, Examples
 from coordinator.acceptance.kept import KeptValues
 from coordinator.acceptance.kinds import Failure, Found, Measured, make_kind
-from coordinator.acceptance.measuring import first_examples, measure, measurement
+from coordinator.acceptance.measuring import Part, first_examples, measure, measurement
+from coordinator.acceptance.measuring import examples_of as examples_of_part
 from coordinator.acceptance.metric import Metric
 from coordinator.acceptance.subject import Subject
-from coordinator.acceptance.suite import judge_models
 from coordinator.acceptance.verdict import CaseVerdict, Verdict
 
 __all__ = ["AtHand", "Contender", "Outcome", "RunOptions", "State", "SuiteRun", "Watch", "run_suite"]
@@ -176,35 +179,36 @@ def run_suite(
     ran = tuple(test for test in suite.tests if not at_hand[test.name].skip)
     if not ran:
         raise AcceptanceError(f"no test of the suite can be run here: {at_hand[suite.tests[0].name].skip}")
-    looked_at = {test.name: first_examples(test, at_hand[test.name].examples) for test in ran}
-    bench = _Bench(looked_at, options or RunOptions())
-    before = bench.measure_all(base, ran, "base") if base is not None else {}
-    after = bench.measure_all(candidate, ran, "candidate")
-    verdict = judge_models(suite.model_copy(update={"tests": ran}), before, after) if base is not None else None
+    for test in ran:
+        first_examples(test, at_hand[test.name].examples)
+    bench = _Bench({name: one.examples for name, one in at_hand.items()}, options or RunOptions())
+    if base is not None:
+        verdict = _judged(suite.model_copy(update={"tests": ran}), candidate, base, bench)
+    else:
+        verdict = None
+        bench.measure(candidate, [Part(test) for test in ran], "candidate")
     cases = {case.name: case for case in verdict.tests} if verdict is not None else {}
-    outcomes = []
-    for test in suite.tests:
-        here, metric = at_hand[test.name], metrics[test.name]
-        if here.skip:
-            outcomes.append(Outcome(test, metric, "skipped", here.skip))
-            continue
-        old, new, case = before.get(test.name), after[test.name], cases.get(test.name)
-        state, reason = _state(test, new, case)
-        outcomes.append(
-            Outcome(
-                test,
-                metric,
-                state,
-                reason,
-                looked_at[test.name],
-                here.shown,
-                old if isinstance(old, Measured) else None,
-                new if isinstance(new, Measured) else None,
-                case,
-                bench.seconds[test.name],
-            )
-        )
+    outcomes = [
+        Outcome(test, metrics[test.name], "skipped", at_hand[test.name].skip)
+        if test not in ran
+        else bench.outcome(test, metrics[test.name], at_hand[test.name].shown, cases.get(test.name))
+        for test in suite.tests
+    ]
     return SuiteRun(suite, candidate, base, tuple(outcomes), verdict)
+
+
+def _judged(suite: SuiteConfig, candidate: Contender, base: Contender, bench: _Bench) -> Verdict:
+    """Measure both models part by part until the answer is sure, as a coordinator does."""
+    steps = suite_steps(suite)
+    parts = next(steps)
+    while True:
+        before = bench.measure(base, parts, "base")
+        after = bench.measure(candidate, parts, "candidate")
+        try:
+            parts = steps.send(list(zip(before, after, strict=True)))
+        except StopIteration as end:
+            verdict: Verdict = end.value
+            return verdict
 
 
 def _state(test: AcceptanceTestConfig, found: Found, case: CaseVerdict | None) -> tuple[State, str]:
@@ -216,63 +220,114 @@ def _state(test: AcceptanceTestConfig, found: Found, case: CaseVerdict | None) -
 
 
 class _Bench:
-    """Measures models, each by each test once."""
+    """Measures models, each by each part of a test once, and remembers what was found.
 
-    def __init__(self, looked_at: Mapping[str, Examples], options: RunOptions) -> None:
-        self._looked_at = looked_at
+    Args:
+        at_hand: examples of each test.
+    """
+
+    def __init__(self, at_hand: Mapping[str, Examples], options: RunOptions) -> None:
+        self._at_hand = at_hand
         self._options = options
         self._known: dict[str, Found] = {}
-        self.seconds = dict.fromkeys(looked_at, 0.0)
+        self._subjects: dict[str, Subject] = {}
+        self._found: dict[tuple[str, Of], list[Found]] = {}
+        self._looked_at: dict[str, list[Examples]] = {}
+        self._seconds: dict[str, float] = {}
 
-    def measure_all(self, contender: Contender, tests: Iterable[AcceptanceTestConfig], of: Of) -> dict[str, Found]:
-        """Test -> what it finds of a model.
+    def measure(self, contender: Contender, parts: Iterable[Part], of: Of) -> list[Found]:
+        """What each part finds of a model.
 
         Raises:
             AcceptanceError: it is the base, and cannot be measured.
         """
-        found = {}
-        opened: list[Subject] = []
-        for test in tests:
-            self._options.watch.begins(test.name, of)
-            found[test.name], said = self._one(contender, test, opened)
-            self._options.watch.ends(test.name, of, said)
-            failure = found[test.name]
-            if of == "base" and isinstance(failure, Failure):
+        answers = []
+        for part in parts:
+            name = part.look.name
+            self._options.watch.begins(name, of)
+            found, said = self._one(contender, part)
+            self._options.watch.ends(name, of, said)
+            if of == "base" and isinstance(found, Failure):
                 raise AcceptanceError(
-                    f"test {test.name} fails on the base itself ({contender.label}), so it says nothing of another "
-                    f"model: {failure.reason}. Mend the suite"
+                    f"test {name} fails on the base itself ({contender.label}), so it says nothing of another model: "
+                    f"{found.reason}. Mend the suite"
                 )
-        return found
+            self._found.setdefault((name, of), []).append(found)
+            if of == "candidate":
+                self._looked_at.setdefault(name, []).append(self._examples(part))
+            answers.append(found)
+        return answers
 
-    def _one(self, contender: Contender, test: AcceptanceTestConfig, opened: list[Subject]) -> tuple[Found, str]:
-        examples = self._looked_at[test.name]
-        name = measurement(contender.digest, test, examples)
-        known = self._known.get(name) or self._kept(name, test)
+    def outcome(self, test: AcceptanceTestConfig, metric: Metric, shown: bool, case: CaseVerdict | None) -> Outcome:
+        """What became of a test, all of its parts together."""
+        base, candidate = (_together(self._found.get((test.name, of), [])) for of in ("base", "candidate"))
+        assert candidate is not None
+        state, reason = _state(test, candidate, case)
+        return Outcome(
+            test,
+            metric,
+            state,
+            reason,
+            _all_of(self._looked_at[test.name]),
+            shown,
+            base if isinstance(base, Measured) else None,
+            candidate if isinstance(candidate, Measured) else None,
+            case,
+            self._seconds.get(test.name, 0.0),
+        )
+
+    def _one(self, contender: Contender, part: Part) -> tuple[Found, str]:
+        look, examples = part.look, self._examples(part)
+        name = measurement(contender.digest, look, examples)
+        known = self._known.get(name) or self._kept(name, look)
         if known is not None:
             return known, f"{_said(known)}, known before"
-        if not opened:
-            opened.append(contender.open())
+        if contender.digest not in self._subjects:
+            self._subjects[contender.digest] = contender.open()
         begin = self._options.clock()
-        found = _guarded(opened[0], test, examples)
+        found = _guarded(self._subjects[contender.digest], look, examples)
         seconds = self._options.clock() - begin
-        self.seconds[test.name] += seconds
-        if isinstance(found, Measured) and test.timeout_s is not None and seconds > test.timeout_s:
-            found = Failure(f"it took {seconds:.1f} s, at most {test.timeout_s:g} s are allowed")
+        self._seconds[look.name] = self._seconds.get(look.name, 0.0) + seconds
+        if isinstance(found, Measured) and look.timeout_s is not None and seconds > look.timeout_s:
+            found = Failure(f"it took {seconds:.1f} s, at most {look.timeout_s:g} s are allowed")
         self._known[name] = found
-        if self._options.kept is not None and isinstance(found, Measured) and test.kind not in OF_THE_MOMENT:
+        if self._options.kept is not None and isinstance(found, Measured) and look.kind not in OF_THE_MOMENT:
             self._options.kept.put(name, found)
         return found, f"{_said(found)}, {seconds:.1f} s"
 
-    def _kept(self, name: str, test: AcceptanceTestConfig) -> Measured | None:
-        if self._options.kept is None or test.kind in OF_THE_MOMENT:
+    def _examples(self, part: Part) -> Examples:
+        return examples_of_part(part, self._at_hand[part.look.name])
+
+    def _kept(self, name: str, look: LookConfig) -> Measured | None:
+        if self._options.kept is None or look.kind in OF_THE_MOMENT:
             return None
         return self._options.kept.get(name)
 
 
-def _guarded(subject: Subject, test: AcceptanceTestConfig, examples: Examples) -> Found:
+def _together(parts: list[Found]) -> Found | None:
+    """What all parts of a test found; None where it was not measured."""
+    for part in parts:
+        if isinstance(part, Failure):
+            return part
+    measured = [part for part in parts if isinstance(part, Measured)]
+    if not measured:
+        return None
+    return Measured(np.concatenate([part.values_N for part in measured]), measured[-1].notes)
+
+
+def _all_of(parts: list[Examples]) -> Examples:
+    """The examples of all parts, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    windows = [part.windows for part in parts if part.windows is not None]
+    rows = tuple(row for part in parts for row in part.rows)
+    return Examples(parts[0].digest, np.concatenate(windows) if windows else None, rows)
+
+
+def _guarded(subject: Subject, look: LookConfig, examples: Examples) -> Found:
     """What a test finds; whatever goes wrong in it is its own failure, but for what this machine lacks."""
     try:
-        return measure(subject, test, examples)
+        return measure(subject, look, examples)
     except AcceptanceError as error:
         return Failure(str(error))
     except BarnraiseError:

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from barnraise.config import RunConfig, load_run_config
 from barnraise.errors import ConfigMissingError, NoSuchVersionError, UsageError
 from barnraise.releases.source import ReleaseSource, open_source
@@ -53,8 +55,13 @@ class Trial:
     supply: Supply
     notes: tuple[str, ...]
 
-    def run(self, options: RunOptions) -> SuiteRun:
-        """Measure and judge; see :func:`~coordinator.acceptance.run_suite.run_suite`."""
+    def run(self, options: RunOptions, threads: int) -> SuiteRun:
+        """Measure and judge; see :func:`~coordinator.acceptance.run_suite.run_suite`.
+
+        Args:
+            threads: of this process's torch; as many as a coordinator's workers have (1) for the same last bits.
+        """
+        torch.set_num_threads(threads)
         base = self.base.contender if self.base is not None else None
         return run_suite(self.suite, self.candidate.contender, base, self.supply.of, options)
 
