@@ -28,14 +28,14 @@ __all__ = [
 ]
 
 TEMPORARY_SUFFIX = ".part"
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # the last one: a limit on the size of files, as ulimit -f sets it
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 
 
 @contextmanager
 def disk_full_translated(path: Path) -> Iterator[None]:
-    """Turn "no space left" and "quota exceeded" into our own error.
+    """Turn "no space left", "quota exceeded" and "file too large" into our own error.
 
     Raises:
         DiskFullError: naming ``path``; whatever was half done is the caller's to undo.
@@ -46,7 +46,8 @@ def disk_full_translated(path: Path) -> Iterator[None]:
         if error.errno not in _FULL:
             raise
         raise DiskFullError(
-            f"no space left while writing below {path}; nothing was changed. Free some space and try again."
+            f"no space left while writing below {path} ({error.strerror}); nothing was changed. Free some space and "
+            "try again."
         ) from error
 
 
