@@ -6,11 +6,15 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from barnraise.cli.output import JsonOption, print_result, print_warnings, printable
+
+if TYPE_CHECKING:  # what these need is imported when a merge is asked for
+    from barnraise.checkpoints.recipe import Recipe
+    from barnraise.cli.merge_run import PlannedMerge
 
 __all__ = ["merge"]
 
@@ -57,11 +61,8 @@ def merge(
 
     Example: barnraise merge --strategy ties base/ a/ b/ --into out/
     """
-    from barnraise.checkpoints.inputs import open_inputs
-    from barnraise.checkpoints.install import check_space, check_target
-    from barnraise.checkpoints.notes import notes
+    from barnraise.checkpoints.install import check_space
     from barnraise.cli.merge_arguments import MergeArguments, recipe_of
-    from barnraise.installation import require
 
     arguments = MergeArguments(
         paths=paths or (),
@@ -77,28 +78,44 @@ def merge(
         shard_size=shard_size,
     )
     recipe, folder = recipe_of(arguments)
-    inputs = [folder / one.path for one in [*([recipe.base] if recipe.base else []), *recipe.models]]
-    check_target(into, inputs)
-    opened = open_inputs(recipe, folder)
-    require("merge")
-    with _lasting():
-        from barnraise.cli.merge_run import carry_out, plan
-
-        planned = plan(opened, folder, into)  # which imports the strategies, and torch if they need it
-    warnings = notes(opened)
+    planned, warnings = _planned(recipe, folder, into)
     print_warnings(warnings, as_json=as_json)
     check_space(into, planned.disk_bytes)
     if not as_json:
         print(printable("\n".join(planned.lines())), flush=True)
     result = {**planned.as_json(), "folder": str(into), "warnings": warnings}
     if dry_run:
-        result.update({"changed": False})
-        print_result("merge", result, as_json=as_json, human="nothing was written")
+        print_result("merge", {**result, "changed": False}, as_json=as_json, human="nothing was written")
         return
+    _carry_out(planned, into, result, as_json)
+
+
+def _planned(recipe: Recipe, folder: Path, into: Path) -> tuple[PlannedMerge, list[str]]:
+    """What a recipe, whose paths begin in ``folder``, comes to, and what is odd about its inputs."""
+    from barnraise.checkpoints.inputs import open_inputs
+    from barnraise.checkpoints.install import check_target
+    from barnraise.checkpoints.notes import notes
+    from barnraise.installation import require
+
+    inputs = [folder / one.path for one in [*([recipe.base] if recipe.base else []), *recipe.models]]
+    check_target(into, inputs)
+    opened = open_inputs(recipe, folder)
+    require("merge")
+    with _lasting():
+        from barnraise.cli.merge_run import plan
+
+        planned = plan(opened, folder, into)  # which imports the strategies, and torch if they need it
+    return planned, notes(opened)
+
+
+def _carry_out(planned: PlannedMerge, into: Path, result: dict[str, Any], as_json: bool) -> None:
+    """Merge, and tell what came of it beside what was known before."""
+    from barnraise.cli.merge_run import carry_out
+
     done = carry_out(planned, into, as_json=as_json)
-    result.update({"changed": True, "digest": done.digest, "recipe": str(into / "merge.toml")})
+    result = {**result, "changed": True, "digest": done.digest, "recipe": str(into / "merge.toml")}
     human = f"{into} is {done.digest}"
-    if recipe.result is not None:
+    if planned.opened.recipe.result is not None:
         human += "\nthe same as the recipe says, bit for bit"
     human += f"\nmake it again: barnraise merge --recipe {into / 'merge.toml'} --into DIR"
     print_result("merge", result, as_json=as_json, human=human)
