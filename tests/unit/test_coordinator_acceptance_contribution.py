@@ -147,6 +147,12 @@ def test_where_only_noise_differs_nobody_is_ranked_above_another() -> None:
     assert ranking([ScoredUpdate("alone", 0, 1.0, 0.1)]) == ()
 
 
+def test_who_scatters_more_than_the_stated_errors_is_known_less() -> None:
+    values = {"a": (2.0, 1.0, 2.0, 1.0), "b": (1.0, 2.1, 1.0, 2.0), "c": (1.5, 1.4, 1.6, 1.5)}
+    scored = [ScoredUpdate(name, r, value, 0.001) for name, row in values.items() for r, value in enumerate(row)]
+    assert {rank.place for rank in ranking(scored)} == {1}
+
+
 @given(order=st.permutations(range(12)))
 def test_the_order_in_which_scores_come_does_not_matter(order: list[int]) -> None:
     scored = planted({"a": 1.0, "b": 0.5, "c": 0.1}, 4, 2)
