@@ -19,9 +19,8 @@ from urllib3.exceptions import HTTPError
 
 from barnraise.errors import BlobMissingError, RefusedError, UnreachableError, UsageError
 from barnraise.protocol import BlobRef
-from barnraise.releases.source import capped
 from barnraise.releases.store import blob_path
-from barnraise.releases.stream import PIECE_BYTES, BlobStream
+from barnraise.releases.stream import PIECE_BYTES, BlobStream, capped
 from barnraise.unreachable import why_unreachable
 
 __all__ = ["HttpSource", "Opener", "Reply"]

@@ -47,7 +47,8 @@ from barnraise.releases.layout import (
 from barnraise.releases.manifest import SIDE_MAX_BYTES, Manifest
 from barnraise.releases.model_files import Bytes, map_files, tensors_in, write_model
 from barnraise.releases.note import InstalledNote, read_note
-from barnraise.releases.source import MANIFEST_MAX_BYTES, capped
+from barnraise.releases.source import MANIFEST_MAX_BYTES
+from barnraise.releases.stream import capped
 from barnraise.updates.space import ParameterSpace
 
 __all__ = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -29,7 +29,10 @@ __all__ = [
     "RunName",
     "TensorEntry",
     "read_manifest",
+    "read_message",
 ]
+
+M = TypeVar("M", bound=Message)
 
 ELEMENTS_MAX = 1 << 48
 SIDE_MAX_BYTES = TRAVELLING_MAX_BYTES
@@ -194,8 +197,13 @@ def read_manifest(data: bytes | memoryview, what: str) -> Manifest:
     Raises:
         VerificationError: it is none.
     """
+    return read_message(data, Manifest, what)
+
+
+def read_message(data: bytes | memoryview, kind: type[M], what: str) -> M:
+    """A message of this kind from its bytes; raises as :func:`read_manifest`."""
     try:
-        return Manifest.read(json.loads(bytes(data)))
+        return kind.read(json.loads(bytes(data)))
     except (ValueError, RecursionError, MessageError) as error:
         why = str(error) if isinstance(error, MessageError) else "it is not JSON"
         raise VerificationError(f"{what} is not acceptable: {why}. Use another mirror") from error

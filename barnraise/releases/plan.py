@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import heapq
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from itertools import count
 from typing import Any
@@ -25,7 +25,7 @@ from barnraise.errors import BrokenChainError
 from barnraise.protocol import BlobRef
 from barnraise.releases.index import IndexEntry, ReleaseIndex
 
-__all__ = ["PatchStep", "Plan", "make_plan"]
+__all__ = ["PatchStep", "Plan", "make_plan", "once", "step_as_json"]
 
 LINES_MAX = 8
 """With more patches than this a plan tells of them in one line."""
@@ -60,8 +60,7 @@ class Plan:
     @property
     def blobs(self) -> tuple[BlobRef, ...]:
         """All blobs that are needed, each once."""
-        found = [*self.documents, *([self.keyframe] if self.keyframe else []), *(step.blob for step in self.patches)]
-        return tuple({blob.digest: blob for blob in found}.values())
+        return once([*self.documents, *([self.keyframe] if self.keyframe else []), *(s.blob for s in self.patches)])
 
     @property
     def fetch(self) -> tuple[BlobRef, ...]:
@@ -94,19 +93,26 @@ class Plan:
         """The same for programs."""
         whole = [] if self.keyframe is None else [("keyframe", self.start, self.keyframe)]
         parts = [*whole, *(("patch", step.version, step.blob) for step in self.patches)]
-        return [
-            {
-                "step": step,
-                "version": version,
-                "digest": blob.digest,
-                "size_bytes": blob.size_bytes,
-                "at_hand": blob.digest in self.at_hand,
-            }
-            for step, version, blob in parts
-        ]
+        return [step_as_json(step, version, blob, self.at_hand) for step, version, blob in parts]
 
     def _cost(self, blob: BlobRef) -> str:
         return f"{blob.size_bytes:,} bytes{', at hand' if blob.digest in self.at_hand else ''}"
+
+
+def once(blobs: Iterable[BlobRef]) -> tuple[BlobRef, ...]:
+    """The blobs in their order, each at its first place only."""
+    return tuple({blob.digest: blob for blob in blobs}.values())
+
+
+def step_as_json(step: str, version: str, blob: BlobRef, at_hand: Collection[str]) -> dict[str, Any]:
+    """A step of a plan for programs."""
+    return {
+        "step": step,
+        "version": version,
+        "digest": blob.digest,
+        "size_bytes": blob.size_bytes,
+        "at_hand": blob.digest in at_hand,
+    }
 
 
 def make_plan(index: ReleaseIndex, wanted: str, *, installed: str | None = None, at_hand: Collection[str] = ()) -> Plan:

@@ -10,20 +10,18 @@ import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol, TypeVar
+from typing import BinaryIO, Protocol
 
 from barnraise.errors import BlobMissingError, NotARunFolderError, VerificationError
 from barnraise.protocol import BlobRef
 from barnraise.releases.durable import disk_full_translated
 from barnraise.releases.store import blob_path
-from barnraise.releases.stream import PIECE_BYTES, BlobStream
+from barnraise.releases.stream import PIECE_BYTES, BlobStream, capped
 from barnraise.run_folder import RunFolder
 
-__all__ = ["MANIFEST_MAX_BYTES", "FolderSource", "ReleaseSource", "capped", "copy_blob", "open_source"]
+__all__ = ["MANIFEST_MAX_BYTES", "FolderSource", "ReleaseSource", "copy_blob", "open_source"]
 
 MANIFEST_MAX_BYTES = 16 << 20
-
-B = TypeVar("B", bytes, bytearray)
 
 
 class ReleaseSource(Protocol):
@@ -135,17 +133,6 @@ def copy_blob(source: ReleaseSource, blob: BlobRef, sink: Path) -> int:
             if not left:
                 break
     return blob.size_bytes - left
-
-
-def capped(data: B, most: int, what: str) -> B:
-    """``data``, if it is not larger than ``most`` bytes.
-
-    Raises:
-        VerificationError: it is.
-    """
-    if len(data) > most:
-        raise VerificationError(f"{what} has more than {most:,} bytes; that is not one of ours. Use another mirror")
-    return data
 
 
 def open_source(text: str) -> ReleaseSource:

@@ -1,17 +1,20 @@
-"""Bytes of a blob on their way: what a source hands over, and the interface that fetching asks of it."""
+"""Bytes on their way: what a source hands over, the interface that fetching asks of it, and a cap on the rest."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from barnraise.errors import VerificationError
 from barnraise.protocol import BlobRef
 
-__all__ = ["PIECE_BYTES", "BlobGiver", "BlobStream"]
+__all__ = ["PIECE_BYTES", "BlobGiver", "BlobStream", "capped"]
 
 PIECE_BYTES = 256 << 10
+
+B = TypeVar("B", bytes, bytearray)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +49,14 @@ class BlobGiver(Protocol):
             BlobMissingError, RefusedError: it is not handed over.
             UnreachableError: no answer, or the connection broke.
         """
+
+
+def capped(data: B, most: int, what: str) -> B:
+    """``data``, if it is not larger than ``most`` bytes.
+
+    Raises:
+        VerificationError: it is.
+    """
+    if len(data) > most:
+        raise VerificationError(f"{what} has more than {most:,} bytes; that is not one of ours. Use another mirror")
+    return data

@@ -19,7 +19,6 @@ from pydantic import AfterValidator, Field, model_validator
 
 from barnraise.checkpoints.dtypes import ITEM_BYTES
 from barnraise.checkpoints.folder import TRAVELLING
-from barnraise.errors import MessageError, VerificationError
 from barnraise.protocol import BlobRef, Count, Digest, Message, Millis
 from barnraise.releases.manifest import (
     ELEMENTS_MAX,
@@ -28,6 +27,7 @@ from barnraise.releases.manifest import (
     ReleaseVersion,
     RunName,
     read_manifest,
+    read_message,
 )
 from barnraise.updates.space import ParameterSpace, TensorSpec, model_digest
 
@@ -222,11 +222,7 @@ def read_derived(data: bytes | memoryview, what: str) -> DerivedManifest:
     Raises:
         VerificationError: it is none.
     """
-    try:
-        return DerivedManifest.read(json.loads(bytes(data)))
-    except (ValueError, RecursionError, MessageError) as error:
-        why = str(error) if isinstance(error, MessageError) else "it is not JSON"
-        raise VerificationError(f"{what} is not acceptable: {why}. Use another mirror") from error
+    return read_message(data, DerivedManifest, what)
 
 
 def read_any_manifest(data: bytes | memoryview, what: str) -> AnyManifest:

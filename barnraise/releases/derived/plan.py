@@ -10,7 +10,7 @@ from barnraise.protocol import BlobRef
 from barnraise.releases.derived.family import Family
 from barnraise.releases.index import DerivedEntry
 from barnraise.releases.layout import side_files
-from barnraise.releases.plan import PatchStep, Plan, make_plan
+from barnraise.releases.plan import PatchStep, Plan, make_plan, once, step_as_json
 
 __all__ = ["DerivedPlan", "plan_derived"]
 
@@ -50,8 +50,7 @@ class DerivedPlan:
     @property
     def blobs(self) -> tuple[BlobRef, ...]:
         """All blobs that are needed, each once."""
-        found = [*self.documents, *self.tensors, *(blob for plan in self.trunk for blob in plan.blobs)]
-        return tuple({blob.digest: blob for blob in found}.values())
+        return once([*self.documents, *self.tensors, *(blob for plan in self.trunk for blob in plan.blobs)])
 
     @property
     def fetch(self) -> tuple[BlobRef, ...]:
@@ -78,16 +77,7 @@ class DerivedPlan:
 
     def steps(self) -> list[dict[str, Any]]:
         """The same for programs."""
-        tensors = [
-            {
-                "step": "tensor",
-                "version": self.version,
-                "digest": blob.digest,
-                "size_bytes": blob.size_bytes,
-                "at_hand": blob.digest in self.at_hand,
-            }
-            for blob in self.tensors
-        ]
+        tensors = [step_as_json("tensor", self.version, blob, self.at_hand) for blob in self.tensors]
         return [*(step for plan in self.trunk for step in plan.steps()), *tensors]
 
 
