@@ -22,7 +22,7 @@ from coordinator.acceptance.subject import ByteSubject, Subject
 from merge.architectures import build, flat_of, space_of
 
 MODEL = ModelConfig(dim=16, layers=1, heads=2, hidden=16, context=12)
-WINDOWS = np.random.default_rng(0).integers(97, 100, (40, 13), dtype=np.uint8)
+WINDOWS = np.random.default_rng(0).integers(97, 100, (96, 13), dtype=np.uint8)
 ROWS = tuple({"text": f"<i>{n} \x1b{'ab'[n % 2]}"} for n in range(40))
 HIDDEN = tuple({"text": f"secret {n} {'ab'[n % 3 == 0]}"} for n in range(24))
 

@@ -22,7 +22,7 @@ import numpy as np
 
 from barnraise.errors import AcceptanceError, BarnraiseError
 from barnraise.suite import AcceptanceTestConfig, LookConfig, SuiteConfig
-from coordinator.acceptance.batches import suite_steps
+from coordinator.acceptance.batches import require_enough, suite_steps
 from coordinator.acceptance.examples import NOTHING, Examples
 from coordinator.acceptance.kept import KeptValues
 from coordinator.acceptance.kinds import Failure, Found, Measured, make_kind
@@ -179,6 +179,7 @@ def run_suite(
     ran = tuple(test for test in suite.tests if not at_hand[test.name].skip)
     if not ran:
         raise AcceptanceError(f"no test of the suite can be run here: {at_hand[suite.tests[0].name].skip}")
+    require_enough(suite.model_copy(update={"tests": ran}))
     for test in ran:
         first_examples(test, at_hand[test.name].examples)
     bench = _Bench({name: one.examples for name, one in at_hand.items()}, options or RunOptions())
@@ -204,6 +205,8 @@ def _judged(suite: SuiteConfig, candidate: Contender, base: Contender, bench: _B
     while True:
         before = bench.measure(base, parts, "base")
         after = bench.measure(candidate, parts, "candidate")
+        failed = [part for part, found in zip(parts, after, strict=True) if isinstance(found, Failure)]
+        bench.measure(base, failed, "base", again=True)  # is it the model, or the machine as it is now
         try:
             parts = steps.send(list(zip(before, after, strict=True)))
         except StopIteration as end:
@@ -235,8 +238,11 @@ class _Bench:
         self._looked_at: dict[str, list[Examples]] = {}
         self._seconds: dict[str, float] = {}
 
-    def measure(self, contender: Contender, parts: Iterable[Part], of: Of) -> list[Found]:
+    def measure(self, contender: Contender, parts: Iterable[Part], of: Of, *, again: bool = False) -> list[Found]:
         """What each part finds of a model.
+
+        Args:
+            again: measure what is known, too, to see whether it still can be.
 
         Raises:
             AcceptanceError: it is the base, and cannot be measured.
@@ -245,14 +251,15 @@ class _Bench:
         for part in parts:
             name = part.look.name
             self._options.watch.begins(name, of)
-            found, said = self._one(contender, part)
+            found, said = self._one(contender, part, again=again)
             self._options.watch.ends(name, of, said)
             if of == "base" and isinstance(found, Failure):
                 raise AcceptanceError(
                     f"test {name} fails on the base itself ({contender.label}), so it says nothing of another model: "
                     f"{found.reason}. Mend the suite"
                 )
-            self._found.setdefault((name, of), []).append(found)
+            if not again:
+                self._found.setdefault((name, of), []).append(found)
             if of == "candidate":
                 self._looked_at.setdefault(name, []).append(self._examples(part))
             answers.append(found)
@@ -276,10 +283,10 @@ class _Bench:
             self._seconds.get(test.name, 0.0),
         )
 
-    def _one(self, contender: Contender, part: Part) -> tuple[Found, str]:
+    def _one(self, contender: Contender, part: Part, *, again: bool) -> tuple[Found, str]:
         look, examples = part.look, self._examples(part)
         name = measurement(contender.digest, look, examples)
-        known = self._known.get(name) or self._kept(name, look)
+        known = None if again else self._known.get(name) or self._kept(name, look)
         if known is not None:
             return known, f"{_said(known)}, known before"
         if contender.digest not in self._subjects:

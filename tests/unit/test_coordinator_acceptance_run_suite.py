@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from barnraise.errors import AcceptanceError, MissingExtraError
+from barnraise.suite import SuiteConfig
 from coordinator.acceptance.examples import NOTHING
 from coordinator.acceptance.kept import KeptValues
 from coordinator.acceptance.measuring import measure
-from coordinator.acceptance.run_suite import AtHand, RunOptions, SuiteRun, run_suite
+from coordinator.acceptance.run_suite import AtHand, Contender, RunOptions, SuiteRun, run_suite
 from coordinator.acceptance.suite import judge_models
-from suite_runs import SUITE, contender, crashing, examples_of, first, knowing, skipping, small_run
+from suite_runs import SUITE, WINDOWS, contender, crashing, examples_of, first, knowing, skipping, small_run
 
 A, B = knowing(97), knowing(98)
 
@@ -100,6 +101,15 @@ def test_a_test_that_crashes_on_the_base_is_an_error_of_the_suite() -> None:
         small_run(base=crashing(RuntimeError("oh")))
 
 
+def test_a_test_that_no_model_passes_any_more_is_an_error_of_the_suite(tmp_path: Path) -> None:
+    kept = RunOptions(KeptValues(tmp_path / "measured"))
+    run_suite(SUITE, contender("new", A), contender("old", B), examples_of, kept)
+    broken = crashing(OSError("the disk is gone"))
+    base = Contender("old", contender("old", B).digest, broken.open)
+    with pytest.raises(AcceptanceError, match=r"fails on the base itself \(old\).*the disk is gone"):
+        run_suite(SUITE, broken, base, examples_of, kept)
+
+
 def test_what_this_machine_lacks_is_no_fault_of_a_model() -> None:
     with pytest.raises(MissingExtraError):
         small_run(crashing(MissingExtraError("this needs lm_eval")))
@@ -154,3 +164,49 @@ def test_whoever_watches_hears_of_every_measurement() -> None:
 def test_a_broken_model_knows_nothing_and_fails() -> None:
     run = small_run(contender("nan", np.full_like(first()[1], np.nan)))
     assert [one.state for one in run.outcomes][:2] == ["failed", "failed"]
+
+
+def in_batches(examples: int = 96) -> SuiteConfig:
+    test = {"name": "loss", "kind": "loss", "shard": "text", "examples": examples, "margin": 6.0, "sequential": True}
+    return SuiteConfig.model_validate({"tests": [test]})
+
+
+def test_a_test_in_batches_stops_when_it_is_sure() -> None:
+    run = small_run(suite=in_batches(), candidate=contender("same", B))
+    (outcome,) = run.outcomes
+    assert outcome.state == "passed"
+    assert outcome.base is not None
+    assert outcome.case is not None
+    assert outcome.case.n == len(outcome.base.values_N) == len(outcome.examples) < 96
+    assert outcome.case.method == "e-process"
+
+
+def test_batches_together_are_the_examples_in_their_order() -> None:
+    run = small_run(suite=in_batches())
+    (outcome,) = run.outcomes
+    assert outcome.examples.windows is not None
+    assert outcome.candidate is not None
+    seen = len(outcome.candidate.values_N)
+    assert np.array_equal(outcome.examples.windows, WINDOWS[:seen])
+    whole = measure(contender("", A).open(), in_batches().tests[0], outcome.examples)
+    assert outcome.candidate.values_N.tolist() == pytest.approx(whole.values_N.tolist(), rel=1e-5)
+
+
+def test_tests_without_examples() -> None:
+    tests = [
+        {"name": "small", "kind": "size", "margin": 0.1},
+        {"name": "quick", "kind": "latency", "margin": 1000.0, "options": {"tokens": 8}},
+        {"name": "shape", "kind": "signature", "options": {"outputs": "logits float32 [B, T, 256]"}},
+    ]
+    run = small_run(suite=SuiteConfig.model_validate({"tests": tests}))
+    assert [one.state for one in run.outcomes] == ["passed", "passed", "passed"], [one.reason for one in run.outcomes]
+
+
+def test_how_quick_a_model_is_was_never_kept(tmp_path: Path) -> None:
+    opened: list[str] = []
+    suite = SuiteConfig.model_validate(
+        {"tests": [{"name": "quick", "kind": "latency", "margin": 1000.0, "options": {"tokens": 8}}]}
+    )
+    for _ in range(2):
+        run_suite(suite, contender("new", A, opened), None, examples_of, RunOptions(KeptValues(tmp_path / "measured")))
+    assert opened == ["new", "new"]
