@@ -7,20 +7,9 @@ again. Nothing here decides: events say what was decided, with the reason.
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
-from coordinator.ledger.order_events import (
-    BanLifted,
-    ChannelProbed,
-    ContributorBanned,
-    ModelDerived,
-    OrderPlaced,
-    OrderSettled,
-    ReleasePromoted,
-    ReleaseWithdrawn,
-    ReleaseYanked,
-    UpdateReverted,
-)
+from coordinator.ledger.order_events import OrderEvent
 
 __all__ = [
     "EVENTS",
@@ -28,7 +17,6 @@ __all__ = [
     "ContributorSeen",
     "Event",
     "LeaseGranted",
-    "OrderEvent",
     "RecordedEvent",
     "ReleaseTagged",
     "RoundMerged",
@@ -234,13 +222,18 @@ class RoundMerged:
 
 @dataclass(frozen=True, slots=True)
 class RoundTested:
-    """The acceptance verdict on a round's candidate. ``summary`` is as in :class:`ReleaseTagged`."""
+    """The acceptance verdict on a round's candidate. ``summary`` is as in :class:`ReleaseTagged`.
+
+    Attributes:
+        draws: which hidden examples were drawn, as in coordinator/acceptance/drawing.py.
+    """
 
     kind: ClassVar[str] = "round-tested"
     number: int
     passed: bool
     reason: str
     summary: dict[str, Any]
+    draws: dict[str, Any] = field(default_factory=dict)
 
     @property
     def subject(self) -> str:
@@ -292,19 +285,6 @@ class ChannelMoved:
         return self.channel
 
 
-OrderEvent = (
-    OrderPlaced
-    | OrderSettled
-    | ReleaseYanked
-    | ReleasePromoted
-    | ReleaseWithdrawn
-    | UpdateReverted
-    | ContributorBanned
-    | ModelDerived
-    | BanLifted
-    | ChannelProbed
-)
-
 Event = (
     RunCreated
     | ContributorSeen
@@ -323,35 +303,7 @@ Event = (
     | OrderEvent
 )
 
-EVENTS: dict[str, type[Event]] = {
-    event.kind: event
-    for event in (
-        RunCreated,
-        ContributorSeen,
-        LeaseGranted,
-        UpdateReceived,
-        UpdateChecked,
-        UpdateRejected,
-        UpdateMerged,
-        UpdateUnmerged,
-        RoundOpened,
-        RoundMoved,
-        RoundMerged,
-        RoundTested,
-        ReleaseTagged,
-        ChannelMoved,
-        OrderPlaced,
-        OrderSettled,
-        ReleaseYanked,
-        ReleasePromoted,
-        ReleaseWithdrawn,
-        UpdateReverted,
-        ContributorBanned,
-        ModelDerived,
-        BanLifted,
-        ChannelProbed,
-    )
-}
+EVENTS: dict[str, type[Event]] = {event.kind: event for event in get_args(Event)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ __all__ = [
     "ChannelProbed",
     "ContributorBanned",
     "ModelDerived",
+    "OrderEvent",
     "OrderPlaced",
     "OrderSettled",
     "ReleasePromoted",
@@ -177,3 +178,17 @@ class ChannelProbed:
     @property
     def subject(self) -> str:
         return self.channel
+
+
+OrderEvent = (
+    OrderPlaced
+    | OrderSettled
+    | ReleaseYanked
+    | ReleasePromoted
+    | ReleaseWithdrawn
+    | UpdateReverted
+    | ContributorBanned
+    | ModelDerived
+    | BanLifted
+    | ChannelProbed
+)

@@ -10,16 +10,15 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any, assert_never
 
-from sqlalchemy import Connection, delete, insert, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, delete, update
 
 from coordinator.ledger import schema
-from coordinator.ledger.events import OrderEvent
 from coordinator.ledger.order_events import (
     BanLifted,
     ChannelProbed,
     ContributorBanned,
     ModelDerived,
+    OrderEvent,
     OrderPlaced,
     OrderSettled,
     ReleasePromoted,
@@ -27,6 +26,7 @@ from coordinator.ledger.order_events import (
     ReleaseYanked,
     UpdateReverted,
 )
+from coordinator.ledger.row_writes import insert_row, require_one
 
 __all__ = ["project_order"]
 
@@ -40,7 +40,7 @@ def project_order(connection: Connection, event: OrderEvent, seq: int, at_ms: in
     match event:
         case OrderPlaced(order_id, order):
             values = {"order_id": order_id, "seq": seq, "order": order, "placed_at_ms": at_ms}
-            _insert(connection, schema.orders, values, f"order {order_id} is in this ledger already")
+            insert_row(connection, schema.orders, values, RuntimeError(f"order {order_id} is in this ledger already"))
         case OrderSettled():
             _settle(connection, event, at_ms)
         case ReleaseYanked(version, reason):
@@ -51,26 +51,19 @@ def project_order(connection: Connection, event: OrderEvent, seq: int, at_ms: in
             _mark_release(connection, version, {"promoted_at_ms": None})
         case ModelDerived():
             values = {**asdict(event), "seq": seq, "derived_at_ms": at_ms}
-            _insert(connection, schema.derived, values, f"{event.subject} is listed already")
+            insert_row(connection, schema.derived, values, RuntimeError(f"{event.subject} is listed already"))
         case UpdateReverted():
             _revert(connection, event)
         case ContributorBanned(contributor, since_ms, reason):
             values = {"contributor": contributor, "since_ms": since_ms, "reason": reason, "banned_at_ms": at_ms}
-            _insert(connection, schema.bans, values, f"{contributor} is banned already")
+            insert_row(connection, schema.bans, values, RuntimeError(f"{contributor} is banned already"))
         case BanLifted(contributor):
             gone = connection.execute(delete(schema.bans).where(schema.bans.c.contributor == contributor))
-            _require_one(gone.rowcount, f"{contributor} is not banned")
+            require_one(gone.rowcount, f"{contributor} is not banned")
         case ChannelProbed():
             _probed(connection, event)
         case _ as never:
             assert_never(never)
-
-
-def _insert(connection: Connection, table: Any, values: dict[str, Any], refusal: str) -> None:
-    try:
-        connection.execute(insert(table).values(values))
-    except IntegrityError as error:
-        raise RuntimeError(refusal) from error
 
 
 def _settle(connection: Connection, event: OrderSettled, at_ms: int) -> None:
@@ -78,13 +71,13 @@ def _settle(connection: Connection, event: OrderSettled, at_ms: int) -> None:
     waits = (table.c.order_id == event.order_id) & table.c.settled_at_ms.is_(None)
     values = {"settled_at_ms": at_ms, "done": event.done, "reason": event.reason, "result": event.result}
     moved = connection.execute(update(table).where(waits).values(values))
-    _require_one(moved.rowcount, f"order {event.order_id} was never placed, or is settled already")
+    require_one(moved.rowcount, f"order {event.order_id} was never placed, or is settled already")
 
 
 def _mark_release(connection: Connection, version: str, values: dict[str, Any]) -> None:
     table = schema.releases
     moved = connection.execute(update(table).where(table.c.version == version).values(values))
-    _require_one(moved.rowcount, f"{version} was never tagged")
+    require_one(moved.rowcount, f"{version} was never tagged")
 
 
 def _revert(connection: Connection, event: UpdateReverted) -> None:
@@ -93,7 +86,7 @@ def _revert(connection: Connection, event: UpdateReverted) -> None:
     merged = (table.c.digest == event.digest) & ((table.c.state == "merged") | again)
     values = {"state": "reverted", "reason": event.reason, "reverted_in": event.version}
     moved = connection.execute(update(table).where(merged).values(values))
-    _require_one(moved.rowcount, f"update {event.digest} is not merged, so it cannot be reverted")
+    require_one(moved.rowcount, f"update {event.digest} is not merged, so it cannot be reverted")
 
 
 def _probed(connection: Connection, event: ChannelProbed) -> None:
@@ -101,9 +94,4 @@ def _probed(connection: Connection, event: ChannelProbed) -> None:
     there = (table.c.channel == event.channel) & (table.c.version == event.version)
     probe = {"against": event.against, "passed": event.passed, "reason": event.reason, "tests": event.summary}
     moved = connection.execute(update(table).where(there).values(probe=probe))
-    _require_one(moved.rowcount, f"channel {event.channel} is not at {event.version}")
-
-
-def _require_one(count: int, reason: str) -> None:
-    if count != 1:
-        raise RuntimeError(reason)
+    require_one(moved.rowcount, f"channel {event.channel} is not at {event.version}")

@@ -16,8 +16,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, Table, insert, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, insert, select, update
 
 from barnraise.errors import ReplayedMessageError, TagExistsError
 from coordinator.ledger import schema
@@ -39,6 +38,7 @@ from coordinator.ledger.events import (
     UpdateUnmerged,
 )
 from coordinator.ledger.order_projection import project_order
+from coordinator.ledger.row_writes import insert_row, require_one
 
 __all__ = ["project"]
 
@@ -55,7 +55,7 @@ def project(connection: Connection, recorded: RecordedEvent) -> None:
     match event:
         case RunCreated():
             twice: Exception = RuntimeError(f"run {event.name} is in this ledger already")
-            _insert(connection, schema.runs, {**asdict(event), "created_at_ms": at_ms}, twice)
+            insert_row(connection, schema.runs, {**asdict(event), "created_at_ms": at_ms}, twice)
         case ContributorSeen():
             _contributor_seen(connection, event, at_ms)
         case LeaseGranted():
@@ -85,23 +85,16 @@ def project(connection: Connection, recorded: RecordedEvent) -> None:
             _round_moved(connection, event, at_ms)
         case RoundMerged(number, _, record):
             _update_round(connection, number, {"merge": record, "verdict": None})
-        case RoundTested(number, passed, reason, summary):
-            _update_round(connection, number, {"verdict": {"passed": passed, "reason": reason, "tests": summary}})
+        case RoundTested(number, passed, reason, summary, draws):
+            verdict = {"passed": passed, "reason": reason, "tests": summary, **({"draws": draws} if draws else {})}
+            _update_round(connection, number, {"verdict": verdict})
         case ReleaseTagged():
             twice = TagExistsError(f"{event.version} is tagged already; a tag is written once")
-            _insert(connection, schema.releases, {**asdict(event), "seq": recorded.seq}, twice)
+            insert_row(connection, schema.releases, {**asdict(event), "seq": recorded.seq}, twice)
         case ChannelMoved():
             _channel_moved(connection, event)
         case _:
             project_order(connection, event, recorded.seq, at_ms)
-
-
-def _insert(connection: Connection, table: Table, values: dict[str, Any], refusal: Exception) -> None:
-    """Insert a row, or raise ``refusal`` where a uniqueness rule says no."""
-    try:
-        connection.execute(insert(table).values(values))
-    except IntegrityError as error:
-        raise refusal from error
 
 
 def _contributor_seen(connection: Connection, event: ContributorSeen, at_ms: int) -> None:
@@ -114,7 +107,7 @@ def _contributor_seen(connection: Connection, event: ContributorSeen, at_ms: int
 def _lease_granted(connection: Connection, event: LeaseGranted) -> None:
     _use_nonce(connection, event.contributor, event.nonce, event.lease_id)
     refusal = RuntimeError(f"lease {event.lease_id} is out already, or round {event.round} was never opened")
-    _insert(connection, schema.leases, asdict(event), refusal)
+    insert_row(connection, schema.leases, asdict(event), refusal)
     starts = (schema.rounds.c.number == event.round) & schema.rounds.c.first_lease_at_ms.is_(None)
     connection.execute(update(schema.rounds).where(starts).values(first_lease_at_ms=event.issued_at_ms))
 
@@ -125,21 +118,21 @@ def _update_received(connection: Connection, event: UpdateReceived, at_ms: int) 
         _use_nonce(connection, event.contributor, body["nonce"], event.digest)
     refusal = ReplayedMessageError(f"update {event.digest[:15]}.. or its lease is in the ledger already")
     state = {"state": "received", "reason": "waits for its check", "evidence": {}, "received_at_ms": at_ms}
-    _insert(connection, schema.updates, {**asdict(event), **state}, refusal)
+    insert_row(connection, schema.updates, {**asdict(event), **state}, refusal)
     lease = (schema.leases.c.lease_id == event.lease_id) & (schema.leases.c.contributor == event.contributor)
     moved = connection.execute(update(schema.leases).where(lease).values(update_digest=event.digest))
-    _require_one(moved.rowcount, f"update {event.digest} names a lease that its contributor does not hold")
+    require_one(moved.rowcount, f"update {event.digest} names a lease that its contributor does not hold")
 
 
 def _use_nonce(connection: Connection, contributor: str, nonce: str, subject: str) -> None:
     refusal = ReplayedMessageError(f"nonce {nonce[:8]}.. was used before; draw a new one for every message")
-    _insert(connection, schema.nonces, {"contributor": contributor, "nonce": nonce, "subject": subject}, refusal)
+    insert_row(connection, schema.nonces, {"contributor": contributor, "nonce": nonce, "subject": subject}, refusal)
 
 
 def _move_update(connection: Connection, digest: str, before: tuple[str, ...], values: dict[str, Any]) -> None:
     where = (schema.updates.c.digest == digest) & schema.updates.c.state.in_(before)
     moved = connection.execute(update(schema.updates).where(where).values(values))
-    _require_one(moved.rowcount, f"update {digest} is not {' or '.join(before)}, so it cannot be {values['state']}")
+    require_one(moved.rowcount, f"update {digest} is not {' or '.join(before)}, so it cannot be {values['state']}")
 
 
 def _round_opened(connection: Connection, event: RoundOpened, at_ms: int) -> None:
@@ -151,7 +144,7 @@ def _round_opened(connection: Connection, event: RoundOpened, at_ms: int) -> Non
         "moved_at_ms": at_ms,
         "state": {},
     }
-    _insert(connection, schema.rounds, values, RuntimeError(f"round {event.number} was opened already"))
+    insert_row(connection, schema.rounds, values, RuntimeError(f"round {event.number} was opened already"))
 
 
 def _round_moved(connection: Connection, event: RoundMoved, at_ms: int) -> None:
@@ -161,7 +154,7 @@ def _round_moved(connection: Connection, event: RoundMoved, at_ms: int) -> None:
 
 def _update_round(connection: Connection, number: int, values: dict[str, Any]) -> None:
     moved = connection.execute(update(schema.rounds).where(schema.rounds.c.number == number).values(values))
-    _require_one(moved.rowcount, f"round {number} was never opened")
+    require_one(moved.rowcount, f"round {number} was never opened")
 
 
 def _channel_moved(connection: Connection, event: ChannelMoved) -> None:
@@ -174,8 +167,3 @@ def _channel_moved(connection: Connection, event: ChannelMoved) -> None:
         connection.execute(insert(table).values(channel=event.channel, **values))
     else:
         connection.execute(update(table).where(table.c.channel == event.channel).values(values))
-
-
-def _require_one(count: int, reason: str) -> None:
-    if count != 1:
-        raise RuntimeError(reason)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from dataclasses import fields as dataclass_fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from barnraise.errors import OrderRefusedError
 
@@ -126,9 +126,7 @@ class Derive:
 
 Order = MoveChannel | Yank | Promoted | Withdrawn | PublishSigned | Revert | Revoke | LiftBan | Derive
 
-KINDS: dict[str, type[Order]] = {
-    kind.kind: kind for kind in (MoveChannel, Yank, Promoted, Withdrawn, PublishSigned, Revert, Revoke, LiftBan, Derive)
-}
+KINDS: dict[str, type[Order]] = {kind.kind: kind for kind in get_args(Order)}
 
 
 def as_json(order: Order) -> dict[str, Any]:
