@@ -89,7 +89,11 @@ def name_of(key: Key) -> str:
 
 @dataclass(frozen=True)
 class KeyPair:
-    """A private key that can sign metadata."""
+    """A private key that can sign metadata.
+
+    Not an :class:`~barnraise.identity.Identity`, though both hold an ed25519 key: that one's file is made on first use,
+    never has a passphrase, and signs messages framed by their kind; this one is made on purpose, and signs for TUF.
+    """
 
     _private: Ed25519PrivateKey
 

@@ -1,6 +1,8 @@
 """The tables: ``events`` is the truth, the others are projections of it.
 
-``coordinator/ledger/migrations`` creates them; a test compares the two.
+``coordinator/ledger/migrations`` creates them; a test compares the two. Events, tables and rows name
+many of the same fields, each for itself: an event stays as it was recorded for ever, a table moves with
+migrations, and a row is what readers of today are given.
 """
 
 from __future__ import annotations
