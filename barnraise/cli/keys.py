@@ -283,9 +283,7 @@ def _shown(charter: Charter) -> dict[str, Any]:
 
 def _soon(charter: Charter, at_ms: int) -> Iterator[str]:
     """What is to be signed again before long."""
-    parts = {"root": charter.root, "targets": charter.targets, "stable": charter.stable}
-    expires = {role: metadata.signed.expires for role, metadata in parts.items() if metadata is not None}
-    for role, at in ending(expires, as_time(at_ms), MAINTAINERS_TOLD).items():
+    for role, at in ending(charter.expires, as_time(at_ms), MAINTAINERS_TOLD).items():
         yield f"{role} holds until {at:%Y-%m-%d}; sign it again before: barnraise keys renew"
 
 

@@ -10,6 +10,7 @@ import copy
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, TypeVar
 
 from tuf.api.exceptions import RepositoryError
@@ -160,6 +161,12 @@ class Charter:
     def promoted(self) -> tuple[Promotion, ...]:
         """What was promoted."""
         return self.listed.promoted if self.listed else ()
+
+    @property
+    def expires(self) -> dict[str, datetime]:
+        """Until when each role holds."""
+        found = {Root.type: self.root.signed.expires, Targets.type: self.targets.signed.expires}
+        return found | ({STABLE: self.stable.signed.expires} if self.stable else {})
 
     @property
     def versions(self) -> str:
