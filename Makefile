@@ -69,7 +69,7 @@ $(VENV)-eval/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)-eval
 	$(VENV)-eval/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch
 	$(VENV)-eval/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt \
-	    -e '.[eval]' pytest pytest-timeout hypothesis
+	    -e '.[eval]' accelerate pytest pytest-timeout hypothesis
 	@touch $@
 
 # Peers that are measured beside us (mergekit, Flower, ByzFL, hivemind) live in an environment of their own:

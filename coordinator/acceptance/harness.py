@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,6 +27,8 @@ __all__ = ["SubjectModel", "run_task"]
 SHOTS_SEED = 1234
 MAX_TOKENS = 256
 SPLIT = "test"
+GROUP = "barnraise"
+"""A group of one: what can be changed of a task is changed where a group names it."""
 
 
 class Asked(Protocol):
@@ -90,15 +93,11 @@ def run_task(subject: Subject, asked: Asked, rows: Sequence[Row], folder: Path |
         AcceptanceError: there is no such task, or a group cannot have rows.
         Exception: whatever else harness and task raise.
     """
-    manager = TaskManager(include_path=None if folder is None else str(folder))
-    if asked.task not in manager.all_tasks:
-        raise AcceptanceError(f"the harness has no task {asked.task!r}; is BARNRAISE_EVAL_TASKS set?")
-    settings: dict[str, Any] = {"task": asked.task}
-    if asked.shots >= 0:
-        settings["num_fewshot"] = asked.shots
+    manager = _manager(folder, asked.task)
+    changes: dict[str, Any] = {} if asked.shots < 0 else {"num_fewshot": asked.shots}
     if rows:
-        settings |= _with_rows(rows)
-    loaded = manager.load([settings])
+        changes |= _with_rows(rows)
+    loaded = manager.load([{"group": GROUP, "task": [{"task": asked.task, **changes}]}])
     if rows and len(loaded["tasks"]) != 1:
         raise AcceptanceError(f"{asked.task} is a group of {len(loaded['tasks'])} tasks; a data set needs a single one")
     for task in loaded["tasks"].values():
@@ -110,6 +109,27 @@ def run_task(subject: Subject, asked: Asked, rows: Sequence[Row], folder: Path |
         first = [sample for sample in logged if sample["filter"] == logged[0]["filter"]]
         samples += sorted(first, key=lambda sample: int(sample["doc_id"]))
     return samples
+
+
+def _manager(folder: Path | None, task: str) -> TaskManager:
+    """What knows the task; the many thousand that the harness brings are listed only if it is none of the folder's.
+
+    Raises:
+        AcceptanceError: nothing does.
+    """
+    if folder is not None:
+        own = TaskManager(include_path=str(folder), include_defaults=False)
+        if task in own.all_tasks:
+            return own
+    brought = _brought(None if folder is None else str(folder))
+    if task not in brought.all_tasks:
+        raise AcceptanceError(f"the harness has no task {task!r}; is BARNRAISE_EVAL_TASKS set?")
+    return brought
+
+
+@lru_cache(maxsize=1)
+def _brought(folder: str | None) -> TaskManager:
+    return TaskManager(include_path=folder)
 
 
 def _with_rows(rows: Sequence[Row]) -> dict[str, Any]:
