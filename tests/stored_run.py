@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -62,7 +63,8 @@ sys.exit(run(sys.argv[2:]))
 def command_killed_after(syncs: int, *argv: str | Path) -> bool:
     """As :func:`killed_after`, of a command that uses threads: in a process that is new."""
     words = [sys.executable, "-c", _STRICKEN, str(syncs), *map(str, argv)]
-    done = subprocess.run(words, capture_output=True, text=True)
+    environment = {**os.environ, "TMPDIR": os.environ["BARNRAISE_TESTS_SHARED"]}  # what is killed cleans nothing up
+    done = subprocess.run(words, capture_output=True, text=True, env=environment)
     assert done.returncode in (0, 9), done.stderr
     return done.returncode == 9
 
@@ -87,6 +89,7 @@ def killed_after(syncs: int, work: Callable[[], object]) -> bool:
             sync(descriptor)
 
         os.fsync = counted
+        tempfile.tempdir = os.environ["BARNRAISE_TESTS_SHARED"]  # what is killed cleans nothing up
         try:
             work()
         finally:
