@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from blake3 import blake3
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -91,6 +92,10 @@ class Identity:
     def private_key(self) -> Ed25519PrivateKey:
         """For a library that signs in its own format, which cannot be taken for a message of ours."""
         return self._private
+
+    def secret(self, purpose: str) -> bytes:
+        """32 bytes that follow from the key and a purpose, and tell nothing of the key or of another purpose."""
+        return blake3(self._private.private_bytes_raw(), derive_key_context=f"barnraise secret: {purpose}").digest()
 
     def sign(self, kind: str, message: bytes) -> str:
         """Signature of ``message`` as a ``kind``: 128 hex digits."""

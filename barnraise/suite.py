@@ -134,6 +134,7 @@ class AcceptanceTestConfig(LookConfig):
     Attributes:
         margin: how much worse, in the metric's unit, still counts as non-inferior.
         pool: so many examples are at hand, of which each round draws its own; None: always the same ones.
+        uses: how often an example of the pool may be drawn; None: as often as the margin allows.
         supported: a release promises this test; otherwise it is only reported.
         weight: share of the error rate that this test gets, beside the others.
         guards: what it is there for, in words.
@@ -141,6 +142,7 @@ class AcceptanceTestConfig(LookConfig):
     """
 
     pool: Annotated[int, Field(ge=8)] | None = None
+    uses: Positive | None = None
     supported: bool = True
     weight: Annotated[float, Field(gt=0)] = 1.0
     guards: Annotated[str, Field(max_length=200)] = ""
@@ -154,6 +156,8 @@ class AcceptanceTestConfig(LookConfig):
             raise ValueError(f"test {self.name}: kind {self.kind} is not looked at in batches; remove sequential")
         if self.pool is not None and self.pool < self.examples:
             raise ValueError(f"test {self.name}: {self.examples} examples of a pool of {self.pool}; enlarge the pool")
+        if self.uses is not None and self.pool is None:
+            raise ValueError(f"test {self.name}: uses limits what is drawn from a pool, and it has none; remove it")
         return self
 
     @property

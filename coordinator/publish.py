@@ -166,8 +166,10 @@ class Publisher:
     def _tagged(self, made: _Made) -> ReleaseTagged:
         """Store report, configuration, card, lineage and manifest; return the tag."""
         desk, decision = self.desk, made.decision
-        report = {"held_out": desk.held_out_digest, "version": decision.version, "tests": made.summary}
+        suite = desk.config.acceptance.digest
+        report = {"held_out": desk.held_out_digest, "suite": suite, "version": decision.version, "tests": made.summary}
         settings = {"run": desk.config.model_dump(mode="json"), "held_out": desk.held_out_digest}
+        settings |= {"suite": suite, "draw_anchor": desk.chain.anchor.hex()}
         left_out = made.remerged.left_out if made.remerged is not None else ()
         parent, described = made.parent, describe(desk, self.ledger, made, left_out)
         manifest = Manifest(

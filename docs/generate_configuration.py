@@ -90,6 +90,7 @@ MEANINGS: dict[str, tuple[str, str]] = {  # key -> (unit, meaning)
     "acceptance.data.NAME.hidden": ("-", "Only the coordinator has it; it is not published with the releases."),
     "acceptance.tests[].supported": ("-", "A release promises this test; otherwise it is only reported."),
     "acceptance.tests[].pool": ("examples", "So many are at hand, of which each round draws its own; absent: none drawn."),
+    "acceptance.tests[].uses": ("-", "How often an example of the pool may be drawn; absent: as the margin allows."),
     "acceptance.tests[].weight": ("-", "Share of the error rate that the test gets, beside the others."),
     "acceptance.tests[].guards": ("-", "What the test is there for, in words."),
     "acceptance.tests[].sequential": ("-", "Look at examples in batches, and stop as soon as the answer is sure."),

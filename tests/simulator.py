@@ -41,6 +41,7 @@ from merge.compress.fisher import with_fisher
 
 __all__ = ["Simulation", "tiny_config"]
 
+KEY = b"c" * 32
 SHARDS = {"text": ["json", "csv", "string", "textwrap"], "tools": ["ast", "dis", "inspect", "tokenize"]}
 
 
@@ -85,7 +86,9 @@ class Simulation:
         self.folder.create()
         self.folder.config.write_text(as_toml(self.config.model_dump(mode="json")))
         self.ledger = fresh_ledger(self.folder.ledger)
-        self.identity = Identity.from_seed(b"c" * 32)
+        self.identity = Identity.from_seed(KEY)
+        self.folder.key.write_text(KEY.hex())
+        self.folder.key.chmod(0o600)
         self._found_run()
         self.start()
 

@@ -12,7 +12,7 @@ import typer
 from barnraise.cli.output import JsonOption, print_result, table
 from barnraise.cli.rounds import find_rounds
 from barnraise.cli.show import LAST_SECOND, test_table
-from barnraise.cli.sources import FromOption
+from barnraise.cli.sources import FromOption, TrustOption
 from barnraise.narrate import short
 from barnraise.protocol import RoundLine, RoundRecord, UpdateStatus
 
@@ -23,9 +23,13 @@ NEWEST = 20
 
 
 def round(  # noqa: A001  # the command's name
-    action: Annotated[Literal["ls", "show"], typer.Argument(help="ls: the newest rounds. show: one of them.")] = "show",
+    action: Annotated[
+        Literal["ls", "show", "check"],
+        typer.Argument(help="ls: the newest rounds. show: one of them. check: were its hidden examples drawn by lot?"),
+    ] = "show",
     number: Annotated[int | None, typer.Argument(min=1, help="Of the round; the newest by default.")] = None,
     source: FromOption = None,
+    trust: TrustOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show a round: its updates and their fates, clipping and weights, conflicts, verdict.
@@ -39,6 +43,11 @@ def round(  # noqa: A001  # the command's name
             found = rounds.lines(NEWEST)
             result = {"from": rounds.label, **found.model_dump(mode="json")}
             human = "\n".join(_list(found.rounds))
+        elif action == "check":
+            from barnraise.cli.round_check import check_draws
+
+            result = check_draws(rounds, number, trust)
+            human = "\n".join(part for line in result["checks"] for part in _wrapped(line["reason"]))
         else:
             record = rounds.record(number)
             result = {"from": rounds.label, **record.model_dump(mode="json")}
@@ -77,6 +86,8 @@ def _words(record: RoundRecord) -> list[str]:
         lines += _wrapped(
             f"  verdict  {'passed' if record.verdict['passed'] else 'failed'}: {record.verdict['reason']}"
         )
+    for name, row in sorted(((record.verdict or {}).get("draws") or {}).get("tests", {}).items()):
+        lines.append(f"  drawn    {len(row['places']):,} of {row['size']:,} hidden examples for {name}")
     if record.updates:
         lines += ["", *_updates(record), *_reasons(record)]
     if record.merge:

@@ -25,12 +25,14 @@ class Metric:
         higher_is_better: otherwise lower is.
         binary: every value is 0 or 1.
         bounds: between which every value lies; None where nobody knows.
+        spread: standard deviation of one value, as a rule; of 0 and 1 it is at most a half.
     """
 
     unit: str
     higher_is_better: bool
     binary: bool = False
     bounds: tuple[float, float] | None = None
+    spread: float = 0.5
 
     def fits(self, direction: str) -> bool:
         """Whether ``direction``, ``lower`` or ``higher``, is the better one here."""

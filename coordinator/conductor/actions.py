@@ -19,6 +19,7 @@ from barnraise.narrate import short
 from barnraise.suite import LookConfig
 from coordinator.acceptance.batches import suite_steps
 from coordinator.acceptance.culprits import CulpritSearch
+from coordinator.acceptance.drawing import Drawn, draw_for_round
 from coordinator.acceptance.kinds import Failure, Found
 from coordinator.acceptance.measuring import Part
 from coordinator.acceptance.verdict import Verdict
@@ -124,13 +125,14 @@ def merge(desk: Desk, config: RunConfig, ledger: Ledger, current: Round, merge_s
     return Finished(Merged(merge_set, merging.candidate), (RoundMerged(current.number, words, record),))
 
 
-def run_tests(desk: Desk, config: RunConfig, current: Round, candidate: Candidate, clock: Callable[[], int]) -> Work:
+def run_tests(desk: Desk, ledger: Ledger, current: Round, candidate: Candidate, clock: Callable[[], int]) -> Work:
     """Run the suite on a candidate against its base. A suite that cannot be run says nothing of the candidate."""
     try:
-        verdict = yield from _tested(desk, config, current, candidate)
+        drawn = _drawn(desk, ledger, current)
+        verdict = yield from _tested(desk, current, candidate, drawn)
     except (AcceptanceError, BlobMissingError) as error:
         return Finished(SuiteFailed(candidate, str(error), clock()))
-    told = RoundTested(current.number, verdict.passed, verdict.reason, verdict.summary())
+    told = RoundTested(current.number, verdict.passed, verdict.reason, verdict.summary(), drawn.record)
     return Finished(Judged(candidate, verdict.passed, verdict.reason, clock()), (told,))
 
 
@@ -140,10 +142,11 @@ def find_culprits(desk: Desk, ledger: Ledger, current: Round, clock: Callable[[]
     search = CulpritSearch(merge_set)
     trials: list[dict[str, Any]] = []
     try:
+        drawn = _drawn(desk, ledger, current)
         while (subset := search.next_subset()) is not None:
             job = _job(_for_few(config, len(subset)), ledger, current, subset)
             candidate = (yield from merge_steps(desk.bench, job, config.conductor.test_timeout_s)).candidate
-            verdict = yield from _tested(desk, config, current, candidate)
+            verdict = yield from _tested(desk, current, candidate, drawn)
             desk.forget(candidate, _base(ledger, current))
             search.record(subset, verdict.passed)
             tried = [short(digest) for digest in subset]
@@ -195,12 +198,22 @@ def _base(ledger: Ledger, current: Round) -> ReleaseRow:
     return base
 
 
+def _drawn(desk: Desk, ledger: Ledger, current: Round) -> Drawn:
+    """The hidden examples of a round, the same ones whenever it is asked."""
+    suite = desk.config.acceptance
+    if all(test.pool is None for test in suite.tests):
+        return Drawn({}, {})
+    verdicts = [row.verdict for row in ledger.rounds() if row.number < current.number]
+    earlier = [verdict["draws"] for verdict in verdicts if verdict is not None and "draws" in verdict]
+    return draw_for_round(desk.chain, current.number, suite, desk.examples, earlier)
+
+
 def _tested(
-    desk: Desk, config: RunConfig, current: Round, candidate: Candidate
+    desk: Desk, current: Round, candidate: Candidate, drawn: Drawn
 ) -> Generator[list[Task], list[Any], Verdict]:
     """The verdict on a candidate, its tests looked at part by part until the answer is sure."""
     base, now = current.base_digest, candidate.model_digest
-    steps = suite_steps(config.acceptance)
+    steps = suite_steps(desk.config.acceptance, drawn.places)
     parts = next(steps)
     while True:
         ends = yield measure_tasks(desk, base, parts) + measure_tasks(desk, now, parts)

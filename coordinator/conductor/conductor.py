@@ -315,7 +315,7 @@ class Conductor:
             case Merge(merge_set):
                 self._start(actions.merge(self.desk, self.config, self.ledger, self.round, merge_set))
             case RunTests(candidate):
-                self._start(actions.run_tests(self.desk, self.config, self.round, candidate, self.clock))
+                self._start(actions.run_tests(self.desk, self.ledger, self.round, candidate, self.clock))
             case FindCulprits():
                 self._start(actions.find_culprits(self.desk, self.ledger, self.round, self.clock))
             case Tag():

@@ -16,6 +16,7 @@ import numpy as np
 
 from barnraise.config import RunConfig
 from barnraise.errors import AcceptanceError, BlobMissingError, BrokenChainError
+from barnraise.identity import Identity
 from barnraise.releases.durable import make_folder, replace_file
 from barnraise.releases.keyframe import parse_keyframe
 from barnraise.releases.store import BlobStore
@@ -23,6 +24,8 @@ from barnraise.run_folder import RunFolder
 from barnraise.suite import LookConfig
 from barnraise.updates import Update, apply_update
 from barnraise.updates.space import ParameterSpace
+from coordinator.acceptance.drawing import chain_of
+from coordinator.acceptance.draws import SeedChain
 from coordinator.acceptance.examples import NOTHING, Examples, parse_rows
 from coordinator.acceptance.heldout import HeldOut
 from coordinator.acceptance.kinds import Measured
@@ -83,6 +86,11 @@ class Desk:
         return HeldOut.parse(self.private.read(self.held_out_digest), self.held_out_digest)
 
     # -- what models were measured to be --------------------------------------------------
+
+    @property
+    def chain(self) -> SeedChain:
+        """The seeds that hidden examples are drawn with. Whoever has it knows every draw to come."""
+        return chain_of(Identity.load(self.folder.key))
 
     @property
     def check_examples(self) -> Examples:

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from barnraise.cli import run
 from barnraise.config import RunConfig
 from barnraise.digest import digest_bytes
+from coordinator.acceptance.drawing import check_record
 from coordinator.conductor.desk import Desk
 from simulator import Simulation, tiny_config
 
@@ -33,6 +35,11 @@ def begun(root: Path, config: RunConfig) -> Simulation:
     desk = Desk(root, config, "")
     (desk.private if config.acceptance.data["lines"].hidden else desk.public).put(TEXTS)
     return Simulation(root, config)
+
+
+def drawing(**test: Any) -> RunConfig:
+    """A run that draws 12 of its 24 hidden examples every round."""
+    return with_data(hidden=True, examples=12, pool=24, margin=3.0, **test)
 
 
 def three_deliver(simulation: Simulation) -> None:
@@ -90,3 +97,77 @@ def test_a_suite_in_batches_releases_too(tmp_path: Path) -> None:
     told = release.summary["loss-lines"]
     assert told["method"] == "e-process"
     assert 0 < told["n"] <= 24
+
+
+def draws_of(simulation: Simulation) -> list[dict[str, Any]]:
+    verdicts = [row.verdict for row in simulation.ledger.rounds()]
+    return [verdict["draws"] for verdict in verdicts if verdict is not None]
+
+
+def places(draws: dict[str, Any]) -> list[int]:
+    found: list[int] = draws["tests"]["loss-lines"]["places"]
+    return found
+
+
+def test_every_round_draws_its_own_hidden_examples_as_it_had_committed_to(tmp_path: Path) -> None:
+    simulation = begun(tmp_path, drawing(uses=9))
+    for version in ("0.1.1", "0.1.2", "0.1.3"):
+        three_deliver(simulation)
+        simulation.runs_until_tagged(version)
+    drawn = draws_of(simulation)
+    assert len({tuple(places(draws)) for draws in drawn}) == 3
+    assert all(len(set(places(draws))) == 12 for draws in drawn)
+    anchor = simulation.desk.chain.anchor.hex()
+    for number, draws in enumerate(drawn, 1):
+        assert all(check.holds for check in check_record(anchor, number, draws))
+        moved = {"loss-lines": {**draws["tests"]["loss-lines"], "places": sorted(places(draws))}}
+        assert not any(check.holds for check in check_record(anchor, number, {**draws, "tests": moved}))
+        assert not any(check.holds for check in check_record(anchor, number % 3 + 1, draws))
+
+
+def test_a_pool_that_is_used_up_keeps_the_round_waiting(tmp_path: Path) -> None:
+    simulation = begun(tmp_path, drawing(uses=1))
+    for version in ("0.1.1", "0.1.2"):
+        three_deliver(simulation)
+        simulation.runs_until_tagged(version)
+    first, second = draws_of(simulation)
+    assert sorted(places(first) + places(second)) == list(range(24)), "no example was used twice"
+    three_deliver(simulation)
+    simulation.ticks(60)
+    current = simulation.ledger.current_round()
+    assert current is not None
+    assert current.phase == "testing"
+    assert "used up, rotate it" in current.reason
+
+
+def test_a_crash_draws_the_same_again(tmp_path: Path) -> None:
+    """Wherever the conductor ends while it tests, the round ends with the draw that its number gives."""
+    whole = begun(tmp_path / "whole", drawing(uses=9))
+    three_deliver(whole)
+    whole.runs_until("released")
+    for ticks in (8, 10, 12):
+        crashed = begun(tmp_path / str(ticks), drawing(uses=9))
+        three_deliver(crashed)
+        crashed.ticks(ticks)
+        crashed.start()
+        crashed.runs_until("released")
+        assert draws_of(crashed) == draws_of(whole)
+
+
+def test_anyone_can_check_a_draw(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    simulation = begun(tmp_path, drawing(uses=9))
+    three_deliver(simulation)
+    simulation.runs_until("released")
+    assert run(["round", "check", "1", "--from", str(tmp_path)]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "test loss-lines of round 1: 12 of 24 places, drawn with the seed that was committed to" in said
+    assert run(["round", "show", "1", "--from", str(tmp_path)]) == 0
+    assert "12 of 24 hidden examples for loss-lines" in capsys.readouterr().out
+
+
+def test_a_round_without_draws_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    simulation = begun(tmp_path, with_data())
+    three_deliver(simulation)
+    simulation.runs_until("released")
+    assert run(["round", "check", "1", "--from", str(tmp_path)]) == 2
+    assert "drew no hidden examples" in capsys.readouterr().err
