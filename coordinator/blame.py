@@ -33,7 +33,7 @@ from coordinator.rehearsal import can_merge
 from coordinator.remerge import Known, Line, PastMerge, nearest
 from merge.strategies import Mean
 
-__all__ = ["Blamed", "blame"]
+__all__ = ["Blamed", "Parts", "Shop", "blame", "known_again"]
 
 TIMEOUT_S = 3600.0
 
@@ -83,13 +83,13 @@ def blame(shop: Shop, version: str, judge: Callable[[Contender], Judged], tell: 
         return None
     manifest = shop.ancestry.trunk_manifest(version)
     bench = Bench(BlobStore(shop.scratch), ModelCache(shop.scratch / "models", manifest.space))
-    parent = _parent(shop, archive, bench, past.parent)
-    again = _Again(shop, archive, bench, parent, past.merge)
+    parent = known_again(shop, archive, bench, past.parent)
+    parts = Parts(shop, archive, bench, parent, past.merge)
     search = CulpritSearch(past.merge.digests)
     while (subset := search.next_subset()) is not None:
-        made = again.without_the_others(subset)
+        made = parts.made_of(subset)
         judged = judge(made)
-        again.forget(made)
+        parts.forget(made)
         tell(f"{version} of {len(subset)} of its {len(past.merge.updates)} updates: {judged.answer}")
         search.record(subset, judged.answer == "good")
     culprits = search.result()
@@ -97,8 +97,8 @@ def blame(shop: Shop, version: str, judge: Callable[[Contender], Judged], tell: 
     return Blamed(culprits, proofs, len(search.trials))
 
 
-def _parent(shop: Shop, archive: Archive, bench: Bench, version: str) -> Known:
-    """Model and state of the release that the updates were merged into; merged again where the state is gone."""
+def known_again(shop: Shop, archive: Archive, bench: Bench, version: str) -> Known:
+    """Model and state of a release, in the bench; merged again where the state is gone."""
     lines = archive.lines(version)
     start = nearest(lines[version], _known(shop, lines))
     bench.models.put(shop.ancestry.flat(start.version))
@@ -126,8 +126,8 @@ def _fetch(shop: Shop, bench: Bench, ref: BlobRef) -> None:
 
 
 @dataclass(frozen=True)
-class _Again:
-    """Merges parts of one round."""
+class Parts:
+    """Merges parts of one round; ``parent`` is where it was merged into."""
 
     shop: Shop
     archive: Archive
@@ -135,7 +135,7 @@ class _Again:
     parent: Known
     merge: PastMerge
 
-    def without_the_others(self, subset: tuple[str, ...]) -> Contender:
+    def made_of(self, subset: tuple[str, ...]) -> Contender:
         """The model that comes out of some of the updates, as the run merges; by a plain mean if they are too few."""
         wanted = set(subset)
         part = replace(self.merge, updates=tuple(update for update in self.merge.updates if update.digest in wanted))
