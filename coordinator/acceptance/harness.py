@@ -50,7 +50,7 @@ class SubjectModel(LM):  # type: ignore[misc]
         self._subject = subject
 
     def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
-        pairs = [(self._start(context), continuation.encode()) for context, continuation in _arguments(requests)]
+        pairs = [self._pair(context, continuation) for context, continuation in _arguments(requests)]
         scored = score_continuations(self._subject, pairs)
         nats = (scored.bits_N * -math.log(2)).tolist()
         return list(zip(nats, scored.greedy_N.tolist(), strict=True))
@@ -77,6 +77,11 @@ class SubjectModel(LM):  # type: ignore[misc]
             for index, one in zip(picked, written, strict=True):
                 texts[index] = one.text.decode(errors="replace")
         return texts
+
+    def _pair(self, context: str, continuation: str) -> tuple[bytes, bytes]:
+        """Space at the end of a prompt is the continuation's, as the harness has it with its own models."""
+        bare = context.rstrip()
+        return self._start(bare), (context[len(bare) :] + continuation).encode()
 
     def _start(self, context: str) -> bytes:
         """A model that needs something before its first token gets the end of a line."""

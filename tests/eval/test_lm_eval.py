@@ -6,6 +6,7 @@ import json
 import math
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 from lm_eval.api.instance import Instance
@@ -78,7 +79,8 @@ def test_lines_take_the_place_of_the_tasks_own_documents() -> None:
     assert measure(planted.honest(), asked, of(wrong[::-1])).values_N.tolist() == [1.0, 0.0]
 
 
-def test_a_task_with_data_of_its_own_needs_no_lines() -> None:
+def test_a_task_with_data_of_its_own_needs_no_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path))
     assert (
         measure(planted.honest(), look("barnraise_capitals", "acc", data=False), NOTHING).values_N.tolist() == [1] * 3
     )
