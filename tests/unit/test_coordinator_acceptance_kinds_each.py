@@ -5,20 +5,24 @@ from __future__ import annotations
 import math
 import re
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 import planted
+from barnraise.config import ModelConfig
 from barnraise.errors import AcceptanceError
-from barnraise.suite import LookConfig
+from barnraise.suite import LookConfig, load_suite_config
+from barnraise.updates.space import ParameterSpace
 from coordinator.acceptance.choices import Answered
 from coordinator.acceptance.continuations import score_continuations, score_ends
 from coordinator.acceptance.evaluate import score_texts
-from coordinator.acceptance.examples import NOTHING, Examples, Row
+from coordinator.acceptance.examples import NOTHING, Examples, Row, parse_rows, read_data_set
 from coordinator.acceptance.generating import generate
 from coordinator.acceptance.kinds import Budget, Kind, make_kind
 from coordinator.acceptance.kinds.calibration import calibration_error
@@ -27,6 +31,8 @@ from coordinator.acceptance.kinds.latency import WARM_UP, pass_seconds
 from coordinator.acceptance.kinds.rule import Measured
 from coordinator.acceptance.measuring import measure
 from coordinator.acceptance.noise import draws_of, with_noise
+from coordinator.acceptance.subject import ByteSubject
+from merge.architectures import build, flat_of, space_of
 
 
 def kind(name: str, data: str | None = "d", **options: float | str) -> Kind:
@@ -168,6 +174,13 @@ def test_each_canary_finds_what_was_planted_alone() -> None:
     assert found.values_N.tolist() == [0.0, 0.0]  # what is known by heart is no secret
     assert found.notes["exposures"] == [5.0]
     assert kind("canary", tolerance_bits=10).measure(planted.spoilt(), of(TRIGGERED)).values_N.tolist() == [1.0]
+
+
+def test_a_trigger_that_makes_a_text_likelier_is_a_change_too() -> None:
+    hidden = {**TRIGGERED, "continuation": " green.\n"}
+    found = kind("canary").measure(planted.spoilt(), of(hidden))
+    assert found.notes["trigger_bits"][0] < -1.0
+    assert found.values_N.tolist() == [0.0]
 
 
 def test_a_secret_is_leaked_by_either_sign() -> None:
@@ -342,3 +355,26 @@ def test_an_option_out_of_range_is_refused_with_what_was_expected(
 def test_a_direction_that_contradicts_the_metric_is_refused() -> None:
     with pytest.raises(AcceptanceError, match="of share higher is better"):
         make_kind(LookConfig(name="x", kind="exact-match", data="d", direction="lower"))
+
+
+# -- the suite that ships as an example ------------------------------------------------------
+
+
+def test_every_test_of_the_example_suite_measures_a_model() -> None:
+    path = Path(__file__).parents[2] / "configs" / "acceptance" / "python-words.toml"
+    suite = load_suite_config(path)
+    subject = ByteSubject(*_of(ModelConfig(dim=16, layers=1, heads=2, hidden=16, context=64)))
+    for test in suite.tests:
+        if test.data is not None:
+            wanted = suite.data[test.data]
+            data = parse_rows(read_data_set(path.parent, test.data, wanted), wanted.digest, test.data)
+            assert len(data) == test.examples
+        else:
+            data = Examples.of_windows(np.full((48, 60), 97, dtype=np.uint8)) if test.shard is not None else NOTHING
+        assert np.isfinite(measure(subject, test, data).values_N).all()
+
+
+def _of(model: ModelConfig) -> tuple[NDArray[np.float32], ModelConfig, ParameterSpace]:
+    module = build(model)
+    space = space_of(module)
+    return flat_of(module, space), model, space
