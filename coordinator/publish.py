@@ -20,6 +20,7 @@ from barnraise.releases.publish import store_blob, store_manifest, tensor_entrie
 from barnraise.releases.repository import Repository
 from barnraise.versions import Change, VersionDecision, next_version, parse_version
 from coordinator.acceptance.suite import judge_models
+from coordinator.acceptance.telling import told_of
 from coordinator.card import describe
 from coordinator.conductor.desk import Desk
 from coordinator.conductor.merging import plan_inputs
@@ -72,7 +73,8 @@ class Publisher:
 
     def first(self, model: FirstModel, created_at_ms: int) -> Draft:
         """Release 0.1.0: the initial weights as a keyframe, with what was measured of them."""
-        known = self.desk.all_measured(model.model_digest, self.desk.config.acceptance.tests)
+        suite = self.desk.config.acceptance
+        known = self.desk.all_measured(model.model_digest, suite.tests)
         made = _Made(
             decision=next_version(None, Change()),
             parent=None,
@@ -82,7 +84,7 @@ class Publisher:
             patch=None,
             state_digest=None,
             created_at_ms=created_at_ms,
-            summary=_alone(judge_models(self.desk.config.acceptance, known, known).summary()),
+            summary=_alone(told_of(judge_models(suite, known, known), suite).summary()),
             updates=(),
         )
         return Draft(made.decision.version, (self._tagged(made), ChannelMoved(CHANNEL, None, made.decision.version)))

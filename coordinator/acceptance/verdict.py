@@ -39,7 +39,11 @@ from coordinator.acceptance.metric import Metric
 from coordinator.acceptance.resampling import LOWEST_P
 from coordinator.acceptance.sequential import Decision
 
-__all__ = ["Asked", "CaseVerdict", "PairedScores", "Verdict", "holm", "judge", "ruled"]
+__all__ = ["Asked", "CaseVerdict", "PairedScores", "Verdict", "concluded", "holm", "judge", "ruled"]
+
+
+RULE = "rule"
+"""Decided without a statistical test."""
 
 
 class Asked(Protocol):
@@ -176,17 +180,23 @@ def judge(pairs: Sequence[PairedScores], alpha: float, seed: int, decided: Seque
         _case(pair, of_pair, corrected.get(index, of_pair[0]), alpha, seed)
         for index, (pair, of_pair) in enumerate(zip(pairs, ps, strict=True))
     ) + tuple(decided)
+    return concluded(tests)
+
+
+def concluded(tests: Sequence[CaseVerdict]) -> Verdict:
+    """The suite's verdict from those of its tests."""
     promised = [case for case in tests if case.supported]
     failed = [case for case in promised if not case.passed]
     if failed:
         numbers = "; ".join(case.reason for case in failed)
         reason = f"{len(failed)} of {len(promised)} supported tests are not shown to be non-inferior: {numbers}"
     elif promised:
-        highest = f" (highest corrected p {max(corrected.values()):.2g})" if corrected else ""
+        ps = [case.p_holm for case in promised if case.method != RULE]
+        highest = f" (highest corrected p {max(ps):.2g})" if ps else ""
         reason = f"all {len(promised)} supported tests are non-inferior{highest}"
     else:
         reason = "no test is supported, so nothing is promised"
-    return Verdict(not failed, reason, tests)
+    return Verdict(not failed, reason, tuple(tests))
 
 
 def ruled(test: Asked, metric: Metric, base: float, candidate: float, ruling: tuple[bool, str]) -> CaseVerdict:
@@ -215,7 +225,7 @@ def ruled(test: Asked, metric: Metric, base: float, candidate: float, ruling: tu
         passed=passed,
         supported=test.supported,
         reason=f"{test.name} {why}",
-        method="rule",
+        method=RULE,
     )
 
 

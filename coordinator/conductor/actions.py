@@ -22,6 +22,7 @@ from coordinator.acceptance.culprits import CulpritSearch
 from coordinator.acceptance.drawing import Drawn, draw_for_round
 from coordinator.acceptance.kinds import Failure, Found
 from coordinator.acceptance.measuring import Part
+from coordinator.acceptance.telling import told_of
 from coordinator.acceptance.verdict import Verdict
 from coordinator.conductor import work
 from coordinator.conductor.desk import Desk
@@ -211,7 +212,7 @@ def _drawn(desk: Desk, ledger: Ledger, current: Round) -> Drawn:
 def _tested(
     desk: Desk, current: Round, candidate: Candidate, drawn: Drawn
 ) -> Generator[list[Task], list[Any], Verdict]:
-    """The verdict on a candidate, its tests looked at part by part until the answer is sure."""
+    """The verdict on a candidate as it may be told; its tests are looked at until the answer is sure."""
     base, now = current.base_digest, candidate.model_digest
     steps = suite_steps(desk.config.acceptance, drawn.places)
     parts = next(steps)
@@ -228,7 +229,7 @@ def _tested(
         try:
             parts = steps.send(list(zip(was, found, strict=True)))
         except StopIteration as stopped:
-            return cast(Verdict, stopped.value)
+            return told_of(cast(Verdict, stopped.value), desk.config.acceptance)
 
 
 def whole(looks: Sequence[LookConfig]) -> list[Part]:

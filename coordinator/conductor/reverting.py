@@ -21,6 +21,7 @@ from barnraise.protocol import BlobRef
 from barnraise.releases.manifest import Remerged
 from barnraise.releases.publish import store_blob
 from coordinator.acceptance.suite import judge_models
+from coordinator.acceptance.telling import told_of
 from coordinator.acceptance.verdict import Verdict
 from coordinator.conductor.actions import Finished, Work, measure_tasks, require_found, whole
 from coordinator.conductor.comparison import compare_models
@@ -198,7 +199,7 @@ def _part(
 def _verdict(desk: Desk, base: ReleaseRow, end: Known) -> Verdict:
     suite = desk.config.acceptance
     was, found = (desk.all_measured(model.model_digest, suite.tests) for model in (base, end))
-    return judge_models(suite, was, found)
+    return told_of(judge_models(suite, was, found), suite)
 
 
 def _report(
