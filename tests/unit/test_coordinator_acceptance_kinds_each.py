@@ -113,6 +113,17 @@ def test_the_ends_of_texts_are_scored_from_where_they_begin() -> None:
     assert halves.tokens_N.tolist() == [8, 13]
 
 
+def test_an_answer_after_which_the_model_overflows_does_not_count() -> None:
+    subject = planted.honest()
+    logits = subject.logits
+    row = {"prompt": "two and two are", "answer": "four"}
+    assert kind("exact-match", stop="length").measure(subject, of(row)).values_N.tolist() == [1.0]
+    whole = len("two and two are four")
+    subject.logits = lambda tokens_BT: logits(tokens_BT) * (math.nan if tokens_BT.shape[1] >= whole else 1)  # type: ignore[method-assign]
+    assert generate(subject, [b"two and two are"], 9)[0].text == b" four"
+    assert kind("exact-match", stop="length").measure(subject, of(row)).values_N.tolist() == [0.0]
+
+
 # -- multiple choice -----------------------------------------------------------------------
 
 
