@@ -52,7 +52,7 @@ class HeldOut:
             ConfigValueError: a shard has none.
         """
         width = config.model.context + 1
-        shards = list(config.data.shards)
+        shards = sorted(config.data.shards)  # in whatever order a file has them, it is the same configuration
         wanted = dict.fromkeys(shards, 0)
         for _, look in config.looks:
             if look.shard is not None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from barnraise.config import RunConfig, parse_run_config
@@ -21,7 +22,8 @@ from barnraise.errors import AcceptanceError, BlobMissingError
 from barnraise.releases.store import BlobStore
 from barnraise.run_folder import RunFolder
 from barnraise.suite import AcceptanceTestConfig, DataSetConfig, SuiteConfig
-from coordinator.acceptance.examples import Examples, parse_rows, read_data_set
+from coordinator.acceptance.attachments import Attachment, parse_attachment, read_attachment
+from coordinator.acceptance.examples import NOTHING, Examples, parse_rows, read_data_set
 from coordinator.acceptance.heldout import HeldOut
 from coordinator.acceptance.run_suite import AtHand
 
@@ -47,18 +49,29 @@ class Supply:
     """What the tests of a suite look at.
 
     Attributes:
-        rows: examples of a data set, by its name.
+        rows: examples of a data set, by its name. attachment: the one of a name; None where it is hidden from us.
     """
 
     held_out: HeldOutSource
     rows: Callable[[str], AtHand]
+    attachment: Callable[[str], Attachment | None]
 
     def of(self, test: AcceptanceTestConfig) -> AtHand:
         """What there is for a test.
 
         Raises:
-            AcceptanceError: a data set that is missing or another one, or no windows.
+            AcceptanceError: a data set or an attachment that is missing or another one, or no windows.
         """
+        found = self._examples(test)
+        if test.attachment is None or found.skip:
+            return found
+        attachment = self.attachment(test.attachment)
+        train = self.rows(test.train) if test.train is not None else AtHand()
+        if attachment is None or train.skip:
+            return _hidden(f"attachment {test.attachment}") if attachment is None else train
+        return replace(found, examples=found.examples.beside(attachment, train.examples))
+
+    def _examples(self, test: AcceptanceTestConfig) -> AtHand:
         if test.data is not None:
             return self.rows(test.data)
         if test.shard is None:
@@ -79,13 +92,20 @@ def of_folder(suite: SuiteConfig, folder: Path, held_out: HeldOutSource) -> Supp
         if name not in known:
             wanted = suite.data[name]
             if wanted.hidden and not (folder / wanted.path).is_file():
-                known[name] = _hidden(name)
+                known[name] = _hidden(f"data set {name}")
             else:
                 data = read_data_set(folder, name, wanted)
                 known[name] = AtHand(parse_rows(data, wanted.digest, name), shown=not wanted.hidden)
         return known[name]
 
-    return Supply(held_out, rows)
+    @cache
+    def attachment(name: str) -> Attachment | None:
+        wanted = suite.attachments[name]
+        if wanted.hidden and not (folder / wanted.path).is_file():
+            return None
+        return parse_attachment(read_attachment(folder, name, wanted), wanted.digest, name)
+
+    return Supply(held_out, rows, attachment)
 
 
 def of_run(folder: RunFolder, suite: SuiteConfig, held_out_digest: str) -> Supply:
@@ -106,19 +126,27 @@ def of_run(folder: RunFolder, suite: SuiteConfig, held_out_digest: str) -> Suppl
         wanted = suite.data[name]
         return AtHand(_stored(folder, name, wanted), shown=not wanted.hidden)
 
-    return Supply(HeldOutSource(windows, shown=False, note="the run's own windows of held-out text"), rows)
+    @cache
+    def attachment(name: str) -> Attachment | None:
+        wanted = suite.attachments[name]
+        return parse_attachment(_blob(folder, f"attachment {name}", wanted), wanted.digest, name)
+
+    return Supply(HeldOutSource(windows, shown=False, note="the run's own windows of held-out text"), rows, attachment)
 
 
 def _stored(folder: RunFolder, name: str, wanted: DataSetConfig) -> Examples:
+    return parse_rows(_blob(folder, f"data set {name}", wanted), wanted.digest, name)
+
+
+def _blob(folder: RunFolder, what: str, wanted: DataSetConfig) -> bytes:
     store = BlobStore(folder.private if wanted.hidden else folder.public)
     try:
-        data = store.read(wanted.digest)
+        return store.read(wanted.digest)
     except BlobMissingError as error:
         raise AcceptanceError(
-            f"data set {name}: {folder.root} has no file {wanted.digest[:15]}.. that the suite pins; put it back "
+            f"{what}: {folder.root} has no file {wanted.digest[:15]}.. that the suite pins; put it back "
             "beside the suite and start the coordinator once"
         ) from error
-    return parse_rows(data, wanted.digest, name)
 
 
 def drawn_here(suite: SuiteConfig, config: RunConfig, stated: str) -> HeldOutSource:
@@ -132,19 +160,16 @@ def drawn_here(suite: SuiteConfig, config: RunConfig, stated: str) -> HeldOutSou
         AcceptanceError: a shard has too little held-out text here.
         ConfigError: a test names a shard that the run does not have.
     """
-    if suite.tests != config.acceptance.tests:
-        config = _with_suite(config, suite)
     drawn = HeldOut.draw(Corpus.of(config.data), config)
-    digest = digest_bytes(drawn.serialise())
+    same_text = digest_bytes(drawn.serialise()) == stated
     note = f"windows of held-out text were drawn here, from the library of Python {platform.python_version()}: "
-    if digest == stated:
-        note += f"{digest[:15]}.., those of the run"
-    elif stated:
-        note += (
-            f"{digest[:15]}.., the run's are {stated[:15]}..; its verdict can be compared with this one, not equated"
-        )
+    if _suffices(drawn, suite):
+        note += "those of the run" if same_text else "not those of the run"
     else:
-        note += f"{digest[:15]}..; verdicts on these and other windows can be compared, not equated"
+        drawn = HeldOut.draw(Corpus.of(config.data), _with_suite(config, suite))
+        note += "more than the run has" if same_text else "not those of the run"
+    if not note.endswith(": those of the run"):
+        note += f" ({digest_bytes(drawn.serialise())[:15]}..), so verdicts can be compared, not equated"
 
     def windows(shard: str) -> Examples | None:
         return Examples.of_windows(drawn.windows[shard]) if shard in drawn.windows else None
@@ -167,13 +192,19 @@ def no_windows(tests: Sequence[AcceptanceTestConfig]) -> HeldOutSource:
     return HeldOutSource(lambda shard: None, shown=True)
 
 
+def _suffices(drawn: HeldOut, suite: SuiteConfig) -> bool:
+    """Whether a run's own windows are enough for a suite, which then looks at the first ones."""
+    wanted = [(test.shard, test.at_hand) for test in suite.tests if test.shard is not None]
+    return all(len(drawn.windows.get(shard, ())) >= count for shard, count in wanted)
+
+
 def _with_suite(config: RunConfig, suite: SuiteConfig) -> RunConfig:
     """A run's configuration with the tests of another suite, and without probes, which are about its own data."""
     value = config.model_dump(mode="json")
-    asked = suite.model_dump(mode="json", include={"alpha", "data", "tests"})
+    asked = suite.model_dump(mode="json", include={"alpha", "data", "attachments", "tests"})
     kept = {key: value["acceptance"][key] for key in ("check_examples", "check_margin")}
     return parse_run_config({**value, "acceptance": {**kept, **asked}, "channels": {}}, source="the suite")
 
 
-def _hidden(name: str) -> AtHand:
-    return AtHand(shown=False, skip=f"data set {name} is hidden: only the coordinator has it")
+def _hidden(what: str) -> AtHand:
+    return AtHand(shown=False, skip=f"{what} is hidden: only the coordinator has it")

@@ -109,14 +109,21 @@ def test_a_pulled_folder_has_the_same_windows_and_verdict(
         }
 
 
-def test_another_suite_draws_other_windows(stored: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_another_suite_looks_at_the_runs_windows(stored: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     path = write_suite(Path("suite"), {}, ON_A_SHARD)
     code, result = told(capsys, str(path), "tiny@0.1.1", "--from", "run")
     assert code == 0
-    assert "the run's are b3:" in result["notes"][0]
+    assert result["notes"][0].endswith("those of the run")  # 16 of its 24
     assert rows(result)["loss-text"]["examples"] == 16
     assert rows(result)["loss-text"]["worse_examples"] == []
     assert rows(result)["loss-text"]["better_examples"][0]["text"]
+
+
+def test_more_windows_than_the_run_has_are_others(stored: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write_suite(Path("suite"), {}, ON_A_SHARD.replace("16", "30"))
+    code, result = told(capsys, str(path), "tiny@0.1.1", "--from", "run")
+    assert code == 0
+    assert "more than the run has (b3:" in result["notes"][0]
 
 
 def test_windows_of_a_run_are_not_shown(stored: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:

@@ -210,3 +210,4 @@ def test_how_quick_a_model_is_was_never_kept(tmp_path: Path) -> None:
     for _ in range(2):
         run_suite(suite, contender("new", A, opened), None, examples_of, RunOptions(KeptValues(tmp_path / "measured")))
     assert opened == ["new", "new"]
+    assert not (tmp_path / "measured").exists()
