@@ -287,9 +287,7 @@ class RunConfig(Section):
             if test.shard is not None and test.shard not in self.data.shards:
                 known = ", ".join(self.data.shards)
                 raise ValueError(f"{what} {test.name}: no shard {test.shard!r}; there are {known}")
-            if test.data is not None and test.data not in self.acceptance.data:
-                known = ", ".join(self.acceptance.data) or "none"
-                raise ValueError(f"{what} {test.name}: no data set {test.data!r}; there are {known}")
+            self.acceptance.require_at_hand(test, what)
         return self
 
     @property

@@ -17,7 +17,8 @@
 
 A test reads a data set, or windows of the held-out text of one of the run's shards, or neither
 (``size``, ``signature``). What can be asked is a **kind**; its own settings are ``options``, which
-the kind itself validates (coordinator/acceptance/kinds).
+the kind itself validates (coordinator/acceptance/kinds). An attached fine-tune is a file as a data
+set is, under ``[attachments.NAME]``; tests of the kind ``attached`` name it in their options.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ KindName = Literal[
     "latency",
     "size",
     "signature",
+    "attached",
     "lm-eval",
     "python",
 ]
@@ -69,7 +71,7 @@ def _inside(text: str) -> str:
 
 
 class DataSetConfig(Section):
-    """A file of examples, one JSON object a line.
+    """A file of examples, one JSON object a line; or an attachment, a safetensors file.
 
     Attributes:
         path: relative to the suite's file.
@@ -120,6 +122,20 @@ class LookConfig(Section):
     def at_hand(self) -> int:
         """Examples that must be there."""
         return self.examples
+
+    @property
+    def attachment(self) -> str | None:
+        """Name of the attached fine-tune that it puts on a model."""
+        return self._named("attachment")
+
+    @property
+    def train(self) -> str | None:
+        """Name of the data set that it continues training on."""
+        return self._named("train")
+
+    def _named(self, option: str) -> str | None:
+        name = self.options.get(option) if self.kind == "attached" else None
+        return None if name is None else str(name)
 
     @property
     def measured(self) -> dict[str, Any]:
@@ -179,13 +195,14 @@ class SuiteConfig(Section):
 
     Attributes:
         alpha: family-wise error rate of calling a worse model non-inferior.
-        data: data sets by name.
+        data: data sets by name. attachments: attached fine-tunes by name.
     """
 
     name: str = ""
     description: str = ""
     alpha: Fraction = 0.05
     data: dict[Name, DataSetConfig] = Field(default_factory=dict)
+    attachments: dict[Name, DataSetConfig] = Field(default_factory=dict)
     tests: Annotated[tuple[AcceptanceTestConfig, ...], Field(min_length=1)]
 
     @model_validator(mode="after")
@@ -195,15 +212,31 @@ class SuiteConfig(Section):
             if names.count(name) > 1:
                 raise ValueError(f"two tests have the same name, {name}")
         for test in self.tests:
-            if test.data is not None and test.data not in self.data:
-                known = ", ".join(self.data) or "none"
-                raise ValueError(f"test {test.name}: no data set {test.data!r}; there are {known}")
+            self.require_at_hand(test)
         return self
+
+    def require_at_hand(self, look: LookConfig, what: str = "test") -> None:
+        """Refuse a test or a probe of a data set or an attachment that the suite does not have.
+
+        Args:
+            what: it is, in words.
+
+        Raises:
+            ValueError: there is none of that name.
+        """
+        for lacked, name, known in (
+            ("data set", look.data, self.data),
+            ("data set", look.train, self.data),
+            ("attachment", look.attachment, self.attachments),
+        ):
+            if name is not None and name not in known:
+                raise ValueError(f"{what} {look.name}: no {lacked} {name!r}; there are {', '.join(known) or 'none'}")
 
     @property
     def digest(self) -> str:
         """Digest of the tests and of the data that they are pinned to; what a release names as passed."""
-        return digest_json(self.model_dump(mode="json", include={"alpha", "data", "tests"}))
+        parts = {"alpha", "data", "tests"} | ({"attachments"} if self.attachments else set())
+        return digest_json(self.model_dump(mode="json", include=parts))
 
 
 def find_suite(name: str, config: Path) -> Path:

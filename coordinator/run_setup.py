@@ -19,6 +19,7 @@ from barnraise.releases.repository import Repository
 from barnraise.releases.store import BlobStore
 from barnraise.run_folder import RunFolder
 from barnraise.suite import find_suite
+from coordinator.acceptance.attachments import read_attachment
 from coordinator.acceptance.examples import read_data_set
 from coordinator.acceptance.heldout import HeldOut
 from coordinator.ledger import Ledger
@@ -84,10 +85,10 @@ def open_run(folder: RunFolder) -> OpenRun:
 
 
 def _copy_suite(folder: RunFolder, source: Path, config: RunConfig) -> None:
-    """Have the run's own copy of the suite that its file names, and the data sets of the suite in its stores.
+    """Have the run's own copy of the suite that its file names, and what the suite pins in its stores.
 
     Raises:
-        AcceptanceError: a data set that is missing, or another one than the suite pins.
+        AcceptanceError: a data set or an attachment that is missing, or another one than the suite pins.
     """
     name, suite = config.acceptance.suite, source
     if name is not None:
@@ -95,10 +96,11 @@ def _copy_suite(folder: RunFolder, source: Path, config: RunConfig) -> None:
         own = folder.suites / f"{name}.toml"
         if suite.resolve() != own.resolve():
             replace_file(own, suite.read_bytes())
-    for data_set, wanted in config.acceptance.data.items():
-        store = BlobStore(folder.private if wanted.hidden else folder.public)
-        if not store.has(wanted.digest):
-            store.put(read_data_set(suite.parent, data_set, wanted))
+    for read, files in ((read_data_set, config.acceptance.data), (read_attachment, config.acceptance.attachments)):
+        for name_of_file, wanted in files.items():
+            store = BlobStore(folder.private if wanted.hidden else folder.public)
+            if not store.has(wanted.digest):
+                store.put(read(suite.parent, name_of_file, wanted))
 
 
 def _record_new_run(folder: RunFolder, config: RunConfig, ledger: Ledger, identity: Identity) -> None:

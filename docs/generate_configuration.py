@@ -88,8 +88,17 @@ MEANINGS: dict[str, tuple[str, str]] = {  # key -> (unit, meaning)
     "acceptance.data.NAME.path": ("-", "File of a data set, one JSON object a line; relative to the suite's file."),
     "acceptance.data.NAME.digest": ("-", "BLAKE3 of that file; another one is refused."),
     "acceptance.data.NAME.hidden": ("-", "Only the coordinator has it; it is not published with the releases."),
+    "acceptance.attachments.NAME.path": (
+        "-",
+        "File of an attached fine-tune, safetensors; relative to the suite's file.",
+    ),
+    "acceptance.attachments.NAME.digest": ("-", "BLAKE3 of that file; another one is refused."),
+    "acceptance.attachments.NAME.hidden": ("-", "Only the coordinator has it; it is not published with the releases."),
     "acceptance.tests[].supported": ("-", "A release promises this test; otherwise it is only reported."),
-    "acceptance.tests[].pool": ("examples", "So many are at hand, of which each round draws its own; absent: none drawn."),
+    "acceptance.tests[].pool": (
+        "examples",
+        "So many are at hand, of which each round draws its own; absent: none drawn.",
+    ),
     "acceptance.tests[].uses": ("-", "How often an example of the pool may be drawn; absent: as the margin allows."),
     "acceptance.tests[].weight": ("-", "Share of the error rate that the test gets, beside the others."),
     "acceptance.tests[].guards": ("-", "What the test is there for, in words."),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from barnraise.digest import digest_bytes, digest_json
 from barnraise.errors import AcceptanceError
 from barnraise.suite import DataSetConfig
+from coordinator.acceptance.attachments import Attachment
 
 __all__ = ["NOTHING", "Examples", "Row", "Windows", "parse_rows", "read_data_set"]
 
@@ -38,11 +39,14 @@ class Examples:
     Attributes:
         digest: of all that is there and of what was picked from it; the first ones, any number, have that of all.
         windows: uint8 [N, T + 1]; the first byte of each is not predicted.
+        attachment: what the model gets before it is looked at. train: lines that it is then trained on.
     """
 
     digest: str = ""
     windows: Windows | None = None
     rows: tuple[Row, ...] = ()
+    attachment: Attachment | None = None
+    train: tuple[Row, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows) if self.windows is None else len(self.windows)
@@ -52,8 +56,16 @@ class Examples:
         chosen = list(picked)
         digest = self.digest if chosen == list(range(len(chosen))) else digest_json([self.digest, chosen])
         if self.windows is not None:
-            return Examples(digest, self.windows[chosen])
-        return Examples(digest, None, tuple(self.rows[index] for index in chosen))
+            return replace(self, digest=digest, windows=self.windows[chosen])
+        return replace(self, digest=digest, rows=tuple(self.rows[index] for index in chosen))
+
+    def beside(self, attachment: Attachment, train: Examples) -> Examples:
+        """The same examples for a model with this attachment, trained further on these lines where it is.
+
+        Another attachment, or other lines, are another digest.
+        """
+        digest = digest_json([self.digest, attachment.digest, train.digest])
+        return replace(self, digest=digest, attachment=attachment, train=train.rows)
 
     @classmethod
     def of_windows(cls, windows: Windows) -> Examples:

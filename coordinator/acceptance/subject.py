@@ -12,9 +12,10 @@ P  parameters
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
@@ -24,9 +25,11 @@ from torch import Tensor
 from barnraise.config import ModelConfig
 from barnraise.errors import AcceptanceError
 from barnraise.updates.space import ParameterSpace, model_digest
+from coordinator.acceptance.attachments import Attachment
+from coordinator.acceptance.tuning import Tuning, tune
 from merge.architectures import ByteLM, build, load_flat, space_of
 
-__all__ = ["ByteSubject", "Signature", "Subject"]
+__all__ = ["Adaptable", "ByteSubject", "Signature", "Subject"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,27 @@ class Subject(Protocol):
 
         Args:
             tokens_BT: int64 [B, T], T up to ``context``.
+        """
+        ...
+
+
+@runtime_checkable
+class Adaptable(Subject, Protocol):
+    """A model of which others can be made: with an attachment, or trained further. It stays as it is itself."""
+
+    def adapted(self, attachment: Attachment, scale: float = 1.0) -> Adaptable:
+        """This model with an attachment.
+
+        Raises:
+            AcceptanceError: it does not fit.
+        """
+        ...
+
+    def tuned(self, texts: Sequence[bytes], tuning: Tuning) -> Subject:
+        """This model after some further steps of training.
+
+        Raises:
+            AcceptanceError: too little text.
         """
         ...
 
@@ -133,6 +157,17 @@ class ByteSubject:
 
     def decode(self, tokens: list[int]) -> bytes:
         return bytes(tokens)
+
+    def adapted(self, attachment: Attachment, scale: float = 1.0) -> Self:
+        changed = attachment.applied_to(self._space.unflatten(self._flat_P), scale)
+        return type(self)(self._space.flatten(changed), self._model, self._space)
+
+    def tuned(self, texts: Sequence[bytes], tuning: Tuning) -> Self:
+        return type(self)(tune(self._flat_P, self._model, self._space, texts, tuning), self._model, self._space)
+
+    def made_into(self, other: Self) -> dict[str, NDArray[np.float32]]:
+        """Name -> difference of another model of this architecture, tensor by tensor."""
+        return self._space.unflatten(other._flat_P - self._flat_P)
 
     def logits(self, tokens_BT: Tensor) -> Tensor:
         with torch.inference_mode():

@@ -23,7 +23,7 @@ from barnraise.releases.store import BlobStore
 from barnraise.run_folder import RunFolder
 from barnraise.suite import AcceptanceTestConfig, DataSetConfig, SuiteConfig
 from coordinator.acceptance.attachments import Attachment, parse_attachment, read_attachment
-from coordinator.acceptance.examples import NOTHING, Examples, parse_rows, read_data_set
+from coordinator.acceptance.examples import Examples, parse_rows, read_data_set
 from coordinator.acceptance.heldout import HeldOut
 from coordinator.acceptance.run_suite import AtHand
 

@@ -24,6 +24,7 @@ from barnraise.run_folder import RunFolder
 from barnraise.suite import LookConfig
 from barnraise.updates import Update, apply_update
 from barnraise.updates.space import ParameterSpace
+from coordinator.acceptance.attachments import Attachment, parse_attachment
 from coordinator.acceptance.drawing import chain_of
 from coordinator.acceptance.draws import SeedChain
 from coordinator.acceptance.examples import NOTHING, Examples, parse_rows
@@ -101,21 +102,40 @@ class Desk:
         """Everything that a test or a probe can look at.
 
         Raises:
-            AcceptanceError: the data set is another one.
+            AcceptanceError: the data set, or the attachment, is another one.
         """
+        found = self._examples(look)
+        if look.attachment is None:
+            return found
+        train = self._rows(look.train) if look.train is not None else NOTHING
+        return found.beside(self._attachment(look.attachment), train)
+
+    def _examples(self, look: LookConfig) -> Examples:
         if look.shard is not None:
             windows = self.held_out.windows.get(look.shard)
             return NOTHING if windows is None else Examples.of_windows(windows)
-        if look.data is not None:
-            if look.data not in self._data:
-                wanted = self.config.acceptance.data[look.data]
-                store = self.private if wanted.hidden else self.public
-                self._data[look.data] = parse_rows(store.read(wanted.digest), wanted.digest, look.data)
-            return self._data[look.data]
-        return NOTHING
+        return NOTHING if look.data is None else self._rows(look.data)
+
+    def _rows(self, name: str) -> Examples:
+        if name not in self._data:
+            wanted = self.config.acceptance.data[name]
+            store = self.private if wanted.hidden else self.public
+            self._data[name] = parse_rows(store.read(wanted.digest), wanted.digest, name)
+        return self._data[name]
+
+    def _attachment(self, name: str) -> Attachment:
+        if name not in self._attachments:
+            wanted = self.config.acceptance.attachments[name]
+            store = self.private if wanted.hidden else self.public
+            self._attachments[name] = parse_attachment(store.read(wanted.digest), wanted.digest, name)
+        return self._attachments[name]
 
     @cached_property
     def _data(self) -> dict[str, Examples]:
+        return {}
+
+    @cached_property
+    def _attachments(self) -> dict[str, Attachment]:
         return {}
 
     def measured(self, model_digest: str, part: Part) -> Measured | None:

@@ -2,6 +2,7 @@
 
     loss, accuracy, calibration, robustness    windows of text, or lines with a text
     multiple-choice, exact-match, canary       lines of a data set
+    attached                                   either of these, and an attached fine-tune
     latency, size, signature                   nothing but the model
     lm-eval, python                            lines of a data set, or examples of their own
 
@@ -34,6 +35,7 @@ KINDS = {
     "latency": "coordinator.acceptance.kinds.latency:Latency",
     "size": "coordinator.acceptance.kinds.size:Size",
     "signature": "coordinator.acceptance.kinds.signature:SignatureKept",
+    "attached": "coordinator.acceptance.kinds.attached:Attached",
     "lm-eval": "coordinator.acceptance.kinds.lm_eval:LmEval",
     "python": "coordinator.acceptance.kinds.python:PythonTest",
 }
