@@ -8,6 +8,18 @@ and no build parts. That makes every range one half-open interval of versions:
     1.2.x    >=1.2.0 <1.3.0     1       >=1.0.0 <2.0.0     *        everything
     1.2.3    exactly that       >=1.2, <1.9.4   both hold (a space does as well as a comma)
 
+The next number follows from what changed. From 1.0.0 on a bump moves the number of its name; below,
+a major one moves the middle number and every other one the last, so that ^0.y means what it says.
+
+    major   the signature changed; at most half of the parameters carried over; a supported test is gone,
+            has another name, is not supported any more, asks something else or asks less strictly; the
+            operator accepted by name that a test got worse
+    minor   the architecture grew; a test is newly supported, or asks more strictly
+    patch   everything else that passed
+
+What more than one of them says has the highest bump and all of their reasons. docs/versions.md has
+every odd case. What becomes of tests is in promises.py.
+
 Source: https://semver.org; carets as in Cargo,
 https://doc.rust-lang.org/cargo/reference/specifying-dependencies.html
 """
@@ -15,13 +27,14 @@ https://doc.rust-lang.org/cargo/reference/specifying-dependencies.html
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from semver import Version
 
 from barnraise.errors import BadVersionError, NoSuchVersionError
+from barnraise.promises import Difference
 
 __all__ = [
     "STABLE",
@@ -259,7 +272,7 @@ class Change:
         same_architecture: the same tensors and hyperparameters.
         same_signature: what goes in and comes out means the same.
         carried_over_share: share of the parent's parameters that live on, in [0, 1].
-        tests_added, tests_dropped: names of supported tests.
+        tests: what became of the promises that supported tests make.
         regressions_accepted: test name -> the operator's reason for accepting that it got worse.
         promoted: the model has been promoted to ``stable`` before.
     """
@@ -267,9 +280,8 @@ class Change:
     same_architecture: bool = True
     same_signature: bool = True
     carried_over_share: float = 1.0
-    tests_added: tuple[str, ...] = ()
-    tests_dropped: tuple[str, ...] = ()
-    regressions_accepted: Mapping[str, str] | None = None
+    tests: Difference = field(default_factory=Difference)
+    regressions_accepted: Mapping[str, str] = field(default_factory=dict)
     promoted: bool = False
 
     def __post_init__(self) -> None:
@@ -298,13 +310,9 @@ def next_version(parent: str | None, change: Change) -> VersionDecision:
     if parent is None:
         return VersionDecision("0.1.0", "first", "the first release of this model")
     old = parse_version(parent)
-    if breaking := _breaking(change):
-        bump: Bump = "major"
-        reason = _sentence(breaking)
-    elif growing := _growing(change):
-        bump, reason = "minor", _sentence(growing)
-    else:
-        bump, reason = "patch", "same architecture and signature, and no supported test is worse"
+    breaking, growing = _breaking(change), _growing(change)
+    bump: Bump = "major" if breaking else "minor" if growing else "patch"
+    reason = "; ".join([*breaking, *growing]) or "same architecture and signature, and no supported test is worse"
     if old.major > 0:
         new = {"major": old.bump_major, "minor": old.bump_minor, "patch": old.bump_patch}[bump]()
     elif change.promoted:
@@ -314,28 +322,32 @@ def next_version(parent: str | None, change: Change) -> VersionDecision:
     return VersionDecision(str(new), bump, reason)
 
 
-def _breaking(change: Change) -> Iterable[str]:
+def _breaking(change: Change) -> list[str]:
     """Why a change breaks what its users rely on; empty when it does not."""
-    reasons = []
+    tests, reasons = change.tests, []
     if not change.same_signature:
         reasons.append("its input/output signature changed")
     if change.carried_over_share <= 0.5:
         reasons.append(f"only {change.carried_over_share:.0%} of the parameters carried over")
-    if change.tests_dropped:
-        reasons.append(f"it no longer supports {', '.join(change.tests_dropped)}")
-    for test, why in (change.regressions_accepted or {}).items():
-        reasons.append(f"the operator accepted that {test} got worse: {why}")
+    if gone := [name for name, new in tests.dropped.items() if not new]:
+        reasons.append(f"it no longer supports {', '.join(gone)}")
+    reasons += [f"{name} is called {new} now" for name, new in tests.dropped.items() if new]
+    if tests.replaced:
+        asks = "ask" if len(tests.replaced) > 1 else "asks"
+        reasons.append(f"{', '.join(tests.replaced)} {asks} something else now")
+    reasons += [f"{name} asks less strictly: {what}" for name, what in tests.loosened.items()]
+    reasons += [
+        f"the operator accepted that {test} got worse: {why}" for test, why in change.regressions_accepted.items()
+    ]
     return reasons
 
 
-def _growing(change: Change) -> Iterable[str]:
-    reasons = []
+def _growing(change: Change) -> list[str]:
+    """What a release has that those before it had not; a test under a new name is not new."""
+    tests, reasons = change.tests, []
     if not change.same_architecture:
         reasons.append(f"the architecture changed and {change.carried_over_share:.0%} of the parameters carried over")
-    if change.tests_added:
-        reasons.append(f"it newly supports {', '.join(change.tests_added)}")
+    if new := [name for name in tests.added if name not in tests.dropped.values()]:
+        reasons.append(f"it newly supports {', '.join(new)}")
+    reasons += [f"{name} asks more strictly: {what}" for name, what in tests.tightened.items()]
     return reasons
-
-
-def _sentence(reasons: Iterable[str]) -> str:
-    return "; ".join(reasons)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from barnraise.protocol import BlobRef
 from barnraise.releases.index import DerivedEntry, IndexEntry, ReleaseIndex
 from barnraise.releases.store import BlobStore
 from coordinator.ledger import DerivedRow, Ledger, ReleaseRow
 
-__all__ = ["index_of"]
+__all__ = ["accepted_in", "index_of"]
 
 REASON_MAX = 4096
 
@@ -45,7 +48,13 @@ def _entry(release: ReleaseRow, public: BlobStore, reverted_in: str | None) -> I
         yanked=release.yanked,
         reverts=tuple(release.reverts or ()),
         reverted_in=reverted_in,
+        accepted=accepted_in(release.summary),
     )
+
+
+def accepted_in(summary: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    """Test -> why its getting worse was accepted, of a release's numbers."""
+    return {name: row["accepted"] for name, row in sorted(summary.items()) if row.get("accepted") is not None}
 
 
 def _derived(row: DerivedRow) -> DerivedEntry:

@@ -13,12 +13,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from barnraise.digest import canonical_json
+from barnraise.promises import difference, promises_of
 from barnraise.protocol import BlobRef
 from barnraise.releases.keyframe import write_keyframe
-from barnraise.releases.manifest import Manifest, MergedUpdate, ParentRef, Remerged
+from barnraise.releases.manifest import AcceptedRegression, Manifest, MergedUpdate, ParentRef, Remerged
 from barnraise.releases.publish import store_blob, store_manifest, tensor_entries
 from barnraise.releases.repository import Repository
 from barnraise.versions import Change, VersionDecision, next_version, parse_version
+from coordinator.acceptance.promised import with_questions
 from coordinator.acceptance.suite import judge_models
 from coordinator.acceptance.telling import told_of
 from coordinator.card import describe
@@ -27,8 +29,9 @@ from coordinator.conductor.merging import plan_inputs
 from coordinator.conductor.work import FirstModel
 from coordinator.ledger import TRUNK, Ledger, ReleaseRow
 from coordinator.ledger.events import ChannelMoved, Event, ReleaseTagged, UpdateMerged
-from coordinator.ledger.order_events import UpdateReverted
-from coordinator.listing import index_of
+from coordinator.ledger.order_events import OrderSettled, UpdateReverted
+from coordinator.listing import accepted_in, index_of
+from coordinator.orders.accepting import failing
 from coordinator.round import Round, Tag
 
 __all__ = ["CHANNEL", "Draft", "Publisher", "Remade"]
@@ -84,7 +87,8 @@ class Publisher:
             patch=None,
             state_digest=None,
             created_at_ms=created_at_ms,
-            summary=_alone(told_of(judge_models(suite, known, known), suite).summary()),
+            summary=_alone(with_questions(suite, told_of(judge_models(suite, known, known), suite).summary())),
+            suite=suite.digest,
             updates=(),
         )
         return Draft(made.decision.version, (self._tagged(made), ChannelMoved(CHANNEL, None, made.decision.version)))
@@ -100,8 +104,9 @@ class Publisher:
         tested = self.ledger.round(current.number)
         assert tested is not None
         assert tested.verdict is not None
-        summary = tested.verdict["tests"]
-        decision = self._decided(parent, summary)
+        accepted = self._accepted(current, tested.verdict["tests"])
+        summary = _with_accepted(tested.verdict["tests"], accepted)
+        decision = self._decided(parent, summary, accepted)
         updates = self._merged_updates(current.number, tag.merge_set)
         for update in updates:
             desk.public.link_from(desk.private, update.digest)
@@ -116,9 +121,12 @@ class Publisher:
             state_digest=candidate.state_digest,
             created_at_ms=tag.decided_at_ms,
             summary=summary,
+            suite=tested.verdict.get("suite") or desk.config.acceptance.digest,
             updates=updates,
         )
-        merged = [UpdateMerged(u.digest, current.number, decision.version, u.weight) for u in updates]
+        merged: list[Event] = [UpdateMerged(u.digest, current.number, decision.version, u.weight) for u in updates]
+        if current.accepted_by is not None:
+            merged.append(OrderSettled(current.accepted_by, True, *_used(decision, parent, accepted)))
         old = self.ledger.channels().get(CHANNEL)
         return Draft(decision.version, (self._tagged(made), *merged, ChannelMoved(CHANNEL, old, decision.version)))
 
@@ -133,8 +141,10 @@ class Publisher:
         """
         desk, parent, made_without = self.desk, remade.parent, remade.manifest
         keyframe = write_keyframe(desk.space, desk.models.verified(remade.model_digest))
+        suite = desk.config.acceptance
+        summary = _with_accepted(with_questions(suite, remade.summary), accepted)
         made = _Made(
-            decision=self._decided(parent, remade.summary, accepted),
+            decision=self._decided(parent, summary, accepted),
             parent=parent,
             round=0,
             model_digest=remade.model_digest,
@@ -142,7 +152,8 @@ class Publisher:
             patch=None,
             state_digest=remade.state_digest,
             created_at_ms=created_at_ms,
-            summary=remade.summary,
+            summary=summary,
+            suite=suite.digest,
             updates=(),
             remerged=made_without,
         )
@@ -168,10 +179,10 @@ class Publisher:
     def _tagged(self, made: _Made) -> ReleaseTagged:
         """Store report, configuration, card, lineage and manifest; return the tag."""
         desk, decision = self.desk, made.decision
-        suite = desk.config.acceptance.digest
-        report = {"held_out": desk.held_out_digest, "suite": suite, "version": decision.version, "tests": made.summary}
+        told = {"suite": made.suite, "version": decision.version, "tests": made.summary}
+        report = {"held_out": desk.held_out_digest, **told}
         settings = {"run": desk.config.model_dump(mode="json"), "held_out": desk.held_out_digest}
-        settings |= {"suite": suite, "draw_anchor": desk.chain.anchor.hex()}
+        settings |= {"suite": desk.config.acceptance.digest, "draw_anchor": desk.chain.anchor.hex()}
         left_out = made.remerged.left_out if made.remerged is not None else ()
         parent, described = made.parent, describe(desk, self.ledger, made, left_out)
         manifest = Manifest(
@@ -193,7 +204,11 @@ class Publisher:
             round=made.round,
             bump=decision.bump,
             reason=decision.reason,
-            supported_tests=tuple(_supported(made.summary)),
+            suite=made.suite,
+            supported_tests=tuple(promises_of(made.summary)),
+            accepted=tuple(
+                AcceptedRegression(test=name, reason=why) for name, why in accepted_in(made.summary).items()
+            ),
             created_at_ms=made.created_at_ms,
             remerged=made.remerged,
         )
@@ -213,23 +228,31 @@ class Publisher:
             reverts=list(made.remerged.left_out) if made.remerged else [],
         )
 
-    def _decided(
-        self, parent: ReleaseRow, summary: dict[str, Any], accepted: Mapping[str, str] | None = None
-    ) -> VersionDecision:
-        """The number above all others: also where the trunk goes on from a release that is not the newest."""
+    def _decided(self, parent: ReleaseRow, summary: dict[str, Any], accepted: Mapping[str, str]) -> VersionDecision:
+        """The number above all others: also where the trunk goes on from a release that is not the newest.
+
+        What the parent promises and what the newest release promises must both be kept, yanked or not: whoever has
+        one of them may follow a range to this one, and a yanked release may be one of them again.
+        """
         releases = self.ledger.releases()
         newest = max(releases, key=lambda release: parse_version(release.version))
-        before = {*_supported(parent.summary), *_supported(newest.summary)}
-        after = set(_supported(summary))
+        before = [promises_of(release.summary) for release in (parent, newest)]
         change = Change(
-            tests_added=tuple(sorted(after - before)),
-            tests_dropped=tuple(sorted(before - after)),
-            regressions_accepted=accepted or None,
+            tests=difference(before, promises_of(summary)),
+            regressions_accepted=accepted,
             promoted=any(release.promoted_at_ms is not None for release in releases),
         )
         decision = next_version(newest.version, change)
         goes_on = "" if newest.version == parent.version else f"; it goes on from {parent.version}"
         return replace(decision, reason=decision.reason[: REASON_MAX - len(goes_on)] + goes_on)
+
+    def _accepted(self, current: Round, summary: Mapping[str, Any]) -> dict[str, str]:
+        """Test -> why its getting worse was accepted, of a candidate that was not released for passing."""
+        if current.accepted_by is None:
+            return {}
+        row = self.ledger.order(current.accepted_by)
+        assert row is not None
+        return dict.fromkeys(failing(summary), row.order["reason"])
 
     def _merged_updates(self, number: int, merge_set: Sequence[str]) -> tuple[MergedUpdate, ...]:
         wanted = set(merge_set)
@@ -266,6 +289,7 @@ class _Made:
     state_digest: str | None
     created_at_ms: int
     summary: dict[str, Any]
+    suite: str
     updates: tuple[MergedUpdate, ...]
     remerged: Remerged | None = None
 
@@ -276,5 +300,14 @@ def _alone(summary: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
     return {name: {**row, **nothing} for name, row in summary.items()}
 
 
-def _supported(summary: dict[str, Any]) -> list[str]:
-    return sorted(name for name, row in summary.items() if row["supported"])
+def _with_accepted(summary: Mapping[str, Mapping[str, Any]], accepted: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """The numbers, and beside those of a test that got worse why that was accepted."""
+    return {
+        name: {**row, **({"accepted": accepted[name]} if name in accepted else {})} for name, row in summary.items()
+    }
+
+
+def _used(decision: VersionDecision, parent: ReleaseRow, accepted: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    """What an order led to that accepted a regression."""
+    worse = "; ".join(f"{name} is worse than in {parent.version}: {why}" for name, why in accepted.items())
+    return f"{decision.version} is released; {worse}", {"version": decision.version, "accepted": dict(accepted)}

@@ -6,6 +6,7 @@
                                            ^  |          |
                        culprits removed    |  +-- fail --|----------------> REJECTED
                                            +--- search --+-- none found --> REJECTED
+                                                         +-- accepted ----> RELEASED
 
     any phase but the last ones -- interrupted --> ABANDONED
 
@@ -26,6 +27,7 @@ from typing import Any, assert_never
 from barnraise.protocol import Phase
 
 __all__ = [
+    "Accepted",
     "Action",
     "Candidate",
     "Check",
@@ -85,7 +87,8 @@ class Round:
         checked: passed the check; ``merge_set`` is the part of them being merged.
         rejected: failed the check, or found to be culprits.
         searching: TESTING failed and culprits are being looked for.
-        decided_at_ms: when the tests passed; the release's creation time.
+        decided_at_ms: when the tests passed, or what failed was accepted; the release's creation time.
+        accepted_by: the order that accepts what failed; None of a candidate that passed.
         suite_failures: how often in a row the suite could not be run; retry_at_ms: when it is tried again.
     """
 
@@ -103,6 +106,7 @@ class Round:
     decided_at_ms: int | None = None
     suite_failures: int = 0
     retry_at_ms: int | None = None
+    accepted_by: str | None = None
 
     @property
     def is_final(self) -> bool:
@@ -171,6 +175,16 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
+class Accepted:
+    """The candidate fails tests, and the operator has accepted by name that these get worse."""
+
+    candidate: Candidate
+    order_id: str
+    reason: str
+    now_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class SuiteFailed:
     """The suite could not be run: there is no verdict on the candidate."""
 
@@ -207,6 +221,7 @@ RoundEvent = (
     | Merged
     | MergeFailed
     | Judged
+    | Accepted
     | SuiteFailed
     | CulpritsFound
     | Tagged
@@ -272,6 +287,8 @@ def step(current: Round, event: RoundEvent, policy: RoundPolicy) -> Step:
             )
         case Judged():
             return _judge(current, event)
+        case Accepted():
+            return _accept(current, event)
         case SuiteFailed():
             return _wait(current, event)
         case CulpritsFound(culprits, reason):
@@ -279,7 +296,8 @@ def step(current: Round, event: RoundEvent, policy: RoundPolicy) -> Step:
         case Tagged(version):
             if current.phase != "testing" or current.decided_at_ms is None:
                 return Step(current)
-            return _end(current, "released", f"tagged {version}")
+            though = f"; {current.reason}" if current.accepted_by is not None else ""
+            return _end(current, "released", f"tagged {version}{though}")
         case Interrupted(reason):
             return _end(current, "abandoned", reason)
         case _ as never:
@@ -362,6 +380,24 @@ def _judge(current: Round, ended: Judged) -> Step:
     reason = f"{ended.reason}; looking for the culprits"
     moved = replace(current, searching=True, reason=reason)
     return Step(moved, resume(moved), reason)
+
+
+def _accept(current: Round, accepted: Accepted) -> Step:
+    """Release what failed, whether or not culprits are being looked for; nothing that is decided changes."""
+    if current.phase != "testing" or current.decided_at_ms is not None:
+        return Step(current)
+    if accepted.candidate != current.candidate:
+        return Step(current)
+    moved = replace(
+        current,
+        searching=False,
+        suite_failures=0,
+        retry_at_ms=None,
+        decided_at_ms=accepted.now_ms,
+        accepted_by=accepted.order_id,
+        reason=accepted.reason,
+    )
+    return Step(moved, resume(moved), accepted.reason)
 
 
 def _wait(current: Round, failed: SuiteFailed) -> Step:

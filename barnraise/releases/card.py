@@ -204,13 +204,17 @@ def _tests(facts: CardFacts) -> list[str]:
         at = f" ({share:.1%})" if isinstance(share, float) else ""
         interval = f"{low} to {high}{at}" if low and high else "-"
         verdict = "-" if row.get("base_mean") is None else "passed" if row.get("passed") else "failed"
+        verdict = "worse, accepted" if row.get("accepted") is not None else verdict
         promised = "yes" if row.get("supported") else "no"
         lines.append(
             f"| {plain(name)} | {numbers} | {interval} | {plain(str(row.get('unit', '')))} | {promised} | {verdict} |"
         )
+    worse = [(name, str(row["accepted"])) for name, row in facts.tests.items() if row.get("accepted") is not None]
     return [
         *lines,
         "",
+        *(f"Released though {plain(name)} got worse: {plain(why)}" for name, why in worse),
+        *([""] if worse else []),
         "A promised test passes when the release is shown to be non-inferior to its parent within the test's own",
         "margin. The full report is in `acceptance.json`.",
         "",

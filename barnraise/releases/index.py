@@ -30,6 +30,7 @@ class IndexEntry(Message):
         yanked: why nobody should start to use it, or None.
         reverts: updates of its parent that it was made without.
         reverted_in: the newest release that was made without an update which this one merged.
+        accepted: test -> why it was released though that got worse.
     """
 
     kind: ClassVar[str] = "index-entry"
@@ -42,6 +43,7 @@ class IndexEntry(Message):
     yanked: Annotated[str, Field(max_length=1024)] | None = None
     reverts: tuple[Digest, ...] = ()
     reverted_in: ReleaseVersion | None = None
+    accepted: dict[str, Annotated[str, Field(max_length=1024)]] = Field(default_factory=dict)
 
 
 class DerivedEntry(Message):

@@ -20,6 +20,7 @@ from barnraise.updates.space import ParameterSpace, TensorSpec, model_digest
 from barnraise.versions import Bump, parse_version
 
 __all__ = [
+    "AcceptedRegression",
     "Manifest",
     "MergedUpdate",
     "ParentRef",
@@ -115,6 +116,14 @@ class Remerged(Message):
     report: BlobRef
 
 
+class AcceptedRegression(Message):
+    """A supported test that is worse than in the parent, and why the operator released it all the same."""
+
+    kind: ClassVar[str] = "accepted-regression"
+    test: Annotated[str, Field(max_length=48)]
+    reason: Annotated[str, Field(min_length=1, max_length=1024)]
+
+
 class Manifest(Message):
     """A release.
 
@@ -124,7 +133,9 @@ class Manifest(Message):
         acceptance: report of the acceptance tests. config: the resolved run configuration.
         card: the model card, Markdown. lineage: the entry in the family tree.
         files: what else lies beside the weights, sorted by name.
+        suite: digest of the suite that it was tested by; "" of a release from before suites were named.
         supported_tests: names of the tests that this release promises.
+        accepted: those of them that got worse, by the operator's leave; then the version is a major one.
         bump, reason: why it has this version.
         remerged: of a release that was made without updates of its parent; None of all others.
     """
@@ -152,6 +163,8 @@ class Manifest(Message):
     supported_tests: tuple[str, ...]
     created_at_ms: Millis
     remerged: Remerged | None = None
+    suite: Digest | Literal[""] = ""
+    accepted: tuple[AcceptedRegression, ...] = ()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -173,6 +186,11 @@ class Manifest(Message):
             raise ValueError("a patch needs a parent")
         if self.remerged is not None and (self.parent is None or self.updates):
             raise ValueError("a release that leaves updates out has a parent, and merges nothing new")
+        named = [regression.test for regression in self.accepted]
+        if named != sorted(set(named)) or not set(named) <= set(self.supported_tests):
+            raise ValueError("the accepted regressions are not sorted, or are of tests that it does not promise")
+        if self.accepted and self.bump != "major":
+            raise ValueError(f"a test got worse, so this is a major version, not a {self.bump} one")
         if self.patch is None and self.keyframe is None:
             raise ValueError("neither keyframe nor patch: the release could not be rebuilt")
         return self

@@ -22,6 +22,7 @@ from coordinator.acceptance.culprits import CulpritSearch
 from coordinator.acceptance.drawing import Drawn, draw_for_round
 from coordinator.acceptance.kinds import Failure, Found
 from coordinator.acceptance.measuring import Part
+from coordinator.acceptance.promised import with_questions
 from coordinator.acceptance.telling import told_of
 from coordinator.acceptance.verdict import Verdict
 from coordinator.conductor import work
@@ -133,7 +134,9 @@ def run_tests(desk: Desk, ledger: Ledger, current: Round, candidate: Candidate, 
         verdict = yield from _tested(desk, current, candidate, drawn)
     except (AcceptanceError, BlobMissingError) as error:
         return Finished(SuiteFailed(candidate, str(error), clock()))
-    told = RoundTested(current.number, verdict.passed, verdict.reason, verdict.summary(), drawn.record)
+    suite = desk.config.acceptance
+    summary = with_questions(suite, verdict.summary())
+    told = RoundTested(current.number, verdict.passed, verdict.reason, summary, drawn.record, suite.digest)
     return Finished(Judged(candidate, verdict.passed, verdict.reason, clock()), (told,))
 
 

@@ -27,18 +27,22 @@ from coordinator.ledger.events import (
     ReleaseTagged,
     RoundMoved,
     RoundOpened,
+    RoundTested,
     UpdateRejected,
     UpdateUnmerged,
 )
+from coordinator.orders.accepting import unless_accepted
 from coordinator.orders.rules import Compute, Done, moves_trunk
 from coordinator.orders.settling import settle
 from coordinator.publish import Publisher
 from coordinator.rehearsal import require_mergeable
 from coordinator.round import (
+    Accepted,
     Action,
     Check,
     FindCulprits,
     Interrupted,
+    Judged,
     Merge,
     Round,
     RoundEvent,
@@ -150,6 +154,7 @@ class Conductor:
         elif not busy:
             self._probe_if_due()
         self._turn_away()
+        self._accept_failed()
 
     def _compute(self, order_id: str) -> None:
         """Begin what an order asks for, unless it needs no computing any more; the open round ends for it."""
@@ -168,6 +173,30 @@ class Conductor:
         row = due(self.ledger.channel_rows(), channels, self.ledger.releases())
         if row is not None:
             self._start(probe_channel(self._shop, row, channels[row.channel].probes), purpose=f"probe {row.channel}")
+
+    def _accept_failed(self) -> None:
+        """Release the open round's candidate, whose culprits are being looked for, if what it fails was accepted."""
+        current = self.round
+        if current is None or not current.searching or current.candidate is None:
+            return
+        row = self.ledger.round(current.number)
+        assert row is not None
+        if row.verdict is None or row.verdict["passed"]:
+            return
+        decided = unless_accepted(self.ledger, Judged(current.candidate, False, "", self.clock()), row.verdict["tests"])
+        if isinstance(decided, Accepted):
+            self._let_go()
+            self._feed(decided)
+
+    def _not_taken_back(self) -> None:
+        """Abandon a round that was to be released for an order which was taken back before it was."""
+        current = self.round
+        if current is None or current.is_final or current.accepted_by is None:
+            return
+        row = self.ledger.order(current.accepted_by)
+        assert row is not None
+        if row.settled_at_ms is not None:
+            self._interrupt(f"it was to be released for order {row.order_id}, which is over: {row.reason}")
 
     def _turn_away(self) -> None:
         """End a round that has updates of a key that was banned meanwhile."""
@@ -193,9 +222,13 @@ class Conductor:
         """Abandon the round if one is open, and let go of what is under way for it."""
         if self.round is None or self.round.is_final:
             return
+        self._let_go()
+        self._feed(Interrupted(reason))
+
+    def _let_go(self) -> None:
+        """Forget what is under way for the round."""
         self._jobs = [job for job in self._jobs if job.purpose]
         self._late.clear()
-        self._feed(Interrupted(reason))
 
     def _trunk_is_ready(self, head: ReleaseRow) -> bool:
         """Whether a round can go on from a release; brings back what tidying has removed of it."""
@@ -225,6 +258,7 @@ class Conductor:
             )
         self._follow_trunk()  # commands may have moved it, or banned a key, while nobody worked here
         self._turn_away()
+        self._not_taken_back()
         for action in resume(self.round):
             self._act(action)
 
@@ -374,7 +408,11 @@ class Conductor:
             if any(isinstance(event, ReleaseTagged | ChannelMoved) for event in finished.events):
                 self._publish()
         else:
-            self._feed(finished.outcome, *finished.events)
+            outcome = finished.outcome
+            told = next((event for event in finished.events if isinstance(event, RoundTested)), None)
+            if isinstance(outcome, Judged) and told is not None:
+                outcome = unless_accepted(self.ledger, outcome, told.summary)
+            self._feed(outcome, *finished.events)
 
 
 def _turned_away(row: UpdateRow, ban: BanRow) -> UpdateRejected:

@@ -226,6 +226,7 @@ class RoundTested:
 
     Attributes:
         draws: which hidden examples were drawn, as in coordinator/acceptance/drawing.py.
+        suite: digest of the suite that was run; "" in ledgers of long ago.
     """
 
     kind: ClassVar[str] = "round-tested"
@@ -234,6 +235,7 @@ class RoundTested:
     reason: str
     summary: dict[str, Any]
     draws: dict[str, Any] = field(default_factory=dict)
+    suite: str = ""
 
     @property
     def subject(self) -> str:
@@ -245,7 +247,8 @@ class ReleaseTagged:
     """A tag, written once. ``round`` is 0 for the first release.
 
     Attributes:
-        summary: test name -> {"mean", "base_mean", "effect", "low", "high", "p", "passed", "unit"}.
+        summary: test name -> {"mean", "base_mean", "effect", "low", "high", "p", "passed", "unit"}, what it asks
+            (coordinator/acceptance/promised.py), and "accepted", why it may be worse, where an operator said so.
         state_digest: blob of the outer optimiser and the residual that go with this release.
         reverts: updates that it was made without, though its parent has them; see ``coordinator.remerge``.
     """

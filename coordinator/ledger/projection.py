@@ -85,8 +85,9 @@ def project(connection: Connection, recorded: RecordedEvent) -> None:
             _round_moved(connection, event, at_ms)
         case RoundMerged(number, _, record):
             _update_round(connection, number, {"merge": record, "verdict": None})
-        case RoundTested(number, passed, reason, summary, draws):
-            verdict = {"passed": passed, "reason": reason, "tests": summary, **({"draws": draws} if draws else {})}
+        case RoundTested(number, passed, reason, summary, draws, suite):
+            more = {**({"draws": draws} if draws else {}), **({"suite": suite} if suite else {})}
+            verdict = {"passed": passed, "reason": reason, "tests": summary, **more}
             _update_round(connection, number, {"verdict": verdict})
         case ReleaseTagged():
             twice = TagExistsError(f"{event.version} is tagged already; a tag is written once")

@@ -1,11 +1,14 @@
 """Orders: how an operator's command reaches a coordinator that is running, and what it may do.
 
 ``kinds`` is what can be ordered, ``rules`` decides on it, purely, ``settling`` carries out what
-needs no computing, ``placing`` is what a command calls. What needs computing is done by the
-conductor (``coordinator.conductor.reverting``). Nothing here knows torch or Ray.
+needs no computing, ``placing`` is what a command calls, ``accepting`` is what may be released though
+tests fail. What needs computing is done by the conductor (``coordinator.conductor.reverting``).
+Nothing here knows torch or Ray.
 """
 
+from coordinator.orders.accepting import accept
 from coordinator.orders.kinds import (
+    AcceptRegression,
     Derive,
     LiftBan,
     MoveChannel,
@@ -14,12 +17,14 @@ from coordinator.orders.kinds import (
     PublishSigned,
     Revert,
     Revoke,
+    WithdrawAcceptance,
     Withdrawn,
     Yank,
 )
 from coordinator.orders.placing import Settled, place
 
 __all__ = [
+    "AcceptRegression",
     "Derive",
     "LiftBan",
     "MoveChannel",
@@ -29,7 +34,9 @@ __all__ = [
     "Revert",
     "Revoke",
     "Settled",
+    "WithdrawAcceptance",
     "Withdrawn",
     "Yank",
+    "accept",
     "place",
 ]

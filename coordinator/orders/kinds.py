@@ -11,6 +11,7 @@ from barnraise.errors import OrderRefusedError
 
 __all__ = [
     "KINDS",
+    "AcceptRegression",
     "Derive",
     "LiftBan",
     "MoveChannel",
@@ -19,6 +20,7 @@ __all__ = [
     "PublishSigned",
     "Revert",
     "Revoke",
+    "WithdrawAcceptance",
     "Withdrawn",
     "Yank",
     "as_json",
@@ -124,7 +126,44 @@ class Derive:
     reason: str
 
 
-Order = MoveChannel | Yank | Promoted | Withdrawn | PublishSigned | Revert | Revoke | LiftBan | Derive
+@dataclass(frozen=True, slots=True)
+class AcceptRegression:
+    """Release the next candidate of the trunk as it is now that fails these tests and no other; once.
+
+    The order waits until there is one, or the trunk has moved on. ``accepting.py`` makes it from what was seen.
+
+    Attributes:
+        round: where these tests failed.
+        tests: name -> {"asks": digest of its question, "at_most": how much worse, in the metric's unit}.
+    """
+
+    kind: ClassVar[str] = "accept-regression"
+    round: int
+    tests: Mapping[str, Mapping[str, Any]]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawAcceptance:
+    """Take back what was accepted and not used yet."""
+
+    kind: ClassVar[str] = "withdraw-acceptance"
+    reason: str = ""
+
+
+Order = (
+    MoveChannel
+    | Yank
+    | Promoted
+    | Withdrawn
+    | PublishSigned
+    | Revert
+    | Revoke
+    | LiftBan
+    | Derive
+    | AcceptRegression
+    | WithdrawAcceptance
+)
 
 KINDS: dict[str, type[Order]] = {kind.kind: kind for kind in get_args(Order)}
 

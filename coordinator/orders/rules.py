@@ -2,6 +2,7 @@
 
 decide(order, facts) -> Done      these events carry it out
                         Compute   updates must be left out and the rest merged again
+                        Stand     it waits for what a round leads to
                         Refuse    nothing is done, and why
 """
 
@@ -13,17 +14,19 @@ from typing import Any, assert_never
 
 from barnraise.narrate import short
 from barnraise.versions import parse_version
-from coordinator.ledger import TRUNK, BanRow, DerivedRow, ReleaseRow, UpdateRow
+from coordinator.ledger import TRUNK, BanRow, DerivedRow, OrderRow, ReleaseRow, UpdateRow
 from coordinator.ledger.events import ChannelMoved, Event
 from coordinator.ledger.order_events import (
     BanLifted,
     ContributorBanned,
     ModelDerived,
+    OrderSettled,
     ReleasePromoted,
     ReleaseWithdrawn,
     ReleaseYanked,
 )
 from coordinator.orders.kinds import (
+    AcceptRegression,
     Derive,
     LiftBan,
     MoveChannel,
@@ -32,11 +35,24 @@ from coordinator.orders.kinds import (
     PublishSigned,
     Revert,
     Revoke,
+    WithdrawAcceptance,
     Withdrawn,
     Yank,
+    as_json,
 )
 
-__all__ = ["STABLE", "Compute", "Decision", "Done", "Facts", "Refuse", "decide", "moves_trunk", "trunk_of"]
+__all__ = [
+    "STABLE",
+    "Compute",
+    "Decision",
+    "Done",
+    "Facts",
+    "Refuse",
+    "Stand",
+    "decide",
+    "moves_trunk",
+    "trunk_of",
+]
 
 STABLE = "stable"
 REASON_MAX = 1000
@@ -53,6 +69,8 @@ class Facts:
         updates: those that a revert names by how they begin, or all of a revoked key's.
         contributors: keys that the ledger knows. bans: those that are banned.
         run: name of the trunk. derived: all that is listed of derived models.
+        accepted: regressions that were accepted before this order, and wait for their candidate.
+        trunk_moved: the trunk's channel was moved after this order was placed.
     """
 
     releases: Sequence[ReleaseRow]
@@ -62,6 +80,8 @@ class Facts:
     bans: Mapping[str, BanRow] = field(default_factory=dict)
     run: str = ""
     derived: Sequence[DerivedRow] = ()
+    accepted: Sequence[OrderRow] = ()
+    trunk_moved: bool = False
 
     @property
     def by_version(self) -> dict[str, ReleaseRow]:
@@ -96,7 +116,14 @@ class Refuse:
     reason: str
 
 
-Decision = Done | Compute | Refuse
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """Nothing is done yet: the order waits for what a round leads to."""
+
+    reason: str
+
+
+Decision = Done | Compute | Refuse | Stand
 
 
 def decide(order: Order, facts: Facts) -> Decision:
@@ -123,6 +150,10 @@ def decide(order: Order, facts: Facts) -> Decision:
             return _lift(order, facts)
         case Derive():
             return _derive(order, facts)
+        case AcceptRegression():
+            return _accept(order, facts)
+        case WithdrawAcceptance():
+            return _withdraw_acceptance(order, facts)
         case _ as never:
             assert_never(never)
 
@@ -280,6 +311,38 @@ def _derive(order: Derive, facts: Facts) -> Decision:
         reason=order.reason,
     )
     return Done((event,), f"{what} is listed: {order.reason}", result)
+
+
+def _accept(order: AcceptRegression, facts: Facts) -> Decision:
+    names, at = _several(sorted(order.tests)), facts.channels.get(TRUNK)
+    if not order.tests or not order.reason:
+        return Refuse("a regression is accepted by the name of a test and with a reason; give both")
+    if facts.trunk_moved:
+        return Refuse(
+            f"not used, and over: {names} was accepted to get worse than the release of then, and the trunk goes on "
+            f"from {at} since; if it still fails, see how it fails now and accept that"
+        )
+    for row in facts.accepted:
+        if row.order == as_json(order):
+            return Done((), f"order {row.order_id} accepts exactly this already, and stands")
+        return Refuse(
+            f"order {row.order_id} accepts {_several(sorted(row.order['tests']))} already, and stands; one is enough: "
+            "use it, or first: barnraise release --undo"
+        )
+    words = [f"{name} may be worse than in {at} by {row['at_most']:.4g}" for name, row in sorted(order.tests.items())]
+    return Stand(
+        f"{', '.join(words)}, as seen in round {order.round}: the next candidate that fails nothing else is released "
+        "as a major version; it is over with the next release in any case"
+    )
+
+
+def _withdraw_acceptance(order: WithdrawAcceptance, facts: Facts) -> Decision:
+    if not facts.accepted:
+        return Refuse("no accepted regression waits for a candidate")
+    why = f"taken back: {order.reason}" if order.reason else "taken back"
+    names = _several(name for row in facts.accepted for name in sorted(row.order["tests"]))
+    events = tuple(OrderSettled(row.order_id, False, why) for row in facts.accepted)
+    return Done(events, f"{names} may get worse no more", {"orders": [row.order_id for row in facts.accepted]})
 
 
 def _begins(digest: str, name: str) -> bool:

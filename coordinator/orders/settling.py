@@ -9,12 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from barnraise.errors import OrderRefusedError, StorageError
-from coordinator.ledger import Ledger, LedgerMovedError, OrderRow
+from coordinator.ledger import TRUNK, Ledger, LedgerMovedError, OrderRow
+from coordinator.ledger.events import ChannelMoved
 from coordinator.ledger.order_events import OrderSettled
-from coordinator.orders.kinds import Derive, Order, Revert, Revoke, order_of
-from coordinator.orders.rules import Compute, Decision, Done, Facts, Refuse, decide
+from coordinator.orders.kinds import (
+    AcceptRegression,
+    Derive,
+    Order,
+    Revert,
+    Revoke,
+    WithdrawAcceptance,
+    order_of,
+)
+from coordinator.orders.rules import Compute, Decision, Done, Facts, Refuse, Stand, decide
 
-__all__ = ["facts_for", "settle"]
+__all__ = ["facts_for", "outlook", "settle"]
 
 ATTEMPTS = 50
 
@@ -33,7 +42,7 @@ def settle(ledger: Ledger, row: OrderRow, clock: Callable[[], int]) -> Decision:
     """
     for _ in range(ATTEMPTS):
         seen = ledger.last_seq()
-        decision = _decision(row, ledger)
+        decision = outlook(row, ledger)
         try:
             match decision:
                 case Done(events, reason, result):
@@ -44,22 +53,29 @@ def settle(ledger: Ledger, row: OrderRow, clock: Callable[[], int]) -> Decision:
                 case Compute(events=events):
                     if events:
                         ledger.record(*events, at_ms=clock(), expect_seq=seen)
+                case Stand():
+                    pass
         except LedgerMovedError:
             continue
         return decision
     raise StorageError("the ledger is too busy to settle an order; nothing was recorded. Try again.")
 
 
-def _decision(row: OrderRow, ledger: Ledger) -> Decision:
+def outlook(row: OrderRow, ledger: Ledger) -> Decision:
+    """What would be decided of an order now; nothing is recorded."""
     try:
         order = order_of(row.order)
     except OrderRefusedError as error:
         return Refuse(str(error))
-    return decide(order, facts_for(order, ledger))
+    return decide(order, facts_for(order, ledger, row.seq))
 
 
-def facts_for(order: Order, ledger: Ledger) -> Facts:
-    """What the ledger says that bears on an order."""
+def facts_for(order: Order, ledger: Ledger, placed_seq: int = 0) -> Facts:
+    """What the ledger says that bears on an order.
+
+    Args:
+        placed_seq: of the event that placed it.
+    """
     match order:
         case Revert(updates=names):
             named = {row.digest: row for name in names for row in ledger.updates_named(name)}
@@ -72,5 +88,11 @@ def facts_for(order: Order, ledger: Ledger) -> Facts:
             run = ledger.run()
             name = run.name if run is not None else ""
             return Facts(ledger.releases(), ledger.channels(), run=name, derived=ledger.derived())
+        case AcceptRegression() | WithdrawAcceptance():
+            earlier = [row for row in ledger.orders(waiting=True) if row.seq < placed_seq]
+            accepted = [row for row in earlier if row.order.get("kind") == AcceptRegression.kind]
+            moves = ledger.events_about(TRUNK, [ChannelMoved.kind], 1)
+            moved = bool(moves) and moves[-1].seq > placed_seq
+            return Facts((), ledger.channels(), accepted=accepted, trunk_moved=moved)
         case _:
             return Facts(ledger.releases(), ledger.channels(), bans=ledger.bans())

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from semver import Version
 
 from barnraise.errors import BadVersionError, NoSuchVersionError
+from barnraise.promises import Difference
 from barnraise.versions import Change, Range, Selection, next_version, parse_version, select, split_spec
 
 NUMBERS = st.integers(0, 4)
@@ -255,14 +256,14 @@ CASES = [
     ("0.1.0", Change(), "0.1.1", "patch", "no supported test is worse"),
     ("0.1.9", Change(), "0.1.10", "patch", "no supported test is worse"),
     ("0.1.3", GREW, "0.1.4", "minor", "80% of the parameters carried over"),
-    ("0.1.3", Change(tests_added=("speech",)), "0.1.4", "minor", "newly supports speech"),
+    ("0.1.3", Change(tests=Difference(added=("speech",))), "0.1.4", "minor", "newly supports speech"),
     ("0.1.3", Change(same_signature=False), "0.2.0", "major", "signature changed"),
-    ("0.1.3", Change(tests_dropped=("speech",)), "0.2.0", "major", "no longer supports speech"),
+    ("0.1.3", Change(tests=Difference(dropped={"speech": ""})), "0.2.0", "major", "no longer supports speech"),
     ("0.1.3", Change(promoted=True), "1.0.0", "major", "promotion to stable"),
     ("1.4.2", Change(), "1.4.3", "patch", "no supported test is worse"),
     ("1.4.2", Change(promoted=True), "1.4.3", "patch", "no supported test is worse"),
     ("1.4.2", GREW, "1.5.0", "minor", "architecture changed"),
-    ("1.4.2", Change(tests_added=("a", "b")), "1.5.0", "minor", "newly supports a, b"),
+    ("1.4.2", Change(tests=Difference(added=("a", "b"))), "1.5.0", "minor", "newly supports a, b"),
     ("1.4.2", Change(same_architecture=False, carried_over_share=0.5), "2.0.0", "major", "only 50% of the parameters"),
     ("1.4.2", Change(carried_over_share=0.1), "2.0.0", "major", "only 10% of the parameters"),
     (
@@ -272,7 +273,7 @@ CASES = [
         "major",
         "accepted that loss-text got worse",
     ),
-    ("1.4.2", Change(same_signature=False, tests_added=("a",)), "2.0.0", "major", "signature changed"),
+    ("1.4.2", Change(same_signature=False, tests=Difference(added=("a",))), "2.0.0", "major", "signature changed"),
 ]
 
 
