@@ -377,7 +377,7 @@ class UpdateStory(Message):
         happened: oldest first.
         check: numbers of the check of this update alone; None before, and where it could not be read.
         merge: how the newest merge that it was part of treated it: {"round", "strategy", "updates",
-            "weight", "clip", "share", "agreement", "worst_pairs"}; None without one.
+            "weight", "clip", "share", "recognised", "agreement", "worst_pairs"}; None without one.
         tested: what the acceptance tests said of that merge: {"passed", "reason"}; None before.
         trials: parts of its round that were tested to find who is at fault, the newest of ``trials_total``.
         proof: numbers of updates {"fails", "passes"}: so many fail with it, and the same without it pass.

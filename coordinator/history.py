@@ -10,6 +10,8 @@ from coordinator.ledger import Ledger, RoundRow, UpdateRow
 __all__ = ["LINES_MAX", "round_line", "round_lines", "round_record", "update_status"]
 
 LINES_MAX = 100
+PRIVATE = frozenset({"score"})
+"""Of the evidence on an update: exact numbers on hidden examples. What may be told of them is beside them."""
 
 
 def round_lines(ledger: Ledger, before: int | None, limit: int) -> RoundLines:
@@ -63,7 +65,7 @@ def update_status(row: UpdateRow | None, config: RunConfig) -> UpdateStatus:
             "state": row.state,
             "reason": row.reason,
             "version": row.version,
-            "evidence": row.evidence,
+            "evidence": {key: value for key, value in (row.evidence or {}).items() if key not in PRIVATE},
             "fold_back": row.state == "unmerged" and config.update.fold_back_unmerged,
         }
     )

@@ -147,6 +147,7 @@ def _part_of(merged: RoundMerged, digest: str) -> dict[str, Any]:
         "weight": mine["weight"],
         "clip": mine["clip"],
         "share": mine["share"],
+        "recognised": record.get("recognised", {}).get(digest),
         "agreement": each[0]["agreement"] if each else None,
         "worst_pairs": others,
     }

@@ -131,6 +131,8 @@ def _reasons(record: RoundRecord) -> list[str]:
     """Why updates are not in a release, and what a late one conflicts with."""
     lines = []
     for update in record.updates:
+        if seen := (record.merge or {}).get("recognised", {}).get(update.digest):
+            lines += _wrapped(f"{short(update.digest)} may be a {seen['label']}: {seen['reason']}")
         if update.state in {"rejected", "unmerged", "reverted"}:
             lines += _wrapped(f"{short(update.digest)} {update.state}: {update.reason}")
             lines += _late(update)

@@ -107,6 +107,7 @@ def _words(story: UpdateStory, here: str) -> list[str]:
         *_where(story),
         *(field("here", here) if here else []),
         *(field("check", _check(story.check)) if story.check else []),
+        *(field("worth", story.check["worth"]) if story.check and "worth" in story.check else []),
         *(_merge(story.merge) if story.merge else []),
         *(field("tests", _verdict(story.tested)) if story.tested else []),
         *_late(status.evidence),
@@ -140,6 +141,8 @@ def _merge(merge: dict[str, Any]) -> list[str]:
     clip = "" if merge["clip"] == 1 else f", shortened to {merge['clip']:.1%} of its length"
     text = f"one of {merge['updates']} by {merge['strategy']}, weight {merge['weight']:g}, {share}{clip}"
     lines = field("merge", text)
+    if merge["recognised"]:
+        lines += field("suspected", f"{merge['recognised']['label']}: {merge['recognised']['reason']}")
     if merge["agreement"] is not None:
         lines += field("conflicts", f"with the others: {agreement_words(merge['agreement'])}")
     for pair in merge["worst_pairs"]:

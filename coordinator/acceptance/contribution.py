@@ -14,6 +14,7 @@ N  examples
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,9 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barnraise.errors import AcceptanceError
+from coordinator.acceptance.feedback import resolution, told
+from coordinator.acceptance.metric import BITS_PER_BYTE
 from coordinator.acceptance.student import quantile
 
-__all__ = ["CONFIDENCE", "Effect", "PairedLosses", "UpdateScore", "effect", "score_update"]
+__all__ = ["CONFIDENCE", "Effect", "PairedLosses", "UpdateScore", "effect", "score_update", "told_score"]
 
 CONFIDENCE = 0.95
 
@@ -86,6 +89,12 @@ class UpdateScore:
         """For the ledger: exact numbers. What goes out is rounded first (feedback.py)."""
         return asdict(self)
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> UpdateScore:
+        """What :meth:`as_json` gave."""
+        effects = {key: Effect(**value[key]) if value[key] else None for key in ("hidden", "own", "public")}
+        return cls(**{**value, **effects})
+
 
 def effect(losses: PairedLosses, confidence: float = CONFIDENCE) -> Effect:
     """Mean change with its interval by Student's t.
@@ -133,6 +142,16 @@ def score_update(
     named = [("hidden", on_hidden), ("its own domain", on_own), ("public", on_public)]
     said = "; ".join(f"{name} {_said(found)}" for name, found in named if found is not None)
     return UpdateScore(on_hidden, on_own, on_public, value, error, f"alone it changes {said} (bits/byte)")
+
+
+def told_score(score: UpdateScore) -> str:
+    """A score as its contributor may know it: rounded to what so many hidden examples carry."""
+    named = [("hidden text", score.hidden), ("its own domain", score.own), ("public text", score.public)]
+    return "alone it changes " + "; ".join(
+        f"{name} by {told(found.change, resolution(BITS_PER_BYTE.spread, found.examples), BITS_PER_BYTE.unit)}"
+        for name, found in named
+        if found is not None
+    )
 
 
 def _said(found: Effect) -> str:

@@ -29,7 +29,7 @@ from coordinator.conductor import work
 from coordinator.conductor.desk import Desk
 from coordinator.conductor.merging import MergeJob, plan_inputs, state_note
 from coordinator.conductor.pool import Task
-from coordinator.conductor.record import agreement_in_words, merge_record, record_in_words
+from coordinator.conductor.record import agreement_in_words, merge_record, recognised_of, record_in_words
 from coordinator.conductor.stale import PATCHES_MAX, measure_stale, merged_since
 from coordinator.conductor.steps import merge_steps
 from coordinator.ledger import Ledger, ReleaseRow, UpdateRow
@@ -77,12 +77,15 @@ class Finished:
 Work = Generator[list[Task], list[Any], Finished]
 
 
-def check(desk: Desk, config: RunConfig, current: Round, digest: str) -> Work:
+def check(desk: Desk, current: Round, digest: str, shard: str | None) -> Work:
     """Check one update; whatever is wrong with it is its own rejection.
 
     A check that ends without an answer (too slow, out of memory) blames nobody: the update is not merged.
+
+    Args:
+        shard: the domain that it was trained on.
     """
-    task = Task(work.check_update, (desk, current.base_digest, digest), config.conductor.check_timeout_s)
+    task = Task(work.check_update, (desk, current.base_digest, digest, shard), desk.config.conductor.check_timeout_s)
     try:
         (found,) = yield [task]
     except (AcceptanceError, MergeError) as error:
@@ -123,6 +126,7 @@ def merge(desk: Desk, config: RunConfig, ledger: Ledger, current: Round, merge_s
     except (MergeError, UpdateError) as error:
         return Finished(MergeFailed(str(error)))
     record = merge_record(desk.space, job, merging, state_note(desk.bench, job))
+    record["recognised"] = recognised_of(job, merging, ledger)
     words = f"{len(merge_set)} updates by {config.merge.strategy}: {record_in_words(record)}"
     return Finished(Merged(merge_set, merging.candidate), (RoundMerged(current.number, words, record),))
 

@@ -345,7 +345,10 @@ class Conductor:
         assert self.round is not None
         match action:
             case Check(digest):
-                self._start(actions.check(self.desk, self.config, self.round, digest))
+                row = self.ledger.update(digest)
+                lease = self.ledger.lease(row.lease_id) if row is not None else None
+                shard = lease.shard if lease is not None else None
+                self._start(actions.check(self.desk, self.round, digest, shard))
             case Merge(merge_set):
                 self._start(actions.merge(self.desk, self.config, self.ledger, self.round, merge_set))
             case RunTests(candidate):

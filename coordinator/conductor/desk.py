@@ -98,6 +98,13 @@ class Desk:
         """Windows for the check of single updates."""
         return Examples.of_windows(self.held_out.check_windows(self.config.acceptance.check_examples))
 
+    def own_examples(self, shard: str | None) -> Examples:
+        """Windows of one domain, as many as single updates are checked on, to score those who trained on it."""
+        windows = self.held_out.windows.get(shard) if shard is not None else None
+        if windows is None:
+            return NOTHING
+        return Examples.of_windows(windows[: self.config.acceptance.check_examples])
+
     def examples(self, look: LookConfig) -> Examples:
         """Everything that a test or a probe can look at.
 

@@ -2,7 +2,11 @@
 
     {"strategy": "krum", "options": {..}, "before": [..], "outer": "none", "note": "",
      "updates": [{"digest": "b3:..", "weight": 1.0, "clip": 0.5, "share": 0.25}, ..],
-     "conflicts": {..}}                              as merge.conflicts.Conflicts
+     "conflicts": {..},                              as merge.conflicts.Conflicts
+     "recognised": {"b3:..": {"label": "copy", "reason": ".."}, ..}}
+
+``recognised`` are suspicions (coordinator/acceptance/recognise.py): free riders, copies. Nothing is
+taken out of a merge for one.
 
 ``weight`` is what the coordinator set, ``clip`` the factor that shortened the update, ``share``
 what part of the sum the strategy gave it, clipping apart; None where it goes by elements.
@@ -15,18 +19,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from barnraise.narrate import short
 from barnraise.updates.space import ParameterSpace, TensorSpec
+from coordinator.acceptance.contribution import UpdateScore
+from coordinator.acceptance.recognise import Entry, recognise
 from coordinator.conductor.merging import MergeJob
 from coordinator.conductor.steps import Merging
+from coordinator.ledger import Ledger
 from merge.conflicts import conflicts
 from merge.measure import Measured
 from merge.plan import MergePlan, clipping
 from merge.strategies.rule import Strategy, SumsUpdates, WeighsUpdates
 
-__all__ = ["agreement_in_words", "merge_record", "record_in_words"]
+__all__ = ["agreement_in_words", "merge_record", "recognised_of", "record_in_words"]
 
 
 def merge_record(space: ParameterSpace, job: MergeJob, merging: Merging, note: str) -> dict[str, Any]:
@@ -56,6 +64,21 @@ def merge_record(space: ParameterSpace, job: MergeJob, merging: Merging, note: s
     }
 
 
+def recognised_of(job: MergeJob, merging: Merging, ledger: Ledger) -> dict[str, Any]:
+    """Update -> what was recognised of it; only those of which there is something to say."""
+    rows = {item.digest: ledger.update(item.digest) for item in job.inputs}
+    entries = []
+    for item in job.inputs:
+        row = rows[item.digest]
+        score = (row.evidence or {}).get("score") if row is not None else None
+        if row is None or score is None:  # checked before updates were scored
+            return {}
+        entries.append(Entry(item.digest, row.received_at_ms, UpdateScore.from_json(score), np.empty(0), None))
+    gram_KK = sum((tensor.gram_KK for tensor in merging.measured.values()), torch.zeros(len(entries), len(entries)))
+    found = recognise(entries, gram_KK.double().numpy(), ())
+    return {digest: {"label": one.label, "reason": one.reason} for digest, one in sorted(found.items()) if one.flagged}
+
+
 def record_in_words(record: dict[str, Any]) -> str:
     """What of a record belongs into the log: how far the updates agree, who was left out, what was noted."""
     parts = [agreement_in_words(record["conflicts"]["overall"])]
@@ -63,6 +86,8 @@ def record_in_words(record: dict[str, Any]) -> str:
     chosen = [short(row["digest"]) for row in record["updates"] if row["share"]]
     parts += [f"clipped {', '.join(clipped)}"] if clipped else []
     parts += [f"chose {', '.join(chosen)}"] if 0 < len(chosen) < len(record["updates"]) else []
+    seen = [f"{row['label']} {short(digest)}" for digest, row in record.get("recognised", {}).items()]
+    parts += [f"suspected {', '.join(seen)}"] if seen else []
     parts += [record["note"]] if record["note"] else []
     return "; ".join(parts)
 

@@ -5,6 +5,7 @@ Module-level functions of a desk and digests, so that Ray can run them anywhere 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +18,12 @@ from barnraise.errors import AcceptanceError, NonFiniteUpdateError, UnsupportedF
 from barnraise.releases.keyframe import write_keyframe
 from barnraise.updates import Update, canonical_codec
 from coordinator.acceptance.check import check_alone
+from coordinator.acceptance.contribution import PairedLosses, score_update, told_score
+from coordinator.acceptance.examples import Examples
 from coordinator.acceptance.kinds import Failure
 from coordinator.acceptance.kinds.loss import Loss
 from coordinator.acceptance.measuring import Part, examples_of, measure
-from coordinator.acceptance.subject import ByteSubject
+from coordinator.acceptance.subject import ByteSubject, Subject
 from coordinator.conductor.desk import Desk
 from coordinator.conductor.limits import memory_limit
 from merge.architectures import build, flat_of
@@ -61,8 +64,12 @@ def first_model(desk: Desk) -> FirstModel:
     return FirstModel(desk.models.put(flat_P), desk.public.put(keyframe), len(keyframe))
 
 
-def check_update(desk: Desk, base_digest: str, digest: str) -> Checked:
-    """Decode an update in full, and measure what it alone does to the held-out check windows."""
+def check_update(desk: Desk, base_digest: str, digest: str, shard: str | None) -> Checked:
+    """Decode an update in full, and measure what it alone does to the held-out check windows.
+
+    Args:
+        shard: the domain that it was trained on, whose windows go into its score.
+    """
     try:
         data = desk.private.map(digest)
         update = Update.parse(data, desk.space, base_digest=base_digest, max_bytes=desk.config.gateway.max_update_bytes)
@@ -71,12 +78,18 @@ def check_update(desk: Desk, base_digest: str, digest: str) -> Checked:
         alone_P, square_sums = _measured(base_P, update)
     except UpdateError as error:
         return Checked(False, str(error), {"code": error.code}, [])
-    before, after = (
-        Loss().measure(ByteSubject(flat_P, desk.config.model, desk.space), desk.check_examples).values_N
-        for flat_P in (base_P, alone_P)
-    )
-    verdict = check_alone(before, after, desk.config.acceptance.check_margin)
-    return Checked(verdict.accepted, verdict.reason, verdict.evidence, square_sums)
+    subjects = [ByteSubject(flat_P, desk.config.model, desk.space) for flat_P in (base_P, alone_P)]
+    hidden = _losses(subjects, desk.check_examples)
+    verdict = check_alone(hidden.base_N, hidden.alone_N, desk.config.acceptance.check_margin)
+    own = desk.own_examples(shard)
+    score = score_update(hidden, _losses(subjects, own) if len(own) > 1 else None)
+    evidence = {**verdict.evidence, "score": score.as_json(), "worth": told_score(score)}
+    return Checked(verdict.accepted, verdict.reason, evidence, square_sums)
+
+
+def _losses(subjects: Sequence[Subject], examples: Examples) -> PairedLosses:
+    base_N, alone_N = (Loss().measure(subject, examples).values_N for subject in subjects)
+    return PairedLosses(base_N, alone_N)
 
 
 def _measured(base_P: NDArray[np.float32], update: Update) -> tuple[NDArray[np.float32], list[float]]:

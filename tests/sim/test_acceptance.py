@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from barnraise.cli import run
 from barnraise.config import RunConfig
 from barnraise.digest import digest_bytes
+from coordinator.acceptance.contribution import UpdateScore
 from coordinator.acceptance.drawing import check_record
 from coordinator.conductor.desk import Desk
 from simulator import Simulation, tiny_config
@@ -171,3 +173,25 @@ def test_a_round_without_draws_says_so(tmp_path: Path, capsys: pytest.CaptureFix
     simulation.runs_until("released")
     assert run(["round", "check", "1", "--from", str(tmp_path)]) == 2
     assert "drew no hidden examples" in capsys.readouterr().err
+
+
+def test_every_update_is_scored_and_who_sends_another_ones_is_recognised(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, tiny_config())
+    ada, bo, copycat = (simulation.contributor(name) for name in ("ada", "bo", "copycat"))
+    leases = [one.takes_lease() for one in (ada, bo, copycat)]
+    delta_P = ada.trained()
+    ada.sends(leases[0], ada.encoded(delta_P))
+    bo.shard = "tools"
+    bo.sends(leases[1], bo.encoded(bo.trained(steps=5)))
+    simulation.passes(1)
+    copied = copycat.sends(leases[2], copycat.encoded(delta_P * np.float32(0.9)))
+    simulation.runs_until("released")
+    for row in simulation.ledger.updates(round=1):
+        assert row.evidence is not None
+        score = UpdateScore.from_json(row.evidence["score"])
+        assert (score.hidden.examples, score.own is not None) == (16, True)
+        assert score.value > 0
+    record = simulation.ledger.round(1)
+    assert record is not None
+    assert record.merge is not None
+    assert {digest: row["label"] for digest, row in record.merge["recognised"].items()} == {copied: "copy"}

@@ -19,7 +19,7 @@ OPEN = Round(number=1, base_version="0.1.0", base_digest="b3:base")
 
 
 def ended(error: BarnraiseError) -> Finished:
-    work = actions.check(Desk(Path("nowhere"), CONFIG, ""), CONFIG, OPEN, "b3:update")
+    work = actions.check(Desk(Path("nowhere"), CONFIG, ""), OPEN, "b3:update", "text")
     (task,) = next(work)
     assert task.timeout_s == CONFIG.conductor.check_timeout_s
     with pytest.raises(StopIteration) as stopped:
@@ -37,7 +37,7 @@ def test_a_check_that_does_not_end_blames_nobody(error: BarnraiseError) -> None:
 
 
 def test_a_full_disk_is_nobody_s_update(tmp_path: Path) -> None:
-    work = actions.check(Desk(tmp_path, CONFIG, ""), CONFIG, OPEN, "b3:update")
+    work = actions.check(Desk(tmp_path, CONFIG, ""), OPEN, "b3:update", "text")
     next(work)
     with pytest.raises(DiskFullError):
         work.throw(DiskFullError("no space left"))
