@@ -40,6 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sample": ("barnraise.cli.sample", "Let a pulled model write."),
     "merge": ("barnraise.cli.merge", "Merge local checkpoints into one."),
     "recompute": ("barnraise.cli.recompute", "Compute a release again from its updates, and compare."),
+    "release": ("barnraise.cli.release", "Operator: release though a test gets worse."),
     "rollback": ("barnraise.cli.rollback", "Operator: move a channel to another release."),
     "yank": ("barnraise.cli.yank", "Operator: let no range choose a release any more."),
     "revert": ("barnraise.cli.revert", "Operator: release as if an update had never been merged."),

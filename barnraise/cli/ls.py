@@ -48,6 +48,7 @@ def _row(index: ReleaseIndex, entry: IndexEntry, promoted: Collection[str]) -> d
         "promoted": entry.version in promoted,
         "reverts": list(entry.reverts),
         "reverted_in": entry.reverted_in,
+        "accepted": dict(entry.accepted),
         "channels": sorted(channel for channel, version in index.channels.items() if version == entry.version),
     }
 
@@ -87,12 +88,13 @@ def _marked(lines: Sequence[str], marks: Sequence[str]) -> list[str]:
 
 
 def _marks(row: dict[str, Any]) -> list[str]:
-    """What is to be known of a release: channels, promotion, what was taken out of it or of its parent, yanking."""
+    """What is to be known of a release: channels, promotion, what was taken out or got worse, yanking."""
     count = len(row["reverts"])
     marks = [
         ("promoted", row["promoted"]),
         (f"without {count} update{'' if count == 1 else 's'} of {row['parent']}", count),
         (f"reverted in part by {row['reverted_in']}", row["reverted_in"]),
+        *((f"{test} got worse: {why}", True) for test, why in row["accepted"].items()),
         (f"yanked: {row['yanked']}", row["yanked"] is not None),
     ]
     return [*row["channels"], *(mark for mark, holds in marks if holds)]

@@ -101,8 +101,10 @@ def _words(manifest: Manifest, lineage: Lineage, tests: dict[str, dict[str, Any]
         *field("made", f"{made:%Y-%m-%d %H:%M:%S} UTC {_how(manifest)}, {manifest.licence or 'no licence'}"),
         *field("parent", "; ".join(parents) or "none"),
         *(line for what, text in _changed(lineage) for line in field(what, text)),
+        *(line for one in manifest.accepted for line in field("got worse", f"{one.test}, accepted: {one.reason}")),
         *field("model", manifest.model_digest),
         *field("size", f"{manifest.space.size:,} parameters"),
+        *(field("tested by", f"suite {manifest.suite}") if manifest.suite else ()),
         *field("stored as", ", ".join(stored)),
         *field("beside it", ", ".join(side_files(manifest))),
         *(field("made from", f"{_count(count, 'update')} by {_count(people, 'contributor')}") if count else ()),
@@ -152,6 +154,7 @@ def test_table(tests: dict[str, dict[str, Any]]) -> list[str]:
         known = row.get("low") is not None and row.get("high") is not None
         interval = f"{_number(row.get('low'))} to {_number(row.get('high'))}" if known else "-"
         verdict = {True: "passed", False: "failed"}.get(row.get("passed"), "-")  # type: ignore[arg-type]
+        verdict = "accepted" if row.get("accepted") is not None else verdict
         numbers = [_number(row.get(key)) for key in ("mean", "base_mean", "effect")]
         rows.append((name, *numbers, interval, str(row.get("unit", "")), verdict))
     return table(header, rows)

@@ -30,10 +30,13 @@ def with_questions(suite: SuiteConfig, summary: Mapping[str, Mapping[str, Any]])
 
 
 def asked(suite: SuiteConfig, test: AcceptanceTestConfig) -> str:
-    """Digest of a test's question. How a data set is called and where it lies is no part of it."""
-    data = suite.data[test.data].digest if test.data is not None else None
-    question = {**test.measured, "version": make_kind(test).version, "direction": test.direction}
-    return digest_json({**question, "shard": test.shard, "data": data})
+    """Digest of a test's question. How a file that it reads is called and where it lies is no part of it."""
+    named = {"data": (test.data, suite.data), "train": (test.train, suite.data)}
+    named["attachment"] = (test.attachment, suite.attachments)
+    files = {what: files[name].digest for what, (name, files) in named.items() if name is not None}
+    options = {name: value for name, value in test.options.items() if name not in files}
+    code = {"kind": test.kind, "version": make_kind(test).version}
+    return digest_json({**code, "options": options, "direction": test.direction, "shard": test.shard, "files": files})
 
 
 def _told(suite: SuiteConfig, test: AcceptanceTestConfig) -> dict[str, Any]:
