@@ -31,7 +31,7 @@ __all__ = ["BackupFile", "BackupList", "BackupStore"]
 
 PATHS = (
     r"^(run\.toml|trust/offline\.json|public/(metadata|targets)/[A-Za-z0-9][A-Za-z0-9._-]{0,200}"
-    r"|acceptance/[a-z0-9-]{1,48}\.toml|private/scores/([0-9a-f]{64}|[0-9a-f]{16}-[0-9a-f]{32})\.json|keys/[a-z0-9][a-z0-9.-]{0,60}\.key)$"
+    r"|acceptance/[a-z0-9-]{1,48}\.toml|private/scores/[0-9a-f]{16}-[0-9a-f]{32}\.json|keys/[a-z0-9][a-z0-9.-]{0,60}\.key)$"
 )
 MARK = "backup.json"
 

@@ -20,7 +20,8 @@ from barnraise.errors import FolderLockedError, UsageError
 from barnraise.releases.durable import TEMPORARY_SUFFIX
 from barnraise.releases.store import BlobStore, StoredBlob
 from barnraise.run_folder import RunFolder, locked_file
-from coordinator.conductor.desk import Desk, kept_as
+from coordinator.acceptance.measuring import of_model
+from coordinator.conductor.desk import Desk
 from coordinator.importing import import_lock
 from coordinator.ledger import Ledger
 from coordinator.references import mentioned, scored_models
@@ -132,12 +133,12 @@ def _files(desk: Desk, ledger: Ledger) -> list[tuple[str, Sequence[Path], Collec
     head = ledger.head()
     newest = [*releases[-MODELS_KEPT:], *([head] if head is not None else [])]
     scored, kept = scored_models(releases, current), scored_models(newest, current)
-    kept_scores, known = desk.all_kept(), {kept_as(digest) for digest in scored}
-    needed_scores = {path.name for path, model in kept_scores if model in known}
+    folder, known = desk.kept.folder, {of_model(digest) for digest in scored}
+    measured = {f"{name}.json" for name in desk.kept.names() if name.partition("-")[0] in known}
     half_written = [path for store in (desk.public, desk.private) for path in store.root.glob(HALF_WRITTEN)]
     return [
         ("whole models", sorted(desk.models.folder.glob("*.f32")), {desk.models.path(digest).name for digest in kept}),
-        ("scores", [path for path, _ in kept_scores], needed_scores),
+        ("scores", sorted(folder.glob("*.json")), measured),
         ("half-written files", sorted(half_written), ()),
     ]
 

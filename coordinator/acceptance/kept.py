@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from barnraise.digest import is_digest
 from barnraise.releases.durable import make_folder, replace_file
 from coordinator.acceptance.kinds import Measured
 
 __all__ = ["KeptValues"]
+
+NAME = re.compile(r"[0-9a-f]{16}-[0-9a-f]{32}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,10 @@ class KeptValues:
         value = {"values": found.values_N.tolist(), "notes": dict(found.notes)}
         replace_file(self._path(measurement), json.dumps(value).encode())
 
+    def names(self) -> list[str]:
+        """Everything that is kept, sorted."""
+        return sorted(path.stem for path in self.folder.glob("*.json"))
+
     def _path(self, measurement: str) -> Path:
-        assert is_digest(measurement), measurement
-        return self.folder / f"{measurement[3:]}.json"
+        assert NAME.fullmatch(measurement), measurement
+        return self.folder / f"{measurement}.json"

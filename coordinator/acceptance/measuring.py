@@ -13,7 +13,11 @@ from coordinator.acceptance.examples import NOTHING, Examples
 from coordinator.acceptance.kinds import Measured, make_kind
 from coordinator.acceptance.subject import Subject
 
-__all__ = ["Part", "examples_of", "first_examples", "measure", "measurement"]
+__all__ = ["OF_THE_MOMENT", "Part", "examples_of", "first_examples", "measure", "measurement", "of_model"]
+
+
+OF_THE_MOMENT = frozenset({"latency"})
+"""Kinds whose values say as much of the machine's load as of the model; they are measured anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +66,18 @@ def first_examples(look: LookConfig, at_hand: Examples) -> Examples:
 
 
 def measurement(model_digest: str, look: LookConfig, examples: Examples) -> str:
-    """Digest of everything that a measurement depends on: model, kind and its options, examples, code.
+    """A name for everything that a measurement depends on: model, kind and its options, examples, code.
 
     Args:
         examples: those that are looked at.
     """
-    return digest_json([model_digest, look.measured, make_kind(look).version, examples.digest, len(examples)])
+    digest = digest_json([model_digest, look.measured, make_kind(look).version, examples.digest, len(examples)])
+    return f"{of_model(model_digest)}-{digest[3:35]}"
+
+
+def of_model(model_digest: str) -> str:
+    """What the names of all measurements of a model begin with."""
+    return model_digest[3:19]
 
 
 def measure(subject: Subject, look: LookConfig, examples: Examples) -> Measured:

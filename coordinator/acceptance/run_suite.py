@@ -26,7 +26,7 @@ from coordinator.acceptance.batches import require_enough, suite_steps
 from coordinator.acceptance.examples import NOTHING, Examples
 from coordinator.acceptance.kept import KeptValues
 from coordinator.acceptance.kinds import Failure, Found, Measured, make_kind
-from coordinator.acceptance.measuring import Part, first_examples, measure, measurement
+from coordinator.acceptance.measuring import OF_THE_MOMENT, Part, first_examples, measure, measurement
 from coordinator.acceptance.measuring import examples_of as examples_of_part
 from coordinator.acceptance.metric import Metric
 from coordinator.acceptance.subject import Subject
@@ -36,9 +36,6 @@ __all__ = ["AtHand", "Contender", "Outcome", "RunOptions", "State", "SuiteRun", 
 
 State = Literal["passed", "failed", "crashed", "measured", "skipped"]
 Of = Literal["base", "candidate"]
-
-OF_THE_MOMENT = frozenset({"latency"})
-"""Kinds whose values say as much of the machine's load as of the model; they are measured anew."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from coordinator.acceptance.batches import suite_steps
 from coordinator.acceptance.culprits import CulpritSearch
 from coordinator.acceptance.drawing import Drawn, draw_for_round
 from coordinator.acceptance.kinds import Failure, Found
-from coordinator.acceptance.measuring import Part
+from coordinator.acceptance.measuring import OF_THE_MOMENT, Part
 from coordinator.acceptance.promised import with_questions
 from coordinator.acceptance.telling import told_of
 from coordinator.acceptance.verdict import Verdict
@@ -250,7 +250,7 @@ def measure_tasks(desk: Desk, model_digest: str, parts: Sequence[Part], *, again
     return [
         Task(
             work.measure_model,
-            (desk, model_digest, part, again),
+            (desk, model_digest, part, again or part.look.kind in OF_THE_MOMENT),
             part.look.timeout_s or most_s,
             cpus=part.look.cpus,
             gpus=part.look.gpus,

@@ -6,18 +6,14 @@ digest. What was measured is kept in files named by what it depends on, so nothi
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import numpy as np
-
 from barnraise.config import RunConfig
 from barnraise.errors import AcceptanceError, BlobMissingError, BrokenChainError
 from barnraise.identity import Identity
-from barnraise.releases.durable import make_folder, replace_file
 from barnraise.releases.keyframe import parse_keyframe
 from barnraise.releases.store import BlobStore
 from barnraise.run_folder import RunFolder
@@ -29,6 +25,7 @@ from coordinator.acceptance.drawing import chain_of
 from coordinator.acceptance.draws import SeedChain
 from coordinator.acceptance.examples import NOTHING, Examples, parse_rows
 from coordinator.acceptance.heldout import HeldOut
+from coordinator.acceptance.kept import KeptValues
 from coordinator.acceptance.kinds import Measured
 from coordinator.acceptance.measuring import Part, examples_of, measurement
 from coordinator.acceptance.subject import ByteSubject, Subject
@@ -38,12 +35,7 @@ from coordinator.models import ModelCache
 from coordinator.round import Candidate
 from merge.architectures import build, space_of
 
-__all__ = ["Desk", "kept_as"]
-
-
-def kept_as(model_digest: str) -> str:
-    """What the names of files that keep something about a model begin with."""
-    return model_digest[3:19]
+__all__ = ["Desk"]
 
 
 @dataclass(frozen=True)
@@ -151,16 +143,10 @@ class Desk:
         Raises:
             AcceptanceError: as :meth:`examples`, or there are too few.
         """
-        try:
-            value = json.loads(self._measured_path(model_digest, part).read_text())
-        except FileNotFoundError:
-            return None
-        return Measured(np.array(value["values"], dtype=np.float64), value["notes"])
+        return self.kept.get(self._name(model_digest, part))
 
     def keep_measured(self, model_digest: str, part: Part, found: Measured) -> None:
-        path = self._measured_path(model_digest, part)
-        make_folder(path.parent)
-        replace_file(path, json.dumps({"values": found.values_N.tolist(), "notes": dict(found.notes)}).encode())
+        self.kept.put(self._name(model_digest, part), found)
 
     def require_measured(self, model_digest: str, part: Part) -> Measured:
         """What a test or a probe found of a model.
@@ -181,14 +167,13 @@ class Desk:
         """
         return {look.name: self.require_measured(model_digest, Part(look)) for look in looks}
 
-    def all_kept(self) -> list[tuple[Path, str]]:
-        """Every file that keeps what was measured, with the beginning of the digest of the model."""
-        paths = sorted((self.folder.private / "scores").glob("*.json"))
-        return [(path, path.name.partition("-")[0]) for path in paths]
+    @property
+    def kept(self) -> KeptValues:
+        """What was measured of all models."""
+        return KeptValues(self.folder.private / "scores")
 
-    def _measured_path(self, model_digest: str, part: Part) -> Path:
-        key = measurement(model_digest, part.look, examples_of(part, self.examples(part.look)))
-        return self.folder.private / "scores" / f"{kept_as(model_digest)}-{key[3:35]}.json"
+    def _name(self, model_digest: str, part: Part) -> str:
+        return measurement(model_digest, part.look, examples_of(part, self.examples(part.look)))
 
     # -- models ---------------------------------------------------------------------------
 
