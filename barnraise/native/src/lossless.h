@@ -16,13 +16,12 @@ enum { DONE = 0, DAMAGED = 1 };
 #define ALWAYS static inline __attribute__((always_inline))
 
 typedef struct {
-    uint64_t reciprocal; // of the frequency, times 2 ** 43, rounded up
-    uint32_t frequency, start;
+    uint32_t reciprocal; // of the frequency, times 2 ** places, rounded up: exact for states of 31 bits
+    uint32_t how;        // the frequency | the first slot << 12 | places << 24
 } Encoding;
 
 typedef struct {
-    uint8_t owners[SCALE];   // which symbol has a slot
-    uint32_t taken[SYMBOLS]; // first slot << 16 | how many, of each symbol
+    uint32_t slots[SCALE]; // of each: the symbol that has it | how many that has, less one << 8 | which of them << 19
 } Decoding;
 
 typedef struct {
@@ -59,5 +58,14 @@ uint8_t *barnraise_lossless_write_stream(const uint8_t *symbols, const uint8_t *
 int barnraise_lossless_begin(Stream *stream, const uint8_t *at, const uint8_t *end, int64_t count);
 int barnraise_lossless_take(Stream *stream, const Decoding *tables, const uint8_t *which, int64_t count, uint8_t *symbols);
 int barnraise_lossless_at_end(const Stream *stream);
+
+// Put `count` symbols, a multiple of 32, onto 32 states from the last to the first; `first` is the table of a context.
+// Words are written below `*at`. Whether that was done: 0 where the processor cannot.
+int barnraise_lossless_push_wide(uint32_t *states, const uint8_t *symbols, const uint8_t *contexts, int64_t count,
+                                 const uint32_t *first, const Encoding *made, uint8_t **at);
+
+// How many symbols of 32 lanes were taken at once, a multiple of 32; 0 where the processor cannot.
+int64_t barnraise_lossless_take_wide(Stream *stream, const Decoding *tables, const uint8_t *which, int64_t count,
+                                     uint8_t *symbols);
 
 #endif

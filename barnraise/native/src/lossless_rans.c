@@ -72,8 +72,8 @@ static int read_table(Bits *bits, int symbols, Decoding *made) {
         if (rest < 0) return DAMAGED;
         int32_t frequency = (1 << length) - 1 + rest;
         if (frequency > SCALE - start || (s == last && frequency == 0)) return DAMAGED;
-        memset(made->owners + start, s, (size_t)frequency);
-        made->taken[s] = (uint32_t)start << 16 | (uint32_t)frequency;
+        uint32_t entry = (uint32_t)s | (uint32_t)(frequency - 1) << 8;
+        for (int32_t i = 0; i < frequency; i++) made->slots[start + i] = entry | (uint32_t)i << (8 + SCALE_LOG);
         start += frequency;
     }
     return start == SCALE ? DONE : DAMAGED;
@@ -89,35 +89,44 @@ int64_t barnraise_lossless_read_tables(const uint8_t *at, const uint8_t *end, in
 
 // One symbol onto a state; a word of it may go out first.
 ALWAYS uint32_t push(uint32_t state, const Encoding *symbol, uint8_t **at) {
-    uint32_t full = state >= (uint64_t)symbol->frequency << (31 - SCALE_LOG);
+    uint32_t frequency = symbol->how & 0xfff;
+    uint32_t full = state >> (31 - SCALE_LOG) >= frequency;
     uint16_t word = (uint16_t)state;
     memcpy(*at - 2, &word, 2);
     *at -= 2 * full;
     state >>= 16 * full;
-    uint32_t whole = (uint32_t)((state * symbol->reciprocal) >> 43);
-    return state + whole * (SCALE - symbol->frequency) + symbol->start;
+    uint32_t whole = (uint32_t)((uint64_t)state * symbol->reciprocal >> (symbol->how >> 24));
+    return state + whole * (SCALE - frequency) + (symbol->how >> 12 & 0xfff);
 }
 
-ALWAYS const Encoding *encoding_of(const uint8_t *symbols, const uint8_t *contexts, const uint8_t *of_context,
-                                   const Encoding *made, int width, int64_t i) {
-    return made + (contexts ? of_context[contexts[i]] * width : 0) + symbols[i];
+ALWAYS const Encoding *encoding_of(const uint8_t *symbols, const uint8_t *contexts, const uint32_t *first,
+                                   const Encoding *made, int64_t i) {
+    return made + (contexts ? first[contexts[i]] : 0) + symbols[i];
 }
 
-ALWAYS uint8_t *write_lanes(const uint8_t *symbols, const uint8_t *contexts, int64_t count, const uint8_t *of_context,
-                            const Encoding *made, int width, uint8_t *end, int lanes) {
+ALWAYS uint8_t *write_lanes(const uint8_t *symbols, const uint8_t *contexts, int64_t count, const uint32_t *first,
+                            const Encoding *made, uint8_t *end, int lanes) {
     uint32_t states[LANES_MOST];
     uint8_t *at = end;
     for (int lane = 0; lane < lanes; lane++) states[lane] = LOWEST;
     int64_t i = count;
     for (; i % lanes; i--)
         states[(i - 1) % lanes] =
-            push(states[(i - 1) % lanes], encoding_of(symbols, contexts, of_context, made, width, i - 1), &at);
+            push(states[(i - 1) % lanes], encoding_of(symbols, contexts, first, made, i - 1), &at);
+    if (lanes == LANES_MOST && barnraise_lossless_push_wide(states, symbols, contexts, i, first, made, &at)) i = 0;
     for (; i > 0; i -= lanes)
         for (int lane = lanes - 1; lane >= 0; lane--)
-            states[lane] = push(states[lane], encoding_of(symbols, contexts, of_context, made, width, i - lanes + lane), &at);
+            states[lane] = push(states[lane], encoding_of(symbols, contexts, first, made, i - lanes + lane), &at);
     at -= 4 * lanes;
     memcpy(at, states, 4 * (size_t)lanes);
     return at;
+}
+
+// Source: Granlund and Montgomery, Division by invariant integers using multiplication, 1994.
+static Encoding encoding_for(uint32_t frequency, uint32_t start) {
+    uint32_t places = 31 + (frequency > 1 ? 32 - (uint32_t)__builtin_clz(frequency - 1) : 0);
+    uint64_t reciprocal = ((1ull << places) + frequency - 1) / frequency;
+    return (Encoding){(uint32_t)reciprocal, frequency | start << 12 | places << 24};
 }
 
 MULTIVERSION uint8_t *barnraise_lossless_write_stream(const uint8_t *symbols, const uint8_t *contexts, int64_t count,
@@ -127,13 +136,15 @@ MULTIVERSION uint8_t *barnraise_lossless_write_stream(const uint8_t *symbols, co
         uint32_t start = 0;
         for (int s = 0; s < width; s++) {
             uint32_t frequency = frequencies[t * width + s];
-            if (frequency) made[t * width + s] = (Encoding){((1ull << 43) + frequency - 1) / frequency, frequency, start};
+            if (frequency) made[t * width + s] = encoding_for(frequency, start);
             start += frequency;
         }
     }
-    if (lanes_for(count) == 4) return write_lanes(symbols, contexts, count, of_context, made, width, end, 4);
-    if (contexts) return write_lanes(symbols, contexts, count, of_context, made, width, end, 32);
-    return write_lanes(symbols, NULL, count, of_context, made, width, end, 32);
+    uint32_t first[CONTEXTS] = {0};
+    for (int context = 0; contexts && context < CONTEXTS; context++) first[context] = of_context[context] * (uint32_t)width;
+    if (lanes_for(count) == 4) return write_lanes(symbols, contexts, count, first, made, end, 4);
+    if (contexts) return write_lanes(symbols, contexts, count, first, made, end, 32);
+    return write_lanes(symbols, NULL, count, first, made, end, 32);
 }
 
 int barnraise_lossless_begin(Stream *stream, const uint8_t *at, const uint8_t *end, int64_t count) {
@@ -155,10 +166,9 @@ int barnraise_lossless_at_end(const Stream *stream) {
 
 // The next symbol of a state, which is then too small where a word has to follow.
 ALWAYS uint32_t pull(uint32_t state, const Decoding *table, uint8_t *symbol) {
-    uint32_t slot = state & (SCALE - 1);
-    *symbol = table->owners[slot];
-    uint32_t taken = table->taken[*symbol];
-    return (taken & 0xffff) * (state >> SCALE_LOG) + slot - (taken >> 16);
+    uint32_t found = table->slots[state & (SCALE - 1)];
+    *symbol = (uint8_t)found;
+    return ((found >> 8 & (SCALE - 1)) + 1) * (state >> SCALE_LOG) + (found >> (8 + SCALE_LOG));
 }
 
 static int take_some(Stream *stream, const Decoding *tables, const uint8_t *which, int64_t count, uint8_t *symbols) {
@@ -197,7 +207,9 @@ ALWAYS int64_t take_turns(Stream *stream, const Decoding *tables, const uint8_t 
 MULTIVERSION int barnraise_lossless_take(Stream *stream, const Decoding *tables, const uint8_t *which, int64_t count,
                                          uint8_t *symbols) {
     int64_t done = 0;
-    if (stream->lanes == LANES_MOST && stream->end - stream->next >= 2 * LANES_MOST)
-        done = which ? take_turns(stream, tables, which, count, symbols) : take_turns(stream, tables, NULL, count, symbols);
+    if (stream->lanes == LANES_MOST && stream->end - stream->next >= 2 * LANES_MOST) {
+        done = barnraise_lossless_take_wide(stream, tables, which, count, symbols);
+        if (!done) done = which ? take_turns(stream, tables, which, count, symbols) : take_turns(stream, tables, NULL, count, symbols);
+    }
     return take_some(stream, tables, which ? which + done : NULL, count - done, symbols + done);
 }

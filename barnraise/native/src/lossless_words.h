@@ -58,10 +58,23 @@ ALWAYS void NAME(restore)(const uint8_t *base, int64_t count, Layout layout, con
     LowBits here = *shared, *low = &here;
     WORD turned = layout.is_float ? (WORD)-1 >> 1 : 0, words[GROUP], folded[GROUP];
     memcpy(words, base, (size_t)count * sizeof(WORD));
-    for (int64_t i = 0; i < count; i++) {
-        Meaning meaning = meanings[tokens[i]];
-        uint64_t rest = sizeof(WORD) > 4 ? take_low(low, (int)meaning.open) : take_some_low(low, (int)meaning.open);
-        folded[i] = (WORD)(meaning.high | rest << 1);
+    if (sizeof(WORD) <= 4 && low->end - low->at >= GROUP * LOW_MOST + 64) { // so far from the end nobody needs to ask
+        const uint8_t *data = low->data;
+        uint64_t at = (uint64_t)low->at;
+        for (int64_t i = 0; i < count; i++) {
+            Meaning meaning = meanings[tokens[i]];
+            uint64_t window;
+            memcpy(&window, data + (at >> 3), 8);
+            folded[i] = (WORD)(meaning.high | (window >> (at & 7) & ((1ull << meaning.open) - 1)) << 1);
+            at += meaning.open;
+        }
+        low->at = (int64_t)at;
+    } else {
+        for (int64_t i = 0; i < count; i++) {
+            Meaning meaning = meanings[tokens[i]];
+            uint64_t rest = sizeof(WORD) > 4 ? take_low(low, (int)meaning.open) : take_some_low(low, (int)meaning.open);
+            folded[i] = (WORD)(meaning.high | rest << 1);
+        }
     }
     *shared = here;
     for (int64_t i = 0; i < count; i++) {
