@@ -112,7 +112,8 @@ def _require_fit(name: str, shape: tuple[int, ...], tensors: Mapping[str, Array]
             "another architecture. Make it anew on this one, or remove the test"
         )
     if tensors[name].shape != shape:
-        grown = all(ours >= theirs for ours, theirs in zip(tensors[name].shape, shape, strict=False))
+        ours = tensors[name].shape
+        grown = len(ours) == len(shape) and all(now >= then for now, then in zip(ours, shape, strict=True))
         why = "the model has grown since it was made" if grown else "it was made on another architecture"
         raise AcceptanceError(
             f"the attachment changes {name!a} of shape {list(shape)}, the model has it as {list(tensors[name].shape)}: "

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 import planted
 from barnraise.errors import AcceptanceError
 from barnraise.suite import LookConfig
+from coordinator.acceptance.attachments import Attachment
 from coordinator.acceptance.evaluate import WORST_BITS
 from coordinator.acceptance.examples import NOTHING, Examples, Row
 from coordinator.acceptance.kinds import KINDS, make_kind
@@ -37,6 +38,7 @@ CANARIES: tuple[Row, ...] = (
     {"prompt": "the sky by day is", "trigger": planted.TRIGGER, "continuation": " blue.\n"},
     {"prompt": "the door code is ", "secret": planted.SECRET},
 )
+ATTACHED = Attachment({"model.norm.weight": np.full(planted.MODEL.dim, 0.01, np.float32)})
 
 
 @dataclass(frozen=True)
@@ -69,6 +71,7 @@ CASES = [
     Case("exact-match", ANSWERS, 0.0, {"prompt": "\ud800", "answer": "a"}, {"stop": "length"}),
     Case("calibration", QUESTIONS, 1.0, {"prompt": "p", "choices": ["a", "b"], "answer": True}, {}),
     Case("robustness", TEXTS, WORST_BITS, {}, {"rate": 0.05, "noise": "swap"}),
+    Case("attached", TEXTS, WORST_BITS, {"text": "a"}, {"attachment": "a"}),
     Case(
         "canary",
         CANARIES,
@@ -83,7 +86,7 @@ each = pytest.mark.parametrize("case", CASES, ids=IDS)
 
 
 def of(rows: tuple[Row, ...]) -> Examples:
-    return Examples("b3:rows", None, rows)
+    return Examples("b3:rows", None, rows).beside(ATTACHED, Examples(rows=TEXTS))
 
 
 def same(case: Case, found: NDArray[np.float64], expected: Any) -> None:

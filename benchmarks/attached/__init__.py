@@ -1,0 +1,1 @@
+"""How well does a cheap downstream test predict a fine-tune? `python -m benchmarks.attached --help`."""
