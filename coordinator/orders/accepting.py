@@ -20,11 +20,11 @@ from barnraise.errors import OrderRefusedError
 from barnraise.suite import SuiteConfig
 from coordinator.ledger import Ledger, ReleaseRow, RoundRow
 from coordinator.orders.kinds import AcceptRegression, order_of
-from coordinator.orders.rules import Stand
+from coordinator.orders.rules import Wait
 from coordinator.orders.settling import outlook
 from coordinator.round import Accepted, Judged
 
-__all__ = ["accept", "failing", "limits_of", "standing", "unless_accepted", "why_not_covered"]
+__all__ = ["accept", "failing", "limits_of", "unless_accepted", "waiting", "why_not_covered"]
 
 Rows = Mapping[str, Mapping[str, Any]]
 
@@ -103,10 +103,10 @@ def why_not_covered(order: AcceptRegression, summary: Rows) -> str | None:
     return None
 
 
-def standing(ledger: Ledger) -> tuple[str, AcceptRegression] | None:
+def waiting(ledger: Ledger) -> tuple[str, AcceptRegression] | None:
     """The order that accepts a regression and waits for its candidate, and its name; None without one."""
     for row in ledger.orders(waiting=True):
-        if row.order.get("kind") == AcceptRegression.kind and isinstance(outlook(row, ledger), Stand):
+        if row.order.get("kind") == AcceptRegression.kind and isinstance(outlook(row, ledger), Wait):
             order = order_of(row.order)
             assert isinstance(order, AcceptRegression)
             return row.order_id, order
@@ -115,7 +115,7 @@ def standing(ledger: Ledger) -> tuple[str, AcceptRegression] | None:
 
 def unless_accepted(ledger: Ledger, judged: Judged, summary: Rows) -> Judged | Accepted:
     """A verdict against a candidate, or that all which is wrong with it was accepted."""
-    found = standing(ledger)
+    found = waiting(ledger)
     if found is None or judged.passed:
         return judged
     order_id, order = found

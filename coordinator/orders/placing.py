@@ -23,7 +23,7 @@ from coordinator.ledger import Ledger, OrderRow
 from coordinator.ledger.order_events import OrderPlaced
 from coordinator.listing import index_of
 from coordinator.orders.kinds import Order, as_json
-from coordinator.orders.rules import Compute, Stand
+from coordinator.orders.rules import Compute, Wait
 from coordinator.orders.settling import outlook, settle
 
 __all__ = ["Settled", "append", "pause", "place"]
@@ -87,8 +87,8 @@ def place(
                     if (settled := _settled(ledger, order_id)) is None:
                         return _settle_all(folder, ledger, order_id)
             except FolderLockedError:
-                if (stands := _stands(ledger, order_id)) is not None:
-                    return stands
+                if (waits := _waits(ledger, order_id)) is not None:
+                    return waits
                 if not waiting_told:
                     tell(f"order {order_id} is placed; the coordinator takes it up")
                 waiting_told = True
@@ -103,12 +103,12 @@ def _settled(ledger: Ledger, order_id: str) -> Settled | None:
     return None if row.settled_at_ms is None else _outcome(row)
 
 
-def _stands(ledger: Ledger, order_id: str) -> Settled | None:
+def _waits(ledger: Ledger, order_id: str) -> Settled | None:
     """What an order is waiting for that is for no coordinator to do at once; None of all others."""
     row = ledger.order(order_id)
     assert row is not None, order_id
     decision = outlook(row, ledger) if row.settled_at_ms is None else None
-    return Settled(order_id, True, decision.reason) if isinstance(decision, Stand) else None
+    return Settled(order_id, True, decision.reason) if isinstance(decision, Wait) else None
 
 
 def _outcome(row: OrderRow) -> Settled:
@@ -120,9 +120,9 @@ def _outcome(row: OrderRow) -> Settled:
 def _settle_all(folder: RunFolder, ledger: Ledger, order_id: str) -> Settled:
     """Carry out, oldest first, what waits and needs no computing; the caller holds the folder's lock."""
     done = [settle(ledger, row, now_ms) for row in ledger.orders(waiting=True)]
-    if any(not isinstance(decision, Compute | Stand) for decision in done):
+    if any(not isinstance(decision, Compute | Wait) for decision in done):
         _publish(folder, ledger)
-    settled = _settled(ledger, order_id) or _stands(ledger, order_id)
+    settled = _settled(ledger, order_id) or _waits(ledger, order_id)
     if settled is not None:
         return settled
     reason = f"no coordinator is running; this takes effect at the next: barnraise serve {folder.root}"

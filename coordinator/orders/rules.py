@@ -2,7 +2,7 @@
 
 decide(order, facts) -> Done      these events carry it out
                         Compute   updates must be left out and the rest merged again
-                        Stand     it waits for what a round leads to
+                        Wait      it waits for what a round leads to
                         Refuse    nothing is done, and why
 """
 
@@ -48,7 +48,7 @@ __all__ = [
     "Done",
     "Facts",
     "Refuse",
-    "Stand",
+    "Wait",
     "decide",
     "moves_trunk",
     "trunk_of",
@@ -117,13 +117,13 @@ class Refuse:
 
 
 @dataclass(frozen=True, slots=True)
-class Stand:
+class Wait:
     """Nothing is done yet: the order waits for what a round leads to."""
 
     reason: str
 
 
-Decision = Done | Compute | Refuse | Stand
+Decision = Done | Compute | Refuse | Wait
 
 
 def decide(order: Order, facts: Facts) -> Decision:
@@ -330,7 +330,7 @@ def _accept(order: AcceptRegression, facts: Facts) -> Decision:
             "use it, or first: barnraise release --undo"
         )
     words = [f"{name} may be worse than in {at} by {row['at_most']:.4g}" for name, row in sorted(order.tests.items())]
-    return Stand(
+    return Wait(
         f"{', '.join(words)}, as seen in round {order.round}: the next candidate that fails nothing else is released "
         "as a major version; it is over with the next release in any case"
     )

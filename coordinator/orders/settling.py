@@ -21,7 +21,7 @@ from coordinator.orders.kinds import (
     WithdrawAcceptance,
     order_of,
 )
-from coordinator.orders.rules import Compute, Decision, Done, Facts, Refuse, Stand, decide
+from coordinator.orders.rules import Compute, Decision, Done, Facts, Refuse, Wait, decide
 
 __all__ = ["facts_for", "outlook", "settle"]
 
@@ -53,7 +53,7 @@ def settle(ledger: Ledger, row: OrderRow, clock: Callable[[], int]) -> Decision:
                 case Compute(events=events):
                     if events:
                         ledger.record(*events, at_ms=clock(), expect_seq=seen)
-                case Stand():
+                case Wait():
                     pass
         except LedgerMovedError:
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -250,6 +251,10 @@ def test_split_spec() -> None:
 
 
 GREW = Change(same_architecture=False, carried_over_share=0.8)
+LOOSER = Difference(loosened={"text": "margin 0.05 -> 0.1"})
+STRICTER = Difference(tightened={"text": "margin 0.05 -> 0.01"})
+RENAMED = Difference(added=("prose",), dropped={"text": "prose"})
+ACCEPTED = Change(regressions_accepted={"loss-text": "faster"})
 CASES = [
     # parent, what changed, version, bump, part of the reason
     (None, Change(), "0.1.0", "first", "first release"),
@@ -274,6 +279,38 @@ CASES = [
         "accepted that loss-text got worse",
     ),
     ("1.4.2", Change(same_signature=False, tests=Difference(added=("a",))), "2.0.0", "major", "signature changed"),
+    ("0.1.3", ACCEPTED, "0.2.0", "major", "the operator accepted that loss-text got worse: faster"),
+    (
+        "1.4.2",
+        Change(regressions_accepted={"a": "x", "b": "y"}),
+        "2.0.0",
+        "major",
+        "accepted that a got worse: x; the operator accepted that b got worse: y",
+    ),
+    ("0.1.3", replace(ACCEPTED, promoted=True), "1.0.0", "major", "got worse: faster; the first release since"),
+    ("1.4.2", Change(tests=RENAMED), "2.0.0", "major", "text is called prose now"),
+    ("1.4.2", Change(tests=Difference(replaced=("a",))), "2.0.0", "major", "a asks something else now"),
+    ("1.4.2", Change(tests=Difference(replaced=("a", "b"))), "2.0.0", "major", "a, b ask something else now"),
+    ("1.4.2", Change(tests=LOOSER), "2.0.0", "major", "text asks less strictly: margin 0.05 -> 0.1"),
+    ("0.1.3", Change(tests=LOOSER), "0.2.0", "major", "less strictly"),
+    ("1.4.2", Change(tests=STRICTER), "1.5.0", "minor", "text asks more strictly: margin 0.05 -> 0.01"),
+    ("0.1.3", Change(tests=STRICTER), "0.1.4", "minor", "more strictly"),
+    (
+        "1.4.2",
+        Change(tests=Difference(added=("a",), dropped={"b": ""})),
+        "2.0.0",
+        "major",
+        "it no longer supports b; it newly supports a",
+    ),
+    (
+        "1.4.2",
+        replace(GREW, regressions_accepted={"a": "x"}),
+        "2.0.0",
+        "major",
+        "a got worse: x; the architecture changed",
+    ),
+    ("0.9.9", Change(), "0.9.10", "patch", "no supported test is worse"),
+    ("1.9.9", Change(tests=STRICTER), "1.10.0", "minor", "more strictly"),
 ]
 
 
@@ -292,6 +329,61 @@ def test_versions_only_grow_and_carets_keep_their_promise(parent: str, grew: boo
     assert new > parse_version(parent)
     if broke and parse_version(parent) >= Version(0, 1):
         assert new not in Range.parse(f"^{parent}")
+
+
+NAMES = st.sets(st.sampled_from("abcd")).map(lambda names: tuple(sorted(names)))
+WORDS = NAMES.map(lambda names: dict.fromkeys(names, "x"))
+DIFFERENCES = st.builds(Difference, added=NAMES, dropped=WORDS, replaced=NAMES, loosened=WORDS, tightened=WORDS)
+CHANGES = st.builds(
+    Change,
+    same_architecture=st.booleans(),
+    same_signature=st.booleans(),
+    carried_over_share=st.floats(0, 1),
+    tests=DIFFERENCES,
+    regressions_accepted=WORDS,
+    promoted=st.booleans(),
+)
+
+
+def both(one: Change, other: Change) -> Change:
+    """Everything that either of them changes."""
+    tests = {
+        "added": one.tests.added + other.tests.added,
+        "dropped": {**one.tests.dropped, **other.tests.dropped},
+        "replaced": one.tests.replaced + other.tests.replaced,
+        "loosened": {**one.tests.loosened, **other.tests.loosened},
+        "tightened": {**one.tests.tightened, **other.tests.tightened},
+    }
+    return Change(
+        same_architecture=one.same_architecture and other.same_architecture,
+        same_signature=one.same_signature and other.same_signature,
+        carried_over_share=min(one.carried_over_share, other.carried_over_share),
+        tests=Difference(**tests),
+        regressions_accepted={**one.regressions_accepted, **other.regressions_accepted},
+        promoted=one.promoted or other.promoted,
+    )
+
+
+@settings(deadline=None)
+@given(parent=VERSIONS, one=CHANGES, other=CHANGES)
+def test_what_changes_more_never_gets_the_smaller_number(parent: str, one: Change, other: Change) -> None:
+    less, more = next_version(parent, one), next_version(parent, both(one, other))
+    assert parse_version(less.version) <= parse_version(more.version)
+    assert ["patch", "minor", "major"].index(less.bump) <= ["patch", "minor", "major"].index(more.bump)
+
+
+@settings(deadline=None)
+@given(parent=VERSIONS.filter(lambda text: parse_version(text) >= Version(0, 1)), change=CHANGES)
+def test_no_range_leads_to_what_breaks_it_and_every_reason_is_told(parent: str, change: Change) -> None:
+    decision = next_version(parent, change)
+    broken = [*change.tests.dropped, *change.tests.replaced, *change.tests.loosened, *change.regressions_accepted]
+    if broken or not change.same_signature or change.carried_over_share <= 0.5:
+        assert decision.bump == "major"
+        assert parse_version(decision.version) not in Range.parse(f"^{parent}")
+    elif not change.promoted:
+        assert decision.bump != "major"
+        assert parse_version(decision.version) in Range.parse(f"^{parent}")
+    assert all(name in decision.reason for name in broken)
 
 
 def test_a_share_is_a_share() -> None:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordinator.round import (
+    Accepted,
     Candidate,
     Check,
     CheckFailed,
@@ -141,6 +142,23 @@ def test_without_culprits_or_with_too_few_left_the_round_is_rejected() -> None:
     assert run(failed("a", "b", "c"), CulpritsFound(("a", "b"), "two")).phase == "rejected"
 
 
+def test_what_was_accepted_is_tagged_whether_or_not_it_is_being_searched() -> None:
+    abc = ("a", "b", "c")
+    accepted = Accepted(candidate_of(abc), "order-1", "they said so", now_ms=42)
+    testing = run(collected(*abc), tick(1), Merged(abc, candidate_of(abc)))
+    waiting = run(testing, SuiteFailed(candidate_of(abc), "no data", now_ms=1))
+    for current in (testing, waiting, failed(*abc)):
+        taken = step(current, accepted, POLICY)
+        assert taken.actions == (Tag(candidate_of(abc), abc, 42),)
+        assert resume(taken.round) == taken.actions
+        assert (taken.round.accepted_by, taken.round.searching, taken.round.retry_at_ms) == ("order-1", False, None)
+        ended = step(taken.round, Tagged("0.2.0"), POLICY).round
+        assert (ended.phase, ended.reason) == ("released", "tagged 0.2.0; they said so")
+    assert run(failed(*abc), replace(accepted, candidate=candidate_of(("x",)))) == failed(*abc)
+    passed = run(testing, Judged(candidate_of(abc), True, "all pass", now_ms=1))
+    assert run(passed, accepted) == passed, "what passes needs no leave"
+
+
 def test_a_failed_merge_rejects_the_round() -> None:
     assert run(collected("a", "b", "c"), tick(1), MergeFailed("disk")).phase == "rejected"
 
@@ -193,6 +211,7 @@ EVENTS = st.one_of(
     st.builds(lambda s: Merged(s, candidate_of(s)), SETS),
     st.just(MergeFailed("no space")),
     st.builds(lambda s, ok: Judged(candidate_of(s), ok, "judged", 7), SETS, st.booleans()),
+    st.builds(lambda s: Accepted(candidate_of(s), "order", "accepted", 8), SETS),
     st.builds(lambda s, at: SuiteFailed(candidate_of(s), "no data", at), SETS, st.integers(0, 99_000)),
     st.builds(CulpritsFound, SETS, st.just("found")),
     st.just(Tagged("0.1.1")),
@@ -207,6 +226,8 @@ def answer(current: Round, draw_ok: bool, event: RoundEvent) -> RoundEvent:
     if current.phase == "testing" and current.candidate is not None:
         if current.decided_at_ms is not None:
             return Tagged("0.1.1")
+        if current.searching and draw_ok:
+            return Accepted(current.candidate, "order", "accepted", 8)
         if current.searching:
             return CulpritsFound(current.merge_set[:1], "found")
         return Judged(current.candidate, draw_ok, "judged", 7)
@@ -235,6 +256,7 @@ def test_no_story_leaves_the_table_or_issues_an_action_twice(story: list[tuple[R
     assert len(issued) == len(set(issued))
     assert tagged <= 1
     assert current.phase != "released" or tagged == 1
+    assert current.accepted_by is None or current.decided_at_ms is not None
 
 
 @settings(deadline=None, max_examples=100)
