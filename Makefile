@@ -87,6 +87,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/storage.py --quick
 	$(BIN)/python benchmarks/sequential.py --quick
 	$(BIN)/python -m benchmarks.convergence --quick
+	$(BIN)/python -m benchmarks.attached --quick
 
 # Hours on two cores; every finished run is kept, so it may be stopped and continued.
 bench-convergence: $(VENV)/.bench

@@ -36,14 +36,14 @@ def page(records: Sequence[Record], sizes: Sizes) -> list[str]:
     ]
     lines = [
         f"`python -m benchmarks.attached`: byte model of {parameter_count(sizes.model):,} parameters; a whole "
-        f"fine-tune is {sizes.full} steps of {sizes.batch} windows; cheap tests look at {sizes.cheap} windows, the truth at "
-        f"{sizes.truth} others. Attachments are made on the release of round {sizes.early} (*early*) or "
+        f"fine-tune is {sizes.full} steps of {sizes.batch} windows; cheap tests look at {sizes.cheap} windows, the "
+        f"truth at {sizes.truth} others. Attachments are made on the release of round {sizes.early} (*early*) or "
         f"{sizes.last}; siblings are candidates for round {sizes.last + 1}.",
         "",
         "Spearman's rank correlation with the loss after a whole fine-tune, mean over tasks, 95% bootstrap interval "
         "over releases; Kendall's tau-b; cost as a share of a whole fine-tune's processor seconds. *One base*: "
-        "siblings and damaged ones alone, which is what an acceptance test has to tell apart. *Whole, again* is the fine-tune "
-        "with another seed: what can be reached at best.",
+        "siblings and damaged ones alone, which is what an acceptance test has to tell apart. *Whole, again* is the "
+        "fine-tune with another seed: what can be reached at best.",
         "",
     ]
     lines += _section("Text", text, VARIANTS)
