@@ -52,7 +52,7 @@ def accept(
         raise OrderRefusedError("nothing was released yet, so nothing can be worse than it")
     row = _evidence(ledger, head, number)
     assert row.verdict is not None
-    return AcceptRegression(row.number, limits_of(row.verdict["tests"], tests, row.number), reason)
+    return AcceptRegression(head.version, row.number, limits_of(row.verdict["tests"], tests, row.number), reason)
 
 
 def failing(summary: Rows) -> dict[str, Mapping[str, Any]]:

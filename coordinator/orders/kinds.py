@@ -133,11 +133,12 @@ class AcceptRegression:
     The order waits until there is one, or the trunk has moved on. ``accepting.py`` makes it from what was seen.
 
     Attributes:
-        round: where these tests failed.
+        base: where the trunk is. round: where these tests failed, against that.
         tests: name -> {"asks": digest of its question, "at_most": how much worse, in the metric's unit}.
     """
 
     kind: ClassVar[str] = "accept-regression"
+    base: str
     round: int
     tests: Mapping[str, Mapping[str, Any]]
     reason: str

@@ -317,10 +317,11 @@ def _accept(order: AcceptRegression, facts: Facts) -> Decision:
     names, at = _several(sorted(order.tests)), facts.channels.get(TRUNK)
     if not order.tests or not order.reason:
         return Refuse("a regression is accepted by the name of a test and with a reason; give both")
-    if facts.trunk_moved:
+    if facts.trunk_moved or at != order.base:
+        gone_on = f"the trunk goes on from {at} since" if at != order.base else "the trunk has moved since"
         return Refuse(
-            f"not used, and over: {names} was accepted to get worse than the release of then, and the trunk goes on "
-            f"from {at} since; if it still fails, see how it fails now and accept that"
+            f"not used, and over: {names} was accepted to get worse than in {order.base}, and {gone_on}; if it "
+            "still fails, see how it fails now and accept that"
         )
     for row in facts.accepted:
         if row.order == as_json(order):

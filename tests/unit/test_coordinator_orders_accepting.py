@@ -27,7 +27,7 @@ def row(effect: float, passed: bool = False, **changes: Any) -> dict[str, Any]:
 
 
 SEEN = {"text": row(1.0), "tools": row(0.0, passed=True), "aside": row(9.0, supported=False)}
-ORDER = AcceptRegression(7, limits_of(SEEN, ["text"], 7), "traded")
+ORDER = AcceptRegression("0.1.3", 7, limits_of(SEEN, ["text"], 7), "traded")
 
 
 def test_supported_tests_that_did_not_pass_are_failing() -> None:
@@ -79,7 +79,9 @@ EFFECTS = st.dictionaries(st.sampled_from(["a", "b", "c"]), st.floats(0, 9), min
 @settings(deadline=None)
 @given(seen=EFFECTS, found=EFFECTS)
 def test_whoever_accepts_something_accepts_what_is_better(seen: dict[str, float], found: dict[str, float]) -> None:
-    order = AcceptRegression(7, limits_of({name: row(by) for name, by in seen.items()}, list(seen), 7), "traded")
+    order = AcceptRegression(
+        "0.1.3", 7, limits_of({name: row(by) for name, by in seen.items()}, list(seen), 7), "traded"
+    )
     assert why_not_covered(order, {name: row(by) for name, by in seen.items()}) is None
     if why_not_covered(order, {name: row(by) for name, by in found.items()}) is None:
         for better in ({name: row(by / 2) for name, by in found.items()}, dict([(name, row(0)) for name in found][:1])):
@@ -101,9 +103,14 @@ def test_an_acceptance_waits_for_its_candidate() -> None:
 
 
 def test_it_is_over_when_the_trunk_has_moved() -> None:
-    decided = decide(ORDER, Facts((), AT, trunk_moved=True))
-    assert isinstance(decided, Refuse)
-    assert "the trunk goes on from 0.1.3 since" in decided.reason
+    away = decide(ORDER, Facts((), {"nightly": "0.1.4"}, trunk_moved=True))
+    assert isinstance(away, Refuse)
+    assert "than in 0.1.3, and the trunk goes on from 0.1.4 since" in away.reason
+    back = decide(ORDER, Facts((), AT, trunk_moved=True))
+    assert isinstance(back, Refuse)
+    assert "the trunk has moved since" in back.reason
+    meanwhile = decide(ORDER, Facts((), {"nightly": "0.1.4"}))
+    assert isinstance(meanwhile, Refuse), "it moved between looking and ordering"
 
 
 def test_one_acceptance_is_enough() -> None:
