@@ -6,7 +6,8 @@
 
 A file is safetensors and nothing else. Low-rank factors may carry the names that peft writes,
 ``base_model.model.NAME.lora_A.weight``, for the parameter ``NAME.weight``; their scale,
-``lora_alpha / r``, is not in that file, so a test gives it as its option. Putting a delta on
+``lora_alpha / r``, is not in that file, so a test gives it as its option, and whole tensors beside
+them are replacements, as peft saves them. Putting a delta on
 another model than it was made on is task arithmetic: it holds as far as the two are alike.
 
 Source: Ilharco et al. 2023, https://arxiv.org/abs/2212.04089 (task vectors); Hu et al. 2021,
@@ -86,8 +87,15 @@ class Attachment:
             tensors: name -> float32, of the model. scale: times the attachment's own.
 
         Raises:
-            AcceptanceError: the model lacks a tensor that this changes, or has it in another shape.
+            AcceptanceError: the model lacks a tensor that this changes, or has it in another shape; or there is nothing
+                that a scale could multiply.
         """
+        adds = self.form == "delta" or any(isinstance(change, LowRank) for change in self.changes.values())
+        if self.scale * scale != 1.0 and not adds:
+            raise AcceptanceError(
+                f"the attachment adds nothing, it replaces {len(self.changes)} tensors, so a scale of "
+                f"{self.scale * scale:g} means nothing; remove it"
+            )
         found = dict(tensors)
         for name, change in self.changes.items():
             _require_fit(name, change.shape, tensors)
@@ -178,20 +186,26 @@ def parse_attachment(data: bytes, digest: str, name: str) -> Attachment:
     except NotACheckpointError as error:
         raise AcceptanceError(str(error)) from error
     said = _said(data, name)
-    tensors = {one.name: _floats(data, one, name) for one in stored}
-    changes = _changes(tensors, name)
+    changes = _changes({one.name: _floats(data, one, name) for one in stored}, name)
     if not changes:
         raise AcceptanceError(f"attachment {name} changes nothing: it has no tensor")
+    if said is None and not any(isinstance(change, LowRank) for change in changes.values()):
+        raise AcceptanceError(
+            f"attachment {name} does not say whether its tensors are added or replace the model's; give its header "
+            f"{METADATA}, as write_attachment does"
+        )
+    if said is None:
+        return Attachment(changes, "replace", digest=digest)
     return Attachment(changes, said["form"], said["scale"], said["made"], digest)
 
 
-def _said(data: bytes, name: str) -> dict[str, Any]:
-    """Form, scale and provenance; of a file that says nothing, those that peft's have."""
+def _said(data: bytes, name: str) -> dict[str, Any] | None:
+    """Form, scale and provenance; None of a file that another program wrote."""
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     metadata = header.get("__metadata__")
     text = metadata.get(METADATA) if isinstance(metadata, dict) else None
     if text is None:
-        return {"form": "delta", "scale": 1.0, "made": {}}
+        return None
     try:
         said = json.loads(text)
         form, scale, made = said["form"], float(said["scale"]), said["made"]
@@ -227,7 +241,12 @@ def _changes(tensors: Mapping[str, Array], name: str) -> dict[str, Array | LowRa
     for stored, values in tensors.items():
         side = next((end for end in _SIDES if stored.endswith(end)), None)
         if side is None:
-            changes[stored] = values
+            if "lora_" in stored:
+                raise AcceptanceError(
+                    f"attachment {name}: {stored!a} is a part of a low-rank change that is not read here; merge that "
+                    "adapter into its model, and attach the difference"
+                )
+            changes[stored.removeprefix(PEFT_PREFIX)] = values
             continue
         target = stored.removesuffix(side).removeprefix(PEFT_PREFIX) + (".weight" if side.endswith(".weight") else "")
         factors.setdefault(target, {})[side[6]] = values

@@ -171,6 +171,20 @@ def test_files_as_peft_writes_them(dtype: str) -> None:
     np.testing.assert_array_equal(applied, 2 * b_OR @ a_RI)
 
 
+def test_whole_tensors_beside_low_rank_ones_are_those_that_peft_trained_and_saved() -> None:
+    head = np.array([5.0], np.float32)
+    data = foreign(
+        {
+            "base_model.model.m.lora_A.weight": ("F32", [1, 1], np.array([2], np.float32).tobytes()),
+            "base_model.model.m.lora_B.weight": ("F32", [1, 1], np.array([3], np.float32).tobytes()),
+            "base_model.model.head.bias": ("F32", [1], head.tobytes()),
+        }
+    )
+    found = read(data).applied_to({"m.weight": np.ones((1, 1), np.float32), "head.bias": np.ones(1, np.float32)}, 0.5)
+    assert found["m.weight"].tolist() == [[4.0]]
+    assert found["head.bias"].tolist() == [5.0]
+
+
 # -- refused ---------------------------------------------------------------------------------
 
 
@@ -187,6 +201,12 @@ def test_a_model_that_has_grown_is_named_as_the_reason() -> None:
 def test_a_tensor_that_the_model_lacks_is_refused() -> None:
     with pytest.raises(AcceptanceError, match=r"'gone', which is none of the model's 1 tensors"):
         read(file({"gone": floats(2)})).applied_to({"m": floats(2)})
+
+
+def test_a_scale_that_multiplies_nothing_is_refused() -> None:
+    head = read(file({"head": floats(2)}, form="replace"))
+    with pytest.raises(AcceptanceError, match=r"it replaces 1 tensors, so a scale of 0.5 means nothing"):
+        head.applied_to({"head": floats(2)}, 0.5)
 
 
 def test_low_rank_of_another_shape_is_refused() -> None:
@@ -213,6 +233,8 @@ def test_other_bytes_than_those_pinned_are_refused() -> None:
         (b"\x80\x04pickled", "no safetensors file"),
         (file({}), "changes nothing"),
         (foreign({"m": ("I64", [1], bytes(8))}), "is of type I64, expected one of F32"),
+        (foreign({"m": ("F32", [1], bytes(4))}), "does not say whether its tensors are added or replace"),
+        (foreign({"m.lora_embedding_A": ("F32", [1, 1], bytes(4))}), "part of a low-rank change that is not read"),
         (foreign({"m.lora_A": ("F32", [1, 1], bytes(4))}), "'m' needs one matrix lora_A and one lora_B"),
         (file({"m.lora_A": floats(2, 3), "m.lora_B": floats(4, 1)}), "expected one rank in both"),
         (file({"m": floats(4, 3), "m.lora_A": floats(1, 3), "m.lora_B": floats(4, 1)}), "no whole tensor beside"),
