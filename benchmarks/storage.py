@@ -1,6 +1,7 @@
 """How much does a run store, and how fast do models go in and out?
 
-    python benchmarks/storage.py [--quick] [--write] [--only trunk,speed,family] [--releases 100] [--elements 134217728]
+    python benchmarks/storage.py [--quick] [--write] [--peers PYTHON]
+                                 [--only trunk,speed,family] [--releases 100] [--elements 134217728]
 
 trunk   a hundred releases of one run: contributors train, updates are compressed, merged and published by the
         run's own code; only evaluation is made up. Its folder beside a copy of every release (which is what a
@@ -27,7 +28,7 @@ from barnraise.config import ModelConfig
 
 
 def main() -> None:
-    parser = arguments(__doc__, quick="tiny: shows that it works, and nothing else")
+    parser = arguments(__doc__, quick="tiny: shows that it works", peers="Python of an environment with git-theta")
     parser.add_argument("--only", default="trunk,speed,family")
     parser.add_argument("--releases", type=int, default=100)
     parser.add_argument("--steps", type=int, default=4, help="AdamW steps of an update in the trunk's run")
@@ -45,7 +46,7 @@ def main() -> None:
             page += trunk(folder, 6 if chosen.quick else chosen.releases, 1 if chosen.quick else chosen.steps, tiny)
         if "speed" in wanted:
             elements = 1 << 20 if chosen.quick else chosen.elements
-            page += speed(folder, elements, 1 if chosen.quick else chosen.repeats)
+            page += speed(folder, elements, 1 if chosen.quick else chosen.repeats, chosen.peers)
         if "family" in wanted:
             page += family(folder, 3 if chosen.quick else 10, 2 if chosen.quick else 30, tiny)
     finish("storage", page, write=chosen.write)

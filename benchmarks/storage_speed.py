@@ -6,10 +6,12 @@ import os
 import shutil
 import statistics
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from peer import Peer
 from storage_family import Family, compare, save
 from turns import Job, Timings, ratio, seconds, walls
 
@@ -22,7 +24,8 @@ from barnraise.updates import ParameterSpace, TensorSpec
 
 __all__ = ["speed"]
 
-GIT_THETA = "git-theta 0.2.0, as measured elsewhere on 536 MB of float32: 20 MB/s in, 55 MB/s out"
+KINDS: dict[Stored, str] = {"BF16": "bfloat16 fine-tune", "F32": "float32 fine-tune", "F16": "float16 fine-tune"}
+NOT_THERE = "not measured: no --peers"
 
 
 def layered(elements: int) -> ParameterSpace:
@@ -69,8 +72,8 @@ def timed(job: Job) -> tuple[float, float]:
     return seconds(job)
 
 
-def speed(folder: Path, elements: int, repeats: int) -> list[str]:
-    """Imports and pulls beside plain copies, in turns."""
+def speed(folder: Path, elements: int, repeats: int, python: str | None = None) -> list[str]:
+    """Imports and pulls beside plain copies, in turns, and git-theta of the environment of ``python``."""
     space = layered(elements)
     base_P, tuned_P = weights(space)
     lines = [
@@ -80,7 +83,7 @@ def speed(folder: Path, elements: int, repeats: int) -> list[str]:
         "hashes every tensor, decodes again what it stored, compares, and fsyncs. Out: `pull` with the parent in the",
         "cache, which fetches, decodes, verifies every tensor, writes and fsyncs. Medians of "
         f"{repeats} turns; in brackets the",
-        f"fastest. {GIT_THETA}.",
+        "fastest.",
         "",
         "| model | MB | stored MB | in MB/s | out MB/s | copy MB/s | in / copy | out / copy | MB a processor second, in"
         " and out |",
@@ -89,17 +92,52 @@ def speed(folder: Path, elements: int, repeats: int) -> list[str]:
     kin = Family.at(folder / "trunk", space, base_P)
     pull(FolderSource(kin.folder.root), "trunk", folder / "parent", PullOptions(cache=Cache(folder / "cache", 1 << 40)))
     shutil.rmtree(folder / "parent")
+    beside: list[str] = []
     kinds: tuple[Stored, ...] = ("BF16", "F32")
+    peer = Peer(python, "git_theta_checkpoints.py") if python else None
     for dtype in kinds:
         path = save(folder / f"child-{dtype}", space, tuned_P, dtype)
         file = next(path.glob("*.safetensors"))
-        lines.append(one_speed(kin, file, folder, repeats, dtype))
+        timings, line = one_speed(kin, file, folder, repeats, dtype)
+        lines.append(line)
+        parent = next(save(folder / f"parent-{dtype}", space, base_P, dtype).glob("*.safetensors")) if peer else file
+        found = peer.ask(folder=str(folder / "theta"), parent=str(parent), child=str(file)) if peer else {}
+        beside.append(beside_peer(dtype, Checkpoint.open(file).size_bytes / 1e6, timings, found))
         shutil.rmtree(path)
+        shutil.rmtree(folder / f"parent-{dtype}", ignore_errors=True)
+    lines += [
+        "",
+        f"Beside {peer.version if peer else 'git-theta'}, right after those turns and once, for it is slow: `git theta",
+        "add` and `git commit` of the child after its parent, and `git checkout` of the child in a fresh clone on the",
+        "same disk. MB of the model a second; in brackets MB a processor second, of all its processes. Times ours:",
+        "our median (of processors, our fewest) against it.",
+        "",
+        "| model | in MB/s | out MB/s | stored MB | ours in, times as fast | ours out, times as fast |",
+        "|---|---:|---:|---:|---:|---:|",
+        *beside,
+    ]
+    if peer:
+        peer.close()
     return [*lines, ""]
 
 
-def one_speed(kin: Family, file: Path, folder: Path, repeats: int, dtype: Stored) -> str:
-    """A row: a model imported, pulled and copied, in turns."""
+def beside_peer(dtype: Stored, megabytes: float, timings: Timings, found: dict[str, Any]) -> str:
+    """A row: git-theta on the same child."""
+    if "child in" not in found:
+        why = f"not possible: {found['failed']}" if found else NOT_THERE
+        return f"| {KINDS[dtype]} | {why} | | | | |"
+    stored = f"{found['stored'] / 1e6:,.0f} with its parent{'' if found['same'] else '; NOT bit for bit'}"
+    cells, ratios = [KINDS[dtype]], []
+    for way in ("in", "out"):
+        wall, busy = found[f"child {way}"]
+        cells.append(f"{megabytes / wall:,.1f} ({megabytes / busy:,.1f})")
+        ours_wall, ours_busy = statistics.median(walls(timings[way])), min(busy for _, busy in timings[way])
+        ratios.append(f"{wall / ours_wall:,.1f} ({busy / ours_busy:,.1f})")
+    return f"| {' | '.join([*cells, stored, *ratios])} |"
+
+
+def one_speed(kin: Family, file: Path, folder: Path, repeats: int, dtype: Stored) -> tuple[Timings, str]:
+    """A row, and what it is made of: a model imported, pulled and copied, in turns."""
     timings: Timings = {"copy": [], "in": [], "out": []}
     empty, stored = kin.index, 0
     before = {blob.digest for blob in kin.store.stored()}
@@ -117,11 +155,10 @@ def one_speed(kin: Family, file: Path, folder: Path, repeats: int, dtype: Stored
         for digest in own:  # the next turn begins where this one did
             kin.store.delete(digest)
             cache.store.delete(digest)
-    name = {"BF16": "bfloat16 fine-tune", "F32": "float32 fine-tune", "F16": "float16 fine-tune"}[dtype]
     megabytes = Checkpoint.open(file).size_bytes / 1e6
-    cells = [name, f"{megabytes:,.0f}", f"{stored / 1e6:,.1f}"]
+    cells = [KINDS[dtype], f"{megabytes:,.0f}", f"{stored / 1e6:,.1f}"]
     for found in (timings["in"], timings["out"], timings["copy"]):
         cells.append(f"{megabytes / statistics.median(walls(found)):,.0f} ({megabytes / min(walls(found)):,.0f})")
     cells += [f"{1 / ratio(timings, way, 'copy'):.2f}" for way in ("in", "out")]
     cells.append(" and ".join(f"{megabytes / min(busy for _, busy in timings[way]):,.0f}" for way in ("in", "out")))
-    return f"| {' | '.join(cells)} |"
+    return timings, f"| {' | '.join(cells)} |"
