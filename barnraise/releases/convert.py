@@ -11,13 +11,14 @@ Source: IEEE 754-2019, section 4.3.1; https://en.wikipedia.org/wiki/Bfloat16_flo
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from barnraise.checkpoints.dtypes import FLOATS
-from barnraise.native import spread
+from barnraise.native import available, dense, spread
 
 __all__ = ["NAMES", "Stored", "convert", "narrow", "widen"]
 
@@ -76,7 +77,14 @@ def widen(data: NDArray[np.uint8], dtype: Stored) -> NDArray[np.float32]:
 
 
 def _to_bfloat16(values_N: NDArray[np.float32], out_N: NDArray[np.uint16]) -> None:
-    """Adding just under half of the last place that stays, plus that place's own bit, rounds ties to even."""
+    """Adding just under half of the last place that stays, plus that place's own bit, rounds ties to even.
+
+    The compiled loop does the same, but for what is not a number or too large.
+    """
+    if available() and values_N.flags.c_contiguous and values_N.flags.aligned and sys.byteorder == "little":
+        dense.narrow(values_N.ctypes.data, dense.KINDS["bfloat16"], len(values_N), out_N.ctypes.data)
+        if (out_N & np.uint16(0x7FFF)).max(initial=0) < 0x7F80:
+            return
     bits_N = values_N.view(np.uint32)
     rounded_N = bits_N >> np.uint32(16)
     rounded_N &= np.uint32(1)

@@ -12,6 +12,7 @@ caller's to compare.
 from __future__ import annotations
 
 import struct
+import threading
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -35,6 +36,7 @@ Decode = Callable[[int, Bytes, Bytes | None, Bytes], None]
 _HEADER = struct.Struct("<4sBBBBQ")
 _MAGIC = b"BRLT"
 _FORMAT = 1
+_memory = threading.local()
 _AT_ONCE = 64  # blocks that are held in memory while they are handed on
 
 
@@ -132,7 +134,7 @@ def _checking(encode_one: Encode, decode_one: Decode) -> Encode:
     def checked(block: Bytes, base: Bytes | None) -> bytes:
         written = encode_one(block, base)
         kind, start, end = read_head(written, 0)
-        again = np.empty_like(block)
+        again = _room_for_a_block()[: len(block)]
         decode_one(kind, _array(written)[start:end], base, again)
         if not np.array_equal(again, block):
             raise VerificationError(
@@ -142,6 +144,14 @@ def _checking(encode_one: Encode, decode_one: Decode) -> Encode:
         return written
 
     return checked
+
+
+def _room_for_a_block() -> Bytes:
+    """Memory that each thread has once and keeps; new memory costs more to get than to fill."""
+    if not hasattr(_memory, "block"):
+        _memory.block = np.empty(BLOCK, dtype=np.uint8)
+    found: Bytes = _memory.block
+    return found
 
 
 def _decoder(layout: Layout) -> Decode:
