@@ -13,6 +13,8 @@ import pytest
 from barnraise.config import ModelConfig
 from barnraise.digest import digest_bytes
 from barnraise.errors import AcceptanceError, ConfigValueError
+from barnraise.releases.store import BlobStore
+from barnraise.run_folder import RunFolder
 from barnraise.sections import parse_section
 from barnraise.suite import AcceptanceTestConfig, SuiteConfig
 from coordinator.acceptance.attaching import make_attachment
@@ -25,6 +27,7 @@ from coordinator.acceptance.subject import ByteSubject, Subject
 from coordinator.acceptance.supply import no_windows, of_folder
 from coordinator.acceptance.tuning import Tuning
 from coordinator.conductor.desk import Desk
+from coordinator.run_setup import prepare_run
 from merge.architectures import build, flat_of, space_of
 from simulator import tiny_config
 
@@ -212,3 +215,43 @@ def test_a_coordinator_looks_at_the_same(tmp_path: Path, hidden: bool) -> None:
     assert at_hand.digest == supplied.digest
     assert at_hand.attachment is not None
     assert len(at_hand.train) == 40
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_a_run_keeps_what_its_suite_pins_and_publishes_what_is_not_hidden(tmp_path: Path, hidden: bool) -> None:
+    (tmp_path / "suite").mkdir()
+    source = folder(tmp_path / "suite") / "run.toml"
+    source.write_text(
+        f"""
+        name = "tiny"
+        [model]
+        dim = 16
+        layers = 1
+        heads = 2
+        hidden = 16
+        context = 12
+        [data.shards]
+        text = ["json", "csv"]
+        [acceptance.data.lines]
+        path = "lines.jsonl"
+        digest = "{digest_bytes(LINES)}"
+        [acceptance.attachments.names]
+        path = "n.safetensors"
+        digest = "{digest_bytes(made())}"
+        hidden = {str(hidden).lower()}
+        [[acceptance.tests]]
+        name = "kept"
+        kind = "attached"
+        data = "lines"
+        examples = 16
+        margin = 0.1
+        options = {{ attachment = "names" }}
+        """
+    )
+    run = RunFolder(tmp_path / "run")
+    prepare_run(run, source)
+    assert BlobStore(run.private).has(digest_bytes(made())) is hidden
+    assert BlobStore(run.public).has(digest_bytes(made())) is not hidden
+    (tmp_path / "suite" / "n.safetensors").write_bytes(b"another")
+    with pytest.raises(AcceptanceError, match="attachment names is b3:"):
+        prepare_run(RunFolder(tmp_path / "another"), source)
