@@ -47,6 +47,28 @@ def test_a_manifest_that_does_not_hold_together(body: dict[str, Any], change: di
         Manifest.read({**body, **change})
 
 
+def test_a_test_that_got_worse_is_promised_and_makes_a_major_version(body: dict[str, Any]) -> None:
+    worse = [{"test": "code", "reason": "faster"}, {"test": "prose", "reason": "faster"}]
+    good = {
+        **body,
+        "supported_tests": ["code", "prose"],
+        "accepted": worse,
+        "bump": "major",
+        "suite": body["config"]["digest"],
+    }
+    assert [one.test for one in Manifest.read(good).accepted] == ["code", "prose"]
+    for change in (
+        {"bump": "minor"},
+        {"supported_tests": ["code"]},
+        {"accepted": worse[::-1]},
+        {"accepted": [worse[0], worse[0]]},
+        {"accepted": [{"test": "code", "reason": ""}]},
+        {"suite": "b3:1"},
+    ):
+        with pytest.raises(UnknownFieldError):
+            Manifest.read({**good, **change})
+
+
 def test_names_in_a_manifest(body: dict[str, Any]) -> None:
     with pytest.raises(BadNameError):
         Manifest.read({**body, "name": "../../etc"})
