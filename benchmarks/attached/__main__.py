@@ -1,6 +1,6 @@
 """How well does a cheap downstream test predict a fine-tune, and at what share of its cost?
 
-    python -m benchmarks.attached --quick        a small version, under a minute
+    python -m benchmarks.attached --quick        a small version: one task, a tiny model
     python -m benchmarks.attached --write        the study; continues from its records where it stopped
 
 Everything that was measured is a line of the records (``--records``), so a study that is stopped
@@ -65,7 +65,7 @@ def _jobs(sizes: Sizes) -> Iterator[Job]:
     releases = make_releases(sizes, world)
     subjects = {name: ByteSubject(made.model_P, sizes.model, world.space) for name, made in releases.items()}
     looked = [made for name, made in releases.items() if name != "early"]
-    tasks = find_tasks(sizes.model.context, sizes.cheap, sizes.truth)
+    tasks = find_tasks(sizes.model.context, sizes.cheap, sizes.truth)[: sizes.tasks]
     bases = {"early": subjects["early"], "last": subjects[f"round {sizes.last}"]}
     for made in looked:
         yield ("own", made.name, ""), lambda made=made: _own(world, made)

@@ -52,6 +52,7 @@ class Sizes:
     batch: int = 8
     learning_rate: float = 4e-3
     present: int = 4
+    tasks: int = 4
 
     @property
     def scale(self) -> Scale:
@@ -70,7 +71,15 @@ STANDARD = Sizes(
     full=100,
 )
 QUICK = Sizes(
-    ModelConfig(dim=16, layers=1, heads=2, hidden=32, context=16), steps=2, early=1, last=2, shown=(2, 3), full=6
+    ModelConfig(dim=16, layers=1, heads=2, hidden=32, context=16),
+    steps=2,
+    early=1,
+    last=2,
+    shown=(2, 3),
+    full=6,
+    cheap=16,
+    truth=32,
+    tasks=1,
 )
 
 
