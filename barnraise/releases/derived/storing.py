@@ -40,7 +40,7 @@ Alone, weights take 0.82 of their bytes in float32 and 0.67 in bfloat16.
 """
 
 _FIRST_BYTES = 1 << 16
-AHEAD = 4  # threads beyond the cores, for those that wait for the disk
+AHEAD = 1  # threads beyond the cores, for one that waits for the disk; more take the cache from each other
 
 
 @dataclass(frozen=True, slots=True)
