@@ -334,7 +334,7 @@ class RoundRecord(Message):
         names: contributor -> display name.
         merge: how its newest candidate was merged (coordinator/conductor/record.py); None before.
         verdict: {"passed", "reason", "tests": name -> numbers} of that candidate, and "draws" where hidden
-            examples were drawn (coordinator/acceptance/drawing.py); None before.
+            examples were drawn (coordinator/acceptance/hidden/drawing.py); None before.
     """
 
     kind: ClassVar[str] = "round-record"

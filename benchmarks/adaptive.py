@@ -34,8 +34,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.report import arguments, finish, heading
-from coordinator.acceptance.feedback import answers_of, resolution
-from coordinator.acceptance.uses import Leak, expected_bias, uses_allowed
+from coordinator.acceptance.hidden.feedback import answers_of, resolution
+from coordinator.acceptance.hidden.uses import Leak, expected_bias, uses_allowed
 
 __all__ = [
     "ARMS",

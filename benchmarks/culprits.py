@@ -28,7 +28,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from coordinator.acceptance.culprits import CulpritSearch
+from coordinator.acceptance.blame.culprits import CulpritSearch
 
 SIZES = (1, 2, 3, 5, 8, 16, 33, 64)
 CULPRITS = (0, 1, 2, 3, 4)

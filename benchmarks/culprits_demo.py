@@ -31,8 +31,8 @@ from barnraise.releases.source import FolderSource
 from barnraise.releases.store import BlobStore
 from barnraise.releases.trust import TrustOptions, read_index
 from barnraise.run_folder import RunFolder
-from coordinator.acceptance.ancestry import Ancestry
-from coordinator.acceptance.culprits import CulpritSearch
+from coordinator.acceptance.blame.ancestry import Ancestry
+from coordinator.acceptance.blame.culprits import CulpritSearch
 from coordinator.acceptance.kept import KeptValues
 from coordinator.acceptance.run_suite import RunOptions, run_suite
 from coordinator.acceptance.supply import of_run

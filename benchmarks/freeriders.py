@@ -25,9 +25,9 @@ import torch
 
 from benchmarks.planted import CODECS, KINDS, Plantation, PlantedRound, scale_of
 from benchmarks.report import arguments, finish, heading
-from coordinator.acceptance.contribution import score_update
-from coordinator.acceptance.recognise import Entry, recognise
-from coordinator.acceptance.recognition import Recognised
+from coordinator.acceptance.updates.contribution import score_update
+from coordinator.acceptance.updates.recognise import Entry, recognise
+from coordinator.acceptance.updates.recognition import Recognised
 
 __all__ = ["EXPECTED", "Counts", "judge_round", "main", "tally"]
 

@@ -27,7 +27,7 @@ from benchmarks.convergence.trunk import BASE, Trunk
 from benchmarks.convergence.world import SHARDS, World
 from contributor.trainer import Trainer, Unit
 from contributor.unit import FinishedUnit, finish_unit
-from coordinator.acceptance.contribution import PairedLosses
+from coordinator.acceptance.updates.contribution import PairedLosses
 from merge.architectures import build, load_flat
 
 __all__ = ["CODECS", "KINDS", "Plantation", "Planted", "PlantedRound", "scale_of"]

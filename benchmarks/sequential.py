@@ -32,8 +32,8 @@ from report import arguments, finish, heading
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from coordinator.acceptance.metric import BITS_PER_BYTE, SHARE, Metric
-from coordinator.acceptance.proportions import paired_drop
-from coordinator.acceptance.sequential import SequentialTest, reach_of
+from coordinator.acceptance.statistics.proportions import paired_drop
+from coordinator.acceptance.statistics.sequential import SequentialTest, reach_of
 from sequential_runs import AT_ONCE, Draw, answers, disasters, heavy_tails, simulate, skewed
 
 MARGIN = 0.05

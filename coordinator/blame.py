@@ -18,11 +18,11 @@ from barnraise.protocol import BlobRef
 from barnraise.releases.store import BlobStore
 from barnraise.run_folder import RunFolder
 from barnraise.updates.space import ParameterSpace
-from coordinator.acceptance.ancestry import Ancestry
-from coordinator.acceptance.behaviour import Judged
-from coordinator.acceptance.culprits import CulpritSearch, Proof
+from coordinator.acceptance.blame.ancestry import Ancestry
+from coordinator.acceptance.blame.behaviour import Judged
+from coordinator.acceptance.blame.culprits import CulpritSearch, Proof
+from coordinator.acceptance.models.subject import ByteSubject
 from coordinator.acceptance.run_suite import Contender
-from coordinator.acceptance.subject import ByteSubject
 from coordinator.conductor.merging import Bench
 from coordinator.conductor.pool import InlinePool
 from coordinator.conductor.replay import Archive, Replay, replay_job

@@ -20,9 +20,9 @@ from barnraise.releases.manifest import AcceptedRegression, Manifest, MergedUpda
 from barnraise.releases.publish import store_blob, store_manifest, tensor_entries
 from barnraise.releases.repository import Repository
 from barnraise.versions import Change, VersionDecision, next_version, parse_version
+from coordinator.acceptance.hidden.telling import told_of
 from coordinator.acceptance.promised import with_questions
 from coordinator.acceptance.suite import judge_models
-from coordinator.acceptance.telling import told_of
 from coordinator.card import describe
 from coordinator.conductor.desk import Desk
 from coordinator.conductor.merging import plan_inputs

@@ -19,9 +19,9 @@ from barnraise.releases.repository import Repository
 from barnraise.releases.store import BlobStore
 from barnraise.run_folder import RunFolder
 from barnraise.suite import find_suite
-from coordinator.acceptance.attachments import read_attachment
 from coordinator.acceptance.examples import read_data_set
 from coordinator.acceptance.heldout import HeldOut
+from coordinator.acceptance.models.attachments import read_attachment
 from coordinator.ledger import Ledger
 from coordinator.ledger.events import RunCreated
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from barnraise.config import ModelConfig
 from barnraise.updates.space import ParameterSpace
-from coordinator.acceptance.subject import ByteSubject
+from coordinator.acceptance.models.subject import ByteSubject
 from merge.architectures import build, flat_of, space_of
 
 MODEL = ModelConfig(dim=32, layers=1, heads=2, hidden=64, context=40)

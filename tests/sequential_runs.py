@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from coordinator.acceptance.sequential import SequentialTest
+from coordinator.acceptance.statistics.sequential import SequentialTest
 
 Array = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, tuple[int, int], float], Array]

@@ -16,9 +16,9 @@ from barnraise.digest import digest_bytes
 from barnraise.suite import AcceptanceTestConfig, DataSetConfig, SuiteConfig
 from barnraise.updates.space import ParameterSpace
 from coordinator.acceptance.examples import Examples
-from coordinator.acceptance.report import Report
+from coordinator.acceptance.models.subject import ByteSubject, Subject
+from coordinator.acceptance.reports.report import Report
 from coordinator.acceptance.run_suite import AtHand, Contender, RunOptions, SuiteRun, run_suite
-from coordinator.acceptance.subject import ByteSubject, Subject
 from merge.architectures import build, flat_of, space_of
 
 MODEL = ModelConfig(dim=16, layers=1, heads=2, hidden=16, context=12)

@@ -25,9 +25,9 @@ from barnraise.run_folder import RunFolder
 if TYPE_CHECKING:
     from barnraise.config import RunConfig
     from barnraise.suite import SuiteConfig
-    from coordinator.acceptance.ancestry import Ancestry
-    from coordinator.acceptance.behaviour import Behaviour, Judged
-    from coordinator.acceptance.bisect import Introduced
+    from coordinator.acceptance.blame.ancestry import Ancestry
+    from coordinator.acceptance.blame.behaviour import Behaviour, Judged
+    from coordinator.acceptance.blame.bisect import Introduced
     from coordinator.acceptance.supply import Supply
     from coordinator.blame import Blamed
 
@@ -176,7 +176,7 @@ class _Search:
         from barnraise.releases.catalog import Catalog
         from barnraise.releases.store import BlobStore
         from barnraise.releases.trust import TrustOptions, read_index
-        from coordinator.acceptance.ancestry import Ancestry
+        from coordinator.acceptance.blame.ancestry import Ancestry
 
         trusted = read_index(place, TrustOptions.of(trust))
         ancestry = Ancestry(Catalog(place, trusted.index, BlobStore(scratch / "fetched")))
@@ -189,7 +189,7 @@ class _Search:
         return folder if folder.config.is_file() else None
 
     def run(self, suite: str, test: str, named: tuple[str | None, str | None], *, releases_only: bool) -> _Found:
-        from coordinator.acceptance.bisect import Bisection
+        from coordinator.acceptance.blame.bisect import Bisection
 
         bad = self.ancestry.find(named[1] or TRUNK)
         good = self.ancestry.find(named[0]) if named[0] else self.ancestry.above(bad)[0]
@@ -217,7 +217,7 @@ class _Search:
         return judged
 
     def _behaviour(self, suite_name: str, test: str, good: str) -> Behaviour:
-        from coordinator.acceptance.behaviour import Behaviour, one_test
+        from coordinator.acceptance.blame.behaviour import Behaviour, one_test
 
         config, held_out = self._settings(good)
         path = _suite_file(suite_name)

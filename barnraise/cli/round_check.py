@@ -28,7 +28,7 @@ def check_draws(rounds: Rounds, number: int | None, trust: str | None) -> dict[s
     from barnraise.installation import require
 
     require("coordinator")
-    from coordinator.acceptance.drawing import check_record
+    from coordinator.acceptance.hidden.drawing import check_record
 
     record = rounds.record(number)
     told = (record.verdict or {}).get("draws")

@@ -6,10 +6,10 @@ import textwrap
 from typing import TYPE_CHECKING
 
 from barnraise.cli.output import WIDTH, field, table, wrapped
-from coordinator.acceptance.report import flips
+from coordinator.acceptance.reports.report import flips
 
 if TYPE_CHECKING:
-    from coordinator.acceptance.report import Flip, Report
+    from coordinator.acceptance.reports.report import Flip, Report
     from coordinator.acceptance.run_suite import Contender, Outcome
 
 __all__ = ["number", "words"]

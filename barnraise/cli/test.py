@@ -18,7 +18,7 @@ from barnraise.errors import UsageError
 
 if TYPE_CHECKING:
     from coordinator.acceptance.kept import KeptValues
-    from coordinator.acceptance.report import Report
+    from coordinator.acceptance.reports.report import Report
     from coordinator.acceptance.run_suite import SuiteRun
     from coordinator.acceptance.trial import Trial
 
@@ -73,7 +73,7 @@ def test(
     report = _report(trial, run, time.monotonic() - begin)
     _write(report, junit, html)
     from barnraise.cli.suite_words import words
-    from coordinator.acceptance.report import as_json as told
+    from coordinator.acceptance.reports.report import as_json as told
 
     print_result("test", told(report), as_json=as_json, human="\n".join(words(report)))
     if run.failed:
@@ -104,7 +104,7 @@ def _kept() -> KeptValues:
 
 def _report(trial: Trial, run: SuiteRun, seconds: float) -> Report:
     from barnraise.clock import now_ms
-    from coordinator.acceptance.report import Report
+    from coordinator.acceptance.reports.report import Report
 
     versions = {name: version(name) for name in ("barnraise", "torch", "numpy")}
     versions |= {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
@@ -113,8 +113,8 @@ def _report(trial: Trial, run: SuiteRun, seconds: float) -> Report:
 
 def _write(report: Report, junit: Path | None, html: Path | None) -> None:
     from barnraise.releases.durable import replace_file
-    from coordinator.acceptance.report_html import as_html
-    from coordinator.acceptance.report_junit import as_junit
+    from coordinator.acceptance.reports.html import as_html
+    from coordinator.acceptance.reports.junit import as_junit
 
     if junit is not None:
         replace_file(junit, as_junit(report))

@@ -26,7 +26,7 @@ from benchmarks.attached.study import Record, again, attachments_of, look_at
 from benchmarks.attached.tasks import find_tasks
 from benchmarks.convergence.world import World
 from benchmarks.report import arguments, finish, heading
-from coordinator.acceptance.subject import ByteSubject
+from coordinator.acceptance.models.subject import ByteSubject
 
 Job = tuple[tuple[str, str, str], Callable[[], Record]]
 

@@ -28,7 +28,7 @@ from barnraise.updates.space import ParameterSpace, TensorSpec
 from benchmarks.attached.study import AGAIN_WITH, FEW_WITH, MADE_WITH, WHOLE_WITH, Record
 from benchmarks.convergence.trunk import BASE, Trunk
 from contributor.unit import finish_unit
-from coordinator.acceptance.attachments import Attachment, parse_attachment, write_attachment
+from coordinator.acceptance.models.attachments import Attachment, parse_attachment, write_attachment
 
 __all__ = ["VARIANTS", "jobs"]
 

@@ -19,12 +19,12 @@ from typing import Any
 from barnraise.digest import digest_bytes
 from benchmarks.attached.releases import Made, Sizes
 from benchmarks.attached.tasks import Task
-from coordinator.acceptance.attaching import make_attachment
-from coordinator.acceptance.attachments import Attachment, parse_attachment
 from coordinator.acceptance.examples import Examples, Windows
 from coordinator.acceptance.kinds.loss import Loss
-from coordinator.acceptance.subject import ByteSubject
-from coordinator.acceptance.tuning import Tuning
+from coordinator.acceptance.models.attaching import make_attachment
+from coordinator.acceptance.models.attachments import Attachment, parse_attachment
+from coordinator.acceptance.models.subject import ByteSubject
+from coordinator.acceptance.models.tuning import Tuning
 
 __all__ = ["VARIANTS", "Record", "again", "attachments_of", "look_at"]
 

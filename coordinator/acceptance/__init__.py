@@ -1,21 +1,19 @@
 """Judgement: is a model no worse than the one before it, and if it is, whose fault is that.
 
-    heldout.py    the test data, pinned by digest
-    evaluate.py   a model's scores on it (torch)
-    scores.py     what a score is
-    suite.py      which acceptance test reads which scores
-    verdict.py    the statistics: non-inferior or not, with the numbers
-    comparison.py which statistical test fits which metric
-    proportions.py, mcnemar.py, resampling.py   those tests
-    holm.py       p-values corrected for how many there are
-    sequential.py a test that looks at examples in batches, and stops when it is sure
-    family.py     a suite of such tests: which need more examples
-    budget.py     a limit on one number, without statistics
-    check.py      the cheap check of one update alone
-    culprits.py   group testing, when a candidate fails
-    bisect.py     which model of a chain or a family to test next, to find where a behaviour changed
-    behaviour.py  the answer to that: one test of a model against the good end
-    ancestry.py   the models of a run, who was made from whom
+    suite.py        from what two models were measured to be to a verdict; verdict.py: its arithmetic
+    batches.py      what to measure next, until the answer is sure
+    measuring.py    one test of one model; kept.py: measured once, kept under its name
+    run_suite.py    a suite on a laptop: what barnraise test does; trial.py, supply.py: what it needs
+    probe.py        is a release that a channel moved to worse than the one before
+    promised.py     which questions a suite asks, so that another question is another promise
+    examples.py     what tests look at; heldout.py: a run's own windows; metric.py: what numbers mean
 
-All but evaluate.py is pure numpy: it gets scores and returns verdicts with reasons.
+    kinds/          what a test can ask; asking/: how that is put to a model; models/: the models
+    statistics/     the tests behind a verdict
+    hidden/         examples that nobody outside knows
+    updates/        checks, scores and suspicions of single updates
+    blame/          culprits of a round, bisection over releases
+    reports/        HTML and JUnit XML
+
+None of it knows Ray; whoever runs a suite decides where.
 """

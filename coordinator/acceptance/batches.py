@@ -16,12 +16,12 @@ import numpy as np
 
 from barnraise.errors import AcceptanceError
 from barnraise.suite import AcceptanceTestConfig, SuiteConfig
-from coordinator.acceptance.comparison import worsening
-from coordinator.acceptance.family import Progress, next_batches
 from coordinator.acceptance.kinds import Budget, Failure, Found, Measured, make_kind
 from coordinator.acceptance.measuring import Part
 from coordinator.acceptance.metric import FLAG, Metric
-from coordinator.acceptance.sequential import Decision, SequentialTest, reach_of
+from coordinator.acceptance.statistics.comparison import worsening
+from coordinator.acceptance.statistics.family import Progress, next_batches
+from coordinator.acceptance.statistics.sequential import Decision, SequentialTest, reach_of
 from coordinator.acceptance.suite import SEED, judge_models
 from coordinator.acceptance.verdict import PairedScores, Verdict, judge
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from barnraise.digest import digest_bytes, digest_json
 from barnraise.errors import AcceptanceError
 from barnraise.suite import DataSetConfig
-from coordinator.acceptance.attachments import Attachment
+from coordinator.acceptance.models.attachments import Attachment
 
 __all__ = ["NOTHING", "Examples", "Row", "Windows", "parse_rows", "read_data_set"]
 

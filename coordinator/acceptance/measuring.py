@@ -11,7 +11,7 @@ from barnraise.errors import AcceptanceError
 from barnraise.suite import LookConfig
 from coordinator.acceptance.examples import NOTHING, Examples
 from coordinator.acceptance.kinds import Measured, make_kind
-from coordinator.acceptance.subject import Subject
+from coordinator.acceptance.models.subject import Subject
 
 __all__ = ["OF_THE_MOMENT", "Part", "examples_of", "first_examples", "measure", "measurement", "of_model"]
 

@@ -20,9 +20,9 @@ import numpy as np
 
 from barnraise.digest import digest_bytes
 from barnraise.suite import ProbeConfig
-from coordinator.acceptance.comparison import Draws, worse_p, worsening
-from coordinator.acceptance.holm import holm
 from coordinator.acceptance.kinds import Measured, make_kind
+from coordinator.acceptance.statistics.comparison import Draws, worse_p, worsening
+from coordinator.acceptance.statistics.holm import holm
 
 __all__ = ["Probed", "probe_models"]
 

@@ -29,7 +29,7 @@ from coordinator.acceptance.kinds import Failure, Found, Measured, make_kind
 from coordinator.acceptance.measuring import OF_THE_MOMENT, Part, first_examples, measure, measurement
 from coordinator.acceptance.measuring import examples_of as examples_of_part
 from coordinator.acceptance.metric import Metric
-from coordinator.acceptance.subject import Subject
+from coordinator.acceptance.models.subject import Subject
 from coordinator.acceptance.verdict import CaseVerdict, Verdict
 
 __all__ = ["AtHand", "Contender", "Outcome", "RunOptions", "State", "SuiteRun", "Watch", "run_suite"]

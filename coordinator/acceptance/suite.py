@@ -10,10 +10,10 @@ from collections.abc import Mapping
 
 from barnraise.errors import AcceptanceError
 from barnraise.suite import AcceptanceTestConfig, SuiteConfig
-from coordinator.acceptance.budget import within_budget
 from coordinator.acceptance.kinds import Budget, Failure, Found, Kind, Measured, make_kind
 from coordinator.acceptance.metric import FLAG
-from coordinator.acceptance.sequential import Decision
+from coordinator.acceptance.statistics.budget import within_budget
+from coordinator.acceptance.statistics.sequential import Decision
 from coordinator.acceptance.verdict import CaseVerdict, PairedScores, Verdict, judge, ruled
 
 __all__ = ["judge_models"]

@@ -22,9 +22,9 @@ from barnraise.errors import AcceptanceError, BlobMissingError
 from barnraise.releases.store import BlobStore
 from barnraise.run_folder import RunFolder
 from barnraise.suite import AcceptanceTestConfig, DataSetConfig, SuiteConfig
-from coordinator.acceptance.attachments import Attachment, parse_attachment, read_attachment
 from coordinator.acceptance.examples import Examples, parse_rows, read_data_set
 from coordinator.acceptance.heldout import HeldOut
+from coordinator.acceptance.models.attachments import Attachment, parse_attachment, read_attachment
 from coordinator.acceptance.run_suite import AtHand
 
 __all__ = ["HeldOutSource", "Supply", "drawn_here", "no_windows", "of_folder", "of_run"]

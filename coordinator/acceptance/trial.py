@@ -15,7 +15,7 @@ from barnraise.releases.source import ReleaseSource, open_source
 from barnraise.run_folder import RunFolder
 from barnraise.sections import bundled, read_toml
 from barnraise.suite import SuiteConfig, find_suite, load_suite_config
-from coordinator.acceptance.contenders import Finder, Settled
+from coordinator.acceptance.models.contenders import Finder, Settled
 from coordinator.acceptance.run_suite import RunOptions, SuiteRun, run_suite
 from coordinator.acceptance.supply import HeldOutSource, Supply, drawn_here, no_windows, of_folder, of_run
 

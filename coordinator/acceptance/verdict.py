@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from barnraise.digest import digest_bytes
 from barnraise.errors import AcceptanceError
-from coordinator.acceptance.comparison import (
+from coordinator.acceptance.metric import Metric
+from coordinator.acceptance.statistics.comparison import (
     METRICS,
     Draws,
     changed,
@@ -34,10 +35,9 @@ from coordinator.acceptance.comparison import (
     not_worse_p,
     worsening,
 )
-from coordinator.acceptance.holm import holm
-from coordinator.acceptance.metric import Metric
-from coordinator.acceptance.resampling import LOWEST_P
-from coordinator.acceptance.sequential import Decision
+from coordinator.acceptance.statistics.holm import holm
+from coordinator.acceptance.statistics.resampling import LOWEST_P
+from coordinator.acceptance.statistics.sequential import Decision
 
 __all__ = ["Asked", "CaseVerdict", "PairedScores", "Verdict", "concluded", "holm", "judge", "ruled"]
 

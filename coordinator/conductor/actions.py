@@ -18,12 +18,12 @@ from barnraise.errors import AcceptanceError, BlobMissingError, MergeError, Upda
 from barnraise.narrate import short
 from barnraise.suite import LookConfig
 from coordinator.acceptance.batches import suite_steps
-from coordinator.acceptance.culprits import CulpritSearch
-from coordinator.acceptance.drawing import Drawn, draw_for_round
+from coordinator.acceptance.blame.culprits import CulpritSearch
+from coordinator.acceptance.hidden.drawing import Drawn, draw_for_round
+from coordinator.acceptance.hidden.telling import told_of
 from coordinator.acceptance.kinds import Failure, Found
 from coordinator.acceptance.measuring import OF_THE_MOMENT, Part
 from coordinator.acceptance.promised import with_questions
-from coordinator.acceptance.telling import told_of
 from coordinator.acceptance.verdict import Verdict
 from coordinator.conductor import work
 from coordinator.conductor.desk import Desk

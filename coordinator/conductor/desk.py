@@ -20,15 +20,15 @@ from barnraise.run_folder import RunFolder
 from barnraise.suite import LookConfig
 from barnraise.updates import Update, apply_update
 from barnraise.updates.space import ParameterSpace
-from coordinator.acceptance.attachments import Attachment, parse_attachment
-from coordinator.acceptance.drawing import chain_of
-from coordinator.acceptance.draws import SeedChain
 from coordinator.acceptance.examples import NOTHING, Examples, parse_rows
 from coordinator.acceptance.heldout import HeldOut
+from coordinator.acceptance.hidden.drawing import chain_of
+from coordinator.acceptance.hidden.draws import SeedChain
 from coordinator.acceptance.kept import KeptValues
 from coordinator.acceptance.kinds import Measured
 from coordinator.acceptance.measuring import Part, examples_of, measurement
-from coordinator.acceptance.subject import ByteSubject, Subject
+from coordinator.acceptance.models.attachments import Attachment, parse_attachment
+from coordinator.acceptance.models.subject import ByteSubject, Subject
 from coordinator.conductor.merging import Bench
 from coordinator.ledger import ReleaseRow
 from coordinator.models import ModelCache

@@ -5,7 +5,7 @@
      "conflicts": {..},                              as merge.conflicts.Conflicts
      "recognised": {"b3:..": {"label": "copy", "reason": ".."}, ..}}
 
-``recognised`` are suspicions (coordinator/acceptance/recognise.py): free riders, copies. Nothing is
+``recognised`` are suspicions (coordinator/acceptance/updates/recognise.py): free riders, copies. Nothing is
 taken out of a merge for one.
 
 ``weight`` is what the coordinator set, ``clip`` the factor that shortened the update, ``share``
@@ -24,8 +24,8 @@ import torch
 
 from barnraise.narrate import short
 from barnraise.updates.space import ParameterSpace, TensorSpec
-from coordinator.acceptance.contribution import UpdateScore
-from coordinator.acceptance.recognise import Entry, recognise
+from coordinator.acceptance.updates.contribution import UpdateScore
+from coordinator.acceptance.updates.recognise import Entry, recognise
 from coordinator.conductor.merging import MergeJob
 from coordinator.conductor.steps import Merging
 from coordinator.ledger import Ledger

@@ -20,8 +20,8 @@ from barnraise.narrate import short
 from barnraise.protocol import BlobRef
 from barnraise.releases.manifest import Remerged
 from barnraise.releases.publish import store_blob
+from coordinator.acceptance.hidden.telling import told_of
 from coordinator.acceptance.suite import judge_models
-from coordinator.acceptance.telling import told_of
 from coordinator.acceptance.verdict import Verdict
 from coordinator.conductor.actions import Finished, Work, measure_tasks, require_found, whole
 from coordinator.conductor.comparison import compare_models

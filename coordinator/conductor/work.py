@@ -17,13 +17,13 @@ from barnraise.config import CodecConfig, UpdateConfig
 from barnraise.errors import AcceptanceError, NonFiniteUpdateError, UnsupportedFormatError, UpdateError
 from barnraise.releases.keyframe import write_keyframe
 from barnraise.updates import Update, canonical_codec
-from coordinator.acceptance.check import check_alone
-from coordinator.acceptance.contribution import PairedLosses, score_update, told_score
 from coordinator.acceptance.examples import Examples
 from coordinator.acceptance.kinds import Failure
 from coordinator.acceptance.kinds.loss import Loss
 from coordinator.acceptance.measuring import Part, examples_of, measure
-from coordinator.acceptance.subject import ByteSubject, Subject
+from coordinator.acceptance.models.subject import ByteSubject, Subject
+from coordinator.acceptance.updates.check import check_alone
+from coordinator.acceptance.updates.contribution import PairedLosses, score_update, told_score
 from coordinator.conductor.desk import Desk
 from coordinator.conductor.limits import memory_limit
 from merge.architectures import build, flat_of

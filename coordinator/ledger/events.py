@@ -225,7 +225,7 @@ class RoundTested:
     """The acceptance verdict on a round's candidate. ``summary`` is as in :class:`ReleaseTagged`.
 
     Attributes:
-        draws: which hidden examples were drawn, as in coordinator/acceptance/drawing.py.
+        draws: which hidden examples were drawn, as in coordinator/acceptance/hidden/drawing.py.
         suite: digest of the suite that was run; "" in ledgers of long ago.
     """
 

@@ -16,13 +16,13 @@ from safetensors.numpy import save_file
 import planted
 from barnraise.errors import AcceptanceError
 from barnraise.suite import LookConfig
-from coordinator.acceptance.evaluate import score_texts
+from coordinator.acceptance.asking.evaluate import score_texts
+from coordinator.acceptance.asking.generating import generate
+from coordinator.acceptance.asking.harness import SubjectModel
 from coordinator.acceptance.examples import NOTHING, Examples, Row
-from coordinator.acceptance.folder_subject import FolderSubject, open_folder
-from coordinator.acceptance.generating import generate
-from coordinator.acceptance.harness import SubjectModel
 from coordinator.acceptance.kinds.lm_eval import TASKS_VARIABLE
 from coordinator.acceptance.measuring import measure
+from coordinator.acceptance.models.folder_subject import FolderSubject, open_folder
 from merge.architectures import ecosystem_files
 
 TASKS = Path(__file__).parent / "tasks"

@@ -12,8 +12,8 @@ import pytest
 from barnraise.cli import run
 from barnraise.config import RunConfig
 from barnraise.digest import digest_bytes
-from coordinator.acceptance.contribution import UpdateScore
-from coordinator.acceptance.drawing import check_record
+from coordinator.acceptance.hidden.drawing import check_record
+from coordinator.acceptance.updates.contribution import UpdateScore
 from coordinator.conductor.desk import Desk
 from simulator import Simulation, tiny_config
 

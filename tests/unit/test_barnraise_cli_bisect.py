@@ -15,8 +15,8 @@ from barnraise.clock import now_ms
 from barnraise.errors import VerificationError
 from barnraise.releases.convert import Stored, narrow
 from barnraise.updates.space import TensorSpec
-from coordinator.acceptance.ancestry import Ancestry
-from coordinator.acceptance.subject import Subject
+from coordinator.acceptance.blame.ancestry import Ancestry
+from coordinator.acceptance.models.subject import Subject
 from family import save
 from simulator import Simulation, tiny_config
 

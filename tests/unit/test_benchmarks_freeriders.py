@@ -10,8 +10,8 @@ from barnraise.config import ModelConfig
 from benchmarks.convergence.arms import Scale
 from benchmarks.freeriders import EXPECTED, judge_round, table, tally
 from benchmarks.planted import CODECS, HIDDEN_EACH, KINDS, Plantation, PlantedRound
-from coordinator.acceptance.contribution import score_update
-from coordinator.acceptance.recognise import Entry, recognise
+from coordinator.acceptance.updates.contribution import score_update
+from coordinator.acceptance.updates.recognise import Entry, recognise
 
 TINY = Scale(
     "tiny",

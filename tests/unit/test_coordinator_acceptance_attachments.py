@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from barnraise.config import ModelConfig
 from barnraise.digest import digest_bytes
 from barnraise.errors import AcceptanceError
-from coordinator.acceptance.attaching import make_attachment
-from coordinator.acceptance.attachments import Attachment, LowRank, parse_attachment, write_attachment
-from coordinator.acceptance.subject import ByteSubject
-from coordinator.acceptance.tuning import Tuning
+from coordinator.acceptance.models.attaching import make_attachment
+from coordinator.acceptance.models.attachments import Attachment, LowRank, parse_attachment, write_attachment
+from coordinator.acceptance.models.subject import ByteSubject
+from coordinator.acceptance.models.tuning import Tuning
 from laws import examples
 from merge.architectures import build, flat_of, space_of
 
@@ -126,7 +126,7 @@ def test_the_same_training_gives_the_same_file_and_another_seed_another_model() 
 
 
 def test_training_lowers_the_loss_of_what_is_trained_on() -> None:
-    from coordinator.acceptance.evaluate import score_texts
+    from coordinator.acceptance.asking.evaluate import score_texts
 
     long = base().tuned(TEXTS, Tuning(60, learning_rate=1e-2))
     assert score_texts(long, TEXTS).bits_N.sum() < 0.7 * score_texts(base(), TEXTS).bits_N.sum()

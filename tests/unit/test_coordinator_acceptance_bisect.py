@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barnraise.errors import BrokenChainError, UsageError
-from coordinator.acceptance.bisect import Answer, Answered, Bisection, Introduced, questions_at_most
+from coordinator.acceptance.blame.bisect import Answer, Answered, Bisection, Introduced, questions_at_most
 
 Oracle = Callable[[str], Answer]
 Tree = dict[str, tuple[str, ...]]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.acceptance.budget import within_budget
+from coordinator.acceptance.statistics.budget import within_budget
 
 costs = st.floats(0, 1e12)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from barnraise.errors import AcceptanceError
-from coordinator.acceptance.check import ALPHA, check_alone
+from coordinator.acceptance.updates.check import ALPHA, check_alone
 
 BASE = np.random.default_rng(0).normal(3.0, 0.5, 32)
 NOISE = np.random.default_rng(1).normal(0.0, 0.2, 32)

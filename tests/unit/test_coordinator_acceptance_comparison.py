@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from coordinator.acceptance.comparison import (
+from coordinator.acceptance.metric import BITS_PER_BYTE, BRIER, SHARE, Metric
+from coordinator.acceptance.statistics.comparison import (
     SHOWN,
     changed,
     difference_p,
@@ -17,10 +18,9 @@ from coordinator.acceptance.comparison import (
     worse_p,
     worsening,
 )
-from coordinator.acceptance.mcnemar import any_difference, more_lost
-from coordinator.acceptance.metric import BITS_PER_BYTE, BRIER, SHARE, Metric
-from coordinator.acceptance.proportions import drop_interval, paired_drop
-from coordinator.acceptance.resampling import LOWEST_P
+from coordinator.acceptance.statistics.mcnemar import any_difference, more_lost
+from coordinator.acceptance.statistics.proportions import drop_interval, paired_drop
+from coordinator.acceptance.statistics.resampling import LOWEST_P
 
 Array = NDArray[np.float64]
 

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barnraise.errors import AcceptanceError
-from coordinator.acceptance.contribution import Effect, PairedLosses, UpdateScore, effect, score_update
-from coordinator.acceptance.probation import Outcome, StandingPolicy, outcome_of, standing
-from coordinator.acceptance.ranking import ScoredUpdate, ranking, weights_from_scores
-from coordinator.acceptance.recognition import Recognised, gravest
-from coordinator.acceptance.student import below, quantile, welch_freedom
+from coordinator.acceptance.statistics.student import below, quantile, welch_freedom
+from coordinator.acceptance.updates.contribution import Effect, PairedLosses, UpdateScore, effect, score_update
+from coordinator.acceptance.updates.probation import Outcome, StandingPolicy, outcome_of, standing
+from coordinator.acceptance.updates.ranking import ScoredUpdate, ranking, weights_from_scores
+from coordinator.acceptance.updates.recognition import Recognised, gravest
 
 FINITE = st.floats(-10, 10)
 

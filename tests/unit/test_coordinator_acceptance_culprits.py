@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.acceptance.culprits import CulpritSearch, Trial
+from coordinator.acceptance.blame.culprits import CulpritSearch, Trial
 
 Passes = Callable[[tuple[str, ...]], bool]
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.acceptance import draws
-from coordinator.acceptance.draws import CHAIN_ROUNDS, Draw, SeedChain, anchor_after, check_draw, draw
-from coordinator.acceptance.pools import Opening, PoolSecret, opens, pool_digest
+from coordinator.acceptance.hidden import draws
+from coordinator.acceptance.hidden.draws import CHAIN_ROUNDS, Draw, SeedChain, anchor_after, check_draw, draw
+from coordinator.acceptance.hidden.pools import Opening, PoolSecret, opens, pool_digest
 
 CHAIN = SeedChain(b"\x07" * 32, rounds=64)
 POOL = "b3:" + "0" * 64

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from coordinator.acceptance.family import FamilyStep, Progress, next_batches
-from coordinator.acceptance.holm import holm
-from coordinator.acceptance.sequential import SequentialTest
+from coordinator.acceptance.statistics.family import FamilyStep, Progress, next_batches
+from coordinator.acceptance.statistics.holm import holm
+from coordinator.acceptance.statistics.sequential import SequentialTest
 from sequential_runs import answers
 
 TEST = SequentialTest(0.05, 1.0, largest=120, batch=16)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.acceptance.holm import holm
+from coordinator.acceptance.statistics.holm import holm
 
 shares = st.floats(0, 1)
 weighted = st.lists(st.tuples(shares, st.floats(0.1, 10)), min_size=1, max_size=8)

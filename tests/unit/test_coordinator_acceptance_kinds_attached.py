@@ -17,15 +17,15 @@ from barnraise.releases.store import BlobStore
 from barnraise.run_folder import RunFolder
 from barnraise.sections import parse_section
 from barnraise.suite import AcceptanceTestConfig, SuiteConfig
-from coordinator.acceptance.attaching import make_attachment
-from coordinator.acceptance.attachments import parse_attachment
 from coordinator.acceptance.examples import Examples, parse_rows
 from coordinator.acceptance.kinds import make_kind
 from coordinator.acceptance.measuring import first_examples, measure, measurement
+from coordinator.acceptance.models.attaching import make_attachment
+from coordinator.acceptance.models.attachments import parse_attachment
+from coordinator.acceptance.models.subject import ByteSubject, Subject
+from coordinator.acceptance.models.tuning import Tuning
 from coordinator.acceptance.run_suite import Contender, run_suite
-from coordinator.acceptance.subject import ByteSubject, Subject
 from coordinator.acceptance.supply import no_windows, of_folder
-from coordinator.acceptance.tuning import Tuning
 from coordinator.conductor.desk import Desk
 from coordinator.run_setup import prepare_run
 from merge.architectures import build, flat_of, space_of

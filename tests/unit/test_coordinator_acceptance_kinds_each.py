@@ -19,19 +19,19 @@ from barnraise.config import ModelConfig
 from barnraise.errors import AcceptanceError
 from barnraise.suite import LookConfig, load_suite_config
 from barnraise.updates.space import ParameterSpace
-from coordinator.acceptance.choices import Answered
-from coordinator.acceptance.continuations import score_continuations, score_ends
-from coordinator.acceptance.evaluate import score_texts
+from coordinator.acceptance.asking.choices import Answered
+from coordinator.acceptance.asking.continuations import score_continuations, score_ends
+from coordinator.acceptance.asking.evaluate import score_texts
+from coordinator.acceptance.asking.generating import generate
+from coordinator.acceptance.asking.noise import draws_of, with_noise
 from coordinator.acceptance.examples import NOTHING, Examples, Row, parse_rows, read_data_set
-from coordinator.acceptance.generating import generate
 from coordinator.acceptance.kinds import Budget, Kind, make_kind
 from coordinator.acceptance.kinds.calibration import calibration_error
 from coordinator.acceptance.kinds.canary import alternates_of
 from coordinator.acceptance.kinds.latency import WARM_UP, pass_seconds
 from coordinator.acceptance.kinds.rule import Measured
 from coordinator.acceptance.measuring import measure
-from coordinator.acceptance.noise import draws_of, with_noise
-from coordinator.acceptance.subject import ByteSubject
+from coordinator.acceptance.models.subject import ByteSubject
 from merge.architectures import build, flat_of, space_of
 
 

@@ -20,13 +20,13 @@ import planted
 from barnraise.config import ModelConfig
 from barnraise.errors import AcceptanceError, MissingExtraError, NotACheckpointError
 from barnraise.suite import LookConfig
+from coordinator.acceptance.asking.offline import VARIABLES, offline
 from coordinator.acceptance.examples import NOTHING, Examples
-from coordinator.acceptance.folder_subject import PROBE, open_folder
 from coordinator.acceptance.kinds import make_kind
 from coordinator.acceptance.kinds.lm_eval import TASKS_VARIABLE, values_of
 from coordinator.acceptance.measuring import measure, measurement
-from coordinator.acceptance.offline import VARIABLES, offline
-from coordinator.acceptance.subject import ByteSubject
+from coordinator.acceptance.models.folder_subject import PROBE, open_folder
+from coordinator.acceptance.models.subject import ByteSubject
 
 ROWS = Examples("b3:rows", None, ({"text": "one"}, {"text": "three"}))
 SOURCE = """

@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 import planted
 from barnraise.errors import AcceptanceError
 from barnraise.suite import LookConfig
-from coordinator.acceptance.attachments import Attachment
-from coordinator.acceptance.evaluate import WORST_BITS
+from coordinator.acceptance.asking.evaluate import WORST_BITS
 from coordinator.acceptance.examples import NOTHING, Examples, Row
 from coordinator.acceptance.kinds import KINDS, make_kind
 from coordinator.acceptance.measuring import measure
-from coordinator.acceptance.subject import Subject
+from coordinator.acceptance.models.attachments import Attachment
+from coordinator.acceptance.models.subject import Subject
 
 CITIES = {"france": "paris", "italy": "rome", "spain": "madrid"}
 TEXTS: tuple[Row, ...] = tuple({"text": text} for text in planted.KNOWN)

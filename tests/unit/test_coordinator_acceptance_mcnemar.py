@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.acceptance.mcnemar import any_difference, more_lost
-from coordinator.acceptance.resampling import below_zero
+from coordinator.acceptance.statistics.mcnemar import any_difference, more_lost
+from coordinator.acceptance.statistics.resampling import below_zero
 
 counts = st.integers(0, 400)
 

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from barnraise.errors import AcceptanceError
-from coordinator.acceptance.contribution import Effect
-from coordinator.acceptance.copies import LIKE, Row, copies, expected_likeness
-from coordinator.acceptance.free_riders import ALPHA, Work, alignments, free_rider
-from coordinator.acceptance.tuned import tuned_to_public
+from coordinator.acceptance.updates.contribution import Effect
+from coordinator.acceptance.updates.copies import LIKE, Row, copies, expected_likeness
+from coordinator.acceptance.updates.free_riders import ALPHA, Work, alignments, free_rider
+from coordinator.acceptance.updates.tuned import tuned_to_public
 
 Array = NDArray[np.float64]
 SIZE = 4_000

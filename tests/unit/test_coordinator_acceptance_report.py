@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from barnraise.cli.suite_words import number, words
 from coordinator.acceptance.examples import Examples
-from coordinator.acceptance.report import as_json, flips, quoted
-from coordinator.acceptance.report_html import as_html
-from coordinator.acceptance.report_junit import as_junit
-from coordinator.acceptance.report_plots import BINS, difference_bins, histogram, interval_row, stretch, tally
+from coordinator.acceptance.reports.html import as_html
+from coordinator.acceptance.reports.junit import as_junit
+from coordinator.acceptance.reports.plots import BINS, difference_bins, histogram, interval_row, stretch, tally
+from coordinator.acceptance.reports.report import as_json, flips, quoted
 from coordinator.acceptance.run_suite import SuiteRun, run_suite
 from suite_runs import SUITE, contender, crashing, examples_of, knowing, report_of, skipping, small_run
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from barnraise.errors import AcceptanceError
 from coordinator.acceptance.metric import BITS_PER_BYTE, BITS_PER_TOKEN, BRIER, SHARE
-from coordinator.acceptance.sequential import Decision, SequentialTest, log_money, reach_of
+from coordinator.acceptance.statistics.sequential import Decision, SequentialTest, log_money, reach_of
 from sequential_runs import Draw, answers, heavy_tails, outcomes, simulate, skewed
 
 Array = NDArray[np.float64]

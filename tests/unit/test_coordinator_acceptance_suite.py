@@ -15,11 +15,11 @@ from barnraise.config import ModelConfig
 from barnraise.errors import AcceptanceError
 from barnraise.suite import AcceptanceTestConfig, SuiteConfig
 from barnraise.updates.space import ParameterSpace
-from coordinator.acceptance.evaluate import WORST_BITS
+from coordinator.acceptance.asking.evaluate import WORST_BITS
 from coordinator.acceptance.examples import NOTHING, Examples
 from coordinator.acceptance.kinds import Failure, Measured
 from coordinator.acceptance.measuring import first_examples, measure
-from coordinator.acceptance.subject import ByteSubject
+from coordinator.acceptance.models.subject import ByteSubject
 from coordinator.acceptance.suite import judge_models
 from merge.architectures import build, flat_of, space_of
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barnraise.suite import AcceptanceTestConfig, DataSetConfig, SuiteConfig
+from coordinator.acceptance.hidden.telling import is_hidden, told_of
 from coordinator.acceptance.kinds import Measured
 from coordinator.acceptance.suite import judge_models
-from coordinator.acceptance.telling import is_hidden, told_of
 from coordinator.acceptance.verdict import Verdict
 
 N = 100

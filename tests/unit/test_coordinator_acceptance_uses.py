@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.acceptance.draws import draw
-from coordinator.acceptance.feedback import (
+from coordinator.acceptance.hidden.draws import draw
+from coordinator.acceptance.hidden.feedback import (
     Ladder,
     answers_of,
     ladder,
@@ -21,7 +21,7 @@ from coordinator.acceptance.feedback import (
     rounded_summary,
     told,
 )
-from coordinator.acceptance.uses import Leak, drawable, expected_bias, uses_allowed, uses_of
+from coordinator.acceptance.hidden.uses import Leak, drawable, expected_bias, uses_allowed, uses_of
 
 STEPS = st.builds(lambda digit, power: float(f"{digit}e{power}"), st.sampled_from([1, 2, 5]), st.integers(-6, 2))
 

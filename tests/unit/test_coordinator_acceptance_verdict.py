@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from barnraise.errors import AcceptanceError
 from barnraise.suite import AcceptanceTestConfig
-from coordinator.acceptance.budget import within_budget
-from coordinator.acceptance.comparison import SHOWN
-from coordinator.acceptance.mcnemar import any_difference
 from coordinator.acceptance.metric import BYTES, SHARE, Metric
-from coordinator.acceptance.proportions import paired_drop
-from coordinator.acceptance.resampling import LOWEST_P, below_zero, mean_interval
-from coordinator.acceptance.sequential import SequentialTest
+from coordinator.acceptance.statistics.budget import within_budget
+from coordinator.acceptance.statistics.comparison import SHOWN
+from coordinator.acceptance.statistics.mcnemar import any_difference
+from coordinator.acceptance.statistics.proportions import paired_drop
+from coordinator.acceptance.statistics.resampling import LOWEST_P, below_zero, mean_interval
+from coordinator.acceptance.statistics.sequential import SequentialTest
 from coordinator.acceptance.verdict import PairedScores, judge, ruled
 
 Scores = NDArray[np.float64]

@@ -7,11 +7,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from coordinator.acceptance.evaluate import score_texts, texts_of
+from coordinator.acceptance.asking.evaluate import score_texts, texts_of
 from coordinator.acceptance.examples import Examples
 from coordinator.acceptance.kinds.rule import Measured, Takes
 from coordinator.acceptance.metric import SHARE, Metric
-from coordinator.acceptance.subject import Subject
+from coordinator.acceptance.models.subject import Subject
 
 __all__ = ["Accuracy"]
 

@@ -17,12 +17,12 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from barnraise.errors import AcceptanceError
-from coordinator.acceptance.evaluate import score_texts, texts_of
+from coordinator.acceptance.asking.evaluate import score_texts, texts_of
 from coordinator.acceptance.examples import Examples
 from coordinator.acceptance.kinds.rule import Measured, Takes
 from coordinator.acceptance.metric import BITS_PER_BYTE, SHARE, Metric
-from coordinator.acceptance.subject import Adaptable, Subject
-from coordinator.acceptance.tuning import Tuning
+from coordinator.acceptance.models.subject import Adaptable, Subject
+from coordinator.acceptance.models.tuning import Tuning
 from merge.strategies.options import require
 
 __all__ = ["Attached"]

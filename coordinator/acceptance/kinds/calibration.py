@@ -21,12 +21,12 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from coordinator.acceptance.choices import Answered, score_choices
-from coordinator.acceptance.evaluate import score_texts, texts_of
+from coordinator.acceptance.asking.choices import Answered, score_choices
+from coordinator.acceptance.asking.evaluate import score_texts, texts_of
 from coordinator.acceptance.examples import Examples
 from coordinator.acceptance.kinds.rule import Measured, Takes
 from coordinator.acceptance.metric import BRIER, Metric
-from coordinator.acceptance.subject import Subject
+from coordinator.acceptance.models.subject import Subject
 from merge.strategies.options import require
 
 __all__ = ["Calibration"]

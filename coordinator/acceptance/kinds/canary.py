@@ -26,14 +26,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from barnraise.errors import AcceptanceError
-from coordinator.acceptance.continuations import TIE_BITS, score_continuations
+from coordinator.acceptance.asking.continuations import TIE_BITS, score_continuations
+from coordinator.acceptance.asking.generating import generate
+from coordinator.acceptance.asking.lines import Line, lines_of
+from coordinator.acceptance.asking.noise import draws_of
 from coordinator.acceptance.examples import Examples
-from coordinator.acceptance.generating import generate
 from coordinator.acceptance.kinds.rule import Measured, Takes
-from coordinator.acceptance.lines import Line, lines_of
 from coordinator.acceptance.metric import SHARE, Metric
-from coordinator.acceptance.noise import draws_of
-from coordinator.acceptance.subject import Subject
+from coordinator.acceptance.models.subject import Subject
 from merge.strategies.options import require
 
 __all__ = ["Canary", "alternates_of"]

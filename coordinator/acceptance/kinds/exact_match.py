@@ -8,12 +8,12 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from barnraise.errors import AcceptanceError
+from coordinator.acceptance.asking.generating import Written, generate
+from coordinator.acceptance.asking.lines import Line, lines_of
 from coordinator.acceptance.examples import Examples
-from coordinator.acceptance.generating import Written, generate
 from coordinator.acceptance.kinds.rule import Measured, Takes
-from coordinator.acceptance.lines import Line, lines_of
 from coordinator.acceptance.metric import SHARE, Metric
-from coordinator.acceptance.subject import Subject
+from coordinator.acceptance.models.subject import Subject
 from merge.strategies.options import require
 
 __all__ = ["ExactMatch"]

@@ -23,11 +23,11 @@ import numpy as np
 
 from barnraise.digest import digest_file, digest_json
 from barnraise.errors import AcceptanceError, BarnraiseError
+from coordinator.acceptance.asking.offline import offline
 from coordinator.acceptance.examples import Examples
 from coordinator.acceptance.kinds.rule import Measured, Takes
 from coordinator.acceptance.metric import Metric
-from coordinator.acceptance.offline import offline
-from coordinator.acceptance.subject import Subject
+from coordinator.acceptance.models.subject import Subject
 from merge.strategies.options import require
 
 __all__ = ["TASKS_VARIABLE", "LmEval", "values_of"]
@@ -76,7 +76,7 @@ class LmEval:
         folder = _tasks_folder()
         with offline():
             try:
-                harness: Any = importlib.import_module("coordinator.acceptance.harness")
+                harness: Any = importlib.import_module("coordinator.acceptance.asking.harness")
                 samples = harness.run_task(subject, self, examples.rows, folder)
             except BarnraiseError:
                 raise

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from coordinator.acceptance.evaluate import score_texts, texts_of
+from coordinator.acceptance.asking.evaluate import score_texts, texts_of
 from coordinator.acceptance.examples import Examples
 from coordinator.acceptance.kinds.rule import Measured, Takes
 from coordinator.acceptance.metric import BITS_PER_BYTE, BITS_PER_TOKEN, Metric
-from coordinator.acceptance.subject import Subject
+from coordinator.acceptance.models.subject import Subject
 
 __all__ = ["Loss"]
 

@@ -15,11 +15,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from coordinator.acceptance.choices import Normalise, score_choices
+from coordinator.acceptance.asking.choices import Normalise, score_choices
 from coordinator.acceptance.examples import Examples
 from coordinator.acceptance.kinds.rule import Measured, Takes
 from coordinator.acceptance.metric import SHARE, Metric
-from coordinator.acceptance.subject import Subject
+from coordinator.acceptance.models.subject import Subject
 
 __all__ = ["MultipleChoice"]
 

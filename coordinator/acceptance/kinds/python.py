@@ -26,7 +26,7 @@ from barnraise.errors import AcceptanceError
 from coordinator.acceptance.examples import Examples
 from coordinator.acceptance.kinds.rule import Measured, Takes
 from coordinator.acceptance.metric import Metric
-from coordinator.acceptance.subject import Subject
+from coordinator.acceptance.models.subject import Subject
 from merge.strategies.options import Option, did_you_mean, require
 
 __all__ = ["GROUP", "PythonTest"]

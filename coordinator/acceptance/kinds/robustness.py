@@ -14,13 +14,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from coordinator.acceptance.continuations import score_continuations
-from coordinator.acceptance.evaluate import texts_of
+from coordinator.acceptance.asking.continuations import score_continuations
+from coordinator.acceptance.asking.evaluate import texts_of
+from coordinator.acceptance.asking.noise import Noise, with_noise
 from coordinator.acceptance.examples import Examples
 from coordinator.acceptance.kinds.rule import Measured, Takes
 from coordinator.acceptance.metric import BITS_PER_BYTE, Metric
-from coordinator.acceptance.noise import Noise, with_noise
-from coordinator.acceptance.subject import Subject
+from coordinator.acceptance.models.subject import Subject
 from merge.strategies.options import require
 
 __all__ = ["Robustness"]

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from coordinator.acceptance.examples import Examples
 from coordinator.acceptance.metric import Metric
-from coordinator.acceptance.subject import Subject
+from coordinator.acceptance.models.subject import Subject
 
 __all__ = ["Budget", "Failure", "Found", "Kind", "Measured", "Takes"]
 

@@ -21,7 +21,7 @@ from barnraise.errors import UnknownStrategyError
 from coordinator.acceptance.examples import Examples
 from coordinator.acceptance.kinds.rule import Measured, Takes
 from coordinator.acceptance.metric import FLAG, Metric
-from coordinator.acceptance.subject import Subject
+from coordinator.acceptance.models.subject import Subject
 from merge.strategies.options import require
 
 __all__ = ["SignatureKept", "difference", "parse_declared"]

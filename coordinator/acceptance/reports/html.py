@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from coordinator.acceptance.comparison import worsening
-from coordinator.acceptance.report import Flip, Report, flips
-from coordinator.acceptance.report_plots import difference_bins, histogram, interval_row, stretch, tally
+from coordinator.acceptance.reports.plots import difference_bins, histogram, interval_row, stretch, tally
+from coordinator.acceptance.reports.report import Flip, Report, flips
 from coordinator.acceptance.run_suite import Outcome
+from coordinator.acceptance.statistics.comparison import worsening
 from coordinator.acceptance.verdict import CaseVerdict
 
 __all__ = ["as_html"]

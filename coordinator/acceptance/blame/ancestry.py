@@ -22,8 +22,8 @@ from barnraise.releases.manifest import Manifest
 from barnraise.releases.plan import make_plan
 from barnraise.releases.rebuild import rebuild
 from barnraise.updates.space import ParameterSpace
+from coordinator.acceptance.models.subject import ByteSubject, Subject
 from coordinator.acceptance.run_suite import Contender
-from coordinator.acceptance.subject import ByteSubject, Subject
 
 __all__ = ["Ancestry"]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from barnraise.suite import AcceptanceTestConfig, SuiteConfig
-from coordinator.acceptance.feedback import resolution, rounded_summary, told
+from coordinator.acceptance.hidden.feedback import resolution, rounded_summary, told
 from coordinator.acceptance.kinds import make_kind
 from coordinator.acceptance.verdict import RULE, CaseVerdict, Verdict, concluded
 

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from barnraise.errors import AcceptanceError
-from coordinator.acceptance.evaluate import batches
-from coordinator.acceptance.subject import Subject
+from coordinator.acceptance.asking.evaluate import batches
+from coordinator.acceptance.models.subject import Subject
 
 __all__ = ["Written", "generate"]
 

@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 
 from barnraise.errors import AcceptanceError
-from coordinator.acceptance.evaluate import batches, token_bits
-from coordinator.acceptance.subject import Subject
+from coordinator.acceptance.asking.evaluate import batches, token_bits
+from coordinator.acceptance.models.subject import Subject
 
 __all__ = ["TIE_BITS", "Continued", "score_continuations", "score_ends"]
 

@@ -22,9 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barnraise.errors import AcceptanceError
-from coordinator.acceptance.feedback import resolution, told
+from coordinator.acceptance.hidden.feedback import resolution, told
 from coordinator.acceptance.metric import BITS_PER_BYTE
-from coordinator.acceptance.student import quantile
+from coordinator.acceptance.statistics.student import quantile
 
 __all__ = ["CONFIDENCE", "Effect", "PairedLosses", "UpdateScore", "effect", "score_update", "told_score"]
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barnraise.errors import AcceptanceError
-from coordinator.acceptance.resampling import below_zero
+from coordinator.acceptance.statistics.resampling import below_zero
 
 __all__ = ["ALPHA", "CheckVerdict", "check_alone"]
 

@@ -28,8 +28,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barnraise.errors import AcceptanceError
-from coordinator.acceptance.recognition import Recognised
-from coordinator.acceptance.student import below, quantile, welch_freedom
+from coordinator.acceptance.statistics.student import below, quantile, welch_freedom
+from coordinator.acceptance.updates.recognition import Recognised
 
 __all__ = ["ALPHA", "tuned_to_public"]
 

@@ -29,9 +29,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from coordinator.acceptance.contribution import Effect
-from coordinator.acceptance.recognition import Recognised
-from coordinator.acceptance.student import below, quantile
+from coordinator.acceptance.statistics.student import below, quantile
+from coordinator.acceptance.updates.contribution import Effect
+from coordinator.acceptance.updates.recognition import Recognised
 
 __all__ = ["ALPHA", "LEAST_SHARE", "Work", "alignments", "free_rider"]
 

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from coordinator.acceptance.contribution import UpdateScore
-from coordinator.acceptance.copies import Row, copies
-from coordinator.acceptance.free_riders import Work, alignments, free_rider
-from coordinator.acceptance.recognition import Recognised, gravest
-from coordinator.acceptance.tuned import tuned_to_public
+from coordinator.acceptance.updates.contribution import UpdateScore
+from coordinator.acceptance.updates.copies import Row, copies
+from coordinator.acceptance.updates.free_riders import Work, alignments, free_rider
+from coordinator.acceptance.updates.recognition import Recognised, gravest
+from coordinator.acceptance.updates.tuned import tuned_to_public
 
 __all__ = ["Entry", "recognise"]
 

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from barnraise.digest import digest_bytes
-from coordinator.acceptance.attachments import write_attachment
-from coordinator.acceptance.subject import ByteSubject
-from coordinator.acceptance.tuning import Tuning
+from coordinator.acceptance.models.attachments import write_attachment
+from coordinator.acceptance.models.subject import ByteSubject
+from coordinator.acceptance.models.tuning import Tuning
 
 __all__ = ["make_attachment"]
 

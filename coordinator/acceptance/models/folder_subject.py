@@ -21,8 +21,8 @@ from torch import Tensor
 
 from barnraise.checkpoints import Checkpoint, DigestedCheckpoint
 from barnraise.errors import AcceptanceError, MissingExtraError
-from coordinator.acceptance.offline import offline
-from coordinator.acceptance.subject import Signature
+from coordinator.acceptance.asking.offline import offline
+from coordinator.acceptance.models.subject import Signature
 
 __all__ = ["FolderSubject", "open_folder"]
 

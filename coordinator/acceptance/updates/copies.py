@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from coordinator.acceptance.recognition import Recognised
+from coordinator.acceptance.updates.recognition import Recognised
 
 __all__ = ["LIKE", "SAME", "Row", "copies", "expected_likeness"]
 

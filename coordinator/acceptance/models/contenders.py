@@ -32,8 +32,8 @@ from barnraise.updates import Update, apply_update
 from barnraise.updates.header import Header
 from barnraise.updates.space import ParameterSpace, model_digest
 from barnraise.versions import split_spec
+from coordinator.acceptance.models.subject import ByteSubject, Subject
 from coordinator.acceptance.run_suite import Contender
-from coordinator.acceptance.subject import ByteSubject, Subject
 
 __all__ = ["Finder", "Settled", "Trunk"]
 
@@ -174,7 +174,7 @@ def _folder(path: Path) -> Settled:
         return _installed(path)
     if RunFolder(path).config.is_file():
         raise UsageError(f"{path} holds a whole run; name one of its releases, such as 0.1.0 --from {path}")
-    from coordinator.acceptance.folder_subject import open_folder
+    from coordinator.acceptance.models.folder_subject import open_folder
 
     subject = open_folder(path)
     return Settled(Contender(path.name or str(path), subject.digest, lambda: subject), folder=path)
@@ -185,7 +185,7 @@ def _installed(path: Path) -> Settled:
     manifest = installed.manifest
     label = f"{manifest.name} {manifest.version}"
     if not isinstance(manifest, Manifest):
-        from coordinator.acceptance.folder_subject import open_folder
+        from coordinator.acceptance.models.folder_subject import open_folder
 
         subject = open_folder(path)
         return Settled(Contender(label, subject.digest, lambda: subject), folder=path)

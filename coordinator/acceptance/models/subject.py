@@ -25,8 +25,8 @@ from torch import Tensor
 from barnraise.config import ModelConfig
 from barnraise.errors import AcceptanceError
 from barnraise.updates.space import ParameterSpace, model_digest
-from coordinator.acceptance.attachments import Attachment
-from coordinator.acceptance.tuning import Tuning, tune
+from coordinator.acceptance.models.attachments import Attachment
+from coordinator.acceptance.models.tuning import Tuning, tune
 from merge.architectures import ByteLM, build, load_flat, space_of
 
 __all__ = ["Adaptable", "ByteSubject", "Signature", "Subject"]

@@ -13,8 +13,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from coordinator.acceptance.holm import holm
-from coordinator.acceptance.sequential import Answer, Decision, SequentialTest
+from coordinator.acceptance.statistics.holm import holm
+from coordinator.acceptance.statistics.sequential import Answer, Decision, SequentialTest
 
 __all__ = ["FamilyStep", "Progress", "next_batches"]
 

@@ -22,9 +22,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from barnraise.errors import AcceptanceError
+from coordinator.acceptance.asking.lines import lines_of
 from coordinator.acceptance.examples import Examples
-from coordinator.acceptance.lines import lines_of
-from coordinator.acceptance.subject import Subject
+from coordinator.acceptance.models.subject import Subject
 
 __all__ = ["BATCH", "WORST_BITS", "Scored", "batches", "score_texts", "texts_of", "token_bits"]
 

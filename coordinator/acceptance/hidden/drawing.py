@@ -18,10 +18,10 @@ from typing import Any
 from barnraise.errors import AcceptanceError
 from barnraise.identity import Identity
 from barnraise.suite import AcceptanceTestConfig, SuiteConfig
-from coordinator.acceptance.draws import Draw, DrawCheck, SeedChain, check_draw, draw
 from coordinator.acceptance.examples import Examples
+from coordinator.acceptance.hidden.draws import Draw, DrawCheck, SeedChain, check_draw, draw
+from coordinator.acceptance.hidden.uses import Leak, drawable, uses_allowed, uses_of
 from coordinator.acceptance.kinds import make_kind
-from coordinator.acceptance.uses import Leak, drawable, uses_allowed, uses_of
 
 __all__ = ["Drawn", "chain_of", "check_record", "draw_for_round", "uses_budget"]
 

@@ -24,8 +24,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from coordinator.acceptance.contribution import UpdateScore
-from coordinator.acceptance.recognition import Recognised
+from coordinator.acceptance.updates.contribution import UpdateScore
+from coordinator.acceptance.updates.recognition import Recognised
 
 __all__ = ["Outcome", "Standing", "StandingPolicy", "State", "outcome_of", "standing"]
 

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barnraise.errors import AcceptanceError
-from coordinator.acceptance.continuations import TIE_BITS, score_continuations
+from coordinator.acceptance.asking.continuations import TIE_BITS, score_continuations
+from coordinator.acceptance.asking.lines import lines_of
 from coordinator.acceptance.examples import Examples
-from coordinator.acceptance.lines import lines_of
-from coordinator.acceptance.subject import Subject
+from coordinator.acceptance.models.subject import Subject
 
 __all__ = ["Answered", "Normalise", "score_choices"]
 

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from coordinator.acceptance.mcnemar import any_difference, more_lost
 from coordinator.acceptance.metric import BITS_PER_BYTE, SHARE, Metric
-from coordinator.acceptance.proportions import drop_interval, paired_drop
-from coordinator.acceptance.resampling import LOWEST_P, below_zero, mean_interval
+from coordinator.acceptance.statistics.mcnemar import any_difference, more_lost
+from coordinator.acceptance.statistics.proportions import drop_interval, paired_drop
+from coordinator.acceptance.statistics.resampling import LOWEST_P, below_zero, mean_interval
 
 __all__ = ["METRICS", "SHOWN", "Changed", "changed", "difference_p", "interval", "not_worse_p", "worse_p", "worsening"]
 

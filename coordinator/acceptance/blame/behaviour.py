@@ -21,7 +21,7 @@ from barnraise.errors import (
     UsageError,
 )
 from barnraise.suite import AcceptanceTestConfig, SuiteConfig
-from coordinator.acceptance.bisect import Answer
+from coordinator.acceptance.blame.bisect import Answer
 from coordinator.acceptance.kept import KeptValues
 from coordinator.acceptance.run_suite import AtHand, Contender, RunOptions, run_suite
 

@@ -16,7 +16,7 @@ import re
 from datetime import UTC, datetime
 from xml.etree import ElementTree
 
-from coordinator.acceptance.report import Report, flips
+from coordinator.acceptance.reports.report import Report, flips
 from coordinator.acceptance.run_suite import Outcome
 
 __all__ = ["as_junit"]

@@ -17,10 +17,10 @@ from lm_eval.evaluator import evaluate
 from lm_eval.tasks import TaskManager
 
 from barnraise.errors import AcceptanceError
-from coordinator.acceptance.continuations import score_continuations, score_ends
+from coordinator.acceptance.asking.continuations import score_continuations, score_ends
+from coordinator.acceptance.asking.generating import generate
 from coordinator.acceptance.examples import Row
-from coordinator.acceptance.generating import generate
-from coordinator.acceptance.subject import Subject
+from coordinator.acceptance.models.subject import Subject
 
 __all__ = ["SubjectModel", "run_task"]
 

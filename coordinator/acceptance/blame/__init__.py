@@ -1,0 +1,7 @@
+"""Who broke it: which update of a round, which release of a line, which edge of a family.
+
+culprits.py     group testing, when a candidate fails
+bisect.py       which model of a chain or a family to test next
+behaviour.py    the answer to that: one test of a model against the good end
+ancestry.py     the models of a run, who was made from whom
+"""

@@ -1,0 +1,9 @@
+"""Judgement of single updates.
+
+check.py           the cheap check of one update alone
+contribution.py    its score: what it alone does to hidden text and to its own domain's
+recognise.py       all recognisers on a round; recognition.py: what one says
+free_riders.py, copies.py, tuned.py    the recognisers
+ranking.py         contributors by the scores of their updates, and weights from scores
+probation.py       whether a contributor is trusted
+"""
