@@ -1,4 +1,4 @@
-"""The same merge on one Ray worker, on two, and in this process: the same candidate, bit for bit."""
+"""Real Ray workers: the same candidate on one, on two and in this process; tests that crash or hang fail alone."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 
 from barnraise.config import MergeConfig
+from barnraise.errors import AcceptanceError
+from coordinator.acceptance.kinds import Failure
 from coordinator.conductor.cluster import local_ray, prepare_environment
-from coordinator.conductor.pool import InlinePool, Pool, RayPool
+from coordinator.conductor.pool import InlinePool, Outcome, Pool, RayPool, Task
 from coordinator.round import Candidate
+from failing import answers, crashes, fails, hangs, takes_memory
 from yard import Yard
 
 pytestmark = pytest.mark.xdist_group("ray")  # one after the other, for Ray takes every core
@@ -31,6 +34,7 @@ def ray_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """What Ray reads from the environment, for the length of a test."""
     before = dict(os.environ)
     prepare_environment(tmp_path_factory.mktemp("keys") / "ray.token")
+    os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])  # where workers find the module failing
     yield
     os.environ.clear()
     os.environ.update(before)
@@ -49,3 +53,33 @@ def test_a_candidate_depends_neither_on_workers_nor_on_the_order_of_arrival(tmp_
 
 def candidates(yards: list[Yard], pool: Pool, seed: int) -> list[Candidate]:
     return [one.candidate for yard in yards for one in yard.two_rounds(pool, random.Random(seed))]
+
+
+@pytest.mark.usefixtures("ray_environment")
+def test_what_crashes_hangs_or_takes_too_much_fails_alone_and_says_why() -> None:
+    with local_ray(2):
+        pool = RayPool(max_retries=1)
+        tasks = [
+            Task(crashes, (), 120, fails_alone=True),
+            Task(hangs, (), 20, fails_alone=True),
+            Task(fails, (), 120, fails_alone=True),
+            Task(takes_memory, (256,), 120, fails_alone=True),
+            Task(answers, (), 120, fails_alone=True),
+            Task(answers, (), 120),
+        ]
+        tickets = [pool.submit(task) for task in tasks]
+        ended: dict[int, Outcome] = {}
+        while len(ended) < len(tickets):
+            ended.update((outcome.ticket, outcome) for outcome in pool.wait(1.0))
+    crashed, hung, failed, greedy, measured, other = (ended[ticket] for ticket in tickets)
+    for outcome, reason in (
+        (crashed, "crashes lost its worker 2 times"),
+        (hung, "hangs took longer than 20 s and was cancelled"),
+        (failed, "a mistake in a test"),
+    ):
+        assert outcome.error is None
+        assert isinstance(outcome.value, Failure)
+        assert reason in outcome.value.reason
+    assert isinstance(greedy.error, AcceptanceError)  # measuring a model makes a failure of it (work.measure_model)
+    assert "a greedy test asked for more than 256 MB of memory" in greedy.error.reason
+    assert (measured.value, other.value) == ("measured", "measured")
