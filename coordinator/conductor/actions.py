@@ -147,7 +147,7 @@ def run_tests(desk: Desk, ledger: Ledger, current: Round, candidate: Candidate, 
 def find_culprits(desk: Desk, ledger: Ledger, current: Round, clock: Callable[[], int]) -> Work:
     """Merge and test subsets until those updates are found without which the tests pass."""
     config, merge_set = desk.config, current.merge_set
-    search = CulpritSearch(merge_set)
+    search = CulpritSearch(merge_set, suspicion=_suspicion(ledger, current, merge_set))
     trials: list[dict[str, Any]] = []
     try:
         drawn = _drawn(desk, ledger, current)
@@ -171,6 +171,14 @@ def find_culprits(desk: Desk, ledger: Ledger, current: Round, clock: Callable[[]
         UpdateRejected(digest, current.number, "culprit-search", reason, {"subsets": trials}) for digest in culprits
     )
     return Finished(CulpritsFound(culprits, reason), events)
+
+
+def _suspicion(ledger: Ledger, current: Round, merge_set: tuple[str, ...]) -> dict[str, float]:
+    """By how much each update alone is worse than the best of them, as its check measured it."""
+    rows = {row.digest: row for row in ledger.updates(round=current.number)}
+    changes = {digest: float((rows[digest].evidence or {}).get("change", 0.0)) for digest in merge_set}
+    best = min(changes.values())
+    return {digest: change - best for digest, change in changes.items()}
 
 
 def first_release(desk: Desk, config: RunConfig, publisher: Publisher, clock: Callable[[], int]) -> Work:
