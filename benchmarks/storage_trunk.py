@@ -21,6 +21,7 @@ from barnraise.clock import now_ms
 from barnraise.config import ModelConfig, RunConfig, bundled_config, load_run_config
 from barnraise.corpus import Corpus
 from barnraise.digest import digest_bytes
+from barnraise.identity import Identity
 from barnraise.releases.catalog import Catalog
 from barnraise.releases.index import ReleaseIndex
 from barnraise.releases.keyframe import keyframe_size, write_keyframe
@@ -34,6 +35,8 @@ from barnraise.updates import write_update
 from coordinator.acceptance.heldout import HeldOut
 from coordinator.acceptance.kinds import Measured
 from coordinator.acceptance.measuring import Part
+from coordinator.acceptance.promised import with_questions
+from coordinator.acceptance.suite import judge_models
 from coordinator.conductor.desk import Desk
 from coordinator.conductor.merging import MergeJob, plan_inputs
 from coordinator.conductor.pool import InlinePool
@@ -44,6 +47,7 @@ from coordinator.ledger.events import (
     ContributorSeen,
     LeaseGranted,
     RoundOpened,
+    RoundTested,
     RunCreated,
     UpdateChecked,
     UpdateReceived,
@@ -68,6 +72,7 @@ class Run:
         self.folder = RunFolder(root)
         self.folder.create()
         self.folder.config.write_bytes(bundled_config("stdlib-lm").read_bytes())
+        Identity.load_or_create(self.folder.key)
         self.ledger = Ledger.open(self.folder.ledger)
         held_out = BlobStore(self.folder.private).put(HeldOut.draw(Corpus.of(config.data), config).serialise())
         created = RunCreated(config.name, config.digest, config.model_dump(mode="json"), KEY.format(0), held_out)
@@ -101,6 +106,12 @@ class Run:
         )
         candidate = merge_now(self.desk.bench, job, InlinePool(), 600.0).candidate
         self._score(candidate.model_digest, number)
+        suite = self.config.acceptance
+        was, found = (self.desk.all_measured(one, suite.tests) for one in (base.model_digest, candidate.model_digest))
+        verdict = judge_models(suite, was, found)
+        summary = with_questions(suite, verdict.summary())
+        tested = RoundTested(number, verdict.passed, verdict.reason, summary, {}, suite.digest)
+        self.ledger.record(tested, at_ms=now_ms())
         draft = self.publisher.draft(current, Tag(candidate, tuple(digests), now_ms()))
         self.ledger.record(*draft.events, at_ms=now_ms())
         self.publisher.write_index()
