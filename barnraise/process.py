@@ -14,7 +14,7 @@ import sys
 from contextlib import suppress
 from threading import Event
 
-__all__ = ["end_with_parent", "last_words", "stop_group", "stop_on_signals"]
+__all__ = ["end_with_parent", "interrupt_on_sigterm", "last_words", "stop_group", "stop_on_signals"]
 
 PR_SET_PDEATHSIG = 1
 GRACE_S = 10.0
@@ -55,6 +55,15 @@ def stop_group(process: subprocess.Popen[bytes], grace_s: float = GRACE_S) -> in
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     return process.wait()
+
+
+def interrupt_on_sigterm() -> None:
+    """Let SIGTERM do what Ctrl-C does, so that what was started is stopped on the way out. Main thread only."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
 
 
 def stop_on_signals(stop: Event) -> None:

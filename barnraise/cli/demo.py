@@ -36,6 +36,7 @@ def demo(
     from barnraise.demo.play import DemoPlan, play
     from barnraise.demo.screen import opened
     from barnraise.installation import require
+    from barnraise.process import interrupt_on_sigterm
 
     require("coordinator")
     require("contributor")
@@ -44,6 +45,7 @@ def demo(
     plan = DemoPlan(config or bundled_config("stdlib-lm"), folder)
     if rounds is not None:
         plan = replace(plan, rounds=rounds, play_for_s=0.0)
+    interrupt_on_sigterm()
     with opened(as_json=as_json) as screen:
         told = play(plan, screen)
     (folder / "demo.done").touch()
