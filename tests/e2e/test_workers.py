@@ -29,9 +29,9 @@ WAYS: tuple[dict[str, Any], ...] = (
 )
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ray_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What Ray reads from the environment, for the length of a test."""
+    """What Ray reads from the environment, when it is imported: once for all tests here."""
     before = dict(os.environ)
     prepare_environment(tmp_path_factory.mktemp("keys") / "ray.token")
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[1])  # where workers find the module failing
