@@ -32,7 +32,10 @@ from coordinator.ledger.events import ChannelMoved, Event, ReleaseTagged, Update
 from coordinator.ledger.order_events import OrderSettled, UpdateReverted
 from coordinator.listing import accepted_in, index_of
 from coordinator.orders.accepting import failing
-from coordinator.round import Round, Tag
+from coordinator.round import Round
+from coordinator.round_events import (
+    Tag,
+)
 
 __all__ = ["CHANNEL", "Draft", "Publisher", "Remade"]
 

@@ -25,34 +25,30 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, assert_never
 
 from barnraise.protocol import Phase
+from coordinator.round_events import (
+    Accepted,
+    Action,
+    Candidate,
+    Check,
+    CheckFailed,
+    CheckPassed,
+    CulpritsFound,
+    FindCulprits,
+    Interrupted,
+    Judged,
+    Merge,
+    Merged,
+    MergeFailed,
+    RoundEvent,
+    RunTests,
+    SuiteFailed,
+    Tag,
+    Tagged,
+    Tick,
+    UpdateArrived,
+)
 
-__all__ = [
-    "Accepted",
-    "Action",
-    "Candidate",
-    "Check",
-    "CheckFailed",
-    "CheckPassed",
-    "CulpritsFound",
-    "FindCulprits",
-    "Interrupted",
-    "Judged",
-    "Merge",
-    "MergeFailed",
-    "Merged",
-    "Round",
-    "RoundEvent",
-    "RoundPolicy",
-    "RunTests",
-    "Step",
-    "SuiteFailed",
-    "Tag",
-    "Tagged",
-    "Tick",
-    "UpdateArrived",
-    "resume",
-    "step",
-]
+__all__ = ["Round", "RoundPolicy", "Step", "resume", "step"]
 
 FIRST_RETRY_MS, LAST_RETRY_MS = 60_000, 3_600_000
 FINAL: frozenset[Phase] = frozenset({"released", "rejected", "abandoned"})
@@ -66,16 +62,6 @@ class RoundPolicy:
     min_updates: int
     settle_for_ms: int
     collect_for_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """What merging produced: digests of the model, of the patch file and of the optimiser's state."""
-
-    model_digest: str
-    patch_digest: str
-    patch_bytes: int
-    state_digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,142 +107,6 @@ class Round:
         fields: dict[str, Any] = {key: tuple(item) if isinstance(item, list) else item for key, item in value.items()}
         candidate = fields.pop("candidate", None)
         return cls(**fields, candidate=Candidate(**candidate) if candidate else None)
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateArrived:
-    digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class CheckPassed:
-    digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class CheckFailed:
-    digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """Time passed.
-
-    Attributes:
-        leases_out: live leases whose update has not arrived.
-        last_seen_at_ms: when a lease of the round was last granted or an update last arrived.
-    """
-
-    now_ms: int
-    first_lease_at_ms: int | None
-    last_seen_at_ms: int | None
-    leases_out: int
-
-
-@dataclass(frozen=True, slots=True)
-class Merged:
-    merge_set: tuple[str, ...]
-    candidate: Candidate
-
-
-@dataclass(frozen=True, slots=True)
-class MergeFailed:
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """The acceptance verdict on a candidate."""
-
-    candidate: Candidate
-    passed: bool
-    reason: str
-    now_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class Accepted:
-    """The candidate fails tests, and the operator has accepted by name that these get worse."""
-
-    candidate: Candidate
-    order_id: str
-    reason: str
-    now_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class SuiteFailed:
-    """The suite could not be run: there is no verdict on the candidate."""
-
-    candidate: Candidate
-    reason: str
-    now_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class CulpritsFound:
-    """Outcome of a culprit search; ``culprits`` is empty when no subset explains the failure."""
-
-    culprits: tuple[str, ...]
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Tagged:
-    version: str
-
-
-@dataclass(frozen=True, slots=True)
-class Interrupted:
-    """The trunk does not go on from the round's base any more, whatever the round has come to."""
-
-    reason: str
-
-
-RoundEvent = (
-    UpdateArrived
-    | CheckPassed
-    | CheckFailed
-    | Tick
-    | Merged
-    | MergeFailed
-    | Judged
-    | Accepted
-    | SuiteFailed
-    | CulpritsFound
-    | Tagged
-    | Interrupted
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    digest: str
-
-
-@dataclass(frozen=True, slots=True)
-class Merge:
-    merge_set: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RunTests:
-    candidate: Candidate
-
-
-@dataclass(frozen=True, slots=True)
-class FindCulprits:
-    merge_set: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Tag:
-    candidate: Candidate
-    merge_set: tuple[str, ...]
-    decided_at_ms: int
-
-
-Action = Check | Merge | RunTests | FindCulprits | Tag
 
 
 @dataclass(frozen=True, slots=True)

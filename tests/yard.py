@@ -21,7 +21,9 @@ from coordinator.conductor.merging import Bench, MergeJob, plan_inputs
 from coordinator.conductor.pool import Pool
 from coordinator.conductor.steps import Merging, merge_now
 from coordinator.models import ModelCache
-from coordinator.round import Candidate
+from coordinator.round_events import (
+    Candidate,
+)
 from merge.compress import compress
 
 __all__ = ["CODEC", "UPDATES", "Yard"]

@@ -36,7 +36,8 @@ from coordinator.ledger import Ledger, ReleaseRow, UpdateRow
 from coordinator.ledger.events import Event, RoundMerged, RoundTested, UpdateChecked, UpdateRejected, UpdateUnmerged
 from coordinator.publish import Publisher
 from coordinator.rehearsal import can_merge
-from coordinator.round import (
+from coordinator.round import Round
+from coordinator.round_events import (
     Candidate,
     CheckFailed,
     CheckPassed,
@@ -44,7 +45,6 @@ from coordinator.round import (
     Judged,
     Merged,
     MergeFailed,
-    Round,
     RoundEvent,
     SuiteFailed,
 )

@@ -36,7 +36,8 @@ from coordinator.orders.rules import Compute, Done, moves_trunk
 from coordinator.orders.settling import settle
 from coordinator.publish import Publisher
 from coordinator.rehearsal import require_mergeable
-from coordinator.round import (
+from coordinator.round import Round, RoundPolicy, resume, step
+from coordinator.round_events import (
     Accepted,
     Action,
     Check,
@@ -44,16 +45,12 @@ from coordinator.round import (
     Interrupted,
     Judged,
     Merge,
-    Round,
     RoundEvent,
-    RoundPolicy,
     RunTests,
     Tag,
     Tagged,
     Tick,
     UpdateArrived,
-    resume,
-    step,
 )
 
 __all__ = ["Conductor"]

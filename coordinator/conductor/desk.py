@@ -32,7 +32,9 @@ from coordinator.acceptance.models.subject import ByteSubject, Subject
 from coordinator.conductor.merging import Bench
 from coordinator.ledger import ReleaseRow
 from coordinator.models import ModelCache
-from coordinator.round import Candidate
+from coordinator.round_events import (
+    Candidate,
+)
 from merge.architectures import build, space_of
 
 __all__ = ["Desk"]

@@ -30,7 +30,9 @@ from barnraise.updates import Update, add_segments, apply_update, write_update
 from barnraise.updates.space import ParameterSpace
 from coordinator.conductor.parts import pack_part, pack_state, read_state, state_change, unpack_segments
 from coordinator.models import ModelCache
-from coordinator.round import Candidate
+from coordinator.round_events import (
+    Candidate,
+)
 from merge.magnitudes import Magnitudes
 from merge.measure import Measured, TensorMeasure, measure_pieces, pieces_of
 from merge.plan import MergePlan, MergeRules

@@ -21,7 +21,9 @@ from coordinator.conductor.pool import Task
 from coordinator.conductor.steps import merge_steps
 from coordinator.ledger import ReleaseRow
 from coordinator.remerge import Known, Line, Past, PastMerge, lines_of, past_of
-from coordinator.round import Candidate
+from coordinator.round_events import (
+    Candidate,
+)
 
 __all__ = ["Archive", "Replay", "replay_job"]
 

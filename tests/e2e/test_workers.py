@@ -16,7 +16,9 @@ from barnraise.errors import AcceptanceError
 from coordinator.acceptance.kinds import Failure
 from coordinator.conductor.cluster import local_ray, prepare_environment
 from coordinator.conductor.pool import InlinePool, Outcome, Pool, RayPool, Task
-from coordinator.round import Candidate
+from coordinator.round_events import (
+    Candidate,
+)
 from failing import answers, crashes, fails, hangs, takes_memory
 from yard import Yard
 

@@ -11,7 +11,10 @@ from coordinator.conductor import actions
 from coordinator.conductor.actions import Finished
 from coordinator.conductor.desk import Desk
 from coordinator.ledger.events import UpdateUnmerged
-from coordinator.round import CheckFailed, Round
+from coordinator.round import Round
+from coordinator.round_events import (
+    CheckFailed,
+)
 from simulator import tiny_config
 
 CONFIG = tiny_config()

@@ -7,7 +7,8 @@ from dataclasses import replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.round import (
+from coordinator.round import Round, RoundPolicy, resume, step
+from coordinator.round_events import (
     Accepted,
     Candidate,
     Check,
@@ -20,17 +21,13 @@ from coordinator.round import (
     Merge,
     Merged,
     MergeFailed,
-    Round,
     RoundEvent,
-    RoundPolicy,
     RunTests,
     SuiteFailed,
     Tag,
     Tagged,
     Tick,
     UpdateArrived,
-    resume,
-    step,
 )
 
 POLICY = RoundPolicy(target_updates=3, min_updates=2, settle_for_ms=4_000, collect_for_ms=10_000)
