@@ -18,15 +18,13 @@ prefix without which the rest passes), which takes fewer merges but tests ever s
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import itertools
 import math
-import platform
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+
+from report import arguments, finish, heading
 
 from coordinator.acceptance.blame.culprits import CulpritSearch
 
@@ -210,17 +208,13 @@ def left_out_table(limit: int) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="a few rounds of each kind")
-    parser.add_argument("--write", action="store_true", help="leave a dated file in results/")
-    arguments = parser.parse_args()
-    limit = QUICK if arguments.quick else EXHAUSTIVE
+    chosen = arguments(__doc__, quick="a few rounds of each kind").parse_args()
+    limit = QUICK if chosen.quick else EXHAUSTIVE
     lines = [
-        "# Finding culprits",
-        "",
-        f"Python {platform.python_version()}; counts of merges, which no machine changes. Every way to plant culprits "
-        f"where there are at most {limit:,}, else so many drawn ones; of the kinds with a hint, of pairs and of rounds "
-        "that fail by being few at most 2,000.",
+        *heading("Finding culprits"),
+        f"Counts of merges, which no machine changes. Every way to plant culprits where there are at most {limit:,}, "
+        "else so many drawn ones; of the kinds with a hint, of pairs and of rounds that fail by being few at most "
+        "2,000.",
         "",
         "Bound: 2 f ceil(log2 K). A number above it is bold. Smallest: of the sets that were merged and tested.",
         "f culprits alone, or f pairs. Few fail: fewer than a quarter of the round fail whatever they are.",
@@ -229,10 +223,7 @@ def main() -> None:
         "",
         *left_out_table(limit),
     ]
-    print("\n".join(lines))
-    if arguments.write:
-        place = Path(__file__).parent / "results" / f"culprits-{datetime.date.today():%Y-%m-%d}.md"
-        place.write_text("\n".join(lines) + "\n")
+    finish("culprits", lines, write=chosen.write)
 
 
 if __name__ == "__main__":

@@ -13,14 +13,13 @@ poisoner harmless, once more without clipping. The run is only read.
 
 from __future__ import annotations
 
-import argparse
-import datetime
 import json
-import platform
 import tempfile
 import time
 from contextlib import closing
 from pathlib import Path
+
+from report import arguments, finish, heading
 
 from barnraise.config import load_run_config
 from barnraise.narrate import short
@@ -113,16 +112,14 @@ def searched(shop: Shop, poison: UpdateRow, *, clips: bool) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = arguments(__doc__)
     parser.add_argument("run", type=Path, help="folder of a demo")
-    parser.add_argument("--write", action="store_true", help="leave a dated file in results/")
-    arguments = parser.parse_args()
-    folder = RunFolder(arguments.run.resolve()).require()
+    chosen = parser.parse_args()
+    folder = RunFolder(chosen.run.resolve()).require()
     header = ("round", "updates", "rejected by the check", "clipping", "the round", "at fault", "right", "merges", "s")
     lines = [
-        "# Finding the demo's poisoner without the check",
-        "",
-        f"Python {platform.python_version()}; updates of `barnraise demo`, merged and tested again in one process.",
+        *heading("Finding the demo's poisoner without the check", "torch", "numpy"),
+        "Updates of `barnraise demo`, merged and tested again in one process.",
         "",
         "| " + " | ".join(header) + " |",
         "|---" * len(header) + "|",
@@ -136,10 +133,7 @@ def main() -> None:
                     ancestry = Ancestry(Catalog(place, index, BlobStore(Path(scratch) / "fetched")))
                     shop = Shop(folder, ledger, ancestry, Path(scratch) / "merged")
                     lines.append(searched(shop, row, clips=clips))
-    print("\n".join(lines))
-    if arguments.write:
-        page = Path(__file__).parent / "results" / f"culprits_demo-{datetime.date.today():%Y-%m-%d}.md"
-        page.write_text("\n".join(lines) + "\n")
+    finish("culprits_demo", lines, write=chosen.write)
 
 
 if __name__ == "__main__":
