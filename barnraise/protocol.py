@@ -28,16 +28,10 @@ __all__ = [
     "Message",
     "Receipt",
     "RoundInfo",
-    "RoundLine",
-    "RoundLines",
-    "RoundRecord",
     "RunInfo",
     "Signed",
-    "StoryEvent",
-    "StoryTrial",
     "UpdateEnvelope",
     "UpdateStatus",
-    "UpdateStory",
     "UploadStatus",
     "Wait",
     "check_name",
@@ -304,101 +298,6 @@ class RoundInfo(Message):
     received: Count
     checked: Count
     rejected: Count
-
-
-class RoundLine(Message):
-    """A round in a list. ``updates`` counts them by state; ``version`` is its release, if it has one."""
-
-    kind: ClassVar[str] = "round-line"
-    number: Count
-    phase: Phase
-    reason: str
-    base_version: str
-    opened_at_ms: Millis
-    moved_at_ms: Millis
-    updates: dict[UpdateState, Count]
-    version: str | None
-
-
-class RoundLines(Message):
-    """Rounds, oldest first."""
-
-    kind: ClassVar[str] = "round-lines"
-    rounds: tuple[RoundLine, ...]
-
-
-class RoundRecord(Message):
-    """Everything about one round.
-
-    Attributes:
-        names: contributor -> display name.
-        merge: how its newest candidate was merged (coordinator/conductor/record.py); None before.
-        verdict: {"passed", "reason", "tests": name -> numbers} of that candidate, and "draws" where hidden
-            examples were drawn (coordinator/acceptance/hidden/drawing.py); None before.
-    """
-
-    kind: ClassVar[str] = "round-record"
-    line: RoundLine
-    updates: tuple[UpdateStatus, ...]
-    names: dict[Key, str]
-    merge: dict[str, Any] | None
-    verdict: dict[str, Any] | None
-
-
-class StoryEvent(Message):
-    """Something that happened to an update, in words."""
-
-    kind: ClassVar[str] = "story-event"
-    at_ms: Millis
-    what: str
-    words: str
-
-
-class StoryTrial(Message):
-    """A part of a round that was merged and tested because the round failed.
-
-    Attributes:
-        updates: how many were merged. with_it: the update that is told of is one of them.
-    """
-
-    kind: ClassVar[str] = "story-trial"
-    updates: Count
-    with_it: bool
-    passed: bool
-    reason: str
-
-
-class UpdateStory(Message):
-    """What became of one update, and why; its size is bounded.
-
-    Attributes:
-        status: without what is told below.
-        name: its contributor's display name, "" if unknown.
-        happened: oldest first.
-        check: numbers of the check of this update alone; None before, and where it could not be read.
-        merge: how the newest merge that it was part of treated it: {"round", "strategy", "updates",
-            "weight", "clip", "share", "recognised", "agreement", "worst_pairs"}; None without one.
-        tested: what the acceptance tests said of that merge: {"passed", "reason"}; None before.
-        trials: parts of its round that were tested to find who is at fault, the newest of ``trials_total``.
-        proof: numbers of updates {"fails", "passes"}: so many fail with it, and the same without it pass.
-        reverted_in: the release that was made as if it had never been merged.
-    """
-
-    kind: ClassVar[str] = "update-story"
-    status: UpdateStatus
-    name: str
-    size_bytes: Count
-    tokens: Count
-    steps: Count
-    round: RoundLine | None
-    happened: tuple[StoryEvent, ...]
-    check: dict[str, Any] | None = None
-    merge: dict[str, Any] | None = None
-    tested: dict[str, Any] | None = None
-    trials: tuple[StoryTrial, ...] = ()
-    trials_total: Count = 0
-    proof: dict[str, Count] | None = None
-    reverted_in: str | None = None
 
 
 class RunInfo(Message):

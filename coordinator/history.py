@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from barnraise.config import RunConfig
 from barnraise.errors import NotFoundError
-from barnraise.protocol import RoundLine, RoundLines, RoundRecord, UpdateStatus
+from barnraise.protocol import UpdateStatus
+from barnraise.records import RoundLine, RoundLines, RoundRecord
 from coordinator.ledger import Ledger, RoundRow, UpdateRow
 
 __all__ = ["LINES_MAX", "round_line", "round_lines", "round_record", "update_status"]

@@ -13,7 +13,7 @@ from typing import Any
 from barnraise.config import RunConfig
 from barnraise.errors import NotFoundError
 from barnraise.narrate import narrate, short
-from barnraise.protocol import StoryEvent, StoryTrial, UpdateStory
+from barnraise.records import StoryEvent, StoryTrial, UpdateStory
 from coordinator.history import round_line, update_status
 from coordinator.ledger import Ledger, UpdateRow
 from coordinator.ledger.events import (

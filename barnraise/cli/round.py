@@ -14,7 +14,8 @@ from barnraise.cli.rounds import find_rounds
 from barnraise.cli.show import LAST_SECOND, test_table
 from barnraise.cli.sources import FromOption, TrustOption
 from barnraise.narrate import short
-from barnraise.protocol import RoundLine, RoundRecord, UpdateStatus
+from barnraise.protocol import UpdateStatus
+from barnraise.records import RoundLine, RoundRecord
 
 __all__ = ["agreement_words", "round", "when"]
 

@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 
 from barnraise.cli.sources import find_source
 from barnraise.errors import RefusedError, UsageError, VerificationError
-from barnraise.protocol import Message, RoundLines, RoundRecord, UpdateStory
+from barnraise.protocol import Message
+from barnraise.records import RoundLines, RoundRecord, UpdateStory
 from barnraise.releases.source import ReleaseSource
 from barnraise.run_folder import RunFolder
 

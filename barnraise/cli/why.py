@@ -17,7 +17,7 @@ from barnraise.cli.rounds import find_rounds
 from barnraise.cli.sources import FromOption
 from barnraise.errors import RefusedError, UsageError
 from barnraise.narrate import short
-from barnraise.protocol import UpdateStory
+from barnraise.records import UpdateStory
 
 if TYPE_CHECKING:
     from contributor.state import NodeState

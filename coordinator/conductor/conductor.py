@@ -9,15 +9,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from threading import Event as StopEvent
 
 from barnraise.config import RunConfig
-from barnraise.errors import BarnraiseError
 from coordinator.conductor import actions
-from coordinator.conductor.actions import Finished, Work
+from coordinator.conductor.actions import Finished
 from coordinator.conductor.desk import Desk
-from coordinator.conductor.pool import Outcome, Pool, Task
+from coordinator.conductor.jobs import Jobs
+from coordinator.conductor.pool import Pool
 from coordinator.conductor.probing import due, probe_channel
 from coordinator.conductor.reverting import Workshop, restore_state, revert
 from coordinator.ledger import BanRow, Ledger, ReleaseRow, UpdateRow
@@ -59,20 +59,6 @@ LATE_WAIT_MS = 600_000
 """A late update is told its fate after this long, though the conductor was too busy to compare it."""
 
 
-@dataclass
-class _Job:
-    """A running action: its generator, and the outcomes of its current batch so far.
-
-    Attributes:
-        purpose: of a job that outlives the round: what for, such as an order's id; "" of one that goes with it.
-    """
-
-    purpose: str
-    work: Work
-    tickets: list[int]
-    outcomes: dict[int, Outcome]
-
-
 class Conductor:
     """One run's decisions, one step after another, in one thread.
 
@@ -97,7 +83,7 @@ class Conductor:
             collect_for_ms=int(config.round.collect_for_s * 1000),
         )
         self.round: Round | None = None
-        self._jobs: list[_Job] = []
+        self._jobs = Jobs(pool, self._finish)
         self._late: set[str] = set()  # late updates that are being compared, or were
         self._ordered: deque[str] = deque()  # orders that must compute, in their order
         self._shop = Workshop(desk, ledger, publisher, clock)
@@ -106,9 +92,9 @@ class Conductor:
     def recover(self) -> None:
         """Take up where the ledger says the run is: first release, index, interrupted actions."""
         if self.ledger.newest_release() is None:
-            self._start(actions.first_release(self.desk, self.config, self.publisher, self.clock))
+            self._jobs.start(actions.first_release(self.desk, self.config, self.publisher, self.clock))
             while self._jobs:
-                self._advance(self.pool.wait(1.0))
+                self._jobs.advance(1.0)
         self._renew_at_ms = self.publisher.write_index()
         head = self.ledger.head()
         assert head is not None
@@ -129,7 +115,7 @@ class Conductor:
         self._follow_trunk()
         self._open_if_due()
         self._take_in()
-        self._advance(self.pool.wait(wait_s))
+        self._jobs.advance(wait_s)
 
     # -- orders ---------------------------------------------------------------------------
 
@@ -137,7 +123,7 @@ class Conductor:
         """Carry out what was ordered since the last turn; what must compute is done one after the other."""
         busy = self._trunk_is_computed
         for row in self.ledger.orders(waiting=True):
-            if row.order_id in self._ordered or any(job.purpose == row.order_id for job in self._jobs):
+            if row.order_id in self._ordered or row.order_id in self._jobs.purposes:
                 continue
             if busy and moves_trunk(row.order):
                 continue
@@ -160,7 +146,7 @@ class Conductor:
         decision = settle(self.ledger, row, self.clock)
         if isinstance(decision, Compute):
             self._interrupt(f"updates are taken out of the trunk that it was open from: {decision.reason}")
-            self._start(revert(self._shop, order_id, decision), purpose=order_id)
+            self._jobs.start(revert(self._shop, order_id, decision), purpose=order_id)
 
     def _probe_if_due(self) -> None:
         """Probe a channel that has moved forward. No round opens meanwhile: its base may be about to move back."""
@@ -169,7 +155,9 @@ class Conductor:
             return
         row = due(self.ledger.channel_rows(), channels, self.ledger.releases())
         if row is not None:
-            self._start(probe_channel(self._shop, row, channels[row.channel].probes), purpose=f"probe {row.channel}")
+            self._jobs.start(
+                probe_channel(self._shop, row, channels[row.channel].probes), purpose=f"probe {row.channel}"
+            )
 
     def _accept_failed(self) -> None:
         """Release the open round's candidate, whose culprits are being looked for, if what it fails was accepted."""
@@ -207,7 +195,7 @@ class Conductor:
     @property
     def _trunk_is_computed(self) -> bool:
         """Whether a job is under way that decides where the trunk goes on, or from what."""
-        return any(job.purpose for job in self._jobs)
+        return bool(self._jobs.purposes)
 
     def _follow_trunk(self) -> None:
         """Abandon a round whose base is not where the trunk is any more."""
@@ -224,7 +212,7 @@ class Conductor:
 
     def _let_go(self) -> None:
         """Forget what is under way for the round."""
-        self._jobs = [job for job in self._jobs if job.purpose]
+        self._jobs.let_go()
         self._late.clear()
 
     def _trunk_is_ready(self, head: ReleaseRow) -> bool:
@@ -233,7 +221,7 @@ class Conductor:
             self.desk.ensure_model(head, self.ledger.releases())
         if head.state_digest is None or self.desk.private.has(head.state_digest):
             return True
-        self._start(restore_state(self._shop, head.version), purpose="state")
+        self._jobs.start(restore_state(self._shop, head.version), purpose="state")
         return False
 
     # -- rounds ---------------------------------------------------------------------------
@@ -302,7 +290,7 @@ class Conductor:
             return
         if its_round_ended and not self._jobs:
             self._late.add(row.digest)
-            self._start(actions.unmerge(self.desk, self.config, self.ledger, row))
+            self._jobs.start(actions.unmerge(self.desk, self.config, self.ledger, row))
         elif self.clock() - row.received_at_ms > LATE_WAIT_MS:
             where = f"round {row.round} had stopped collecting when it arrived"
             self.ledger.record(UpdateUnmerged(row.digest, row.round, where), at_ms=self.clock())
@@ -345,13 +333,13 @@ class Conductor:
                 row = self.ledger.update(digest)
                 lease = self.ledger.lease(row.lease_id) if row is not None else None
                 shard = lease.shard if lease is not None else None
-                self._start(actions.check(self.desk, self.round, digest, shard))
+                self._jobs.start(actions.check(self.desk, self.round, digest, shard))
             case Merge(merge_set):
-                self._start(actions.merge(self.desk, self.config, self.ledger, self.round, merge_set))
+                self._jobs.start(actions.merge(self.desk, self.config, self.ledger, self.round, merge_set))
             case RunTests(candidate):
-                self._start(actions.run_tests(self.desk, self.ledger, self.round, candidate, self.clock))
+                self._jobs.start(actions.run_tests(self.desk, self.ledger, self.round, candidate, self.clock))
             case FindCulprits():
-                self._start(actions.find_culprits(self.desk, self.ledger, self.round, self.clock))
+                self._jobs.start(actions.find_culprits(self.desk, self.ledger, self.round, self.clock))
             case Tag():
                 self._tag(action)
 
@@ -367,40 +355,6 @@ class Conductor:
         head = self.ledger.head()
         assert head is not None
         self.desk.tidy(self.ledger.releases(), head)
-
-    def _start(self, work: Work, purpose: str = "") -> None:
-        job = _Job(purpose, work, [], {})
-        self._jobs.append(job)
-        self._resume_job(job, lambda: next(work))
-
-    def _advance(self, outcomes: list[Outcome]) -> None:
-        for outcome in outcomes:
-            for job in list(self._jobs):
-                if outcome.ticket in job.tickets:
-                    job.outcomes[outcome.ticket] = outcome
-                    if len(job.outcomes) == len(job.tickets):
-                        self._continue(job)
-
-    def _continue(self, job: _Job) -> None:
-        """Hand a finished batch to its generator: the values, or the first error among them."""
-        outcomes = [job.outcomes[ticket] for ticket in job.tickets]
-        error = next((outcome.error for outcome in outcomes if outcome.error is not None), None)
-        if error is not None:
-            self._resume_job(job, lambda: job.work.throw(error))
-        else:
-            self._resume_job(job, lambda: job.work.send([outcome.value for outcome in outcomes]))
-
-    def _resume_job(self, job: _Job, go_on: Callable[[], list[Task]]) -> None:
-        try:
-            batch = go_on()
-        except StopIteration as stopped:
-            self._jobs.remove(job)
-            self._finish(stopped.value)
-            return
-        except BarnraiseError:
-            self._jobs.remove(job)
-            raise
-        job.tickets, job.outcomes = [self.pool.submit(task) for task in batch], {}
 
     def _finish(self, finished: Finished) -> None:
         if finished.outcome is None:

@@ -15,7 +15,7 @@ from barnraise.cli import run
 from barnraise.config import CodecConfig
 from barnraise.digest import digest_bytes
 from barnraise.errors import NotFoundError
-from barnraise.protocol import UpdateStory
+from barnraise.records import UpdateStory
 from barnraise.releases import http_source
 from barnraise.releases.http_source import Reply
 from contributor.state import NodeFolder, NodeState, SentUpdate

@@ -20,7 +20,8 @@ from barnraise.identity import Identity
 from barnraise.releases import repository as repository_module
 from barnraise.releases.locks import waiting_lock
 from barnraise.releases.offline import Offline
-from barnraise.releases.repository import KEEP, Publication, Repository, online_keys, plan_publication
+from barnraise.releases.publication import Publication, plan_publication
+from barnraise.releases.repository import KEEP, Repository, online_keys
 from barnraise.releases.roles import LIFETIMES, Keys, as_time, keys_of, make_root, make_targets, sign, signatures
 from barnraise.releases.source import FolderSource
 from barnraise.releases.trust import TrustOptions, read_index
