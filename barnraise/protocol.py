@@ -14,19 +14,28 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from barnraise.config import CodecConfig, DataConfig, ModelConfig, TrainingConfig
+from barnraise.config import CodecConfig, DataConfig, TrainingConfig
 from barnraise.digest import canonical_json, is_digest
 from barnraise.errors import BadNameError, UnknownFieldError
 from barnraise.identity import Identity, verify_signature
+from barnraise.model_config import ModelConfig
 
 __all__ = [
     "PROTOCOL_VERSION",
     "BlobRef",
+    "KeyAccepted",
+    "KeyHistory",
+    "KeyStep",
     "Lease",
     "LeaseAnswer",
     "LeaseRequest",
     "Message",
+    "Objection",
+    "PendingRecovery",
     "Receipt",
+    "RecoveryCard",
+    "RecoveryRequest",
+    "Rotation",
     "RoundInfo",
     "RunInfo",
     "Signed",
@@ -162,13 +171,18 @@ class BlobRef(Message):
 
 
 class LeaseRequest(Message):
-    """A contributor asks for work. Signed. The nonce makes a repeated request the same request."""
+    """A contributor asks for work. Signed. The nonce makes a repeated request the same request.
+
+    Attributes:
+        recovery: a signed :class:`RecoveryCard`; the run registers the first that it sees of a contributor.
+    """
 
     kind: ClassVar[str] = "lease-request"
     run: str
     name: Name
     nonce: Nonce
     at_ms: Millis
+    recovery: Signed | None = None
 
 
 class Lease(Message):
@@ -204,11 +218,16 @@ class Wait(Message):
 
 
 class LeaseAnswer(Message):
-    """Exactly one of ``lease`` (a signed :class:`Lease`) and ``wait``."""
+    """Exactly one of ``lease`` (a signed :class:`Lease`) and ``wait``.
+
+    Attributes:
+        notice: what the contributor must be told beside, such as that somebody claims the place of its key.
+    """
 
     kind: ClassVar[str] = "lease-answer"
     lease: Signed | None = None
     wait: Wait | None = None
+    notice: str | None = None
 
 
 class UpdateEnvelope(Message):
@@ -323,12 +342,109 @@ class RunInfo(Message):
     round: RoundInfo | None
 
 
+class RecoveryCard(Message):
+    """A recovery key says whose it is. Signed by the recovery key, whose private half is the recovery code."""
+
+    kind: ClassVar[str] = "recovery-card"
+    contributor: Key
+
+
+class Rotation(Message):
+    """A contributor puts ``new`` in the place of its key ``old``. Signed by ``old``, and accepted by ``new``."""
+
+    kind: ClassVar[str] = "rotation"
+    run: str
+    old: Key
+    new: Key
+    nonce: Nonce
+    at_ms: Millis
+
+
+class RecoveryRequest(Message):
+    """Whoever holds the recovery code wants ``new`` in the place of a lost key. Signed by the recovery key."""
+
+    kind: ClassVar[str] = "recovery"
+    run: str
+    new: Key
+    nonce: Nonce
+    at_ms: Millis
+
+
+class KeyAccepted(Message):
+    """A new key takes the place that a signed statement gives it. Signed by the new key.
+
+    Attributes:
+        statement: a signed :class:`Rotation` or :class:`RecoveryRequest`.
+    """
+
+    kind: ClassVar[str] = "key-accepted"
+    statement: Signed
+
+
+class Objection(Message):
+    """A key that is in use says that a recovery is not its owner's doing. Signed by that key.
+
+    Attributes:
+        claim: nonce of the recovery request.
+    """
+
+    kind: ClassVar[str] = "objection"
+    run: str
+    claim: Nonce
+    nonce: Nonce
+    at_ms: Millis
+
+
+class KeyStep(Message):
+    """A key of a contributor. ``how`` it came: ``first``, ``rotated`` or ``recovered``."""
+
+    kind: ClassVar[str] = "key-step"
+    key: Key
+    how: Literal["first", "rotated", "recovered"]
+    since_ms: Millis
+
+
+class PendingRecovery(Message):
+    """A recovery that takes effect at ``effective_at_ms`` unless the key in use objects before."""
+
+    kind: ClassVar[str] = "pending-recovery"
+    claim: Nonce
+    new: Key
+    effective_at_ms: Millis
+
+
+class KeyHistory(Message):
+    """The keys of one contributor, oldest first; the last one signs.
+
+    Attributes:
+        contributor: its first key, which names it for ever.
+        recovery: the recovery key that is registered; None when there is none.
+        banned: why it may not contribute; None of all others.
+        reason: what was just decided, in words; "" when nothing was asked.
+    """
+
+    kind: ClassVar[str] = "key-history"
+    run: str
+    contributor: Key
+    keys: tuple[KeyStep, ...]
+    recovery: Key | None = None
+    pending: PendingRecovery | None = None
+    banned: str | None = None
+    reason: str = ""
+
+
 # Paths, below the coordinator's base URL. Bodies and answers are JSON unless said otherwise.
 #   GET  /v1/run                                RunInfo
 #   GET  /v1/round                              RoundInfo
 #   GET  /v1/rounds?before=N&limit=M            RoundLines, the newest of those before N
 #   GET  /v1/rounds/{number}                    RoundRecord
+#   GET  /v1/contributors?limit=M               ContributorLines, best first
+#   GET  /v1/contributors/{key or 8 digits of it}   ContributorRecord
 #   POST /v1/leases            Signed(LeaseRequest)    -> LeaseAnswer
+#   POST /v1/keys/rotations    Signed(KeyAccepted of a Rotation)         -> KeyHistory
+#   POST /v1/keys/recoveries   Signed(KeyAccepted of a RecoveryRequest)  -> KeyHistory
+#   POST /v1/keys/objections   Signed(Objection)       -> KeyHistory
+#   GET  /v1/keys/{key}                         KeyHistory of whoever has or had that key
 #   POST /v1/updates           Signed(UpdateEnvelope)  -> UploadStatus
 #   PUT  /v1/updates/{digest}/bytes?offset=N   raw bytes -> UploadStatus (receipt when complete)
 #   GET  /v1/updates/{digest}                   UpdateStatus

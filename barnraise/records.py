@@ -1,4 +1,4 @@
-"""What a coordinator tells of its rounds and of single updates, to whoever asks: messages for people and pages.
+"""What a coordinator tells of its rounds, updates and contributors, to whoever asks: messages for people and pages.
 
 Whom they are for has no part in a run; what nodes and coordinators say to each other is in protocol.py.
 """
@@ -7,9 +7,20 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from barnraise.protocol import Count, Key, Message, Millis, Phase, UpdateState, UpdateStatus
+from barnraise.protocol import Count, Digest, Key, Message, Millis, Phase, UpdateState, UpdateStatus
 
-__all__ = ["RoundLine", "RoundLines", "RoundRecord", "StoryEvent", "StoryTrial", "UpdateStory"]
+__all__ = [
+    "ContributionLine",
+    "ContributorLine",
+    "ContributorLines",
+    "ContributorRecord",
+    "RoundLine",
+    "RoundLines",
+    "RoundRecord",
+    "StoryEvent",
+    "StoryTrial",
+    "UpdateStory",
+]
 
 
 class RoundLine(Message):
@@ -105,3 +116,75 @@ class UpdateStory(Message):
     trials_total: Count = 0
     proof: dict[str, Count] | None = None
     reverted_in: str | None = None
+
+
+class ContributorLine(Message):
+    """A contributor in the ranking.
+
+    Attributes:
+        place: from 1; those who cannot be told apart share one. None while nothing of theirs can be compared.
+        value: mean improvement in units of a round's scores, rounded to what is known; 0 is everybody's mean.
+        scored: updates behind ``value``, of the rounds that are ranked.
+        updates: how many there ever were, by state. tokens: over those that were merged.
+        banned: why the key is; None for all others.
+    """
+
+    kind: ClassVar[str] = "contributor-line"
+    contributor: Key
+    name: str
+    place: Count | None
+    value: float | None
+    scored: Count
+    updates: dict[UpdateState, Count]
+    tokens: Count
+    first_seen_at_ms: Millis
+    last_update_at_ms: Millis | None
+    banned: str | None = None
+
+
+class ContributorLines(Message):
+    """Contributors, best first; those without a place after them, by name.
+
+    Attributes:
+        total: how many there are; more than are listed in a large run.
+        first_round, last_round: the rounds that the ranking is over; 0 before the first.
+        step: values are rounded to multiples of it; those nearer to each other cannot be told apart.
+    """
+
+    kind: ClassVar[str] = "contributor-lines"
+    contributors: tuple[ContributorLine, ...]
+    total: Count
+    first_round: Count
+    last_round: Count
+    step: float
+
+
+class ContributionLine(Message):
+    """One update of a contributor. ``worth`` is what it alone changes, rounded, in words; "" where unknown."""
+
+    kind: ClassVar[str] = "contribution-line"
+    digest: Digest
+    round: Count
+    state: UpdateState
+    reason: str
+    version: str | None
+    worth: str
+    tokens: Count
+    steps: Count
+    size_bytes: Count
+    received_at_ms: Millis
+
+
+class ContributorRecord(Message):
+    """Everything about one contributor.
+
+    Attributes:
+        why: how its place comes about, in words.
+        updates: the newest of ``updates_total``, newest first.
+    """
+
+    kind: ClassVar[str] = "contributor-record"
+    line: ContributorLine
+    why: str
+    updates: tuple[ContributionLine, ...]
+    updates_total: Count

@@ -20,6 +20,7 @@ from barnraise.digest import is_digest
 from barnraise.errors import BadRangeError, BarnraiseError, NotFoundError, UnknownFieldError
 from barnraise.protocol import Message, Signed
 from barnraise.releases.store import BlobStore
+from coordinator.contributors import CONTRIBUTORS_MAX, contributor_lines, contributor_record
 from coordinator.gateway.blobs import serve_blob, serve_metadata
 from coordinator.gateway.bodies import read_json, require_plain
 from coordinator.gateway.intake import Intake
@@ -76,6 +77,14 @@ def _add_run_routes(app: FastAPI, state: GatewayState) -> None:
         if not (number.isascii() and number.isdecimal() and len(number) <= 15):
             raise NotFoundError("the path has no number of a round")
         return _say(round_record(state.ledger, state.config, int(number)))
+
+    @app.api_route("/v1/contributors", methods=READ)
+    def contributors(request: Request) -> Response:
+        return _say(contributor_lines(state.ledger, _count(request, "limit", CONTRIBUTORS_MAX, CONTRIBUTORS_MAX)))
+
+    @app.api_route("/v1/contributors/{key}", methods=READ)
+    def one_contributor(key: str) -> Response:
+        return _say(contributor_record(state.ledger, key))
 
     @app.api_route("/v1/events", methods=READ)
     def events(request: Request) -> Response:

@@ -9,6 +9,7 @@ from coordinator.ledger.ledger import TRUNK, Ledger, LedgerMovedError
 from coordinator.ledger.rows import (
     BanRow,
     ChannelRow,
+    ContributionRow,
     ContributorRow,
     DerivedRow,
     LeaseRow,
@@ -24,6 +25,7 @@ __all__ = [
     "TRUNK",
     "BanRow",
     "ChannelRow",
+    "ContributionRow",
     "ContributorRow",
     "DerivedRow",
     "LeaseRow",

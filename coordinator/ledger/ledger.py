@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -25,6 +25,7 @@ from coordinator.ledger.projection import project
 from coordinator.ledger.rows import (
     BanRow,
     ChannelRow,
+    ContributionRow,
     ContributorRow,
     DerivedRow,
     LeaseRow,
@@ -238,6 +239,30 @@ class Ledger:
         """Everything that a key sent, by digest."""
         table = schema.updates
         return self._all(UpdateRow, select(table).where(table.c.contributor == contributor).order_by(table.c.digest))
+
+    def contributions(self, since_round: int) -> list[ContributionRow]:
+        """Updates of a round and all later ones, by digest, without what is large in them."""
+        table = schema.updates
+        query = select(*(table.c[one.name] for one in fields(ContributionRow))).where(table.c.round >= since_round)
+        return self._all(ContributionRow, query.order_by(table.c.digest))
+
+    def contributions_of(self, contributor: str, limit: int) -> list[ContributionRow]:
+        """The newest ``limit`` updates of a key, newest first."""
+        table = schema.updates
+        query = select(*(table.c[one.name] for one in fields(ContributionRow)))
+        query = query.where(table.c.contributor == contributor)
+        return self._all(
+            ContributionRow, query.order_by(table.c.received_at_ms.desc(), table.c.digest.desc()).limit(limit)
+        )
+
+    def contributor_sums(self) -> list[tuple[str, str, int, int, int]]:
+        """Contributor, state, and of its updates in that state: how many, their tokens, when the newest came."""
+        table = schema.updates.c
+        sums = func.count(), func.sum(cast_to(table.tokens, Float(53))), func.max(table.received_at_ms)
+        query = select(table.contributor, table.state, *sums).group_by(table.contributor, table.state)
+        with reading(self._engine) as connection:
+            rows = connection.execute(query.order_by(table.contributor, table.state))
+            return [(key, state, int(count), int(tokens), int(at_ms)) for key, state, count, tokens, at_ms in rows]
 
     def update_counts(self, round_number: int) -> dict[str, int]:
         """State -> number of a round's updates in it."""

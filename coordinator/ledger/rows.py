@@ -8,6 +8,7 @@ from typing import Any
 __all__ = [
     "BanRow",
     "ChannelRow",
+    "ContributionRow",
     "ContributorRow",
     "DerivedRow",
     "LeaseRow",
@@ -39,6 +40,23 @@ class ContributorRow:
     contributor: str
     name: str
     first_seen_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContributionRow:
+    """What of an update is needed to say what its contributor did; fields as in :class:`UpdateRow`."""
+
+    digest: str
+    contributor: str
+    round: int
+    size_bytes: int
+    tokens: int
+    steps: int
+    state: str
+    reason: str
+    version: str | None
+    evidence: dict[str, Any]
+    received_at_ms: int
 
 
 @dataclass(frozen=True, slots=True)
