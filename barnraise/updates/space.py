@@ -47,9 +47,12 @@ class ParameterSpace:
 
     Attributes:
         tensors: sorted by name, names unique.
+        cuts: the chunk that each segment begins with, and the number of chunks; empty for the usual ones.
+            Not part of the layout: only a space that goes along with another one has its own.
     """
 
     tensors: tuple[TensorSpec, ...]
+    cuts: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, tensors: Iterable[TensorSpec]) -> ParameterSpace:
@@ -88,18 +91,23 @@ class ParameterSpace:
 
     @property
     def segment_count(self) -> int:
-        return -(-self.chunk_count // CHUNKS_PER_SEGMENT)
+        return len(self.cuts) - 1 if self.cuts else -(-self.chunk_count // CHUNKS_PER_SEGMENT)
+
+    def segment_chunks(self, segment: int) -> tuple[int, int]:
+        """First chunk and end of a segment."""
+        if self.cuts:
+            return self.cuts[segment], self.cuts[segment + 1]
+        first = segment * CHUNKS_PER_SEGMENT
+        return first, min(first + CHUNKS_PER_SEGMENT, self.chunk_count)
 
     def segment_range(self, segment: int) -> tuple[int, int]:
         """First element and end of a segment in the flat vector."""
-        first = segment * CHUNKS_PER_SEGMENT
-        last = min(first + CHUNKS_PER_SEGMENT, self.chunk_count)
+        first, last = self.segment_chunks(segment)
         return int(self.chunk_starts[first]), int(self.chunk_starts[last])
 
     def segment_chunk_starts(self, segment: int) -> NDArray[np.int64]:
         """int64 [chunks of the segment + 1], chunk boundaries relative to the segment's start."""
-        first = segment * CHUNKS_PER_SEGMENT
-        last = min(first + CHUNKS_PER_SEGMENT, self.chunk_count)
+        first, last = self.segment_chunks(segment)
         starts = self.chunk_starts[first : last + 1]
         shifted: NDArray[np.int64] = starts - starts[0]
         return shifted
