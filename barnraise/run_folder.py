@@ -14,6 +14,7 @@
       staging/          uploads that are not complete
       keys/             private keys (0600): coordinator.key signs leases and receipts, online*.key
                         release metadata, root.key stands in for maintainers until there are some
+      status/           how it goes, for whoever watches: conductor.json, backup.json; ray-targets.json for Prometheus
       logs/
       import.lock       held while a model is imported, and while garbage is collected
       lock              held by the one coordinator of this folder
@@ -90,14 +91,19 @@ class RunFolder:
         return self.keys / "online.key"
 
     @property
+    def status(self) -> Path:
+        return self.root / "status"
+
+    @property
     def logs(self) -> Path:
         return self.root / "logs"
 
     def create(self) -> None:
         """Make the folders that are missing. All but ``public`` and the logs are for their owner only."""
-        for folder in (self.public, self.private, self.staging, self.keys, self.offline.parent, self.suites, self.logs):
+        own = (self.private, self.staging, self.keys, self.offline.parent)
+        for folder in (*own, self.public, self.suites, self.status, self.logs):
             folder.mkdir(parents=True, exist_ok=True)
-        for folder in (self.private, self.staging, self.keys, self.offline.parent):
+        for folder in own:
             folder.chmod(0o700)
 
     def require(self) -> RunFolder:

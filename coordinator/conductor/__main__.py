@@ -56,6 +56,7 @@ def _conduct(folder: RunFolder, stop: Event) -> None:
     from coordinator.conductor import watchdog
     from coordinator.conductor.conductor import Conductor
     from coordinator.conductor.desk import Desk
+    from coordinator.conductor.heartbeat import Heartbeat
     from coordinator.conductor.pool import RayPool
     from coordinator.publish import Publisher
     from coordinator.run_setup import open_run
@@ -66,7 +67,7 @@ def _conduct(folder: RunFolder, stop: Event) -> None:
     watchdog.promise(watchdog.START_S)
     with local_ray(run.config.conductor.workers):
         stop_on_signals(stop)  # again: Ray puts its own handlers in place, which end the process on the spot
-        pool = RayPool(beat=lambda: watchdog.promise(watchdog.TURN_S))
+        pool = RayPool(beat=Heartbeat(folder, now_ms).beat)
         try:
             Conductor(run.config, run.ledger, desk, publisher, pool, now_ms).run(stop)
         except RayLostError as error:  # saying goodbye to a Ray that is gone can take minutes

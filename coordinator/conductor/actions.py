@@ -89,7 +89,7 @@ def check(desk: Desk, current: Round, digest: str, shard: str | None) -> Work:
     try:
         (found,) = yield [task]
     except (AcceptanceError, MergeError) as error:
-        unmerged = UpdateUnmerged(digest, current.number, f"its check did not end: {error}")
+        unmerged = UpdateUnmerged(digest, current.number, f"its check did not end: {error}", code="unchecked")
         return Finished(CheckFailed(digest), (unmerged,))
     if found.accepted:
         checked = UpdateChecked(digest, current.number, found.segment_square_sums, found.reason, found.evidence)
@@ -103,11 +103,12 @@ def unmerge(desk: Desk, config: RunConfig, ledger: Ledger, row: UpdateRow) -> Wo
     where = f"round {row.round} had stopped collecting when it arrived"
     since = merged_since(row.base_digest, ledger.releases(), ledger.head())
     if not since:
-        return Finished(None, (UpdateUnmerged(row.digest, row.round, where),))
+        return Finished(None, (UpdateUnmerged(row.digest, row.round, where, code="late"),))
     versions = [release.version for release in since]
     if len(since) > PATCHES_MAX:
         reason = f"{where}, {len(since)} releases ago"
-        return Finished(None, (UpdateUnmerged(row.digest, row.round, reason, {"merged_meanwhile": versions[-1:]}),))
+        evidence: dict[str, Any] = {"merged_meanwhile": versions[-1:]}
+        return Finished(None, (UpdateUnmerged(row.digest, row.round, reason, evidence, "late"),))
     try:
         (found,) = yield [Task(measure_stale, (desk, row.digest, since), config.conductor.check_timeout_s)]
     except (AcceptanceError, MergeError) as error:
@@ -115,11 +116,12 @@ def unmerge(desk: Desk, config: RunConfig, ledger: Ledger, row: UpdateRow) -> Wo
     evidence = {"merged_meanwhile": versions, "conflicts": found}
     said = agreement_in_words(found["overall"]) if "overall" in found else f"not known: {found['unknown']}"
     reason = f"{where}; against what was merged meanwhile ({', '.join(versions)}): {said}"
-    return Finished(None, (UpdateUnmerged(row.digest, row.round, reason, evidence),))
+    return Finished(None, (UpdateUnmerged(row.digest, row.round, reason, evidence, "late"),))
 
 
-def merge(desk: Desk, config: RunConfig, ledger: Ledger, current: Round, merge_set: tuple[str, ...]) -> Work:
+def merge(desk: Desk, ledger: Ledger, current: Round, merge_set: tuple[str, ...], clock: Callable[[], int]) -> Work:
     """Merge the round's updates into a candidate."""
+    config, began_ms = desk.config, clock()
     job = _job(config, ledger, current, merge_set)
     try:
         merging = yield from merge_steps(desk.bench, job, config.conductor.test_timeout_s)
@@ -128,11 +130,14 @@ def merge(desk: Desk, config: RunConfig, ledger: Ledger, current: Round, merge_s
     record = merge_record(desk.space, job, merging, state_note(desk.bench, job))
     record["recognised"] = recognised_of(job, merging, ledger)
     words = f"{len(merge_set)} updates by {config.merge.strategy}: {record_in_words(record)}"
-    return Finished(Merged(merge_set, merging.candidate), (RoundMerged(current.number, words, record),))
+    return Finished(
+        Merged(merge_set, merging.candidate), (RoundMerged(current.number, words, record, clock() - began_ms),)
+    )
 
 
 def run_tests(desk: Desk, ledger: Ledger, current: Round, candidate: Candidate, clock: Callable[[], int]) -> Work:
     """Run the suite on a candidate against its base. A suite that cannot be run says nothing of the candidate."""
+    began_ms = clock()
     try:
         drawn = _drawn(desk, ledger, current)
         verdict = yield from _tested(desk, current, candidate, drawn)
@@ -140,7 +145,8 @@ def run_tests(desk: Desk, ledger: Ledger, current: Round, candidate: Candidate, 
         return Finished(SuiteFailed(candidate, str(error), clock()))
     suite = desk.config.acceptance
     summary = with_questions(suite, verdict.summary())
-    told = RoundTested(current.number, verdict.passed, verdict.reason, summary, drawn.record, suite.digest)
+    took_ms = clock() - began_ms
+    told = RoundTested(current.number, verdict.passed, verdict.reason, summary, drawn.record, suite.digest, took_ms)
     return Finished(Judged(candidate, verdict.passed, verdict.reason, clock()), (told,))
 
 

@@ -293,7 +293,7 @@ class Conductor:
             self._jobs.start(actions.unmerge(self.desk, self.config, self.ledger, row))
         elif self.clock() - row.received_at_ms > LATE_WAIT_MS:
             where = f"round {row.round} had stopped collecting when it arrived"
-            self.ledger.record(UpdateUnmerged(row.digest, row.round, where), at_ms=self.clock())
+            self.ledger.record(UpdateUnmerged(row.digest, row.round, where, code="late"), at_ms=self.clock())
 
     def _feed(self, event: RoundEvent, *with_it: Event) -> None:
         """Let the machine decide on ``event``; record the outcome and ``with_it``; act."""
@@ -319,7 +319,7 @@ class Conductor:
         return [
             _turned_away(row, bans[row.contributor])
             if row.contributor in bans
-            else UpdateUnmerged(row.digest, ended.number, reason)
+            else UpdateUnmerged(row.digest, ended.number, reason, code=f"round-{ended.phase}")
             for row in rows
             if row.digest in ended.checked
         ]
@@ -335,7 +335,7 @@ class Conductor:
                 shard = lease.shard if lease is not None else None
                 self._jobs.start(actions.check(self.desk, self.round, digest, shard))
             case Merge(merge_set):
-                self._jobs.start(actions.merge(self.desk, self.config, self.ledger, self.round, merge_set))
+                self._jobs.start(actions.merge(self.desk, self.ledger, self.round, merge_set, self.clock))
             case RunTests(candidate):
                 self._jobs.start(actions.run_tests(self.desk, self.ledger, self.round, candidate, self.clock))
             case FindCulprits():

@@ -94,9 +94,12 @@ class RayPool:
 
     Ray runs a task again when its worker dies. When Ray itself dies, a driver hears nothing for
     minutes and then takes its tasks for failed, so this pool looks after Ray's processes itself.
+
+    Args:
+        beat: called whenever outcomes are asked for, with how many tasks Ray has and how many wait for room here.
     """
 
-    def __init__(self, max_retries: int = 2, beat: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, max_retries: int = 2, beat: Callable[[int, int], None] = lambda _running, _held: None) -> None:
         import ray
 
         self._ray: Any = ray
@@ -143,7 +146,7 @@ class RayPool:
         Raises:
             RayLostError: no task can end any more.
         """
-        self._beat()
+        self._beat(len(self._running), len(self._held))
         self._require_ray()
         if self._held:
             self._start_held()

@@ -155,6 +155,7 @@ class UpdateUnmerged:
 
     Attributes:
         evidence: of one that came too late, what it conflicts with; see ``coordinator.conductor.stale``.
+        code: ``late``, ``unchecked``, ``round-rejected`` or ``round-abandoned``; "" in ledgers of long ago.
     """
 
     kind: ClassVar[str] = "update-unmerged"
@@ -162,6 +163,7 @@ class UpdateUnmerged:
     round: int
     reason: str
     evidence: dict[str, Any] = field(default_factory=dict)
+    code: str = ""
 
     @property
     def subject(self) -> str:
@@ -208,12 +210,14 @@ class RoundMerged:
     Attributes:
         record: rules, what every update got, and the conflicts between them; see
             ``coordinator.conductor.record``.
+        took_ms: how long merging took; None in ledgers of long ago.
     """
 
     kind: ClassVar[str] = "round-merged"
     number: int
     reason: str
     record: dict[str, Any]
+    took_ms: int | None = None
 
     @property
     def subject(self) -> str:
@@ -227,6 +231,7 @@ class RoundTested:
     Attributes:
         draws: which hidden examples were drawn, as in coordinator/acceptance/hidden/drawing.py.
         suite: digest of the suite that was run; "" in ledgers of long ago.
+        took_ms: how long testing took; None in ledgers of long ago.
     """
 
     kind: ClassVar[str] = "round-tested"
@@ -236,6 +241,7 @@ class RoundTested:
     summary: dict[str, Any]
     draws: dict[str, Any] = field(default_factory=dict)
     suite: str = ""
+    took_ms: int | None = None
 
     @property
     def subject(self) -> str:

@@ -36,7 +36,7 @@ def ended(error: BarnraiseError) -> Finished:
 def test_a_check_that_does_not_end_blames_nobody(error: BarnraiseError) -> None:
     finished = ended(error)
     assert finished.outcome == CheckFailed("b3:update")
-    assert finished.events == (UpdateUnmerged("b3:update", 1, f"its check did not end: {error}"),)
+    assert finished.events == (UpdateUnmerged("b3:update", 1, f"its check did not end: {error}", code="unchecked"),)
 
 
 def test_a_full_disk_is_nobody_s_update(tmp_path: Path) -> None:
