@@ -19,6 +19,8 @@
     |   |-- BadNameError
     |   |-- BadSignatureError                   403
     |   |-- BannedError                         403
+    |   |-- RetiredKeyError                     403
+    |   |-- SuccessionError                     409
     |   |-- ReplayedMessageError                409
     |   |-- ClockSkewError
     |   |-- LeaseError                          410
@@ -124,7 +126,9 @@ __all__ = [
     "RefusedError",
     "ReleaseError",
     "ReplayedMessageError",
+    "RetiredKeyError",
     "StorageError",
+    "SuccessionError",
     "TagExistsError",
     "TooSlowError",
     "TruncatedUpdateError",
@@ -237,6 +241,18 @@ class BannedError(MessageError):
     """A key whose contributions the operator does not want any more."""
 
     http_status = 403
+
+
+class RetiredKeyError(MessageError):
+    """A key that its contributor has replaced by another; only that one signs from then on."""
+
+    http_status = 403
+
+
+class SuccessionError(MessageError):
+    """A key cannot be replaced so: the rotation, recovery or objection does not fit what the run knows."""
+
+    http_status = 409
 
 
 class ReplayedMessageError(MessageError):

@@ -80,6 +80,12 @@ def _ordered(kind: str, payload: Mapping[str, Any], update: str, who: str) -> st
             return f"{who} may contribute again"
         case "channel-probed":
             return f"channel {payload['channel']} at {payload['version']}: {payload['reason']}"
+        case "key-replaced":
+            return f"{who} signs with {short(payload['new_key'])} from now on ({payload['how']})"
+        case "recovery-claimed":
+            return f"{who}: a recovery to key {short(payload['new_key'])} was asked for; the key in use may object"
+        case "recovery-ended":
+            return f"{who}: recovery {'done' if payload['done'] else 'OBJECTED TO'}: {payload['reason']}"
         case "model-derived":
             return f"derived model {payload['name']} {payload['version']} listed: {payload['reason']}"
         case _:

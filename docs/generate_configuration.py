@@ -32,6 +32,21 @@ MEANINGS: dict[str, tuple[str, str]] = {  # key -> (unit, meaning)
     "model.hidden": ("elements", "Width inside the feed-forward block."),
     "model.context": ("bytes", "How much the model sees at once; also the length of a test window."),
     "model.init_seed": ("-", "Seed of the first release's weights."),
+    "model (causal-lm).architecture": ("-", "A causal language model of transformers."),
+    "model (causal-lm).config": ("-", "Table: its config.json, plain values only; code that it asks for is never run."),
+    "model (causal-lm).context": ("tokens", "How much the model sees at once in training and tests."),
+    "model (causal-lm).init_seed": ("-", "Seed of the first release's weights."),
+    "model (image-classifier).architecture": ("-", "A small convolutional classifier of square pictures."),
+    "model (image-classifier).size": ("pixels", "Edge of a picture; a multiple of 2 ** blocks."),
+    "model (image-classifier).channels": ("-", "Numbers in a pixel."),
+    "model (image-classifier).classes": ("-", "How many answers there are."),
+    "model (image-classifier).width": ("channels", "Of the first block; each further one has twice as many."),
+    "model (image-classifier).blocks": ("blocks", "Each halves the edge."),
+    "model (image-classifier).init_seed": ("-", "Seed of the first release's weights."),
+    "model (foreign).architecture": ("-", "Name of an entry point of the group barnraise.architectures."),
+    "model (foreign).options": ("-", "Table that it gets as it is."),
+    "model (foreign).context": ("bytes", "Of an example."),
+    "model (foreign).init_seed": ("-", "Seed of the first release's weights."),
     "data.corpus": ("-", "Where the text comes from: the standard library of the running Python."),
     "data.held_out_percent": ("% of files", "Share of files, by digest of their path, kept for acceptance tests."),
     "data.shards": ("-", "Table: name of a domain = list of its top-level modules and packages."),
@@ -131,6 +146,10 @@ MEANINGS: dict[str, tuple[str, str]] = {  # key -> (unit, meaning)
     "gateway.request_deadline_s": ("seconds", "A request's headers must be there after this long."),
     "gateway.min_body_bytes_per_s": ("bytes a second", "A slower body, or a slower reader, is ended."),
     "gateway.max_clock_skew_s": ("seconds", "A signed message from further away in time is refused."),
+    "gateway.recovery_after_s": (
+        "seconds",
+        "How long the key in use can object before a recovery key puts another in its place.",
+    ),
     "conductor.workers": ("CPU cores", "What the local Ray may use for tasks."),
     "conductor.poll_every_s": ("seconds", "How often the conductor looks at ledger and clock."),
     "conductor.check_timeout_s": ("seconds", "Time limit of the check of one update."),
@@ -196,7 +215,7 @@ def render() -> str:
 
 
 def _section(name: str) -> str:
-    return f"[{name.split('.')[0]}]" if "." in name else "Top level"
+    return f"[{name.split('.')[0].split(' ')[0]}]" if "." in name else "Top level"
 
 
 def _walk(schema: dict[str, Any], defs: dict[str, Any], prefix: str, given: dict[str, Any]) -> Iterator[Key]:
@@ -207,6 +226,8 @@ def _walk(schema: dict[str, Any], defs: dict[str, Any], prefix: str, given: dict
         inner = _referred(value, defs)
         if inner is not None:
             yield from _walk(inner, defs, f"{prefix}{name}.", default or {})
+        elif "oneOf" in value and all("$ref" in choice for choice in value["oneOf"]):
+            yield from _choices(value["oneOf"], defs, prefix + name, default or {})
         elif (named := _named_sections(value, defs)) is not None:
             yield from _walk(named, defs, f"{prefix}{name}.NAME.", {})
         elif "$ref" in items:
@@ -214,6 +235,14 @@ def _walk(schema: dict[str, Any], defs: dict[str, Any], prefix: str, given: dict
         else:
             text = REQUIRED if name in required else _toml(default)
             yield Key(prefix + name, text, _allowed(value))
+
+
+def _choices(choices: list[Any], defs: dict[str, Any], name: str, given: dict[str, Any]) -> Iterator[Key]:
+    """The keys of a section that is one of several, which its architecture tells; those of the first one are plain."""
+    for number, choice in enumerate(choices):
+        section = _referred(choice, defs) or {}
+        which = section["properties"]["architecture"].get("const", "foreign")
+        yield from _walk(section, defs, f"{name}." if number == 0 else f"{name} ({which}).", {} if number else given)
 
 
 def _named_sections(value: dict[str, Any], defs: dict[str, Any]) -> dict[str, Any] | None:

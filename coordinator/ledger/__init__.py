@@ -5,6 +5,7 @@ tables from the events, ``rows`` is what an answer looks like, ``schema`` and ``
 are the tables themselves.
 """
 
+from coordinator.ledger.key_records import ClaimRow, KeyRecords, KeyRow, RecoveryRow
 from coordinator.ledger.ledger import TRUNK, Ledger, LedgerMovedError
 from coordinator.ledger.rows import (
     BanRow,
@@ -25,13 +26,17 @@ __all__ = [
     "TRUNK",
     "BanRow",
     "ChannelRow",
+    "ClaimRow",
     "ContributionRow",
     "ContributorRow",
     "DerivedRow",
+    "KeyRecords",
+    "KeyRow",
     "LeaseRow",
     "Ledger",
     "LedgerMovedError",
     "OrderRow",
+    "RecoveryRow",
     "ReleaseRow",
     "RoundRow",
     "RunRow",

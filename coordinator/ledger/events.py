@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, get_args
 
+from coordinator.ledger.key_events import KeyEvent
 from coordinator.ledger.order_events import OrderEvent
 
 __all__ = [
@@ -309,6 +310,7 @@ Event = (
     | RoundTested
     | ReleaseTagged
     | ChannelMoved
+    | KeyEvent
     | OrderEvent
 )
 

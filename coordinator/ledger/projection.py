@@ -37,6 +37,8 @@ from coordinator.ledger.events import (
     UpdateRejected,
     UpdateUnmerged,
 )
+from coordinator.ledger.key_events import KeyReplaced, RecoveryClaimed, RecoveryEnded, RecoveryRegistered
+from coordinator.ledger.key_projection import project_key
 from coordinator.ledger.order_projection import project_order
 from coordinator.ledger.row_writes import insert_row, require_one
 
@@ -94,6 +96,8 @@ def project(connection: Connection, recorded: RecordedEvent) -> None:
             insert_row(connection, schema.releases, {**asdict(event), "seq": recorded.seq}, twice)
         case ChannelMoved():
             _channel_moved(connection, event)
+        case RecoveryRegistered() | KeyReplaced() | RecoveryClaimed() | RecoveryEnded():
+            project_key(connection, event, at_ms)
         case _:
             project_order(connection, event, recorded.seq, at_ms)
 

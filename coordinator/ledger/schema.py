@@ -25,13 +25,16 @@ __all__ = [
     "PROJECTIONS",
     "bans",
     "channels",
+    "claims",
     "contributors",
     "derived",
     "events",
+    "keys",
     "leases",
     "metadata",
     "nonces",
     "orders",
+    "recoveries",
     "releases",
     "rounds",
     "runs",
@@ -207,5 +210,51 @@ derived = Table(
     Column("derived_at_ms", BigInteger, nullable=False),
 )
 
+keys = Table(
+    "keys",
+    metadata,
+    Column("key", String(64), primary_key=True),
+    Column("contributor", String(64), nullable=False, index=True),
+    Column("replaces", String(64), nullable=False, unique=True),
+    Column("place", BigInteger, nullable=False),
+    Column("how", String(16), nullable=False),
+    Column("since_ms", BigInteger, nullable=False),
+)
+
+recoveries = Table(
+    "recoveries",
+    metadata,
+    Column("contributor", String(64), primary_key=True),
+    Column("recovery_key", String(64), nullable=False, unique=True),
+    Column("registered_at_ms", BigInteger, nullable=False),
+)
+
+claims = Table(
+    "claims",
+    metadata,
+    Column("claim_id", String(32), primary_key=True),
+    Column("contributor", String(64), nullable=False, index=True),
+    Column("new_key", String(64), nullable=False, index=True),
+    Column("claimed_at_ms", BigInteger, nullable=False),
+    Column("effective_at_ms", BigInteger, nullable=False),
+    Column("ended_at_ms", BigInteger),
+    Column("done", Boolean),
+)
+
 # Children before parents, so that they can be emptied in this order.
-PROJECTIONS = (derived, bans, orders, channels, releases, nonces, updates, leases, rounds, contributors, runs)
+PROJECTIONS = (
+    claims,
+    recoveries,
+    keys,
+    derived,
+    bans,
+    orders,
+    channels,
+    releases,
+    nonces,
+    updates,
+    leases,
+    rounds,
+    contributors,
+    runs,
+)

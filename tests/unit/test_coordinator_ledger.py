@@ -46,6 +46,7 @@ from coordinator.ledger.events import (
     UpdateRejected,
     UpdateUnmerged,
 )
+from coordinator.ledger.key_events import KeyReplaced, RecoveryClaimed, RecoveryEnded, RecoveryRegistered
 from coordinator.ledger.order_events import (
     BanLifted,
     ChannelProbed,
@@ -103,6 +104,9 @@ def everything(ledger: Ledger) -> dict[str, Any]:
         "orders": ledger.orders(),
         "bans": ledger.bans(),
         "derived": ledger.derived(),
+        "keys": [ledger.keys.chain(key) for key in ("c0", "c1")],
+        "recoveries": [ledger.keys.recovery(key) for key in ("c0", "c1")],
+        "claims": [ledger.keys.claim(claim) for claim in ("1", "2")],
         "nonces": ledger.nonce_subject("c0", f"{1:032x}"),
     }
 
@@ -151,6 +155,14 @@ ORDERS: tuple[Event, ...] = (
     ChannelMoved("nightly", "0.1.1", "0.1.2"),
     ChannelProbed("nightly", "0.1.2", "0.1.1", True, "not worse", {"loss-text": {"effect": 0.0}}),
     ModelDerived("toy-de", "0.1.0", digest(7), digest(8), 1000, "toy", "0.1.1", "the first import of this name"),
+    RecoveryRegistered("c0", "r0", {}),
+    RecoveryRegistered("c1", "r1", {}),
+    KeyReplaced("c0", "c0", "c0-2", "rotated", "by both keys", {}),
+    RecoveryClaimed("1", "c0", "c0-3", 99, {}),
+    RecoveryEnded("1", "c0", True, "nobody objected", {}),
+    KeyReplaced("c0", "c0-2", "c0-3", "recovered", "by the recovery key", {}),
+    RecoveryClaimed("2", "c1", "thief", 99, {}),
+    RecoveryEnded("2", "c1", False, "the key in use objects", {}),
 )
 
 
@@ -249,6 +261,25 @@ def test_orders_leave_marks_on_releases_updates_channels_and_keys(ledger: Ledger
     assert head.version == "0.1.1"
 
 
+def test_keys_follow_each_other_and_name_one_contributor(ledger: Ledger) -> None:
+    tell(ledger, ORDERS)
+    keys = ledger.keys
+    assert [(row.replaces, row.key, row.how) for row in keys.chain("c0")] == [
+        ("c0", "c0-2", "rotated"),
+        ("c0-2", "c0-3", "recovered"),
+    ]
+    assert [keys.contributor_of(key) for key in ("c0", "c0-2", "c0-3", "c1")] == ["c0", "c0", "c0", "c1"]
+    assert (keys.key_of("c0"), keys.key_of("c1")) == ("c0-3", "c1")
+    replaced = keys.replacement("c0-2")
+    assert replaced is not None
+    assert (replaced.key, keys.replacement("c0-3")) == ("c0-3", None)
+    assert [row.key for row in keys.beginning("c0-")] == ["c0-2", "c0-3"]
+    recovery = keys.recovered_by("r0")
+    assert recovery is not None
+    assert recovery.contributor == "c0"
+    assert (keys.recovery("c1"), keys.open_claim("c0"), keys.open_claim_for("thief")) == (None, None, None)
+
+
 @pytest.mark.parametrize(
     "event",
     [
@@ -265,6 +296,14 @@ def test_orders_leave_marks_on_releases_updates_channels_and_keys(ledger: Ledger
         ChannelProbed("nightly", "0.1.0", "0.1.1", True, "it moved on"),
         ChannelProbed("weekly", "0.1.0", "0.1.1", True, "no such channel"),
         ModelDerived("toy-de", "0.1.0", digest(9), digest(9), 1000, "toy", "0.1.2", "listed already"),
+        RecoveryRegistered("c0", "r9", {}),
+        RecoveryRegistered("c9", "r0", {}),
+        KeyReplaced("c0", "c0-2", "c0-4", "rotated", "from a key that is not in use", {}),
+        KeyReplaced("c1", "c1", "c0-2", "rotated", "to a key of another", {}),
+        KeyReplaced("c1", "c1", "c0", "rotated", "to the first key of another", {}),
+        KeyReplaced("c0", "c0-3", "c0", "rotated", "a cycle", {}),
+        RecoveryEnded("2", "c1", True, "twice", {}),
+        RecoveryEnded("9", "c1", True, "never claimed", {}),
     ],
     ids=str,
 )
@@ -406,12 +445,12 @@ def test_a_ledger_of_the_first_schema_is_brought_along_with_all_it_holds(tmp_pat
     for table, columns in added.items():
         for column in columns:
             database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-    for table in ("orders", "bans", "derived"):
+    for table in ("orders", "bans", "derived", "keys", "recoveries", "claims"):
         database.execute(f"DROP TABLE {table}")
     database.execute("UPDATE alembic_version SET version_num = '0001'")
     database.commit()
     database.close()
-    with pytest.raises(LedgerVersionError, match="reads schema 0004"):
+    with pytest.raises(LedgerVersionError, match="reads schema 0005"):
         Ledger.open_reading(path)
     brought = Ledger.open(path)
     found = everything(brought)
