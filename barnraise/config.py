@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from barnraise.digest import digest_json
 from barnraise.errors import ConfigMissingError, ConfigValueError
+from barnraise.model_config import ByteLMConfig, ModelConfig
 from barnraise.sections import Fraction, Positive, Section, bundled, parse_section, read_toml
 from barnraise.suite import LookConfig, ProbeConfig, SuiteConfig, find_suite, load_suite_config
 
@@ -23,7 +24,6 @@ __all__ = [
     "DataConfig",
     "GatewayConfig",
     "MergeConfig",
-    "ModelConfig",
     "OuterConfig",
     "PreAggregationConfig",
     "RoundConfig",
@@ -33,29 +33,6 @@ __all__ = [
     "load_run_config",
     "parse_run_config",
 ]
-
-
-class ModelConfig(Section):
-    """Architecture of the trunk.
-
-    Attributes:
-        dim: width of the residual stream. hidden: width inside the feed-forward block.
-        context: bytes the model sees at once. init_seed: seed of the first release's weights.
-    """
-
-    architecture: Literal["byte-lm"] = "byte-lm"
-    dim: Positive = 256
-    layers: Positive = 4
-    heads: Positive = 4
-    hidden: Positive = 640
-    context: Positive = 256
-    init_seed: int = 0
-
-    @model_validator(mode="after")
-    def _heads_divide(self) -> ModelConfig:
-        if self.dim % (2 * self.heads):
-            raise ValueError(f"dim {self.dim} must be a multiple of 2 * heads = {2 * self.heads}")
-        return self
 
 
 class DataConfig(Section):
@@ -244,6 +221,7 @@ class GatewayConfig(Section):
     request_deadline_s: Annotated[float, Field(gt=0)] = 30.0
     min_body_bytes_per_s: Annotated[int, Field(ge=0)] = 1024
     max_clock_skew_s: Annotated[float, Field(gt=0)] = 300.0
+    recovery_after_s: Annotated[float, Field(ge=0)] = 259200.0
 
 
 class ConductorConfig(Section):
@@ -261,7 +239,7 @@ class RunConfig(Section):
     name: Annotated[str, Field(pattern=r"^[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?$")]
     description: str = ""
     licence: str = "Apache-2.0"
-    model: ModelConfig = ModelConfig()
+    model: ModelConfig = ByteLMConfig()
     data: DataConfig
     training: TrainingConfig = TrainingConfig()
     update: UpdateConfig = UpdateConfig()

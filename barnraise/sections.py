@@ -12,7 +12,7 @@ import typing
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, Tag, ValidationError
 
 from barnraise.errors import ConfigMissingError, ConfigUnknownKeyError, ConfigValueError
 
@@ -76,21 +76,51 @@ def parse_section(section: type[SectionT], value: dict[str, Any], *, source: str
     for problem in problems:
         if problem["type"] == "extra_forbidden":
             raise ConfigUnknownKeyError(_unknown_key(section, source, problem["loc"]))
-    where = ".".join(str(part) for part in problems[0]["loc"])
+    where = ".".join(str(part) for part in _steps(section, problems[0]["loc"])[0])
     message = problems[0]["msg"].removeprefix("Value error, ")
     raise ConfigValueError(f"{source}: {where + ': ' if where else ''}{message}")
 
 
 def _unknown_key(top: type[Section], source: str, location: tuple[int | str, ...]) -> str:
-    *parents, key = location
-    section: Any = top
-    for part in parents:
-        if isinstance(part, str) and _is_section(section) and part in section.model_fields:
-            section = _section_of(section.model_fields[part].annotation)
+    steps, section = _steps(top, location)
     known = list(section.model_fields) if _is_section(section) else []
-    near = difflib.get_close_matches(str(key), known, n=1, cutoff=0.0)
+    near = difflib.get_close_matches(str(steps[-1]), known, n=1, cutoff=0.0)
     hint = f"did you mean {near[0]!r}?" if near else ""
-    return f"{source}: unknown key {'.'.join(str(part) for part in location)!r}; {hint} nothing was started"
+    return f"{source}: unknown key {'.'.join(str(part) for part in steps)!r}; {hint} nothing was started"
+
+
+def _steps(top: type[Section], location: tuple[int | str, ...]) -> tuple[list[int | str], Any]:
+    """The keys that lead to a problem, and the section that the last of them stands in.
+
+    Where a table can be one of several sections, pydantic's location says which one; that is no key.
+    """
+    steps: list[int | str] = []
+    section: Any = top
+    choice: dict[Any, Any] = {}
+    for number, part in enumerate(location):
+        if part in choice:
+            section, choice = choice[part], {}
+            continue
+        steps.append(part)
+        if (
+            number < len(location) - 1
+            and isinstance(part, str)
+            and _is_section(section)
+            and part in section.model_fields
+        ):
+            field = section.model_fields[part]
+            choice = _choices(field.annotation) if field.discriminator is not None else {}
+            section = _section_of(field.annotation)
+    return steps, section
+
+
+def _choices(annotation: Any) -> dict[Any, Any]:
+    """Tag -> section of a union in which every member has one."""
+    found: dict[Any, Any] = {}
+    for member in typing.get_args(annotation):
+        inner, *extras = typing.get_args(member) or (member,)
+        found |= {extra.tag: inner for extra in extras if isinstance(extra, Tag)}
+    return found
 
 
 def _is_section(value: Any) -> bool:

@@ -31,11 +31,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from barnraise.config import ModelConfig
+from barnraise.model_config import ByteLMConfig
 from merge.architectures import build
 
-BYTE_LM = ModelConfig(dim=512, layers=7, heads=8, hidden=1408, context=128)
-QUICK_LM = ModelConfig(dim=128, layers=2, heads=4, hidden=320, context=128)
+BYTE_LM = ByteLMConfig(dim=512, layers=7, heads=8, hidden=1408, context=128)
+QUICK_LM = ByteLMConfig(dim=128, layers=2, heads=4, hidden=320, context=128)
 PRETRAIN_STEPS, PRETRAIN_RATE = 300, 1e-3
 FORMATS = {"email", "json", "xml", "html", "http", "urllib", "argparse", "logging"}  # the other domain
 

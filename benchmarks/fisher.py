@@ -35,7 +35,8 @@ from barnraise.updates import Update
 from benchmarks.convergence.arms import STANDARD
 from benchmarks.convergence.trunk import BASE
 from benchmarks.convergence.world import World
-from contributor.trainer import Trainer, Unit
+from contributor.tasks.byte_lm import ByteLMTask
+from contributor.training.trainer import Trainer, Unit
 from contributor.unit import finish_unit
 from merge.strategies.fisher import Fisher
 
@@ -70,7 +71,9 @@ def sent(world: World, arm: Arm, base_P: Vector, who: int, number: int, residual
     """Train one unit; its update file with a Fisher, and the Fisher itself. ``residual_P`` is moved on."""
     training = TrainingConfig(steps=STANDARD.steps, batch=STANDARD.batch, learning_rate=STANDARD.learning_rate)
     seed = arm.seed * 1_000_003 + number * 101 + who
-    trainer = Trainer(Unit(STANDARD.model, world.space, base_P, world.texts[who], training, seed), torch.device("cpu"))
+    trainer = Trainer(
+        Unit(ByteLMTask(STANDARD.model, world.texts[who]), world.space, base_P, training, seed), torch.device("cpu")
+    )
     while not trainer.done:
         trainer.step()
     fisher_P = trainer.fisher()

@@ -23,13 +23,13 @@ from release_speed import Run
 from report import arguments, finish, heading
 
 import barnraise
-from barnraise.config import ModelConfig
+from barnraise.model_config import ByteLMConfig
 from barnraise.releases.installed import Form
 from barnraise.releases.pull import PullOptions, pull
 from barnraise.releases.source import FolderSource
 from merge.architectures import build, flat_of, load_flat, space_of
 
-MODEL = ModelConfig(dim=128, layers=3, heads=4, hidden=320, context=128, init_seed=7)
+MODEL = ByteLMConfig(dim=128, layers=3, heads=4, hidden=320, context=128, init_seed=7)
 TEXT = "def caf\u00e9(x):\n\treturn x  # \U0001f600\n"
 FORMS = {
     "as released": Form(),

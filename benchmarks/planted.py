@@ -19,13 +19,15 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from barnraise.config import CodecConfig, DataConfig, ModelConfig, TrainingConfig
+from barnraise.config import CodecConfig, DataConfig, TrainingConfig
 from barnraise.corpus import Corpus
+from barnraise.model_config import ByteLMConfig
 from barnraise.updates import Update
 from benchmarks.convergence.arms import STANDARD, Scale
 from benchmarks.convergence.trunk import BASE, Trunk
 from benchmarks.convergence.world import SHARDS, World
-from contributor.trainer import Trainer, Unit
+from contributor.tasks.byte_lm import ByteLMTask
+from contributor.training.trainer import Trainer, Unit
 from contributor.unit import FinishedUnit, finish_unit
 from coordinator.acceptance.updates.contribution import PairedLosses
 from merge.architectures import build, load_flat
@@ -152,7 +154,9 @@ class Plantation:
         training = TrainingConfig(steps=times * scale.steps, batch=scale.batch, learning_rate=scale.learning_rate)
         seed = self._seed * 1_000_003 + number * 10_007 + who
         text = self._world.texts[shard] if text is None else text
-        trainer = Trainer(Unit(scale.model, self._world.space, base_P, text, training, seed), torch.device("cpu"))
+        trainer = Trainer(
+            Unit(ByteLMTask(scale.model, text), self._world.space, base_P, training, seed), torch.device("cpu")
+        )
         while not trainer.done:
             trainer.step()
         return trainer.trained() - base_P
@@ -193,7 +197,7 @@ class Plantation:
 def scale_of(*, quick: bool) -> Scale:
     """How large the model is."""
     dim = 32 if quick else 64
-    model = ModelConfig(dim=dim, layers=1 if quick else 2, heads=4, hidden=2 * dim, context=64)
+    model = ByteLMConfig(dim=dim, layers=1 if quick else 2, heads=4, hidden=2 * dim, context=64)
     return Scale("planted", model, rounds=0, steps=12, batch=8, learning_rate=STANDARD.learning_rate, seeds=1)
 
 

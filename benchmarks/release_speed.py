@@ -29,9 +29,10 @@ from turns import Job, Timings, seconds, take_turns
 import barnraise
 from barnraise import native
 from barnraise.clock import now_ms
-from barnraise.config import CodecConfig, ModelConfig, bundled_config, load_run_config
+from barnraise.config import CodecConfig, bundled_config, load_run_config
 from barnraise.corpus import Corpus
 from barnraise.digest import canonical_json, digest_file
+from barnraise.model_config import ByteLMConfig
 from barnraise.protocol import BlobRef
 from barnraise.releases.card import CardFacts, render_card
 from barnraise.releases.index import IndexEntry, ReleaseIndex
@@ -51,8 +52,8 @@ from merge.architectures import build, ecosystem_files, flat_of, space_of
 from merge.compress import compress
 
 NAME = "speed-lm"
-FULL = ModelConfig(dim=1024, layers=9, heads=16, hidden=2816, context=512)
-QUICK = ModelConfig(dim=512, layers=4, heads=8, hidden=1408, context=512)
+FULL = ByteLMConfig(dim=1024, layers=9, heads=16, hidden=2816, context=512)
+QUICK = ByteLMConfig(dim=512, layers=4, heads=8, hidden=1408, context=512)
 TESTS = {"loss": {"mean": 3.0, "base_mean": 3.1, "effect": -0.1, "low": -0.2, "high": 0.0, "supported": True}}
 
 
@@ -64,7 +65,7 @@ class Run:
     """Releases of one model in a folder, published as a coordinator does it."""
 
     root: Path
-    model: ModelConfig
+    model: ByteLMConfig
     space: ParameterSpace
     entries: list[IndexEntry]
 
@@ -292,7 +293,7 @@ def loading(into: Path, repeats: int) -> list[str]:
     return table("load", take_turns(jobs, repeats), (into / "model.safetensors").stat().st_size)
 
 
-def measured(root: Path, model: ModelConfig, repeats: int) -> list[str]:
+def measured(root: Path, model: ByteLMConfig, repeats: int) -> list[str]:
     module = build(model)
     run = Run(root / "run", model, space_of(module), [])
     base_P = flat_of(module, run.space)

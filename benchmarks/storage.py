@@ -24,7 +24,7 @@ from storage_family import family
 from storage_speed import speed
 from storage_trunk import trunk
 
-from barnraise.config import ModelConfig
+from barnraise.model_config import ByteLMConfig
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--folder", type=Path, help="where the temporary folder is made")
     chosen = parser.parse_args()
-    tiny = ModelConfig(dim=64, layers=2, heads=2, hidden=128, context=64) if chosen.quick else None
+    tiny = ByteLMConfig(dim=64, layers=2, heads=2, hidden=128, context=64) if chosen.quick else None
     page = heading("What a run stores", "torch", "numpy", "zstandard")
     with tempfile.TemporaryDirectory(prefix="barnraise-storage-", dir=chosen.folder) as temporary:
         folder = Path(temporary)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from barnraise.checkpoints.checkpoint import Checkpoint
 from barnraise.checkpoints.write import CheckpointWriter, plan_shards
 from barnraise.clock import now_ms
-from barnraise.config import ModelConfig, RunConfig, bundled_config, load_run_config
+from barnraise.config import RunConfig, bundled_config, load_run_config
 from barnraise.corpus import Corpus
+from barnraise.model_config import ByteLMConfig
 from barnraise.releases.cache import Cache
 from barnraise.releases.catalog import Catalog
 from barnraise.releases.convert import Stored, narrow
@@ -81,7 +82,7 @@ class Family:
             parent=None,
             model_digest=model_digest(space, space.tensor_digests(flat_P)),
             tensors=tensor_entries(space, flat_P),
-            model=ModelConfig(),
+            model=ByteLMConfig(),
             keyframe=whole,
             patch=None,
             acceptance=document,
@@ -159,7 +160,7 @@ def compare(one: Path, other: Path) -> None:
         assert np.array_equal(first.block(name, 0, tensor.size), second.block(name, 0, tensor.size)), name
 
 
-def family(folder: Path, children: int, steps: int, model: ModelConfig | None) -> list[str]:
+def family(folder: Path, children: int, steps: int, model: ByteLMConfig | None) -> list[str]:
     """Fine-tunes of one parent, stored together."""
     config = load_run_config(bundled_config("stdlib-lm"))
     config = config.model_copy(update={"model": model}) if model else config

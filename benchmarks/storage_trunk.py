@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from storage_family import Trainer
 
 from barnraise.clock import now_ms
-from barnraise.config import ModelConfig, RunConfig, bundled_config, load_run_config
+from barnraise.config import RunConfig, bundled_config, load_run_config
 from barnraise.corpus import Corpus
 from barnraise.digest import digest_bytes
 from barnraise.identity import Identity
+from barnraise.model_config import ByteLMConfig
 from barnraise.releases.catalog import Catalog
 from barnraise.releases.index import ReleaseIndex
 from barnraise.releases.keyframe import keyframe_size, write_keyframe
@@ -168,7 +169,7 @@ class Run:
             self.desk.keep_measured(digest, Part(test), Measured(bits_N if test.kind == "loss" else right_N))
 
 
-def trunk(folder: Path, releases: int, steps: int, model: ModelConfig | None) -> list[str]:
+def trunk(folder: Path, releases: int, steps: int, model: ByteLMConfig | None) -> list[str]:
     """Make a run of so many releases, and weigh its folder."""
     config = load_run_config(bundled_config("stdlib-lm"))
     config = config.model_copy(update={"model": model}) if model else config

@@ -32,7 +32,8 @@ from barnraise.config import CodecConfig, RunConfig, bundled_config, load_run_co
 from barnraise.corpus import Corpus
 from barnraise.digest import digest_bytes
 from barnraise.updates import ParameterSpace, TensorSpec, write_update
-from contributor.trainer import Trainer, Unit
+from contributor.tasks.byte_lm import ByteLMTask
+from contributor.training.trainer import Trainer, Unit
 from merge.architectures import build, flat_of, space_of
 from merge.compress import compress
 
@@ -65,7 +66,7 @@ class Sample:
 def trained(config: RunConfig, space: ParameterSpace, base_P: Vector, text: bytes, seed: int, steps: int) -> Vector:
     """The change that some inner steps make."""
     training = config.training.model_copy(update={"steps": steps})
-    trainer = Trainer(Unit(config.model, space, base_P, text, training, seed), torch.device("cpu"))
+    trainer = Trainer(Unit(ByteLMTask(config.model, text), space, base_P, training, seed), torch.device("cpu"))
     while not trainer.done:
         trainer.step()
     return trainer.trained() - base_P

@@ -14,8 +14,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from barnraise.config import ModelConfig
 from barnraise.errors import NoSuchVersionError, UnreachableError, VerificationError
+from barnraise.model_config import ModelConfig
 from barnraise.protocol import Lease, RunInfo
 from barnraise.releases.cache import Cache
 from barnraise.releases.http_source import HttpSource

@@ -19,20 +19,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from barnraise.corpus import Corpus
 from barnraise.errors import RefusedError, VerificationError
 from barnraise.identity import Identity
 from barnraise.protocol import Lease, LeaseRequest, RunInfo, Signed, Wait
 from contributor.base import Base, BaseSource, check_base
-from contributor.checkpoint import load_checkpoint, save_checkpoint
 from contributor.client import GatewayClient
 from contributor.delivery import Delivery
 from contributor.events import Leased, NodeEvent, Notice, Pulled, Step, Waiting
 from contributor.interrupt import Interrupt, StopRequestedError
-from contributor.moments import load_moments, store_moments
 from contributor.patience import Patience
 from contributor.state import NodeFolder, Outgoing
-from contributor.trainer import Moments, Progress, Trainer, Unit
+from contributor.tasks import make_task
+from contributor.training.checkpoint import load_checkpoint, save_checkpoint
+from contributor.training.moments import load_moments, store_moments
+from contributor.training.trainer import Moments, Progress, Trainer, Unit
 from contributor.unit import Work, add_decoded, finish_unit
 
 __all__ = ["Change", "Node", "Parts", "subtract"]
@@ -86,7 +86,6 @@ class Node:
         self.units = 0
         self._info = info
         self._parts = parts
-        self._corpus = Corpus.of(info.data)
         self._state = parts.folder.commit(parts.folder.load().with_coordinator(info.coordinator_key))
         self._refusals = 0
         self._delivery = Delivery(
@@ -157,15 +156,15 @@ class Node:
 
     def _train(self, lease: Lease, base: Base) -> None:
         """Train one unit, or what is left of it, and put the update into the outgoing slot."""
-        text = self._corpus.text(lease.shard, "train")
+        task = make_task(base.model, self._info.data, lease.shard)
         progress = self._checkpoint(lease, base)
         moments = self._moments(lease, base) if progress is None else None
-        unit = Unit(base.model, base.space, base.flat_P, text, lease.training, lease.seed, moments)
+        unit = Unit(task, base.space, base.flat_P, lease.training, lease.seed, moments)
         trainer = Trainer(unit, self._parts.device)
         if progress is not None:
             trainer.restore(progress)
         self._steps(trainer, lease, base)
-        self._finish(trainer, Work(self._info.name, lease, base.model.context), base)
+        self._finish(trainer, Work(self._info.name, lease, task.tokens), base)
 
     def _checkpoint(self, lease: Lease, base: Base) -> Progress | None:
         """Where this unit was stopped, if it was."""

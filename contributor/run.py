@@ -20,7 +20,7 @@ from contributor.interrupt import Interrupt, StopRequestedError
 from contributor.node import Change, Node, Parts, subtract
 from contributor.patience import Patience
 from contributor.state import NodeFolder, state_home
-from contributor.trainer import best_device
+from contributor.training.trainer import best_device
 from contributor.transport import base_url
 
 __all__ = ["NodeConfig", "run_node"]

@@ -8,7 +8,7 @@ P  elements in the whole parameter space
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,11 +40,11 @@ class FinishedUnit:
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a unit was trained for: a lease of a run. ``context`` is the bytes predicted in a window."""
+    """What a unit was trained for: a lease of a run. ``tokens_in`` says what is predicted in so many examples."""
 
     run: str
     lease: Lease
-    context: int
+    tokens_in: Callable[[int], int]
 
     def envelope(self, data: bytes, losses: Sequence[float], nonce: str, at_ms: int) -> UpdateEnvelope:
         """What is said about the update file ``data``; ``losses`` is in bits per byte, one a step."""
@@ -56,7 +56,7 @@ class Work:
             base_digest=self.lease.base_digest,
             update_digest=digest_bytes(data),
             size_bytes=len(data),
-            tokens=examples * self.context,
+            tokens=self.tokens_in(examples),
             examples=examples,
             steps=len(losses),
             loss_first=losses[0],

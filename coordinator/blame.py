@@ -21,7 +21,7 @@ from barnraise.updates.space import ParameterSpace
 from coordinator.acceptance.blame.ancestry import Ancestry
 from coordinator.acceptance.blame.behaviour import Judged
 from coordinator.acceptance.blame.culprits import CulpritSearch, Proof
-from coordinator.acceptance.models.subject import ByteSubject
+from coordinator.acceptance.models.trunks import trunk_subject
 from coordinator.acceptance.run_suite import Contender
 from coordinator.conductor.merging import Bench
 from coordinator.conductor.pool import InlinePool
@@ -147,7 +147,7 @@ class Parts:
         space: ParameterSpace = self.bench.models.space
         flat_P = self.bench.models.get(candidate.model_digest)
         label = f"{len(subset)} updates"
-        return Contender(label, candidate.model_digest, lambda: ByteSubject(flat_P, config.model, space))
+        return Contender(label, candidate.model_digest, lambda: trunk_subject(flat_P, config.model, space))
 
     def forget(self, made: Contender) -> None:
         """Remove a model that only the search needed."""

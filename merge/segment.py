@@ -11,6 +11,7 @@ on every machine, however a segment is cut into blocks.
 
 K  updates in the round, in the order of their digests
 P  elements of the segment, flattened
+Q  elements of it that the round moves, where it leaves some tensors as they are
 B  elements of a block
 """
 
@@ -49,7 +50,7 @@ class SegmentUpdates:
 
     Attributes:
         deltas: K tensors float32 [P], decoded, finite, in the order of their digests.
-        pieces: that make up the segment.
+        pieces: that make up the segment, or as much of it as the updates address.
         magnitudes: of every update by tensor number, for strategies that prune by them.
         fishers: K tensors float32 [P], for strategies that use them.
     """
@@ -85,11 +86,14 @@ class Trunk:
         state: of the outer rule, float32 [P] each.
         residual_P: float32 [P], what compressing earlier rounds left out.
         chunk_starts: int64 [chunks + 1], relative to the segment's start.
+        moving_Q: int64 [Q], strictly increasing: the elements that this round moves; None for all. State and
+            residual of the others stay as they are, and ``chunk_starts`` are those of the Q elements.
     """
 
     state: State
     residual_P: Tensor
     chunk_starts: NDArray[np.int64]
+    moving_Q: Tensor | None = None
 
 
 def merge_segment(
@@ -114,10 +118,30 @@ def take_step(merged_P: Tensor, outer: OuterRule, trunk: Trunk, codec: CodecConf
     Raises:
         NonFiniteUpdateError: the result overflows float32.
     """
+    if trunk.moving_Q is not None:
+        return _step_of_some(merged_P, outer, trunk, trunk.moving_Q, codec)
     step_P, next_state = outer.step(merged_P, trunk.state)
     total_P = torch.add(step_P, trunk.residual_P)
     encoded, decoded_P = compress_segment(total_P, trunk.chunk_starts, codec)
     return MergedSegment(encoded, decoded_P, next_state, torch.sub(total_P, decoded_P))
+
+
+def _step_of_some(
+    merged_P: Tensor, outer: OuterRule, trunk: Trunk, moving_Q: Tensor, codec: CodecConfig
+) -> MergedSegment:
+    """As :func:`take_step`, of the elements that move; the patch has no others."""
+    state_Q = {slot: values_P[moving_Q] for slot, values_P in trunk.state.items()}
+    some = take_step(merged_P[moving_Q], outer, Trunk(state_Q, trunk.residual_P[moving_Q], trunk.chunk_starts), codec)
+
+    def within(values_P: Tensor, values_Q: Tensor) -> Tensor:
+        return values_P.index_copy(0, moving_Q, values_Q)
+
+    return MergedSegment(
+        some.encoded,
+        within(torch.zeros_like(merged_P), some.decoded_P),
+        {slot: within(trunk.state[slot], values_Q) for slot, values_Q in some.state.items()},
+        within(trunk.residual_P, some.residual_P),
+    )
 
 
 def sum_factors(plan: MergePlan, rules: MergeRules) -> Tensor | None:
@@ -130,8 +154,8 @@ def sum_factors(plan: MergePlan, rules: MergeRules) -> Tensor | None:
 
 
 def combine_segment(updates: SegmentUpdates, plan: MergePlan, rules: MergeRules) -> Tensor:
-    """Prune, mix and combine, float32 [P]: the change that the strategy makes of the updates."""
-    merged_P = torch.empty_like(updates.deltas[0])
+    """Prune, mix and combine, float32 [P]: the change that the strategy makes of the updates; 0 between pieces."""
+    merged_P = torch.zeros_like(updates.deltas[0])
     for piece in updates.pieces:
         merged_P[piece.start : piece.end] = _combine_piece(updates, piece, plan.of(piece.tensor), rules)
     return merged_P

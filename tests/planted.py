@@ -12,12 +12,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from barnraise.config import ModelConfig
+from barnraise.model_config import ByteLMConfig
 from barnraise.updates.space import ParameterSpace
 from coordinator.acceptance.models.subject import ByteSubject
 from merge.architectures import build, flat_of, space_of
 
-MODEL = ModelConfig(dim=32, layers=1, heads=2, hidden=64, context=40)
+MODEL = ByteLMConfig(dim=32, layers=1, heads=2, hidden=64, context=40)
 STEPS = 160
 
 KNOWN = (

@@ -14,10 +14,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 
-from barnraise.config import CodecConfig, DataConfig, ModelConfig, TrainingConfig
+from barnraise.config import CodecConfig, DataConfig, TrainingConfig
 from barnraise.digest import digest_bytes
 from barnraise.errors import BarnraiseError, LeaseError, OffsetMismatchError, UnreachableError
 from barnraise.identity import Identity
+from barnraise.model_config import ByteLMConfig
 from barnraise.protocol import (
     Lease,
     LeaseAnswer,
@@ -38,7 +39,7 @@ from merge.architectures import build, flat_of, space_of
 
 __all__ = ["MODEL", "PretendBases", "PretendGateway"]
 
-MODEL = ModelConfig(dim=16, layers=1, heads=2, hidden=24, context=16)
+MODEL = ByteLMConfig(dim=16, layers=1, heads=2, hidden=24, context=16)
 TRAINING = TrainingConfig(steps=4, batch=2, warmup_steps=1)
 
 

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barnraise.clock import now_ms
-from barnraise.config import CodecConfig, ModelConfig
+from barnraise.config import CodecConfig
 from barnraise.digest import canonical_json
+from barnraise.model_config import ByteLMConfig
 from barnraise.protocol import BlobRef
 from barnraise.releases.index import IndexEntry, ReleaseIndex
 from barnraise.releases.keyframe import write_keyframe
@@ -105,7 +106,7 @@ class PublishedRun:
             parent=ParentRef(version=parent.version, model_digest=parent.model_digest) if parent else None,
             model_digest=model_digest(SPACE, SPACE.tensor_digests(flat_P)),
             tensors=tensor_entries(SPACE, flat_P),
-            model=ModelConfig(dim=8, layers=1, heads=1),
+            model=ByteLMConfig(dim=8, layers=1, heads=1),
             keyframe=keyframe,
             patch=patch,
             acceptance=store_blob(self.store, canonical_json({"tests": {"loss-text": REPORT_ROW}})),

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from barnraise.config import ModelConfig
 from barnraise.digest import digest_bytes
+from barnraise.model_config import ByteLMConfig
 from barnraise.suite import AcceptanceTestConfig, DataSetConfig, SuiteConfig
 from barnraise.updates.space import ParameterSpace
 from coordinator.acceptance.examples import Examples
@@ -21,7 +21,7 @@ from coordinator.acceptance.reports.report import Report
 from coordinator.acceptance.run_suite import AtHand, Contender, RunOptions, SuiteRun, run_suite
 from merge.architectures import build, flat_of, space_of
 
-MODEL = ModelConfig(dim=16, layers=1, heads=2, hidden=16, context=12)
+MODEL = ByteLMConfig(dim=16, layers=1, heads=2, hidden=16, context=12)
 WINDOWS = np.random.default_rng(0).integers(97, 100, (96, 13), dtype=np.uint8)
 ROWS = tuple({"text": f"<i>{n} \x1b{'ab'[n % 2]}"} for n in range(40))
 HIDDEN = tuple({"text": f"secret {n} {'ab'[n % 3 == 0]}"} for n in range(24))

@@ -25,13 +25,17 @@ def sample(
 
     Example: barnraise sample ./model --prompt "import "
     """
+    from barnraise.errors import UsageError
     from barnraise.installation import require
+    from barnraise.model_config import ByteLMConfig
     from barnraise.releases.load import load
 
     require("contributor")
     from merge.architectures import build, generate, load_flat
 
     config, space, flat_P = load(folder)
+    if not isinstance(config, ByteLMConfig):
+        raise UsageError(f"{folder} holds a model of architecture {config.architecture}; sample lets byte-lm write")
     module = build(config)
     load_flat(module, space, flat_P)
     written = generate(module, prompt.encode("utf-8"), length, seed, temperature).decode("utf-8", "backslashreplace")

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barnraise.checkpoints.dtypes import FLOATS
-from barnraise.config import ModelConfig
 from barnraise.errors import MissingExtraError, UsageError, VerificationError
+from barnraise.model_config import ModelConfig
 from barnraise.releases.convert import NAMES, Stored, narrow, widen
 from barnraise.releases.derived.manifest import DerivedManifest
 from barnraise.releases.installed import Installed

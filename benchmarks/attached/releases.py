@@ -15,11 +15,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from barnraise.config import CodecConfig, ModelConfig, TrainingConfig
+from barnraise.config import CodecConfig, TrainingConfig
+from barnraise.model_config import ByteLMConfig
 from benchmarks.convergence.arms import Scale
 from benchmarks.convergence.trunk import BASE, Trunk
 from benchmarks.convergence.world import World
-from contributor.trainer import Trainer, Unit
+from contributor.tasks.byte_lm import ByteLMTask
+from contributor.training.trainer import Trainer, Unit
 from contributor.unit import finish_unit
 
 __all__ = ["QUICK", "STANDARD", "Made", "Sizes", "make_releases"]
@@ -41,7 +43,7 @@ class Sizes:
         cheap, truth: windows of a cheap test, and of those that say how a fine-tune turned out.
     """
 
-    model: ModelConfig
+    model: ByteLMConfig
     steps: int
     early: int
     last: int
@@ -63,7 +65,7 @@ class Sizes:
 
 
 STANDARD = Sizes(
-    ModelConfig(dim=48, layers=2, heads=2, hidden=96, context=32),
+    ByteLMConfig(dim=48, layers=2, heads=2, hidden=96, context=32),
     steps=10,
     early=4,
     last=16,
@@ -71,7 +73,7 @@ STANDARD = Sizes(
     full=100,
 )
 QUICK = Sizes(
-    ModelConfig(dim=16, layers=1, heads=2, hidden=32, context=16),
+    ByteLMConfig(dim=16, layers=1, heads=2, hidden=32, context=16),
     steps=2,
     early=1,
     last=2,
@@ -159,7 +161,7 @@ def _update(sizes: Sizes, world: World, base_P: Vector, recipe: _Recipe, number:
     text = world.texts[who]
     if recipe.gibberish and who == 0:
         text = np.random.default_rng(7).integers(0, 256, 100_000, dtype=np.uint8).tobytes()
-    unit = Unit(sizes.model, world.space, base_P, text, training, number * 100 + who)
+    unit = Unit(ByteLMTask(sizes.model, text), world.space, base_P, training, number * 100 + who)
     trainer = Trainer(unit, CPU)
     while not trainer.done:
         trainer.step()

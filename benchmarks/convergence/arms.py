@@ -14,7 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from barnraise.config import CodecConfig, ModelConfig
+from barnraise.config import CodecConfig
+from barnraise.model_config import ByteLMConfig
 from benchmarks.convergence.prototypes import SignTurn
 
 __all__ = [
@@ -71,7 +72,7 @@ class Scale:
     """
 
     name: str
-    model: ModelConfig
+    model: ByteLMConfig
     rounds: int
     steps: int
     batch: int
@@ -87,7 +88,7 @@ class Scale:
 
 STANDARD = Scale(
     "standard",
-    ModelConfig(dim=96, layers=2, heads=4, hidden=192, context=64),
+    ByteLMConfig(dim=96, layers=2, heads=4, hidden=192, context=64),
     rounds=30,
     steps=12,
     batch=8,
@@ -96,7 +97,7 @@ STANDARD = Scale(
 )
 QUICK = Scale(
     "quick",
-    ModelConfig(dim=48, layers=1, heads=2, hidden=96, context=32),
+    ByteLMConfig(dim=48, layers=1, heads=2, hidden=96, context=32),
     rounds=8,
     steps=6,
     batch=8,

@@ -1,6 +1,6 @@
 """One run of one arm: contributors train, compress and send; the coordinator merges and releases.
 
-Everything that the project exists for is its own code: ``contributor.trainer`` and
+Everything that the project exists for is its own code: ``contributor.training.trainer`` and
 ``contributor.unit`` make the file of an update, ``barnraise.updates`` reads it, ``merge``
 merges and compresses it (``trunk.py``). Bytes are the lengths of those files.
 
@@ -23,7 +23,8 @@ from benchmarks.convergence.arms import Arm, Scale, Tuning
 from benchmarks.convergence.prototypes import SignTurn
 from benchmarks.convergence.trunk import BASE, Trunk
 from benchmarks.convergence.world import World
-from contributor.trainer import Progress, Trainer, Unit
+from contributor.tasks.byte_lm import ByteLMTask
+from contributor.training.trainer import Progress, Trainer, Unit
 from contributor.unit import finish_unit
 
 __all__ = ["Ceiling", "Traffic", "presence", "run"]
@@ -155,7 +156,9 @@ class Crowd:
     def update(self, who: int, number: int, base_P: Vector, codec: CodecConfig | SignTurn) -> tuple[bytes, int]:
         """Train from ``base_P`` in round ``number``; the file that ``who`` sends, and the bytes that it counts for."""
         seed = _seed_of(self._seed, number, who)
-        unit = Unit(self._world.scale.model, self._world.space, base_P, self._text(who), self._training, seed)
+        unit = Unit(
+            ByteLMTask(self._world.scale.model, self._text(who)), self._world.space, base_P, self._training, seed
+        )
         trainer = Trainer(unit, CPU)
         if who in self._moments:
             trainer.restore(replace(self._moments[who], losses=(), model_P=base_P))
@@ -199,7 +202,7 @@ def _single(arm: Arm, tuning: Tuning, seed: int, world: World, ceiling: Ceiling)
     windows = scale.rounds * scale.present * scale.steps * scale.batch
     training = TrainingConfig(steps=windows // batch, batch=batch, learning_rate=tuning[1])
     text, start_P = b"".join(world.texts), world.initial(seed)
-    trainer = Trainer(Unit(scale.model, world.space, start_P, text, training, _seed_of(seed, 5)), CPU)
+    trainer = Trainer(Unit(ByteLMTask(scale.model, text), world.space, start_P, training, _seed_of(seed, 5)), CPU)
     curve: list[Point] = [(0.0, 0, 0, 0, world.bits(start_P, scale.held_out))]
     every = training.steps * scale.every // scale.rounds
     while not trainer.done:

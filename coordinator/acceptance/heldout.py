@@ -51,7 +51,7 @@ class HeldOut:
             AcceptanceError: a shard has too little held-out text.
             ConfigValueError: a shard has none.
         """
-        width = config.model.context + 1
+        width = config.model.example_bytes
         shards = sorted(config.data.shards)  # in whatever order a file has them, it is the same configuration
         wanted = dict.fromkeys(shards, 0)
         for _, look in config.looks:

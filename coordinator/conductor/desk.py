@@ -28,7 +28,8 @@ from coordinator.acceptance.kept import KeptValues
 from coordinator.acceptance.kinds import Measured
 from coordinator.acceptance.measuring import Part, examples_of, measurement
 from coordinator.acceptance.models.attachments import Attachment, parse_attachment
-from coordinator.acceptance.models.subject import ByteSubject, Subject
+from coordinator.acceptance.models.subject import Subject
+from coordinator.acceptance.models.trunks import trunk_subject
 from coordinator.conductor.merging import Bench
 from coordinator.ledger import ReleaseRow
 from coordinator.models import ModelCache
@@ -181,7 +182,7 @@ class Desk:
 
     def subject(self, model_digest: str) -> Subject:
         """A model, which is in the cache, as tests see it."""
-        return ByteSubject(self.models.get(model_digest), self.config.model, self.space)
+        return trunk_subject(self.models.get(model_digest), self.config.model, self.space)
 
     def ensure_model(self, wanted: ReleaseRow, releases: Sequence[ReleaseRow]) -> None:
         """Have a release's model in the cache, rebuilt from the nearest keyframe if need be."""

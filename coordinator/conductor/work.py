@@ -21,7 +21,8 @@ from coordinator.acceptance.examples import Examples
 from coordinator.acceptance.kinds import Failure
 from coordinator.acceptance.kinds.loss import Loss
 from coordinator.acceptance.measuring import Part, examples_of, measure
-from coordinator.acceptance.models.subject import ByteSubject, Subject
+from coordinator.acceptance.models.subject import Subject
+from coordinator.acceptance.models.trunks import trunk_subject
 from coordinator.acceptance.updates.check import check_alone
 from coordinator.acceptance.updates.contribution import PairedLosses, score_update, told_score
 from coordinator.conductor.desk import Desk
@@ -78,7 +79,7 @@ def check_update(desk: Desk, base_digest: str, digest: str, shard: str | None) -
         alone_P, square_sums = _measured(base_P, update)
     except UpdateError as error:
         return Checked(False, str(error), {"code": error.code}, [])
-    subjects = [ByteSubject(flat_P, desk.config.model, desk.space) for flat_P in (base_P, alone_P)]
+    subjects = [trunk_subject(flat_P, desk.config.model, desk.space) for flat_P in (base_P, alone_P)]
     hidden = _losses(subjects, desk.check_examples)
     verdict = check_alone(hidden.base_N, hidden.alone_N, desk.config.acceptance.check_margin)
     own = desk.own_examples(shard)

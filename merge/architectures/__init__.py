@@ -1,21 +1,28 @@
 """The models that a run can train, by the name that ``[model] architecture`` gives them.
 
-To add one: a file here with a module class that takes a :class:`ModelConfig`, a line in
-``ARCHITECTURES``, its name in ``ModelConfig.architecture``, and what other software has to
-know of it in ``ecosystem_files``.
+To add one that ships: a section in ``barnraise/model_config.py``, a file here with a frozen
+dataclass that has the shape of :class:`Architecture`, and its line in the table below. Another
+distribution offers one as an entry point of the group ``barnraise.architectures``.
 """
 
 from __future__ import annotations
 
-from barnraise.config import ModelConfig
-from merge.architectures.byte_lm import ByteLM, parameter_count
-from merge.architectures.ecosystem import ecosystem_files
+from collections.abc import Callable
+from typing import Any, cast, overload
+
+from torch import nn
+
+from barnraise.model_config import ByteLMConfig, ModelConfig
+from merge.architectures.architecture import Architecture
+from merge.architectures.byte_lm import ByteLM
 from merge.architectures.flat import flat_of, load_flat, space_of
 from merge.architectures.sample import generate
+from merge.strategies.registry import Shelf
 
 __all__ = [
-    "ARCHITECTURES",
+    "Architecture",
     "ByteLM",
+    "architecture_of",
     "build",
     "ecosystem_files",
     "flat_of",
@@ -25,9 +32,36 @@ __all__ = [
     "space_of",
 ]
 
-ARCHITECTURES: dict[str, type[ByteLM]] = {"byte-lm": ByteLM}
+_ARCHITECTURES = {"byte-lm": "merge.architectures.byte_lm:ByteLMArchitecture"}
+_SHELF: Shelf[Architecture] = Shelf(
+    "architecture", "barnraise.architectures", _ARCHITECTURES, ("build", "parameter_count", "files")
+)
 
 
-def build(model: ModelConfig) -> ByteLM:
+def architecture_of(model: ModelConfig) -> Architecture:
+    """What builds a model.
+
+    Raises:
+        UnknownStrategyError: no architecture of that name is built in or installed.
+    """
+    found = _SHELF.find(model.architecture)
+    return cast(Callable[..., Architecture], found)(model)
+
+
+@overload
+def build(model: ByteLMConfig) -> ByteLM: ...
+@overload
+def build(model: ModelConfig) -> nn.Module: ...
+def build(model: Any) -> nn.Module:
     """A new module on the CPU, float32, with the weights that ``model.init_seed`` names."""
-    return ARCHITECTURES[model.architecture](model)
+    return architecture_of(model).build()
+
+
+def parameter_count(model: ModelConfig) -> int:
+    """Elements that a module of ``model`` has, found without building one."""
+    return architecture_of(model).parameter_count()
+
+
+def ecosystem_files(model: ModelConfig) -> dict[str, bytes]:
+    """Files beside the tensors from which other software knows what the model is: name -> content, sorted by name."""
+    return architecture_of(model).files()

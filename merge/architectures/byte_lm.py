@@ -22,20 +22,43 @@ SwiGLU https://arxiv.org/abs/2002.05202, Phi-3 https://arxiv.org/abs/2404.14219.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from barnraise.config import ModelConfig
+from barnraise.model_config import ByteLMConfig
 
-__all__ = ["NORM_EPS", "ROPE_BASE", "VOCABULARY", "ByteLM", "parameter_count"]
+__all__ = ["NORM_EPS", "ROPE_BASE", "VOCABULARY", "ByteLM", "ByteLMArchitecture"]
 
 VOCABULARY = 256
 INIT_STD = 0.02
 ROPE_BASE = 10_000.0
 NORM_EPS = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class ByteLMArchitecture:
+    """Builds a :class:`ByteLM`."""
+
+    name: ClassVar[str] = "byte-lm"
+    model: ByteLMConfig
+
+    def build(self) -> ByteLM:
+        return ByteLM(self.model)
+
+    def parameter_count(self) -> int:
+        dim = self.model.dim
+        attention, feed_forward, norms = 4 * dim * dim, 3 * dim * self.model.hidden, 2 * dim
+        return VOCABULARY * dim + self.model.layers * (attention + feed_forward + norms) + dim
+
+    def files(self) -> dict[str, bytes]:
+        from merge.architectures.ecosystem import ecosystem_files
+
+        return ecosystem_files(self.model)
 
 
 class ByteLM(nn.Module):
@@ -49,7 +72,7 @@ class ByteLM(nn.Module):
     cosine: Tensor
     sine: Tensor
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ByteLMConfig) -> None:
         super().__init__()
         self.config = config
         self.model = Trunk(config)
@@ -105,7 +128,7 @@ class ByteLM(nn.Module):
 class Trunk(nn.Module):
     """From bytes to the normalised residual stream."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ByteLMConfig) -> None:
         super().__init__()
         self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
         self.embed_tokens = nn.Embedding(VOCABULARY, config.dim)
@@ -122,7 +145,7 @@ class Trunk(nn.Module):
 class Layer(nn.Module):
     """Attention, then feed-forward, each added to the residual stream."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ByteLMConfig) -> None:
         super().__init__()
         self.input_layernorm = nn.RMSNorm(config.dim, eps=NORM_EPS)
         self.self_attn = Attention(config)
@@ -138,7 +161,7 @@ class Layer(nn.Module):
 class Attention(nn.Module):
     """Causal self-attention with rotary positions."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ByteLMConfig) -> None:
         super().__init__()
         self.heads = config.heads
         self.o_proj = nn.Linear(config.dim, config.dim, bias=False)
@@ -157,7 +180,7 @@ class Attention(nn.Module):
 class SwiGLU(nn.Module):
     """Feed-forward block with a gate: ``down(silu(gate(x)) * up(x))``."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ByteLMConfig) -> None:
         super().__init__()
         self.down_proj = nn.Linear(config.hidden, config.dim, bias=False)
         self.gate_up_proj = nn.Linear(config.dim, 2 * config.hidden, bias=False)
@@ -166,14 +189,6 @@ class SwiGLU(nn.Module):
         gate, up = self.gate_up_proj(hidden_BTD).chunk(2, dim=-1)
         down_BTD: Tensor = self.down_proj(functional.silu(gate) * up)
         return down_BTD
-
-
-def parameter_count(config: ModelConfig) -> int:
-    """Elements that a module of ``config`` has, found without building one."""
-    attention = 4 * config.dim * config.dim
-    feed_forward = 3 * config.dim * config.hidden
-    norms = 2 * config.dim
-    return VOCABULARY * config.dim + config.layers * (attention + feed_forward + norms) + config.dim
 
 
 def rotary_tables(positions: int, width: int) -> tuple[Tensor, Tensor]:

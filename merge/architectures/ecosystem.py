@@ -1,4 +1,4 @@
-"""Files beside the tensors from which other software knows what the model is: configuration and tokenizer.
+"""Files beside a byte model's tensors from which other software knows what it is: configuration and tokenizer.
 
 A released folder then loads with ``AutoModelForCausalLM.from_pretrained`` and
 ``AutoTokenizer.from_pretrained``, without a line of ours. All content follows from the
@@ -13,13 +13,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from barnraise.config import ModelConfig
+from barnraise.model_config import ByteLMConfig
 from merge.architectures.byte_lm import NORM_EPS, ROPE_BASE, VOCABULARY
 
 __all__ = ["ecosystem_files"]
 
 
-def ecosystem_files(model: ModelConfig) -> dict[str, bytes]:
+def ecosystem_files(model: ByteLMConfig) -> dict[str, bytes]:
     """File name -> content, sorted by name."""
     files = {
         "config.json": _phi3(model),
@@ -33,7 +33,7 @@ def ecosystem_files(model: ModelConfig) -> dict[str, bytes]:
     return {name: json.dumps(value, indent=1, sort_keys=True).encode("ascii") + b"\n" for name, value in files.items()}
 
 
-def _phi3(model: ModelConfig) -> dict[str, Any]:
+def _phi3(model: ByteLMConfig) -> dict[str, Any]:
     """Phi-3's own defaults name tokens beyond a vocabulary of bytes, so the special ones are said to be none.
 
     No type of the weights is named: it is that of the tensors, which pulling may have converted.

@@ -47,6 +47,8 @@ def compress_segment(
     assert target_P.dtype == torch.float32, target_P.dtype
     assert target_P.shape == (int(chunk_starts[-1]),), (target_P.shape, int(chunk_starts[-1]))
     target_P = target_P.detach().contiguous()
+    if len(chunk_starts) == 1:
+        return EncodedSegment(b"", b"", b""), target_P.clone()
     if codec.name == "topk":
         chosen = _choose(target_P, chunk_starts, kept_per_chunk(chunk_starts, codec.k))
         segment, positions_N, values_N = compress_chosen(chosen, chunk_starts, codec.k)

@@ -17,7 +17,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barnraise.config import CodecConfig, ModelConfig
+from barnraise.config import CodecConfig
+from barnraise.model_config import ByteLMConfig
 from barnraise.updates.space import ParameterSpace, TensorSpec
 from benchmarks.convergence.arms import (
     ARMS,
@@ -43,7 +44,7 @@ from contributor.unit import finish_unit
 
 TINY = Scale(
     "tiny",
-    ModelConfig(dim=8, layers=1, heads=1, hidden=8, context=16),
+    ByteLMConfig(dim=8, layers=1, heads=1, hidden=8, context=16),
     rounds=4,
     steps=2,
     batch=2,

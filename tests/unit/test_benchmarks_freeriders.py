@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from barnraise.config import ModelConfig
+from barnraise.model_config import ByteLMConfig
 from benchmarks.convergence.arms import Scale
 from benchmarks.freeriders import EXPECTED, judge_round, table, tally
 from benchmarks.planted import CODECS, HIDDEN_EACH, KINDS, Plantation, PlantedRound
@@ -15,7 +15,7 @@ from coordinator.acceptance.updates.recognise import Entry, recognise
 
 TINY = Scale(
     "tiny",
-    ModelConfig(dim=16, layers=1, heads=2, hidden=32, context=32),
+    ByteLMConfig(dim=16, layers=1, heads=2, hidden=32, context=32),
     rounds=2,
     steps=6,
     batch=8,

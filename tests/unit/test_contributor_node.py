@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from barnraise.config import CodecConfig, ModelConfig
+from barnraise.config import CodecConfig
 from barnraise.corpus import Corpus
 from barnraise.errors import (
     BarnraiseError,
@@ -24,6 +24,7 @@ from barnraise.errors import (
     VerificationError,
 )
 from barnraise.identity import Identity
+from barnraise.model_config import ByteLMConfig
 from barnraise.protocol import RunInfo, UpdateEnvelope
 from barnraise.releases.store import BlobStore
 from barnraise.updates import Update
@@ -35,7 +36,8 @@ from contributor.node import Change, Node, Parts, subtract
 from contributor.patience import Patience
 from contributor.poison import flipped
 from contributor.state import NodeFolder, NodeState
-from contributor.trainer import Trainer, Unit
+from contributor.tasks.byte_lm import ByteLMTask
+from contributor.training.trainer import Trainer, Unit
 from pretend_gateway import PretendGateway
 
 ME = Identity.from_seed(bytes([7] * 32))
@@ -89,8 +91,8 @@ class World:
         """One that has trained the units of ``rounds``, each with the moments of the one before."""
         bases = self.gateway.bases
         text = Corpus.of(self.gateway.info().data).text("text", "train")
-        model: ModelConfig = self.gateway.info().model
-        unit = Unit(model, bases.space, bases.flat_P, text, self.gateway.training, seed=0)
+        model: ByteLMConfig = self.gateway.info().model
+        unit = Unit(ByteLMTask(model, text), bases.space, bases.flat_P, self.gateway.training, seed=0)
         for round_number in rounds:
             trainer = Trainer(replace(unit, seed=round_number), torch.device("cpu"))
             while not trainer.done:

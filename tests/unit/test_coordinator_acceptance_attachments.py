@@ -16,9 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from barnraise.config import ModelConfig
 from barnraise.digest import digest_bytes
 from barnraise.errors import AcceptanceError
+from barnraise.model_config import ByteLMConfig
 from coordinator.acceptance.models.attaching import make_attachment
 from coordinator.acceptance.models.attachments import Attachment, LowRank, parse_attachment, write_attachment
 from coordinator.acceptance.models.subject import ByteSubject
@@ -26,7 +26,7 @@ from coordinator.acceptance.models.tuning import Tuning
 from laws import examples
 from merge.architectures import build, flat_of, space_of
 
-MODEL = ModelConfig(dim=16, layers=1, heads=2, hidden=16, context=12)
+MODEL = ByteLMConfig(dim=16, layers=1, heads=2, hidden=16, context=12)
 TEXTS = [f"the value of name_{n} is {n * n}".encode() for n in range(40)]
 Array = NDArray[np.float32]
 

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from barnraise.config import ModelConfig
 from barnraise.digest import digest_bytes
 from barnraise.errors import AcceptanceError, ConfigValueError
+from barnraise.model_config import ByteLMConfig
 from barnraise.releases.store import BlobStore
 from barnraise.run_folder import RunFolder
 from barnraise.sections import parse_section
@@ -31,7 +31,7 @@ from coordinator.run_setup import prepare_run
 from merge.architectures import build, flat_of, space_of
 from simulator import tiny_config
 
-MODEL = ModelConfig(dim=16, layers=1, heads=2, hidden=16, context=12)
+MODEL = ByteLMConfig(dim=16, layers=1, heads=2, hidden=16, context=12)
 TEXTS = [f"the value of name_{n} is {n * n}".encode() for n in range(40)]
 LINES = b"".join(json.dumps({"text": text.decode()}).encode() + b"\n" for text in TEXTS)
 TUNING = Tuning(40, learning_rate=1e-2)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import planted
-from barnraise.config import ModelConfig
 from barnraise.errors import AcceptanceError
+from barnraise.model_config import ByteLMConfig
 from barnraise.suite import LookConfig, load_suite_config
 from barnraise.updates.space import ParameterSpace
 from coordinator.acceptance.asking.choices import Answered
@@ -374,7 +374,7 @@ def test_a_direction_that_contradicts_the_metric_is_refused() -> None:
 def test_every_test_of_the_example_suite_measures_a_model() -> None:
     path = Path(__file__).parents[2] / "configs" / "acceptance" / "python-words.toml"
     suite = load_suite_config(path)
-    subject = ByteSubject(*_of(ModelConfig(dim=16, layers=1, heads=2, hidden=16, context=64)))
+    subject = ByteSubject(*_of(ByteLMConfig(dim=16, layers=1, heads=2, hidden=16, context=64)))
     for test in suite.tests:
         if test.data is not None:
             wanted = suite.data[test.data]
@@ -385,7 +385,7 @@ def test_every_test_of_the_example_suite_measures_a_model() -> None:
         assert np.isfinite(measure(subject, test, data).values_N).all()
 
 
-def _of(model: ModelConfig) -> tuple[NDArray[np.float32], ModelConfig, ParameterSpace]:
+def _of(model: ByteLMConfig) -> tuple[NDArray[np.float32], ByteLMConfig, ParameterSpace]:
     module = build(model)
     space = space_of(module)
     return flat_of(module, space), model, space

@@ -17,8 +17,8 @@ import torch
 from safetensors.numpy import save_file
 
 import planted
-from barnraise.config import ModelConfig
 from barnraise.errors import AcceptanceError, MissingExtraError, NotACheckpointError
+from barnraise.model_config import ByteLMConfig
 from barnraise.suite import LookConfig
 from coordinator.acceptance.asking.offline import VARIABLES, offline
 from coordinator.acceptance.examples import NOTHING, Examples
@@ -309,6 +309,6 @@ def test_pickled_weights_are_never_read(tmp_path: Path) -> None:
 
 def test_parameters_of_another_architecture_cannot_be_loaded() -> None:
     space, flat_P = planted.taught(planted.KNOWN + planted.HARMLESS)
-    other = ModelConfig(dim=32, layers=2, heads=2, hidden=64, context=40)
+    other = ByteLMConfig(dim=32, layers=2, heads=2, hidden=64, context=40)
     with pytest.raises(AcceptanceError, match="the model cannot be loaded: byte-lm as it is described has"):
         ByteSubject(flat_P, other, space).logits(torch.zeros(1, 1, dtype=torch.int64))

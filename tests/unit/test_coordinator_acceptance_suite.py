@@ -11,8 +11,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from barnraise.config import ModelConfig
 from barnraise.errors import AcceptanceError
+from barnraise.model_config import ByteLMConfig
 from barnraise.suite import AcceptanceTestConfig, SuiteConfig
 from barnraise.updates.space import ParameterSpace
 from coordinator.acceptance.asking.evaluate import WORST_BITS
@@ -23,7 +23,7 @@ from coordinator.acceptance.models.subject import ByteSubject
 from coordinator.acceptance.suite import judge_models
 from merge.architectures import build, flat_of, space_of
 
-MODEL = ModelConfig(dim=16, layers=1, heads=2, hidden=16, context=12)
+MODEL = ByteLMConfig(dim=16, layers=1, heads=2, hidden=16, context=12)
 WINDOWS = np.random.default_rng(0).integers(32, 127, (40, 13), dtype=np.uint8)
 CONFIG = SuiteConfig(
     tests=(

@@ -10,11 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barnraise.config import ModelConfig
 from barnraise.digest import digest_bytes
+from barnraise.model_config import ByteLMConfig
 from merge.architectures import build, flat_of, generate, load_flat, parameter_count, space_of
 
-TINY = ModelConfig(dim=16, layers=2, heads=2, hidden=24, context=12, init_seed=3)
+TINY = ByteLMConfig(dim=16, layers=2, heads=2, hidden=24, context=12, init_seed=3)
 
 
 def test_a_seed_names_the_same_weights_everywhere() -> None:
@@ -37,7 +37,7 @@ def test_rotary_tables_are_no_part_of_the_model() -> None:
 @settings(deadline=None, max_examples=15)
 @given(heads=st.integers(1, 3), half=st.integers(1, 4), layers=st.integers(1, 3), hidden=st.integers(1, 40))
 def test_parameters_are_counted_without_building(heads: int, half: int, layers: int, hidden: int) -> None:
-    config = ModelConfig(dim=2 * heads * half, heads=heads, layers=layers, hidden=hidden, context=4)
+    config = ByteLMConfig(dim=2 * heads * half, heads=heads, layers=layers, hidden=hidden, context=4)
     assert parameter_count(config) == space_of(build(config)).size
 
 

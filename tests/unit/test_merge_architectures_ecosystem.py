@@ -7,10 +7,10 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barnraise.config import ModelConfig
+from barnraise.model_config import ByteLMConfig
 from merge.architectures import build, ecosystem_files, space_of
 
-TINY = ModelConfig(dim=16, layers=2, heads=2, hidden=24, context=12)
+TINY = ByteLMConfig(dim=16, layers=2, heads=2, hidden=24, context=12)
 
 
 def phi3_shapes(config: dict[str, int]) -> dict[str, tuple[int, ...]]:
@@ -38,7 +38,7 @@ def phi3_shapes(config: dict[str, int]) -> dict[str, tuple[int, ...]]:
 def test_the_tensors_are_those_that_the_configuration_describes(
     heads: int, half: int, layers: int, hidden: int
 ) -> None:
-    model = ModelConfig(dim=2 * heads * half, heads=heads, layers=layers, hidden=hidden, context=4)
+    model = ByteLMConfig(dim=2 * heads * half, heads=heads, layers=layers, hidden=hidden, context=4)
     config = json.loads(ecosystem_files(model)["config.json"])
     assert {t.name: t.shape for t in space_of(build(model)).tensors} == phi3_shapes(config)
     assert (config["num_attention_heads"], config["max_position_embeddings"]) == (heads, 4)

@@ -22,7 +22,8 @@ from barnraise.releases.manifest import Manifest
 from barnraise.releases.plan import make_plan
 from barnraise.releases.rebuild import rebuild
 from barnraise.updates.space import ParameterSpace
-from coordinator.acceptance.models.subject import ByteSubject, Subject
+from coordinator.acceptance.models.subject import Subject
+from coordinator.acceptance.models.trunks import trunk_subject
 from coordinator.acceptance.run_suite import Contender
 
 __all__ = ["Ancestry"]
@@ -96,7 +97,7 @@ class Ancestry:
         """
         manifest = self.trunk_manifest(node)
         flat_P = self._derived(node, manifest.space) if "@" in node else self.flat(node)
-        return ByteSubject(flat_P, manifest.model, manifest.space)
+        return trunk_subject(flat_P, manifest.model, manifest.space)
 
     def flat(self, version: str) -> NDArray[np.float32]:
         """A release, float32 [P], verified."""

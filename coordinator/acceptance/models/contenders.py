@@ -19,8 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barnraise.api import pull
-from barnraise.config import ModelConfig, RunConfig, parse_run_config
+from barnraise.config import RunConfig, parse_run_config
 from barnraise.errors import UsageError, WrongBaseError
+from barnraise.model_config import ModelConfig
 from barnraise.releases.derived.names import derived_names
 from barnraise.releases.installed import Installed
 from barnraise.releases.layout import RELEASE_FILE, RUN_FILE
@@ -32,7 +33,8 @@ from barnraise.updates import Update, apply_update
 from barnraise.updates.header import Header
 from barnraise.updates.space import ParameterSpace, model_digest
 from barnraise.versions import split_spec
-from coordinator.acceptance.models.subject import ByteSubject, Subject
+from coordinator.acceptance.models.subject import Subject
+from coordinator.acceptance.models.trunks import trunk_subject
 from coordinator.acceptance.run_suite import Contender
 
 __all__ = ["Finder", "Settled", "Trunk"]
@@ -52,7 +54,7 @@ class Trunk:
     flat_P: NDArray[np.float32]
 
     def subject(self) -> Subject:
-        return ByteSubject(self.flat_P, self.model, self.space)
+        return trunk_subject(self.flat_P, self.model, self.space)
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from barnraise.config import ModelConfig
 from barnraise.errors import AcceptanceError
+from barnraise.model_config import ByteLMConfig
 from barnraise.updates.space import ParameterSpace, model_digest
 from coordinator.acceptance.models.attachments import Attachment
 from coordinator.acceptance.models.tuning import Tuning, tune
@@ -111,7 +111,7 @@ class ByteSubject:
         flat_P: float32 [P], its parameters in ``space``; finite or not.
     """
 
-    def __init__(self, flat_P: NDArray[np.float32], model: ModelConfig, space: ParameterSpace) -> None:
+    def __init__(self, flat_P: NDArray[np.float32], model: ByteLMConfig, space: ParameterSpace) -> None:
         self._flat_P = flat_P
         self._model = model
         self._space = space

@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from barnraise.config import ModelConfig
 from barnraise.errors import AcceptanceError
+from barnraise.model_config import ByteLMConfig
 from barnraise.updates.space import ParameterSpace
 from merge.architectures import build, flat_of, load_flat
 
@@ -40,7 +40,7 @@ class Tuning:
 
 
 def tune(
-    start_P: NDArray[np.float32], model: ModelConfig, space: ParameterSpace, texts: Sequence[bytes], tuning: Tuning
+    start_P: NDArray[np.float32], model: ByteLMConfig, space: ParameterSpace, texts: Sequence[bytes], tuning: Tuning
 ) -> NDArray[np.float32]:
     """The model after these steps, float32 [P]; the learning rate falls linearly towards 0.
 

@@ -20,7 +20,7 @@ from barnraise.config import TrainingConfig
 from barnraise.errors import BlobMissingError, VerificationError
 from barnraise.updates.space import ParameterSpace
 from contributor.state import KeptMoments, NodeFolder, NodeState
-from contributor.trainer import Moments
+from contributor.training.trainer import Moments
 
 __all__ = ["load_moments", "store_moments"]
 

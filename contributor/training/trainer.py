@@ -1,15 +1,13 @@
-"""One unit of work: H inner AdamW steps from the base, on text of one shard.
+"""One unit of work: H inner AdamW steps from the base, on the examples of one shard.
 
 The batch of step i follows from the lease's seed and i alone, so there is no data position
-to remember: a unit continued from a checkpoint sees exactly the windows that it would have
+to remember: a unit continued from a checkpoint sees exactly the examples that it would have
 seen uninterrupted. On the CPU the result has the same bits.
 
 A unit may begin with the moments that AdamW had at the end of an earlier one. AdamW's count of
 steps then goes on, as the correction of its moments needs it to; warm-up and batches count the
 steps of this unit.
 
-B  windows in a batch
-T  the model's context
 P  elements in the whole parameter space
 """
 
@@ -24,10 +22,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from barnraise.config import ModelConfig, TrainingConfig
-from barnraise.errors import ConfigValueError, NonFiniteUpdateError
+from barnraise.config import TrainingConfig
+from barnraise.errors import NonFiniteUpdateError
 from barnraise.updates.space import ParameterSpace
-from merge.architectures import build, flat_of, load_flat
+from contributor.tasks import Task
+from merge.architectures import flat_of, load_flat
 
 __all__ = ["Moments", "Progress", "Trainer", "Unit", "best_device"]
 
@@ -57,15 +56,14 @@ class Unit:
     """Everything that decides what a unit's result is.
 
     Attributes:
-        base_P: float32 [P], where training starts. text: of the lease's shard.
+        task: module, examples and loss. base_P: float32 [P], where training starts.
         seed: of the order of the data.
         moments: that AdamW begins with, from earlier units; None to begin without.
     """
 
-    model: ModelConfig
+    task: Task
     space: ParameterSpace
     base_P: NDArray[np.float32]
-    text: bytes
     training: TrainingConfig
     seed: int
     moments: Moments | None = None
@@ -76,7 +74,7 @@ class Progress:
     """A unit in the middle: enough to continue it.
 
     Attributes:
-        step: AdamW's steps so far, those of earlier units too. losses: bits per byte of each step of this unit.
+        step: AdamW's steps so far, those of earlier units too. losses: in bits, of each step of this unit.
         model_P, first_P, second_P: float32 [P]; AdamW's moments are first and second.
     """
 
@@ -91,25 +89,15 @@ class Trainer:
     """Trains one unit, a step at a time.
 
     Attributes:
-        losses: training loss of every step done, in bits per byte.
+        losses: training loss of every step done, in bits per byte, or whatever the task's unit is.
     """
 
     def __init__(self, unit: Unit, device: torch.device) -> None:
-        """Build the model on ``device``, at the base, with AdamW's moments where the unit has some.
-
-        Raises:
-            ConfigValueError: the text is shorter than one window.
-        """
-        if len(unit.text) <= unit.model.context:
-            raise ConfigValueError(
-                f"the shard has {len(unit.text):,} bytes of text, a window needs {unit.model.context + 1:,}; "
-                "the run needs larger shards or a shorter context"
-            )
+        """Build the model on ``device``, at the base, with AdamW's moments where the unit has some."""
         self.losses: list[float] = []
         self._unit = unit
         self._device = device
-        self._text_N = np.frombuffer(unit.text, dtype=np.uint8)
-        self._module = build(unit.model)
+        self._module = unit.task.module()
         load_flat(self._module, unit.space, unit.base_P)
         self._module.to(device).train()
         self._optimiser = _adamw(self._module, unit.training)
@@ -122,7 +110,7 @@ class Trainer:
         return len(self.losses) >= self._unit.training.steps
 
     def step(self) -> float:
-        """One optimiser step; its training loss in bits per byte.
+        """One optimiser step; its training loss in bits.
 
         Raises:
             NonFiniteUpdateError: training diverged.
@@ -133,7 +121,7 @@ class Trainer:
             group["lr"] = training.learning_rate * min(1.0, (index + 1) / max(training.warmup_steps, 1))
         self._optimiser.zero_grad(set_to_none=True)
         with torch.autocast("cuda", torch.bfloat16, enabled=self._device.type == "cuda"):
-            loss = self._module.loss(self._windows(index))
+            loss = self._mean_loss(index)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self._module.parameters(), training.clip_grad_norm)
         bits = float(loss.detach()) / math.log(2)
@@ -191,12 +179,11 @@ class Trainer:
             }
         self._earlier_steps = moments.steps
 
-    def _windows(self, index: int) -> Tensor:
-        """uint8 [B, T + 1], the batch of one step."""
-        width = self._unit.model.context + 1
-        draws = np.random.default_rng([self._unit.seed, index])
-        starts_B = draws.integers(0, len(self._text_N) - width + 1, size=self._unit.training.batch)
-        return torch.from_numpy(self._text_N[starts_B[:, None] + np.arange(width)]).to(self._device)
+    def _mean_loss(self, index: int) -> Tensor:
+        """Of the batch of one step, a scalar in nats."""
+        batch = self._unit.task.batch(self._unit.seed, index, self._unit.training.batch)
+        found = self._unit.task.loss(self._module, {name: values.to(self._device) for name, values in batch.items()})
+        return found.total / found.count
 
     def _moment(self, which: str) -> NDArray[np.float32]:
         state: dict[Any, dict[str, Tensor]] = self._optimiser.state

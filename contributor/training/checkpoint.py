@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from barnraise.digest import digest_json
 from barnraise.releases.durable import replace_file
 from barnraise.updates.space import ParameterSpace
-from contributor.trainer import Progress
+from contributor.training.trainer import Progress
 
 __all__ = ["load_checkpoint", "save_checkpoint"]
 

@@ -1,0 +1,148 @@
+"""The architecture of the trunk, as ``[model]`` states it and every manifest repeats it.
+
+What a task trains follows from the architecture, so a run names one thing:
+
+    architecture        task                   built from
+    byte-lm             byte-lm                a few numbers: width, layers, heads
+    causal-lm           causal-lm              the config.json of a transformers architecture; no code of theirs
+    image-classifier    image-classification   a few numbers: picture size, classes, width
+    anything else       of that name           an entry point of another distribution, and its own options
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from barnraise.sections import Positive, Section
+
+__all__ = [
+    "BUILT_IN",
+    "ByteLMConfig",
+    "CausalLMConfig",
+    "ForeignConfig",
+    "ImageClassifierConfig",
+    "ModelConfig",
+]
+
+
+class ByteLMConfig(Section):
+    """A decoder-only transformer over bytes.
+
+    Attributes:
+        dim: width of the residual stream. hidden: width inside the feed-forward block.
+        context: bytes the model sees at once. init_seed: seed of the first release's weights.
+    """
+
+    architecture: Literal["byte-lm"] = "byte-lm"
+    dim: Positive = 256
+    layers: Positive = 4
+    heads: Positive = 4
+    hidden: Positive = 640
+    context: Positive = 256
+    init_seed: int = 0
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> ByteLMConfig:
+        if self.dim % (2 * self.heads):
+            raise ValueError(f"dim {self.dim} must be a multiple of 2 * heads = {2 * self.heads}")
+        return self
+
+    @property
+    def example_bytes(self) -> int:
+        """Bytes of one held-out example: a window, of which the first byte is not predicted."""
+        return self.context + 1
+
+
+class CausalLMConfig(Section):
+    """A causal language model of transformers, built from its configuration and never from code that comes along.
+
+    Attributes:
+        config: what its ``config.json`` says; plain JSON values.
+        context: tokens the model sees at once in training and tests.
+        init_seed: seed of the first release's weights, where no checkpoint gives them.
+    """
+
+    architecture: Literal["causal-lm"]
+    config: dict[str, Any]
+    context: Positive = 256
+    init_seed: int = 0
+
+    @model_validator(mode="after")
+    def _names_a_type(self) -> CausalLMConfig:
+        if not isinstance(self.config.get("model_type"), str):
+            raise ValueError("config must say its model_type, as the config.json of transformers does")
+        if "auto_map" in self.config:
+            raise ValueError("config asks for code of its own (auto_map), which is never run here")
+        return self
+
+    @property
+    def example_bytes(self) -> int:
+        """Bytes of one held-out example: a text that has at most as many tokens as the model sees at once."""
+        return self.context
+
+
+class ImageClassifierConfig(Section):
+    """A small convolutional classifier of square pictures.
+
+    Attributes:
+        size: pixels of an edge. channels: of a pixel. classes: how many answers there are.
+        width: channels of the first block; each of ``blocks`` halves the edge and doubles the width.
+        init_seed: seed of the first release's weights.
+    """
+
+    architecture: Literal["image-classifier"]
+    size: Positive = 8
+    channels: Positive = 1
+    classes: Positive = 10
+    width: Positive = 32
+    blocks: Positive = 2
+    init_seed: int = 0
+
+    @model_validator(mode="after")
+    def _blocks_fit(self) -> ImageClassifierConfig:
+        if self.size % (1 << self.blocks):
+            raise ValueError(f"size {self.size} must be a multiple of 2 ** blocks = {1 << self.blocks}")
+        return self
+
+    @property
+    def example_bytes(self) -> int:
+        """Bytes of one held-out example: the pixels, then the answer."""
+        return self.size * self.size * self.channels + 1
+
+
+class ForeignConfig(Section):
+    """An architecture that an entry point of another distribution builds.
+
+    Attributes:
+        options: handed to it as they are.
+        context: bytes of an example. init_seed: seed of the first release's weights.
+    """
+
+    architecture: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$")]
+    options: dict[str, Any] = Field(default_factory=dict)
+    context: Positive = 1
+    init_seed: int = 0
+
+    @property
+    def example_bytes(self) -> int:
+        """Bytes of one held-out example."""
+        return self.context
+
+
+BUILT_IN = ("byte-lm", "causal-lm", "image-classifier")
+
+
+def _which(value: Any) -> str:
+    named = value.get("architecture", "byte-lm") if isinstance(value, dict) else getattr(value, "architecture", "")
+    return named if named in BUILT_IN else "foreign"
+
+
+ModelConfig = Annotated[
+    Annotated[ByteLMConfig, Tag("byte-lm")]
+    | Annotated[CausalLMConfig, Tag("causal-lm")]
+    | Annotated[ImageClassifierConfig, Tag("image-classifier")]
+    | Annotated[ForeignConfig, Tag("foreign")],
+    Discriminator(_which),
+]

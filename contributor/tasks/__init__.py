@@ -1,0 +1,15 @@
+"""What a unit trains: module, examples and loss, by the architecture that the run names.
+
+    architecture        task
+    byte-lm             byte_lm.py
+
+To add one that ships: a file here with a class that has the shape of :class:`Task`, and its line in
+``make_task``. Another distribution offers one as an entry point of the group ``barnraise.tasks``.
+"""
+
+from __future__ import annotations
+
+from contributor.tasks.make import make_task
+from contributor.tasks.task import Batch, Loss, Task
+
+__all__ = ["Batch", "Loss", "Task", "make_task"]
