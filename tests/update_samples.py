@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from barnraise.config import CodecConfig
 from barnraise.digest import digest_bytes
-from barnraise.updates import ParameterSpace, TensorSpec, Update, write_update
+from barnraise.updates import Carrier, ParameterSpace, TensorSpec, Update, write_update
 from merge.compress import compress
 
 BASE = digest_bytes(b"some base")
@@ -45,13 +45,17 @@ def changes(space: ParameterSpace) -> st.SearchStrategy[NDArray[np.float32]]:
     return hnp.arrays(np.float32, space.size, elements=number, fill=odd)
 
 
-def make_file(space: ParameterSpace, codec: CodecConfig, change_P: NDArray[np.float32]) -> bytes:
-    segments, _ = compress(torch.from_numpy(change_P), space, codec)
-    return write_update(space, BASE, codec, segments, role="update")
+def make_file(
+    space: ParameterSpace, codec: CodecConfig, change_P: NDArray[np.float32], carrier: Carrier | None = None
+) -> bytes:
+    """An update file; with a carrier ``change_P`` is what it carries."""
+    segments, _ = compress(torch.from_numpy(change_P), space if carrier is None else carrier.space, codec)
+    return write_update(space, BASE, codec, segments, role="update", carrier=carrier)
 
 
 def content(data: bytes, space: ParameterSpace) -> tuple[object, ...]:
     """All that an update says; raises what parsing and decoding raise."""
     update = Update.parse(data, space, base_digest=None)
     decoded = b"".join(update.decode(index).tobytes() for index in range(space.segment_count))
-    return update.role, update.base_digest, update.codec, decoded
+    scope = None if update.carrier is None else update.carrier.scope
+    return update.role, update.base_digest, update.codec, scope, decoded

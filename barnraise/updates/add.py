@@ -68,7 +68,7 @@ def add_segments(
     assert all(update.space.digest == updates[0].space.digest for update in updates)
     if not updates or not segments:
         return True
-    if not native.available() or any(update.codec.name != "topk" for update in updates):
+    if not native.available() or not all(update.packable for update in updates):
         return _add_plain(updates, factors, segments, out_P)
     packed = [(update.packed(), factor) for update, factor in zip(updates, factors, strict=True)]
     wrong, finite = native.add_packed(compiled_tables(), updates[0].space.chunk_starts, segments, packed, out_P)
@@ -80,12 +80,12 @@ def add_segments(
 
 
 def decode_whole(update: Update) -> native.DecodedUpdate:
-    """All entries of a ``topk`` update, for one that is added more than once; six bytes an entry.
+    """All entries of a ``topk`` update of all tensors, for one that is added more than once; six bytes an entry.
 
     Raises:
         UpdateError: a segment is wrong.
     """
-    assert update.codec.name == "topk", update.codec.name
+    assert update.packable, (update.codec.name, update.carrier)
     space = update.space
     parts: list[tuple[NDArray[np.uint16], NDArray[np.float32], NDArray[np.int64]] | None] = [None] * space.segment_count
 
@@ -131,7 +131,7 @@ def _add_plain(
             start, end = space.segment_range(segment)
             part_P = out_P[start - first : end - first]
             for update, factor in zip(updates, factors, strict=True):
-                if update.codec.name == "topk":
+                if update.codec.name == "topk" or update.carrier is not None:
                     positions_N, values_N = update.sparse(segment)
                     part_P[positions_N] += np.float32(factor) * values_N
                     finite &= bool(np.isfinite(part_P[positions_N]).all())

@@ -50,7 +50,7 @@ def apply_update(
 
 def _add_segment(base_P: NDArray[np.float32], update: Update, index: int, result_P: NDArray[np.float32]) -> None:
     with np.errstate(over="ignore"):
-        if update.codec.name == "topk":
+        if update.codec.name == "topk" or update.carrier is not None:
             positions_N, values_N = update.sparse(index)
             np.add(base_P, np.float32(0.0), out=result_P)
             result_P[positions_N] += values_N

@@ -30,16 +30,25 @@ from barnraise.errors import (
     WrongBaseError,
 )
 from barnraise.native.codec import PackedUpdate
+from barnraise.updates.carrier import carrier_of
 from barnraise.updates.codec import EncodedSegment, canonical_codec
 from barnraise.updates.decode import decode_fisher, decode_segment, sparse_segment
 from barnraise.updates.header import ARRAYS, Header, Role
+from barnraise.updates.reading import Reading
+from barnraise.updates.scope import EVERYWHERE, Carrier
 from barnraise.updates.space import ParameterSpace
 
 __all__ = ["Update", "write_update"]
 
 
 def write_update(
-    space: ParameterSpace, base_digest: str, codec: CodecConfig, segments: Sequence[EncodedSegment], *, role: Role
+    space: ParameterSpace,
+    base_digest: str,
+    codec: CodecConfig,
+    segments: Sequence[EncodedSegment],
+    *,
+    role: Role,
+    carrier: Carrier | None = None,
 ) -> bytes:
     """The one file of a change.
 
@@ -49,8 +58,10 @@ def write_update(
         codec: how the segments were encoded.
         segments: all S of them, in order, as ``merge.compress`` returns them; a Fisher with all or none.
         role: ``update`` (a contribution) or ``patch`` (a release's change).
+        carrier: what the segments hold; the change of every element if None.
     """
-    assert len(segments) == space.segment_count, (len(segments), space.segment_count)
+    carried = space if carrier is None else carrier.space
+    assert len(segments) == carried.segment_count, (len(segments), carried.segment_count)
     columns: list[list[bytes]] = [[getattr(segment, name) for segment in segments] for name in ARRAYS]
     fishers = [segment.fisher for segment in segments if segment.fisher is not None]
     if fishers:
@@ -68,6 +79,7 @@ def write_update(
         segments=len(segments),
         sizes=tuple(offsets[:, -1].tolist()),
         fisher=bool(fishers),
+        scope=EVERYWHERE if carrier is None else carrier.scope,
     )
     return b"".join([header.encode(), offsets.tobytes(), *(part for parts in columns for part in parts)])
 
@@ -81,6 +93,7 @@ class Update:
         base_digest: the model that the change is against.
         role: ``update`` or ``patch``.
         has_fisher: whether :meth:`fisher` may be asked for.
+        carrier: what the arrays hold; None where it is the change of every element.
     """
 
     space: ParameterSpace
@@ -88,6 +101,7 @@ class Update:
     base_digest: str
     role: Role
     has_fisher: bool
+    carrier: Carrier | None
     _data: memoryview
     _arrays: tuple[memoryview, ...]
     _offsets: NDArray[np.int64]
@@ -119,8 +133,10 @@ class Update:
             raise OversizedUpdateError(f"{len(view)} bytes, at most {max_bytes} are accepted. Lower k or bits.")
         header, begin = Header.decode(view)
         _check_base(header, space, base_digest)
-        if header.segments != space.segment_count:
-            raise UnsupportedFormatError(f"{header.segments} segments, the base has {space.segment_count}")
+        carrier = carrier_of(header.scope, space)
+        wanted = (space if carrier is None else carrier.space).segment_count
+        if header.segments != wanted:
+            raise UnsupportedFormatError(f"{header.segments} segments, such an update of the base has {wanted}")
         _check_size(len(view), begin + header.data_bytes)
         ends = np.cumsum([begin + header.offsets_bytes, *header.sizes])
         arrays = tuple(view[start:end] for start, end in pairwise(ends))
@@ -130,6 +146,7 @@ class Update:
             base_digest=header.base,
             role=header.role,
             has_fisher=header.fisher,
+            carrier=carrier,
             _data=view,
             _arrays=arrays,
             _offsets=_read_offsets(view[begin : begin + header.offsets_bytes], header),
@@ -145,8 +162,23 @@ class Update:
         """Size of the file."""
         return len(self._data)
 
+    @property
+    def packable(self) -> bool:
+        """Whether :meth:`packed` may be asked for."""
+        return self.codec.name == "topk" and self.carrier is None
+
+    @property
+    def chosen(self) -> tuple[bool, ...]:
+        """Which tensors of the base it addresses."""
+        return (True,) * len(self.space.tensors) if self.carrier is None else self.carrier.chosen
+
+    @property
+    def carried(self) -> ParameterSpace:
+        """Layout of what the arrays hold."""
+        return self.space if self.carrier is None else self.carrier.space
+
     def segment(self, index: int) -> EncodedSegment:
-        """The bytes of one segment, not checked."""
+        """The bytes of one segment of what the arrays hold, not checked."""
         levels, scales, support, *fisher = (
             bytes(array[start:end])
             for array, start, end in zip(
@@ -156,26 +188,31 @@ class Update:
         return EncodedSegment(support, levels, scales, *fisher)
 
     def packed(self) -> PackedUpdate:
-        """Where the compiled loops find what :meth:`segment` cuts; ``topk`` only."""
-        assert self.codec.name == "topk", self.codec.name
+        """Where the compiled loops find what :meth:`segment` cuts; only if :attr:`packable`."""
+        assert self.packable, (self.codec.name, self.carrier)
         levels, scales, support = self._arrays[: len(ARRAYS)]
         return PackedUpdate(levels, scales, support, self._offsets[: len(ARRAYS)], self.codec.k)
 
     def decode(self, index: int) -> NDArray[np.float32]:
-        """The change of every element of one segment, float32 [P], finite.
+        """The change of every element of one segment of the base, float32 [P], finite.
 
         Raises:
             UpdateError: not the one encoding of a finite change.
         """
-        return decode_segment(self.segment(index), self.space.segment_chunk_starts(index), self.codec)
+        if self.carrier is None:
+            return self._decoded(index)
+        return self.carrier.expand(index, self._reading)
 
     def sparse(self, index: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Positions int64 [N] in one segment, strictly increasing, and values float32 [N].
+        """Positions int64 [N] in one segment of the base, strictly increasing, and values float32 [N].
 
         Raises:
             UpdateError: as :meth:`decode`.
         """
-        return sparse_segment(self.segment(index), self.space.segment_chunk_starts(index), self.codec)
+        if self.carrier is None:
+            return sparse_segment(self.segment(index), self.space.segment_chunk_starts(index), self.codec)
+        positions_N = self.carrier.positions(index)
+        return positions_N, self.decode(index)[positions_N]
 
     def fisher(self, index: int) -> NDArray[np.float32]:
         """How sure the update is of every element of one segment, float32 [P], finite; 0 where it names none.
@@ -183,18 +220,33 @@ class Update:
         Raises:
             UpdateError: not the one encoding of a Fisher.
         """
-        return decode_fisher(self.segment(index), self.space.segment_chunk_starts(index), self.codec)
+        if self.carrier is None:
+            return self._fisher(index)
+        return self.carrier.expand(index, Reading(self.carried, self._fisher))
 
     def validate(self) -> None:
-        """Decode every segment, one after the other.
+        """Decode everything, one segment after the other.
 
         Raises:
             UpdateError: the first that is wrong.
         """
-        for index in range(self.space.segment_count):
-            self.sparse(index)
+        for index in range(self.carried.segment_count):
+            self._decoded(index)
             if self.has_fisher:
-                self.fisher(index)
+                self._fisher(index)
+        if self.carrier is not None:
+            for index in range(self.space.segment_count):
+                self.decode(index)
+
+    @cached_property
+    def _reading(self) -> Reading:
+        return Reading(self.carried, self._decoded)
+
+    def _decoded(self, index: int) -> NDArray[np.float32]:
+        return decode_segment(self.segment(index), self.carried.segment_chunk_starts(index), self.codec)
+
+    def _fisher(self, index: int) -> NDArray[np.float32]:
+        return decode_fisher(self.segment(index), self.carried.segment_chunk_starts(index), self.codec)
 
 
 def _check_base(header: Header, space: ParameterSpace, base_digest: str | None) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from barnraise.config import CodecConfig
 from barnraise.updates import blockwise, dense, fisher, topk
-from barnraise.updates.codec import EncodedSegment
+from barnraise.updates.codec import EncodedSegment, check_length
 
 __all__ = ["decode_fisher", "decode_segment", "named_positions", "sparse_segment"]
 
@@ -27,6 +27,8 @@ def decode_segment(segment: EncodedSegment, chunk_starts: NDArray[np.int64], cod
     Raises:
         UpdateError: not the one encoding of a finite change.
     """
+    if len(chunk_starts) == 1:
+        return _nothing(segment)
     match codec.name:
         case "dense":
             return dense.decode(segment, int(chunk_starts[-1]))
@@ -49,7 +51,7 @@ def sparse_segment(
     Raises:
         UpdateError: as :func:`decode_segment`.
     """
-    if codec.name == "topk":
+    if codec.name == "topk" and len(chunk_starts) > 1:
         return topk.decode(segment, chunk_starts, codec.k)
     return np.arange(int(chunk_starts[-1]), dtype=np.int64), decode_segment(segment, chunk_starts, codec)
 
@@ -79,3 +81,14 @@ def named_positions(segment: EncodedSegment, chunk_starts: NDArray[np.int64], co
     if codec.name == "topk":
         return topk.decode(segment, chunk_starts, codec.k)[0]
     return np.arange(int(chunk_starts[-1]), dtype=np.int64)
+
+
+def _nothing(segment: EncodedSegment) -> NDArray[np.float32]:
+    """The change of a segment without elements, float32 [0].
+
+    Raises:
+        NonCanonicalUpdateError: it says something.
+    """
+    for what in ("support", "levels", "scales"):
+        check_length(what, getattr(segment, what), 0)
+    return np.zeros(0, dtype=np.float32)

@@ -4,8 +4,9 @@
 
 The arrays follow in the order ``offsets`` (i64 [3, segments + 1]), ``levels``, ``scales``,
 ``support`` (u8). With a Fisher there are the key ``fisher`` (its bits an element), a fourth row
-of offsets, and behind the others the array ``fisher``. Nothing of a header is believed because
-it parses: what was read is written again, and must come out as the same bytes.
+of offsets, and behind the others the array ``fisher``. What is about a part of the model has the
+keys of its scope (scope.py). Nothing of a header is believed because it parses: what was read is
+written again, and must come out as the same bytes.
 
 Source: https://github.com/huggingface/safetensors#format
 """
@@ -27,6 +28,7 @@ from barnraise.errors import (
 )
 from barnraise.updates.codec import canonical_codec
 from barnraise.updates.fisher import FISHER_BITS
+from barnraise.updates.scope import EVERYWHERE, SCOPE_KEYS, Scope
 from barnraise.updates.space import CHUNK
 
 __all__ = ["ARRAYS", "FORMAT", "HEADER_MAX", "Header", "Role"]
@@ -50,6 +52,7 @@ class Header:
         segments: S, the offsets are int64 [number of arrays, S + 1].
         sizes: bytes of the arrays, in the order of ``arrays``.
         fisher: whether a Fisher comes along. Never with a patch.
+        scope: what of the model it is about.
     """
 
     role: Role
@@ -59,6 +62,7 @@ class Header:
     segments: int
     sizes: tuple[int, ...]
     fisher: bool = False
+    scope: Scope = EVERYWHERE
 
     @property
     def arrays(self) -> tuple[str, ...]:
@@ -93,15 +97,19 @@ class Header:
             "topk": (2, self.codec.k),
         }[self.codec.name]
         fisher = {"fisher": str(FISHER_BITS)} if self.fisher else {}
-        return fisher | {
-            "format": FORMAT,
-            "role": self.role,
-            "base": self.base,
-            "space": self.space,
-            "codec": self.codec.name,
-            "bits": str(bits),
-            "k": str(k),
-        }
+        return (
+            fisher
+            | self.scope.metadata()
+            | {
+                "format": FORMAT,
+                "role": self.role,
+                "base": self.base,
+                "space": self.space,
+                "codec": self.codec.name,
+                "bits": str(bits),
+                "k": str(k),
+            }
+        )
 
     @classmethod
     def decode(cls, data: memoryview) -> tuple[Header, int]:
@@ -144,7 +152,7 @@ def _header_of(value: Any) -> Header:
     shape = _shape(value["offsets"], 2)
     metadata = value["__metadata__"]
     wanted = _METADATA | {"fisher"} if fisher else _METADATA
-    if not isinstance(metadata, dict) or set(metadata) != wanted:
+    if not isinstance(metadata, dict) or set(metadata) - SCOPE_KEYS != wanted:
         raise UnsupportedFormatError(f"the metadata must name exactly {', '.join(sorted(wanted))}")
     if metadata["format"] != FORMAT:
         raise UnsupportedFormatError(f"the format is not {FORMAT}. Update Barnraise, or ask the sender to.")
@@ -163,6 +171,7 @@ def _header_of(value: Any) -> Header:
         segments=shape[1] - 1,
         sizes=tuple(_shape(value[name], 1)[0] for name in arrays),
         fisher=fisher,
+        scope=Scope.of_metadata(metadata),
     )
 
 

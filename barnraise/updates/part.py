@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barnraise.errors import ConfigValueError
+from barnraise.updates.scope import Read, Scope
 from barnraise.updates.space import ParameterSpace
 
 __all__ = ["Part"]
@@ -72,6 +73,19 @@ class Part:
             tuple(spec for spec, wanted in zip(self.whole.tensors, self.chosen, strict=True) if wanted),
             tuple(cuts.tolist()),
         )
+
+    @property
+    def scope(self) -> Scope:
+        return Scope(np.packbits(self.chosen).tobytes().hex())
+
+    def expand(self, segment: int, read: Read) -> NDArray[np.float32]:
+        """A segment of the model, float32 [P]: the chosen elements, and zeros."""
+        first, last = self.whole.segment_range(segment)
+        out_P = np.zeros(last - first, dtype=np.float32)
+        start, end = self.space.segment_range(segment)
+        if start < end:
+            self.put(segment, read(start, end), out_P)
+        return out_P
 
     def runs(self, segment: int) -> list[tuple[int, int]]:
         """Where the chosen elements lie in a segment of the whole space, from its start: ``[first, end)`` each."""

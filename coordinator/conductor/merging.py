@@ -26,7 +26,7 @@ from barnraise.config import CodecConfig, MergeConfig
 from barnraise.digest import digest_json
 from barnraise.errors import MergeError
 from barnraise.releases.store import BlobStore
-from barnraise.updates import Update, add_segments, apply_update, write_update
+from barnraise.updates import Part, Update, add_segments, apply_update, write_update
 from barnraise.updates.space import ParameterSpace
 from coordinator.conductor.parts import pack_part, pack_state, read_state, state_change, unpack_segments
 from coordinator.models import ModelCache
@@ -34,7 +34,7 @@ from coordinator.round_events import (
     Candidate,
 )
 from merge.magnitudes import Magnitudes
-from merge.measure import Measured, TensorMeasure, measure_pieces, pieces_of
+from merge.measure import Measured, Piece, TensorMeasure, measure_pieces, pieces_of
 from merge.plan import MergePlan, MergeRules
 from merge.segment import MergedSegment, SegmentUpdates, Trunk, merge_segment, sum_factors, take_step
 from merge.strategies import make_before, make_outer, make_strategy
@@ -165,8 +165,9 @@ def measure_range(bench: Bench, job: MergeJob, first: int, end: int) -> list[dic
     """Measure the segments ``[first, end)``, each on its own: adding up, in one order, is for whoever has all."""
     updates = _updates(bench, job)
     magnitudes = by_magnitude(job.rules)
+    part = _part(updates)
     return [
-        measure_pieces(_decoded(updates, segment), pieces_of(bench.space, segment), magnitudes=magnitudes)
+        measure_pieces(_decoded(updates, segment), _pieces(bench.space, part, segment), magnitudes=magnitudes)
         for segment in range(first, end)
     ]
 
@@ -175,7 +176,8 @@ def range_plans(space: ParameterSpace, job: MergeJob, plan: MergePlan, measured:
     """What each merging task is told: of the plan and of the magnitudes, what concerns its tensors."""
     counted, plans = by_magnitude(job.rules), []
     for first, end in segment_ranges(space, job.merge.segments_per_task):
-        tensors = sorted({piece.tensor for segment in range(first, end) for piece in pieces_of(space, segment)})
+        found = {piece.tensor for segment in range(first, end) for piece in pieces_of(space, segment)}
+        tensors = sorted(found & measured.keys())
         own = MergePlan(plan.whole, {tensor: plan.by_tensor[tensor] for tensor in tensors if tensor in plan.by_tensor})
         counts = {tensor: measured[tensor].magnitudes for tensor in tensors} if counted else None
         plans.append(RangePlan(first, end, own, counts))
@@ -197,7 +199,8 @@ def assemble(bench: Bench, job: MergeJob, parts: Sequence[str]) -> Candidate:
     """
     loaded = [load(bench.blobs.read(part)) for part in parts]
     segments = [segment for part in loaded for segment in unpack_segments(part)]
-    patch = write_update(bench.space, job.base_digest, job.codec, segments, role="patch")
+    part = _part(_updates(bench, job))
+    patch = write_update(bench.space, job.base_digest, job.codec, segments, role="patch", carrier=part)
     base_P = bench.models.verified(job.base_digest)
     candidate_P = apply_update(base_P, Update.parse(patch, bench.space, base_digest=job.base_digest))
     if not np.isfinite(candidate_P).all():
@@ -213,13 +216,17 @@ def assemble(bench: Bench, job: MergeJob, parts: Sequence[str]) -> Candidate:
 def _merge_one(bench: Bench, job: MergeJob, own: RangePlan, updates: Sequence[Update], segment: int) -> MergedSegment:
     space, outer = bench.space, make_outer(job.merge.outer)
     state, residual_P = read_state(_state_path(bench, job), outer, *space.segment_range(segment))
+    part = _part(updates)
     trunk = Trunk(state, residual_P, space.segment_chunk_starts(segment))
+    if part is not None:
+        moving_Q = torch.from_numpy(part.positions(segment))
+        trunk = Trunk(state, residual_P, part.space.segment_chunk_starts(segment), moving_Q)
     rules = job.rules
     factors_K = sum_factors(own.plan, rules)
     if factors_K is not None and all(update.codec.name == "topk" for update in updates):
         return take_step(_sum(updates, factors_K, segment), outer, trunk, job.codec)
     fishers = _fishers(updates, segment) if isinstance(rules.strategy, UsesFisher) else None
-    decoded = SegmentUpdates(_decoded(updates, segment), pieces_of(space, segment), own.magnitudes, fishers)
+    decoded = SegmentUpdates(_decoded(updates, segment), _pieces(space, part, segment), own.magnitudes, fishers)
     return merge_segment(decoded, own.plan, rules, outer, trunk, job.codec)
 
 
@@ -239,6 +246,17 @@ def _state_path(bench: Bench, job: MergeJob) -> Path | None:
 def _updates(bench: Bench, job: MergeJob) -> list[Update]:
     made_from = job.made_from or job.base_digest
     return [Update.parse(bench.blobs.map(item.digest), bench.space, base_digest=made_from) for item in job.inputs]
+
+
+def _part(updates: Sequence[Update]) -> Part | None:
+    """The tensors that a round moves: those that some update addresses; None where these are all."""
+    chosen = tuple(any(bits) for bits in zip(*(update.chosen for update in updates), strict=True))
+    return None if all(chosen) else Part(updates[0].space, chosen)
+
+
+def _pieces(space: ParameterSpace, part: Part | None, segment: int) -> tuple[Piece, ...]:
+    """The pieces of a segment that a round moves."""
+    return tuple(piece for piece in pieces_of(space, segment) if part is None or part.chosen[piece.tensor])
 
 
 def _decoded(updates: Sequence[Update], segment: int) -> list[Tensor]:

@@ -1,0 +1,78 @@
+"""What an update says something about, as its header names it; and what its arrays hold then.
+
+Most updates say something about every element. Others keep to some tensors of the base, named by one
+bit each in the order of the parameter space. The bits are there only where they leave something out,
+so a scope has one name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from barnraise.errors import UnsupportedFormatError
+from barnraise.updates.space import ParameterSpace
+
+__all__ = ["EVERYWHERE", "SCOPE_KEYS", "Carrier", "Read", "Scope"]
+
+Read = Callable[[int, int], NDArray[np.float32]]
+"""Elements ``[start, end)`` of what the arrays hold, float32."""
+
+SCOPE_KEYS = frozenset({"tensors"})
+_HEX = re.compile(r"(?:[0-9a-f]{2})+\Z")
+
+
+class Carrier(Protocol):
+    """How a model's change follows from what travels."""
+
+    @property
+    def scope(self) -> Scope:
+        """As the header names it."""
+
+    @property
+    def space(self) -> ParameterSpace:
+        """What the arrays of the update hold; as many segments as the update has."""
+
+    @property
+    def chosen(self) -> tuple[bool, ...]:
+        """Which tensors of the model the update addresses."""
+
+    def expand(self, segment: int, read: Read) -> NDArray[np.float32]:
+        """A segment of the model from what travels, a new float32 [P]; 0 where nothing is addressed."""
+
+    def positions(self, segment: int) -> NDArray[np.int64]:
+        """int64 [N], strictly increasing: what is addressed of a segment of the model."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What a header says of it.
+
+    Attributes:
+        tensors: a bit for every tensor of the base, hexadecimal; None where all are addressed.
+    """
+
+    tensors: str | None = None
+
+    def metadata(self) -> dict[str, str]:
+        return {} if self.tensors is None else {"tensors": self.tensors}
+
+    @classmethod
+    def of_metadata(cls, metadata: Mapping[str, Any]) -> Scope:
+        """The scope that a header names.
+
+        Raises:
+            UnsupportedFormatError: something that is no scope.
+        """
+        tensors = metadata.get("tensors")
+        if "tensors" in metadata and not (isinstance(tensors, str) and _HEX.match(tensors)):
+            raise UnsupportedFormatError("tensors is not a row of bits in hexadecimal digits")
+        return cls(tensors)
+
+
+EVERYWHERE = Scope()
