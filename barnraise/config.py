@@ -212,10 +212,15 @@ class UpdateConfig(Section):
 
 
 class GatewayConfig(Section):
-    """The public door. ``port = 0`` lets the system choose; it is written to ``address.json``."""
+    """The public door. ``port = 0`` lets the system choose; it is written to ``address.json``.
+
+    Attributes:
+        public_url: how the run is reached from outside, for the lines that pages show; by default as a visitor did.
+    """
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 0
+    public_url: Annotated[str, Field(pattern=r"^https?://[A-Za-z0-9.:_\[\]-]+/?$")] | None = None
     max_update_bytes: Positive = 256 * 1024 * 1024
     max_pending_updates_per_contributor: Positive = 4
     request_deadline_s: Annotated[float, Field(gt=0)] = 30.0
