@@ -34,6 +34,8 @@ def narrate(kind: str, payload: Mapping[str, Any], names: Mapping[str, str]) -> 
             return f"{payload['name']} ({short(payload['contributor'])}) is here"
         case "lease-granted":
             return f"round {number}: {who} trains {payload['shard']} from {payload['base_version']}"
+        case "lease-released":
+            return f"round {number}: {who} gave its lease back"
         case "update-received":
             return f"round {number}: received {digest} from {who}, {payload['size_bytes']:,} bytes"
         case "update-checked":

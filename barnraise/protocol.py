@@ -28,6 +28,8 @@ __all__ = [
     "KeyStep",
     "Lease",
     "LeaseAnswer",
+    "LeaseRelease",
+    "LeaseReleaseAnswer",
     "LeaseRequest",
     "Message",
     "Objection",
@@ -175,6 +177,7 @@ class LeaseRequest(Message):
 
     Attributes:
         recovery: a signed :class:`RecoveryCard`; the run registers the first that it sees of a contributor.
+        node: random, of the folder that asks; tells two nodes with one key apart. "" says nothing.
     """
 
     kind: ClassVar[str] = "lease-request"
@@ -183,6 +186,24 @@ class LeaseRequest(Message):
     nonce: Nonce
     at_ms: Millis
     recovery: Signed | None = None
+    node: Annotated[str, Field(pattern=r"^([0-9a-f]{32})?$")] = ""
+
+
+class LeaseRelease(Message):
+    """A contributor gives a lease back: nothing will come of it. Signed. Saying it twice changes nothing."""
+
+    kind: ClassVar[str] = "lease-release"
+    run: str
+    lease_id: LeaseId
+
+
+class LeaseReleaseAnswer(Message):
+    """Whether the lease was open until now, and in words what became of it."""
+
+    kind: ClassVar[str] = "lease-release-answer"
+    lease_id: LeaseId
+    released: bool
+    reason: str
 
 
 class Lease(Message):
@@ -445,6 +466,7 @@ class KeyHistory(Message):
 #   POST /v1/keys/recoveries   Signed(KeyAccepted of a RecoveryRequest)  -> KeyHistory
 #   POST /v1/keys/objections   Signed(Objection)       -> KeyHistory
 #   GET  /v1/keys/{key}                         KeyHistory of whoever has or had that key
+#   POST /v1/leases/release    Signed(LeaseRelease)    -> LeaseReleaseAnswer
 #   POST /v1/updates           Signed(UpdateEnvelope)  -> UploadStatus
 #   PUT  /v1/updates/{digest}/bytes?offset=N   raw bytes -> UploadStatus (receipt when complete)
 #   GET  /v1/updates/{digest}                   UpdateStatus

@@ -23,7 +23,7 @@ from barnraise.errors import (
     ReplayedMessageError,
     WrongBaseError,
 )
-from barnraise.protocol import LeaseRequest, UpdateEnvelope, Wait
+from barnraise.protocol import LeaseRelease, LeaseReleaseAnswer, LeaseRequest, UpdateEnvelope, Wait
 from coordinator.ledger.events import LeaseGranted
 from coordinator.ledger.rows import LeaseRow, RoundRow, UpdateRow
 
@@ -37,7 +37,10 @@ __all__ = [
     "UpdateFacts",
     "collecting_ends_ms",
     "decide_lease",
+    "decide_release",
     "decide_update",
+    "require_near",
+    "require_run",
 ]
 
 SOON_S = 1.0
@@ -57,6 +60,7 @@ class AdmissionPolicy:
     max_clock_skew_ms: int
     max_update_bytes: int
     max_pending_updates: int
+    recovery_after_ms: int
 
     @classmethod
     def of(cls, config: RunConfig) -> AdmissionPolicy:
@@ -70,6 +74,7 @@ class AdmissionPolicy:
             max_clock_skew_ms=round(config.gateway.max_clock_skew_s * 1000),
             max_update_bytes=config.gateway.max_update_bytes,
             max_pending_updates=config.gateway.max_pending_updates_per_contributor,
+            recovery_after_ms=round(config.gateway.recovery_after_s * 1000),
         )
 
 
@@ -81,6 +86,7 @@ class LeaseFacts:
         round, leases, accepted: the newest round, its leases, and how many of its updates are not rejected.
         nonce_subject, nonce_lease: what the request's nonce was used for, and the lease if it was one.
         last_shard: what the contributor trained on before. banned: why its key is; None for all others.
+        holder: node that got the contributor's newest lease without an update; "" if unknown.
     """
 
     round: RoundRow | None
@@ -90,6 +96,7 @@ class LeaseFacts:
     nonce_lease: LeaseRow | None
     last_shard: str | None
     banned: str | None = None
+    holder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +168,8 @@ def decide_lease(
         BannedError: the key is banned.
         ReplayedMessageError: its nonce was used for something that is over.
     """
-    _require_run(request.run, policy)
-    _require_near(request.at_ms, now_ms - policy.max_clock_skew_ms, now_ms + policy.max_clock_skew_ms, now_ms)
+    require_run(request.run, policy)
+    require_near(request.at_ms, now_ms - policy.max_clock_skew_ms, now_ms + policy.max_clock_skew_ms, now_ms)
     _require_welcome(facts.banned)
     current = facts.round
     mine = [lease for lease in facts.leases if lease.contributor == contributor]
@@ -174,7 +181,7 @@ def decide_lease(
     if current.phase != "collecting":
         return _between_rounds(current, policy)
     if live is not None:
-        return Repeat(live)
+        return _held_elsewhere(live, facts.holder, request.node, now_ms) or Repeat(live)
     ends_ms = collecting_ends_ms(current.first_lease_at_ms, now_ms, policy.collect_for_ms)
     no_lease_because = _full(current, mine, facts.accepted, policy.target_updates, now_ms >= ends_ms)
     if no_lease_because is not None:
@@ -189,8 +196,34 @@ def decide_lease(
         nonce=request.nonce,
         issued_at_ms=now_ms,
         expires_at_ms=min(now_ms + policy.lease_for_ms, ends_ms),
+        node=request.node,
     )
     return Grant(granted)
+
+
+def decide_release(
+    release: LeaseRelease, contributor: str, lease: LeaseRow | None, policy: AdmissionPolicy, *, now_ms: int
+) -> LeaseReleaseAnswer:
+    """Whether a lease that is given back is ended by that; where not, it is over already, which is no fault.
+
+    Args:
+        contributor: the key that signed ``release``. lease: the one that it names.
+
+    Raises:
+        LeaseError: another run, or no lease of that key.
+    """
+    require_run(release.run, policy)
+    if lease is None or lease.contributor != contributor:
+        raise LeaseError("no such lease was given to your key; there is nothing to give back")
+    if lease.update_digest is not None:
+        reason = f"the lease brought {lease.update_digest[:15]}.. already, which stays"
+    elif now_ms >= lease.expires_at_ms:
+        reason = "the lease was over already"
+    else:
+        left_s = (lease.expires_at_ms - now_ms) / 1000
+        reason = f"the lease of round {lease.round} ends now instead of in {left_s:,.0f} s; {lease.shard} is free again"
+        return LeaseReleaseAnswer(lease_id=lease.lease_id, released=True, reason=reason)
+    return LeaseReleaseAnswer(lease_id=lease.lease_id, released=False, reason=reason)
 
 
 def decide_update(
@@ -210,14 +243,14 @@ def decide_update(
         OversizedUpdateError: larger than this run accepts.
         QuotaExceededError: too many updates of this contributor are unfinished.
     """
-    _require_run(envelope.run, policy)
+    require_run(envelope.run, policy)
     if facts.known is not None:
         if (facts.known.contributor, facts.known.lease_id) != (contributor, envelope.lease_id):
             raise ReplayedMessageError("this update was already received from somebody else, or under another lease")
         return Already(facts.known)
     _require_welcome(facts.banned)
     lease = _valid_lease(envelope, contributor, facts, now_ms)
-    _require_near(
+    require_near(
         envelope.at_ms, lease.issued_at_ms - policy.max_clock_skew_ms, now_ms + policy.max_clock_skew_ms, now_ms
     )
     if facts.uploader != contributor:
@@ -241,7 +274,8 @@ def decide_update(
     return Admit(lease)
 
 
-def _require_run(run: str, policy: AdmissionPolicy) -> None:
+def require_run(run: str, policy: AdmissionPolicy) -> None:
+    """Raise LeaseError for a message to another run."""
     if run != policy.run:
         raise LeaseError(f"this coordinator runs {policy.run}, the message is for another run; check the URL")
 
@@ -251,7 +285,8 @@ def _require_welcome(banned: str | None) -> None:
         raise BannedError(f"your key may not contribute to this run: {banned}. If that is a mistake, ask its operator")
 
 
-def _require_near(at_ms: int, earliest_ms: int, latest_ms: int, now_ms: int) -> None:
+def require_near(at_ms: int, earliest_ms: int, latest_ms: int, now_ms: int) -> None:
+    """Raise ClockSkewError for a message dated outside of what is allowed, with how far it is off."""
     if not earliest_ms <= at_ms <= latest_ms:
         off_s = abs(at_ms - now_ms) / 1000
         direction = "ahead of" if at_ms > now_ms else "behind"
@@ -260,6 +295,18 @@ def _require_near(at_ms: int, earliest_ms: int, latest_ms: int, now_ms: int) -> 
 
 def _is_open(lease: LeaseRow, now_ms: int) -> bool:
     return lease.update_digest is None and now_ms < lease.expires_at_ms
+
+
+def _held_elsewhere(live: LeaseRow, holder: str, node: str, now_ms: int) -> Wait | None:
+    """The same key at work on another machine, or from another folder: the same unit is not trained twice."""
+    if not holder or not node or holder == node:
+        return None
+    left_s = (live.expires_at_ms - now_ms) / 1000
+    reason = (
+        f"another node with this key holds the lease of round {live.round}, for {left_s:,.0f} s more; "
+        "stop one of the two, or give this one a key of its own: barnraise join --key FILE"
+    )
+    return Wait(reason=reason, retry_after_s=min(max(left_s, SOON_S), LATER_S))
 
 
 def _between_rounds(current: RoundRow, policy: AdmissionPolicy) -> Wait:

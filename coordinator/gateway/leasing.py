@@ -8,17 +8,22 @@ stopped collecting.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
+from typing import TypeVar
 
 from barnraise.errors import StorageError
-from barnraise.protocol import Lease, LeaseAnswer, LeaseRequest, Signed, Wait
-from coordinator.admission import Grant, LeaseFacts, Repeat, decide_lease
+from barnraise.protocol import Lease, LeaseAnswer, LeaseRelease, LeaseReleaseAnswer, LeaseRequest, Signed, Wait
+from coordinator.admission import Grant, LeaseFacts, Repeat, decide_lease, decide_release
+from coordinator.gateway.keyring import Keyring
 from coordinator.gateway.state import GatewayState
 from coordinator.ledger import LeaseRow, Ledger, LedgerMovedError
-from coordinator.ledger.events import ContributorSeen, Event, LeaseGranted
+from coordinator.ledger.events import ContributorSeen, Event, LeaseGranted, LeaseReleased
+from coordinator.succession import notice_of_claim, wait_for_place
 
 __all__ = ["Leasing"]
 
 ATTEMPTS = 50
+A = TypeVar("A")
 
 
 class Leasing:
@@ -26,6 +31,7 @@ class Leasing:
 
     def __init__(self, state: GatewayState) -> None:
         self._state = state
+        self._keyring = Keyring(state)
         self._one_at_a_time = threading.Lock()
 
     def answer(self, signed: Signed) -> LeaseAnswer:
@@ -33,40 +39,69 @@ class Leasing:
 
         Raises:
             BadSignatureError, UnknownFieldError, BadNameError: not a signed lease request.
-            LeaseError, ClockSkewError, ReplayedMessageError: not one that can be answered.
+            LeaseError, ClockSkewError, ReplayedMessageError, RetiredKeyError: not one that can be answered.
             StorageError: the ledger is too busy; nothing was recorded.
         """
         request = signed.open(LeaseRequest)
+        return self._until_recorded(lambda: self._decide_and_record(request, signed.key))
+
+    def release(self, signed: Signed) -> LeaseReleaseAnswer:
+        """End a lease before its time, because its contributor says that nothing will come of it.
+
+        Raises:
+            BadSignatureError, UnknownFieldError: not a signed release.
+            LeaseError: no such lease of that key.
+            StorageError: the ledger is too busy; nothing was recorded.
+        """
+        release = signed.open(LeaseRelease)
+        return self._until_recorded(lambda: self._end(release, signed.key))
+
+    def _until_recorded(self, attempt: Callable[[], A]) -> A:
         with self._one_at_a_time:
             for _ in range(ATTEMPTS):
                 try:
-                    return self._decide_and_record(request, signed.key)
+                    return attempt()
                 except LedgerMovedError:
                     continue
-        raise StorageError("the ledger is too busy to give a lease; nothing was recorded. Ask again.")
+        raise StorageError("the ledger is too busy to answer; nothing was recorded. Ask again.")
 
-    def _decide_and_record(self, request: LeaseRequest, contributor: str) -> LeaseAnswer:
+    def _end(self, release: LeaseRelease, key: str) -> LeaseReleaseAnswer:
+        state = self._state
+        seen, lease, now_ms = state.ledger.last_seq(), state.ledger.lease(release.lease_id), state.now_ms()
+        contributor = self._keyring.in_use(key).contributor
+        answer = decide_release(release, contributor, lease, state.policy, now_ms=now_ms)
+        if answer.released and lease is not None:
+            ended = LeaseReleased(lease.lease_id, contributor, lease.round)
+            state.ledger.record(ended, at_ms=now_ms, expect_seq=seen)
+        return answer
+
+    def _decide_and_record(self, request: LeaseRequest, key: str) -> LeaseAnswer:
         state = self._state
         seen = state.ledger.last_seq()
+        holder = self._keyring.in_use(key)
+        contributor, now_ms = holder.contributor, state.now_ms()
+        if holder.claimed_for is not None:
+            return LeaseAnswer(wait=wait_for_place(holder.claimed_for, now_ms=now_ms))
+        registered, told = self._keyring.card(request.recovery, contributor)
+        notice = notice_of_claim(holder.claim, now_ms=now_ms) or told
         facts = lease_facts(state.ledger, contributor, request.nonce)
-        now_ms = state.now_ms()
         decision = decide_lease(request, contributor, facts, state.policy, now_ms=now_ms, lease_id=state.draw_id())
         match decision:
             case Wait():
-                return LeaseAnswer(wait=decision)
+                return LeaseAnswer(wait=decision, notice=notice)
             case Repeat(lease):
-                return LeaseAnswer(lease=self._signed(lease))
+                return LeaseAnswer(lease=self._signed(lease, key), notice=notice)
             case Grant(granted):
-                events = (*_news_of(state.ledger, contributor, request.name), granted)
+                events = (*_news_of(state.ledger, contributor, request.name), *registered, granted)
                 state.ledger.record(*events, at_ms=now_ms, expect_seq=seen)
-                return LeaseAnswer(lease=self._signed(granted))
+                return LeaseAnswer(lease=self._signed(granted, key), notice=notice)
 
-    def _signed(self, lease: LeaseRow | LeaseGranted) -> Signed:
-        """The lease as a message; the same row gives the same bytes."""
+    def _signed(self, lease: LeaseRow | LeaseGranted, key: str) -> Signed:
+        """The lease as a message to the contributor's key; the same row gives the same bytes."""
         config = self._state.config
         message = Lease(
             lease_id=lease.lease_id,
-            contributor=lease.contributor,
+            contributor=key,
             round=lease.round,
             base_version=lease.base_version,
             base_digest=lease.base_digest,
@@ -86,14 +121,17 @@ def lease_facts(ledger: Ledger, contributor: str, nonce: str) -> LeaseFacts:
     current = ledger.current_round()
     counts = ledger.update_counts(current.number) if current else {}
     ban = ledger.ban(contributor)
+    leases = ledger.leases(current.number) if current else []
+    mine = [lease for lease in leases if lease.contributor == contributor and lease.update_digest is None]
     return LeaseFacts(
         round=current,
-        leases=ledger.leases(current.number) if current else (),
+        leases=leases,
         accepted=sum(counts.values()) - counts.get("rejected", 0),
         nonce_subject=ledger.nonce_subject(contributor, nonce),
         nonce_lease=ledger.lease_by_nonce(contributor, nonce),
         last_shard=ledger.last_shard(contributor),
         banned=ban.reason if ban else None,
+        holder=ledger.lease_holder(mine[-1].lease_id) if mine else "",
     )
 
 

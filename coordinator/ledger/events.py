@@ -18,6 +18,7 @@ __all__ = [
     "ContributorSeen",
     "Event",
     "LeaseGranted",
+    "LeaseReleased",
     "RecordedEvent",
     "ReleaseTagged",
     "RoundMerged",
@@ -64,6 +65,8 @@ class ContributorSeen:
 
 @dataclass(frozen=True, slots=True)
 class LeaseGranted:
+    """A lease. ``node`` tells the machines of one key apart; "" in ledgers of long ago."""
+
     kind: ClassVar[str] = "lease-granted"
     lease_id: str
     contributor: str
@@ -74,6 +77,21 @@ class LeaseGranted:
     nonce: str
     issued_at_ms: int
     expires_at_ms: int
+    node: str = ""
+
+    @property
+    def subject(self) -> str:
+        return self.lease_id
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseReleased:
+    """Its contributor gave a lease back; it is over from now on."""
+
+    kind: ClassVar[str] = "lease-released"
+    lease_id: str
+    contributor: str
+    round: int
 
     @property
     def subject(self) -> str:
@@ -299,6 +317,7 @@ Event = (
     RunCreated
     | ContributorSeen
     | LeaseGranted
+    | LeaseReleased
     | UpdateReceived
     | UpdateChecked
     | UpdateRejected

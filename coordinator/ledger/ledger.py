@@ -19,7 +19,7 @@ from sqlalchemy import cast as cast_to
 from barnraise.digest import canonical_json
 from coordinator.ledger import schema
 from coordinator.ledger.engine import open_engine, reading, writing
-from coordinator.ledger.events import EVENTS, Event, RecordedEvent
+from coordinator.ledger.events import EVENTS, Event, LeaseGranted, RecordedEvent
 from coordinator.ledger.key_records import KeyRecords
 from coordinator.ledger.migrate import migrate, require_current
 from coordinator.ledger.projection import project
@@ -212,6 +212,11 @@ class Ledger:
         """The lease that was granted on the request with this nonce."""
         table = schema.leases
         return self._one(LeaseRow, table, (table.c.contributor == contributor) & (table.c.nonce == nonce))
+
+    def lease_holder(self, lease_id: str) -> str:
+        """The node that a lease was granted to; "" where it did not say."""
+        granted = self.events_about(lease_id, [LeaseGranted.kind], 1)
+        return granted[0].event.node if granted and isinstance(granted[0].event, LeaseGranted) else ""
 
     def last_shard(self, contributor: str) -> str | None:
         """The shard of a contributor's newest lease, None without one."""

@@ -24,6 +24,7 @@ from coordinator.ledger.events import (
     ChannelMoved,
     ContributorSeen,
     LeaseGranted,
+    LeaseReleased,
     RecordedEvent,
     ReleaseTagged,
     RoundMerged,
@@ -62,6 +63,8 @@ def project(connection: Connection, recorded: RecordedEvent) -> None:
             _contributor_seen(connection, event, at_ms)
         case LeaseGranted():
             _lease_granted(connection, event)
+        case LeaseReleased():
+            _lease_released(connection, event, at_ms)
         case UpdateReceived():
             _update_received(connection, event, at_ms)
         case UpdateChecked(digest, _, sums, reason, evidence):
@@ -112,9 +115,19 @@ def _contributor_seen(connection: Connection, event: ContributorSeen, at_ms: int
 def _lease_granted(connection: Connection, event: LeaseGranted) -> None:
     _use_nonce(connection, event.contributor, event.nonce, event.lease_id)
     refusal = RuntimeError(f"lease {event.lease_id} is out already, or round {event.round} was never opened")
-    insert_row(connection, schema.leases, asdict(event), refusal)
+    columns = {name: value for name, value in asdict(event).items() if name != "node"}  # which only the event keeps
+    insert_row(connection, schema.leases, columns, refusal)
     starts = (schema.rounds.c.number == event.round) & schema.rounds.c.first_lease_at_ms.is_(None)
     connection.execute(update(schema.rounds).where(starts).values(first_lease_at_ms=event.issued_at_ms))
+
+
+def _lease_released(connection: Connection, event: LeaseReleased, at_ms: int) -> None:
+    """It ends now, as if its time were over; one that brought an update is not given back."""
+    table = schema.leases.c
+    lease = (table.lease_id == event.lease_id) & (table.contributor == event.contributor)
+    ended = update(schema.leases).where(lease & table.update_digest.is_(None) & (table.expires_at_ms > at_ms))
+    moved = connection.execute(ended.values(expires_at_ms=at_ms))
+    require_one(moved.rowcount, f"lease {event.lease_id} is not open, so it cannot be given back")
 
 
 def _update_received(connection: Connection, event: UpdateReceived, at_ms: int) -> None:

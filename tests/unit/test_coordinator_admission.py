@@ -19,7 +19,7 @@ from barnraise.errors import (
     ReplayedMessageError,
     WrongBaseError,
 )
-from barnraise.protocol import LeaseRequest, UpdateEnvelope, Wait
+from barnraise.protocol import LeaseRelease, LeaseRequest, UpdateEnvelope, Wait
 from coordinator.admission import (
     AdmissionPolicy,
     Admit,
@@ -30,6 +30,7 @@ from coordinator.admission import (
     UpdateFacts,
     collecting_ends_ms,
     decide_lease,
+    decide_release,
     decide_update,
 )
 from coordinator.ledger.rows import LeaseRow, RoundRow, UpdateRow
@@ -243,3 +244,41 @@ def test_what_is_not_admitted_is_refused_with_a_reason(
 ) -> None:
     with pytest.raises(refusal, match=words):
         announce(facts, **changes)
+
+
+# -- leases that are given back, and one key on two machines ------------------------------------
+
+
+def test_another_node_with_the_same_key_waits_instead_of_training_the_same_unit() -> None:
+    facts = replace(NOTHING, leases=(LEASE,), holder="1" * 32)
+    assert ask(facts, nonce="b" * 32, node="1" * 32) == Repeat(LEASE)
+    said = ask(facts, nonce="b" * 32, node="2" * 32)
+    assert "another node with this key holds the lease of round 1, for 20 s more" in reason(said)
+    assert "--key FILE" in reason(said)
+
+
+@pytest.mark.parametrize(("holder", "node"), [("", "2" * 32), ("1" * 32, ""), ("", "")])
+def test_a_node_that_does_not_say_which_it_is_gets_its_lease_again(holder: str, node: str) -> None:
+    assert ask(replace(NOTHING, leases=(LEASE,), holder=holder), nonce="b" * 32, node=node) == Repeat(LEASE)
+
+
+def give_back(lease: LeaseRow | None, *, who: str = "ada", now_ms: int = START_MS, run: str = "toy") -> Any:
+    release = LeaseRelease(run=run, lease_id="1" * 32)
+    return decide_release(release, who, lease, POLICY, now_ms=now_ms)
+
+
+def test_an_open_lease_can_be_given_back() -> None:
+    answer = give_back(LEASE, now_ms=START_MS + 5_000)
+    assert answer.released
+    assert answer.reason == "the lease of round 1 ends now instead of in 15 s; text is free again"
+
+
+def test_a_lease_that_is_over_or_brought_an_update_is_not_given_back_and_that_is_no_fault() -> None:
+    assert not give_back(LEASE, now_ms=LEASE.expires_at_ms).released
+    assert not give_back(replace(LEASE, update_digest=DIGEST)).released
+
+
+def test_nobody_gives_back_what_is_not_theirs() -> None:
+    for lease, who, run in ((None, "ada", "toy"), (LEASE, "bob", "toy"), (LEASE, "ada", "other")):
+        with pytest.raises(LeaseError):
+            give_back(lease, who=who, run=run)

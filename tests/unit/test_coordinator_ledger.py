@@ -34,6 +34,7 @@ from coordinator.ledger.events import (
     ContributorSeen,
     Event,
     LeaseGranted,
+    LeaseReleased,
     ReleaseTagged,
     RoundMerged,
     RoundMoved,
@@ -155,13 +156,15 @@ ORDERS: tuple[Event, ...] = (
     ChannelMoved("nightly", "0.1.1", "0.1.2"),
     ChannelProbed("nightly", "0.1.2", "0.1.1", True, "not worse", {"loss-text": {"effect": 0.0}}),
     ModelDerived("toy-de", "0.1.0", digest(7), digest(8), 1000, "toy", "0.1.1", "the first import of this name"),
+    lease(8, contributor="c2"),
+    LeaseReleased(lease(8, contributor="c2").lease_id, "c2", 1),
     RecoveryRegistered("c0", "r0", {}),
     RecoveryRegistered("c1", "r1", {}),
     KeyReplaced("c0", "c0", "c0-2", "rotated", "by both keys", {}),
-    RecoveryClaimed("1", "c0", "c0-3", 99, {}),
+    RecoveryClaimed("1", "c0", "c0-3", "r0", 99, {}),
     RecoveryEnded("1", "c0", True, "nobody objected", {}),
     KeyReplaced("c0", "c0-2", "c0-3", "recovered", "by the recovery key", {}),
-    RecoveryClaimed("2", "c1", "thief", 99, {}),
+    RecoveryClaimed("2", "c1", "thief", "r1", 99, {}),
     RecoveryEnded("2", "c1", False, "the key in use objects", {}),
 )
 
@@ -277,6 +280,7 @@ def test_keys_follow_each_other_and_name_one_contributor(ledger: Ledger) -> None
     recovery = keys.recovered_by("r0")
     assert recovery is not None
     assert recovery.contributor == "c0"
+    assert (keys.objected("r0"), keys.objected("r1")) == (False, True)
     assert (keys.recovery("c1"), keys.open_claim("c0"), keys.open_claim_for("thief")) == (None, None, None)
 
 
@@ -296,6 +300,9 @@ def test_keys_follow_each_other_and_name_one_contributor(ledger: Ledger) -> None
         ChannelProbed("nightly", "0.1.0", "0.1.1", True, "it moved on"),
         ChannelProbed("weekly", "0.1.0", "0.1.1", True, "no such channel"),
         ModelDerived("toy-de", "0.1.0", digest(9), digest(9), 1000, "toy", "0.1.2", "listed already"),
+        LeaseReleased(lease(8, contributor="c2").lease_id, "c2", 1),
+        LeaseReleased(lease(8, contributor="c2").lease_id, "c0", 1),
+        LeaseReleased("9" * 32, "c2", 1),
         RecoveryRegistered("c0", "r9", {}),
         RecoveryRegistered("c9", "r0", {}),
         KeyReplaced("c0", "c0-2", "c0-4", "rotated", "from a key that is not in use", {}),

@@ -1,0 +1,82 @@
+"""Leases at the door: given back by who holds them, and told apart when one key works in two places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from barnraise.identity import Identity
+from barnraise.protocol import LeaseRelease, LeaseReleaseAnswer, Signed
+from doorstep import ADA, BOB, Answer, Doorstep, doorstep
+
+HERE, THERE = "1" * 32, "2" * 32
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Iterator[Doorstep]:
+    with doorstep(tmp_path / "run") as opened:
+        yield opened
+
+
+def give_back(door: Doorstep, lease: dict[str, Any], who: Identity = ADA) -> Answer:
+    return door.post("/v1/leases/release", Signed.make(LeaseRelease(run="toy", lease_id=lease["lease_id"]), who))
+
+
+def test_a_lease_that_was_given_back_is_over_and_another_may_be_had(door: Doorstep) -> None:
+    first = door.leased()
+    answer = LeaseReleaseAnswer.read(give_back(door, first).value)
+    assert answer.released
+    assert [row["kind"] for row in door.call("GET", "/v1/events").value["events"]][-1] == "lease-released"
+    assert door.ledger.open_leases(1, door.now_ms) == []
+    second = door.leased()
+    assert second["lease_id"] != first["lease_id"]
+
+
+def test_giving_back_twice_records_once(door: Doorstep) -> None:
+    lease = door.leased()
+    give_back(door, lease)
+    before = door.trace()
+    again = LeaseReleaseAnswer.read(give_back(door, lease).value)
+    assert (again.released, again.reason) == (False, "the lease was over already")
+    assert door.trace() == before
+
+
+def test_only_its_holder_gives_a_lease_back(door: Doorstep) -> None:
+    lease = door.leased()
+    before = door.trace()
+    assert give_back(door, lease, BOB).code == "lease"
+    assert door.call("POST", "/v1/leases/release", b"{}").status == 400
+    assert door.trace() == before
+
+
+def test_the_shard_of_a_lease_that_was_given_back_goes_to_the_next(door: Doorstep) -> None:
+    lease = door.leased()
+    give_back(door, lease)
+    assert door.leased(BOB, "Bob")["shard"] == lease["shard"]
+
+
+def test_an_update_under_a_lease_that_was_given_back_is_refused_in_words(door: Doorstep) -> None:
+    lease, data = door.leased(), b"x" * 100
+    give_back(door, lease)
+    refused = door.post("/v1/updates", door.envelope(lease, data))
+    assert refused.code == "lease"
+    assert "ask for a new one" in refused.value["error"]["reason"]
+
+
+def test_two_nodes_with_one_key_are_told_apart(door: Doorstep) -> None:
+    first = door.ask(node=HERE).value["lease"]["body"]
+    assert door.ask(node=HERE).value["lease"]["body"] == first
+    said = door.ask(node=THERE).value["wait"]["reason"]
+    assert "another node with this key" in said
+    door.now_ms = first["expires_at_ms"]
+    assert door.ask(node=THERE).value["lease"]["body"]["lease_id"] != first["lease_id"]
+
+
+def test_rebuilt_projections_know_what_was_given_back(door: Doorstep) -> None:
+    give_back(door, door.ask(node=HERE).value["lease"]["body"])
+    before = door.ledger.leases(1)
+    door.ledger.rebuild()
+    assert door.ledger.leases(1) == before
