@@ -13,8 +13,6 @@ from fastapi.responses import JSONResponse
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Receive, Scope, Send
-from starlette.types import Message as ASGIMessage
 
 from barnraise.digest import is_digest
 from barnraise.errors import BadRangeError, BarnraiseError, NotFoundError, UnknownFieldError
@@ -23,6 +21,7 @@ from barnraise.releases.store import BlobStore
 from coordinator.contributors import CONTRIBUTORS_MAX, contributor_lines, contributor_record
 from coordinator.gateway.blobs import serve_blob, serve_metadata
 from coordinator.gateway.bodies import read_json, require_plain
+from coordinator.gateway.counting import CountRequests, note_refusal
 from coordinator.gateway.intake import Intake
 from coordinator.gateway.leasing import Leasing
 from coordinator.gateway.state import GatewayState
@@ -41,10 +40,10 @@ COUNT_MAX = (1 << 53) - 1
 def create_app(state: GatewayState) -> FastAPI:
     """The application of one run; uploads that a crash interrupted are completed first."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
-    metrics = GatewayMetrics(state.ledger, state.now_ms)
+    metrics = GatewayMetrics(state.ledger, state.folder, state.now_ms)
     intake = Intake(state)
     intake.recover()
-    app.add_middleware(_CountRequests, metrics=metrics)
+    app.add_middleware(CountRequests, metrics=metrics)
     _answer_errors(app)
     _add_run_routes(app, state)
     _add_work_routes(app, state, intake, Leasing(state))
@@ -149,34 +148,10 @@ def _add_watching_routes(app: FastAPI, state: GatewayState, metrics: GatewayMetr
         return Response(metrics.render(), headers={"content-type": CONTENT_TYPE})
 
 
-class _CountRequests:
-    """Counts every answer by its route's pattern and methods, never by what a stranger typed."""
-
-    def __init__(self, app: ASGIApp, metrics: GatewayMetrics) -> None:
-        self._app = app
-        self._metrics = metrics
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self._app(scope, receive, send)
-        status = 500
-
-        async def note(message: ASGIMessage) -> None:
-            nonlocal status
-            status = message.get("status", status)
-            await send(message)
-
-        try:
-            await self._app(scope, receive, note)
-        finally:
-            route = scope.get("route")
-            method = scope["method"] if scope["method"] in getattr(route, "methods", ()) else "other"
-            self._metrics.answered(method, getattr(route, "path", "none"), status)
-
-
 def _answer_errors(app: FastAPI) -> None:
     @app.exception_handler(BarnraiseError)
-    async def ours(_request: Request, error: BarnraiseError) -> Response:
+    async def ours(request: Request, error: BarnraiseError) -> Response:
+        note_refusal(request, error.code)
         headers = {"content-range": f"bytes */{error.size_bytes}"} if isinstance(error, BadRangeError) else None
         return _refuse(error.http_status, error.code, error.reason, headers)
 

@@ -96,7 +96,7 @@ def test_health_and_metrics(door: Doorstep) -> None:
     door.sent(DATA)
     text = door.call("GET", "/metrics").body.decode()
     for line in (
-        "barnraise_releases_total 1.0",
+        'barnraise_releases_total{bump="first"} 1.0',
         'barnraise_updates{state="received"} 1.0',
         f"barnraise_update_received_bytes_total {len(DATA)}.0",
         "barnraise_update_tokens_total 1000.0",
@@ -119,8 +119,9 @@ def test_metrics_show_the_newest_release(door: Doorstep) -> None:
     summary = {"loss-text": {"mean": 3.25, "unit": "bits/byte"}}
     door.record(ReleaseTagged("0.1.1", "0.1.0", BASE, BASE, 1, "patch", "ok", None, None, None, START_MS, summary))
     text = door.call("GET", "/metrics").body.decode()
-    assert 'barnraise_acceptance_mean{test="loss-text",unit="bits/byte"} 3.25' in text
-    assert 'barnraise_release_created_timestamp_seconds{version="0.1.1"} 1.7e+09' in text
+    assert 'barnraise_test_mean{test="loss-text",unit="bits/byte"} 3.25' in text
+    assert 'barnraise_release_info{bump="patch",version="0.1.1"} 1.0' in text
+    assert "barnraise_release_created_timestamp_seconds 1.7e+09" in text
 
 
 def test_unknown_paths_and_methods_have_the_same_envelope(door: Doorstep) -> None:
