@@ -23,6 +23,7 @@ from coordinator.gateway.blobs import serve_blob, serve_metadata
 from coordinator.gateway.bodies import read_json, require_plain
 from coordinator.gateway.counting import CountRequests, note_refusal
 from coordinator.gateway.intake import Intake
+from coordinator.gateway.keyring import Keyring
 from coordinator.gateway.leasing import Leasing
 from coordinator.gateway.state import GatewayState
 from coordinator.gateway.views import current_round_info, run_info
@@ -93,10 +94,25 @@ def _add_run_routes(app: FastAPI, state: GatewayState) -> None:
 
 
 def _add_work_routes(app: FastAPI, state: GatewayState, intake: Intake, leasing: Leasing) -> None:
+    keyring = Keyring(state)
+
     @app.post("/v1/leases")
     async def lease(request: Request) -> Response:
         signed = Signed.read(await read_json(request))
         return _say(await run_in_threadpool(leasing.answer, signed))
+
+    @app.post("/v1/keys/{change}")
+    async def change_key(request: Request, change: str) -> Response:
+        asked = {"rotations": keyring.rotate, "recoveries": keyring.recover, "objections": keyring.object}.get(change)
+        if asked is None:
+            raise NotFoundError("keys change by rotations, recoveries and objections")
+        return _say(await run_in_threadpool(asked, Signed.read(await read_json(request))))
+
+    @app.api_route("/v1/keys/{key}", methods=READ)
+    def key_history(key: str) -> Response:
+        if not is_digest(f"b3:{key}"):
+            raise NotFoundError("the path has no key of 64 hex digits")
+        return _say(keyring.history(key))
 
     @app.post("/v1/updates")
     async def announce(request: Request) -> Response:

@@ -18,6 +18,7 @@ from barnraise.errors import BarnraiseError, OversizedUpdateError, ReplayedMessa
 from barnraise.protocol import Receipt, Signed, UpdateEnvelope, UploadStatus
 from barnraise.releases.store import BlobStore
 from coordinator.admission import Admit, Already, UpdateFacts, decide_update
+from coordinator.gateway.keyring import Keyring
 from coordinator.gateway.staging import StagedUpload, Staging
 from coordinator.gateway.state import GatewayState
 from coordinator.ledger import UpdateRow
@@ -35,6 +36,7 @@ class Intake:
 
     def __init__(self, state: GatewayState) -> None:
         self._state = state
+        self._keyring = Keyring(state)
         self._staging = Staging(state.folder.staging)
         self._store = BlobStore(state.folder.private)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -124,8 +126,9 @@ class Intake:
         await run_in_threadpool(upload.append, offset, bytes(buffer))
 
     def _announce(self, signed: Signed, envelope: UpdateEnvelope) -> UploadStatus:
-        facts = self._facts(envelope, signed.key)
-        match decide_update(envelope, signed.key, facts, self._state.policy, now_ms=self._state.now_ms()):
+        contributor = self._keyring.in_use(signed.key).contributor
+        facts = self._facts(envelope, contributor)
+        match decide_update(envelope, contributor, facts, self._state.policy, now_ms=self._state.now_ms()):
             case Already(update):
                 return self._received(update)
             case Admit():
@@ -133,7 +136,8 @@ class Intake:
 
     def _facts(self, envelope: UpdateEnvelope, contributor: str) -> UpdateFacts:
         ledger = self._state.ledger
-        staged = {upload.digest: upload.envelope.key for upload in self._staging.all()}
+        whose = ledger.keys.contributor_of
+        staged = {upload.digest: whose(upload.envelope.key) for upload in self._staging.all()}
         uploader = staged.pop(envelope.update_digest, contributor)
         ban = ledger.ban(contributor)
         return UpdateFacts(
@@ -163,7 +167,8 @@ class Intake:
         ledger, digest = self._state.ledger, upload.digest
         known = ledger.update(digest)
         if known is None:
-            ledger.record(_event(upload.envelope), at_ms=self._state.now_ms())
+            contributor = ledger.keys.contributor_of(upload.envelope.key)
+            ledger.record(_event(upload.envelope, contributor), at_ms=self._state.now_ms())
             known = ledger.update(digest)
         assert known is not None
         return known
@@ -172,7 +177,7 @@ class Intake:
         receipt = Receipt(
             run=self._state.config.name,
             update_digest=row.digest,
-            contributor=row.contributor,
+            contributor=self._state.ledger.keys.key_of(row.contributor),
             round=row.round,
             size_bytes=row.size_bytes,
             received_at_ms=row.received_at_ms,
@@ -181,11 +186,11 @@ class Intake:
         return UploadStatus(digest=row.digest, offset=row.size_bytes, size_bytes=row.size_bytes, receipt=signed)
 
 
-def _event(signed: Signed) -> UpdateReceived:
+def _event(signed: Signed, contributor: str) -> UpdateReceived:
     envelope = UpdateEnvelope.read(signed.body)
     return UpdateReceived(
         digest=envelope.update_digest,
-        contributor=signed.key,
+        contributor=contributor,
         lease_id=envelope.lease_id,
         round=envelope.round,
         base_digest=envelope.base_digest,

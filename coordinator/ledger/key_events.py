@@ -59,6 +59,7 @@ class RecoveryClaimed:
     claim_id: str
     contributor: str
     new_key: str
+    recovery_key: str
     effective_at_ms: int
     statement: dict[str, Any]
 

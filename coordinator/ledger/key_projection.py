@@ -32,11 +32,12 @@ def project_key(connection: Connection, event: KeyEvent, at_ms: int) -> None:
             insert_row(connection, schema.recoveries, values, refusal)
         case KeyReplaced():
             _replace(connection, event, at_ms)
-        case RecoveryClaimed(claim_id, contributor, new_key, effective_at_ms):
+        case RecoveryClaimed(claim_id, contributor, new_key, recovery_key, effective_at_ms):
             values = {
                 "claim_id": claim_id,
                 "contributor": contributor,
                 "new_key": new_key,
+                "recovery_key": recovery_key,
                 "claimed_at_ms": at_ms,
                 "effective_at_ms": effective_at_ms,
             }

@@ -48,6 +48,7 @@ class ClaimRow:
     claim_id: str
     contributor: str
     new_key: str
+    recovery_key: str
     claimed_at_ms: int
     effective_at_ms: int
     ended_at_ms: int | None
@@ -103,6 +104,12 @@ class KeyRecords:
         """The claim, not over, by which a key would come to a contributor."""
         table = schema.claims.c
         return self._one(ClaimRow, schema.claims, (table.new_key == new_key) & table.ended_at_ms.is_(None))
+
+    def objected(self, recovery_key: str) -> bool:
+        """Whether a key in use has objected to a claim that was made with this recovery key."""
+        table = schema.claims.c
+        spent = (table.recovery_key == recovery_key) & table.done.is_(False)
+        return self._one(ClaimRow, schema.claims, spent) is not None
 
     def claim(self, claim_id: str) -> ClaimRow | None:
         return self._one(ClaimRow, schema.claims, schema.claims.c.claim_id == claim_id)

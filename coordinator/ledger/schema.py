@@ -235,6 +235,7 @@ claims = Table(
     Column("claim_id", String(32), primary_key=True),
     Column("contributor", String(64), nullable=False, index=True),
     Column("new_key", String(64), nullable=False, index=True),
+    Column("recovery_key", String(64), nullable=False),
     Column("claimed_at_ms", BigInteger, nullable=False),
     Column("effective_at_ms", BigInteger, nullable=False),
     Column("ended_at_ms", BigInteger),

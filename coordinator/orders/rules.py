@@ -67,7 +67,8 @@ class Facts:
     Attributes:
         releases: all, oldest first. channels: channel -> version.
         updates: those that a revert names by how they begin, or all of a revoked key's.
-        contributors: keys that the ledger knows. bans: those that are banned.
+        contributors: first keys of all whom the ledger knows. bans: of those, the ones that are banned.
+        later_keys: key that came in another's place -> the first key of its contributor.
         run: name of the trunk. derived: all that is listed of derived models.
         accepted: regressions that were accepted before this order, and wait for their candidate.
         trunk_moved: the trunk's channel was moved after this order was placed.
@@ -78,6 +79,7 @@ class Facts:
     updates: Sequence[UpdateRow] = ()
     contributors: Sequence[str] = ()
     bans: Mapping[str, BanRow] = field(default_factory=dict)
+    later_keys: Mapping[str, str] = field(default_factory=dict)
     run: str = ""
     derived: Sequence[DerivedRow] = ()
     accepted: Sequence[OrderRow] = ()
@@ -260,7 +262,7 @@ def _revert(order: Revert, facts: Facts) -> Decision:
 
 
 def _revoke(order: Revoke, facts: Facts) -> Decision:
-    found = [key for key in facts.contributors if key.startswith(order.contributor)]
+    found = _whose(order.contributor, facts.contributors, facts)
     if len(found) != 1 or len(order.contributor) < PREFIX_MIN:
         return Refuse(_not_one("contributor", order.contributor, found))
     (key,) = found
@@ -276,7 +278,7 @@ def _revoke(order: Revoke, facts: Facts) -> Decision:
 
 
 def _lift(order: LiftBan, facts: Facts) -> Decision:
-    found = [key for key in facts.bans if key.startswith(order.contributor)]
+    found = _whose(order.contributor, facts.bans, facts)
     if len(found) != 1 or len(order.contributor) < PREFIX_MIN:
         return Refuse(_not_one("banned contributor", order.contributor, found))
     reason = f"{short(found[0])} may contribute again; what was reverted stays reverted"
@@ -344,6 +346,13 @@ def _withdraw_acceptance(order: WithdrawAcceptance, facts: Facts) -> Decision:
     names = _several(name for row in facts.accepted for name in sorted(row.order["tests"]))
     events = tuple(OrderSettled(row.order_id, False, why) for row in facts.accepted)
     return Done(events, f"{names} may get worse no more", {"orders": [row.order_id for row in facts.accepted]})
+
+
+def _whose(name: str, contributors: Iterable[str], facts: Facts) -> list[str]:
+    """Those who have or had a key that begins so, by their first keys."""
+    known = set(contributors)
+    later = {first for key, first in facts.later_keys.items() if key.startswith(name) and first in known}
+    return sorted({key for key in known if key.startswith(name)} | later)
 
 
 def _begins(digest: str, name: str) -> bool:

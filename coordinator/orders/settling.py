@@ -15,6 +15,7 @@ from coordinator.ledger.order_events import OrderSettled
 from coordinator.orders.kinds import (
     AcceptRegression,
     Derive,
+    LiftBan,
     Order,
     Revert,
     Revoke,
@@ -82,8 +83,13 @@ def facts_for(order: Order, ledger: Ledger, placed_seq: int = 0) -> Facts:
             return Facts(ledger.releases(), ledger.channels(), list(named.values()))
         case Revoke(contributor=name):
             keys = [row.contributor for row in ledger.contributors()]
-            sent = [row for key in keys if key.startswith(name) for row in ledger.updates_of(key)]
-            return Facts(ledger.releases(), ledger.channels(), sent, keys, ledger.bans())
+            later = _later_keys(ledger, name)
+            meant = {key for key in keys if key.startswith(name)} | set(later.values())
+            sent = [row for key in sorted(meant) for row in ledger.updates_of(key)]
+            return Facts(ledger.releases(), ledger.channels(), sent, keys, ledger.bans(), later)
+        case LiftBan(contributor=name):
+            later = _later_keys(ledger, name)
+            return Facts(ledger.releases(), ledger.channels(), bans=ledger.bans(), later_keys=later)
         case Derive():
             run = ledger.run()
             name = run.name if run is not None else ""
@@ -96,3 +102,8 @@ def facts_for(order: Order, ledger: Ledger, placed_seq: int = 0) -> Facts:
             return Facts((), ledger.channels(), accepted=accepted, trunk_moved=moved)
         case _:
             return Facts(ledger.releases(), ledger.channels(), bans=ledger.bans())
+
+
+def _later_keys(ledger: Ledger, name: str) -> dict[str, str]:
+    """Keys that begin so and came in another's place -> the first key of their contributor."""
+    return {row.key: row.contributor for row in ledger.keys.beginning(name)}

@@ -33,6 +33,7 @@ def upgrade() -> None:
         sa.Column("claim_id", sa.String(32), primary_key=True),
         sa.Column("contributor", sa.String(64), nullable=False),
         sa.Column("new_key", sa.String(64), nullable=False),
+        sa.Column("recovery_key", sa.String(64), nullable=False),
         sa.Column("claimed_at_ms", sa.BigInteger, nullable=False),
         sa.Column("effective_at_ms", sa.BigInteger, nullable=False),
         sa.Column("ended_at_ms", sa.BigInteger),
