@@ -203,12 +203,14 @@ class UpdateConfig(Section):
         residual_decay: share of what compression left out that goes into the contributor's next update
             (error feedback with decay, Sarfi et al. 2025, https://arxiv.org/abs/2508.15706); 0 keeps nothing.
         fisher: send a diagonal Fisher along, for the strategy ``fisher``.
+        train: patterns of names of tensors, as a shell's; only those train. None for all.
     """
 
     codec: CodecConfig = CodecConfig()
     residual_decay: Annotated[float, Field(ge=0, le=1)] = 0.9
     fold_back_unmerged: bool = True
     fisher: bool = False
+    train: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.*?\[\]!-]{1,200}$")], ...] = ()
 
 
 class GatewayConfig(Section):

@@ -213,6 +213,7 @@ class Lease(Message):
         shard: data domain that this unit should train on.
         seed: seed of the data order of this unit.
         fisher: send a diagonal Fisher along with the change.
+        train: patterns of names of the tensors that train; none for all.
     """
 
     kind: ClassVar[str] = "lease"
@@ -226,6 +227,7 @@ class Lease(Message):
     training: TrainingConfig
     codec: CodecConfig
     fisher: bool = False
+    train: tuple[str, ...] = ()
     issued_at_ms: Millis
     expires_at_ms: Millis
 

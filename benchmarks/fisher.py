@@ -37,7 +37,7 @@ from benchmarks.convergence.trunk import BASE
 from benchmarks.convergence.world import World
 from contributor.tasks.byte_lm import ByteLMTask
 from contributor.training.trainer import Trainer, Unit
-from contributor.unit import finish_unit
+from contributor.unit import Wanted, finish_unit
 from merge.strategies.fisher import Fisher
 
 CODECS = {
@@ -77,7 +77,7 @@ def sent(world: World, arm: Arm, base_P: Vector, who: int, number: int, residual
     while not trainer.done:
         trainer.step()
     fisher_P = trainer.fisher()
-    done = finish_unit(world.space, trainer.trained() - base_P + residual_P, CODECS[arm.codec], BASE, fisher_P)
+    done = finish_unit(Wanted(world.space, BASE, CODECS[arm.codec]), trainer.trained() - base_P + residual_P, fisher_P)
     residual_P[:] = done.residual_P
     return done.data, fisher_P
 

@@ -28,7 +28,7 @@ from benchmarks.convergence.trunk import BASE, Trunk
 from benchmarks.convergence.world import SHARDS, World
 from contributor.tasks.byte_lm import ByteLMTask
 from contributor.training.trainer import Trainer, Unit
-from contributor.unit import FinishedUnit, finish_unit
+from contributor.unit import FinishedUnit, Wanted, finish_unit
 from coordinator.acceptance.updates.contribution import PairedLosses
 from merge.architectures import build, load_flat
 
@@ -162,7 +162,7 @@ class Plantation:
         return trainer.trained() - base_P
 
     def _sent(self, target_P: Vector) -> FinishedUnit:
-        return finish_unit(self._world.space, target_P, self._codec, BASE)
+        return finish_unit(Wanted(self._world.space, BASE, self._codec), target_P)
 
     def _said(self, target_P: Vector) -> Vector:
         """What is left of a change when it was sent."""

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from barnraise.errors import RefusedError, VerificationError
 from barnraise.identity import Identity
 from barnraise.protocol import Lease, LeaseRequest, RunInfo, Signed, Wait
+from barnraise.updates.space import ParameterSpace
 from contributor.base import Base, BaseSource, check_base
 from contributor.client import GatewayClient
 from contributor.delivery import Delivery
@@ -33,19 +34,19 @@ from contributor.tasks import make_task
 from contributor.training.checkpoint import load_checkpoint, save_checkpoint
 from contributor.training.moments import load_moments, store_moments
 from contributor.training.trainer import Moments, Progress, Trainer, Unit
-from contributor.unit import Work, add_decoded, finish_unit
+from contributor.unit import Wanted, Work, finish_unit
 
-__all__ = ["Change", "Node", "Parts", "subtract"]
+__all__ = ["Change", "Node", "Parts", "as_trained"]
 
 REFUSALS_MAX = 3
 POLL_MIN_S, POLL_MAX_S = 0.1, 60.0
 
-Change = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]
+Change = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
-def subtract(trained_P: NDArray[np.float32], base_P: NDArray[np.float32]) -> NDArray[np.float32]:
+def as_trained(change_P: NDArray[np.float32]) -> NDArray[np.float32]:
     """What training changed, float32 [P]."""
-    return trained_P - base_P
+    return change_P
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Parts:
 
     Attributes:
         name: display name. now_ms: milliseconds since the epoch. clock_s: monotonic seconds.
-        change: from trained and base weights to what is sent.
+        change: from what training changed to what is sent.
     """
 
     name: str
@@ -68,7 +69,7 @@ class Parts:
     now_ms: Callable[[], int]
     clock_s: Callable[[], float] = time.monotonic
     checkpoint_every_s: float = 30.0
-    change: Change = subtract
+    change: Change = as_trained
 
     @property
     def interrupt(self) -> Interrupt:
@@ -157,21 +158,23 @@ class Node:
     def _train(self, lease: Lease, base: Base) -> None:
         """Train one unit, or what is left of it, and put the update into the outgoing slot."""
         task = make_task(base.model, self._info.data, lease.shard)
-        progress = self._checkpoint(lease, base)
-        moments = self._moments(lease, base) if progress is None else None
-        unit = Unit(task, base.space, base.flat_P, lease.training, lease.seed, moments)
+        wanted = Wanted.of(lease, base.space)
+        layout = wanted.trains.layout(base.space)
+        progress = self._checkpoint(lease, layout)
+        moments = self._moments(lease, layout) if progress is None else None
+        unit = Unit(task, base.space, base.flat_P, lease.training, lease.seed, moments, wanted.trains)
         trainer = Trainer(unit, self._parts.device)
         if progress is not None:
             trainer.restore(progress)
-        self._steps(trainer, lease, base)
-        self._finish(trainer, Work(self._info.name, lease, task.tokens), base)
+        self._steps(trainer, lease, layout)
+        self._finish(trainer, Work(self._info.name, lease, task.tokens), wanted)
 
-    def _checkpoint(self, lease: Lease, base: Base) -> Progress | None:
+    def _checkpoint(self, lease: Lease, layout: ParameterSpace) -> Progress | None:
         """Where this unit was stopped, if it was."""
         path = self._parts.folder.checkpoint
         if not path.exists():
             return None
-        progress = load_checkpoint(path, lease.lease_id, base.space)
+        progress = load_checkpoint(path, lease.lease_id, layout)
         if progress is None:
             self._parts.report(Notice("the checkpoint is of another lease or damaged; this unit begins anew"))
             path.unlink()
@@ -180,19 +183,19 @@ class Node:
             self._parts.report(Notice(f"continuing a unit after step {done} of {lease.training.steps}"))
         return progress
 
-    def _moments(self, lease: Lease, base: Base) -> Moments | None:
+    def _moments(self, lease: Lease, layout: ParameterSpace) -> Moments | None:
         """What AdamW begins the unit with. Moments that cannot be used are forgotten, and that is said once."""
         state = self._state
         if state.moments is None or not lease.training.keep_moments:
             return None
-        found = load_moments(self._parts.folder, state, base.space, lease.training)
+        found = load_moments(self._parts.folder, state, layout, lease.training)
         if isinstance(found, Moments):
             return found
         self._parts.report(Notice(f"AdamW's moments are dropped, this unit begins without: {found}"))
         self._state = self._parts.folder.commit(state.without_moments())
         return None
 
-    def _steps(self, trainer: Trainer, lease: Lease, base: Base) -> None:
+    def _steps(self, trainer: Trainer, lease: Lease, layout: ParameterSpace) -> None:
         """Step until the unit is done; stop at a step boundary with a checkpoint when asked to."""
         parts, saved_at = self._parts, self._parts.clock_s()
         while not trainer.done:
@@ -201,27 +204,27 @@ class Node:
             loss = trainer.step()
             parts.report(Step(len(trainer.losses), lease.training.steps, loss))
             if parts.interrupt.stop or parts.clock_s() - saved_at > parts.checkpoint_every_s:
-                save_checkpoint(parts.folder.checkpoint, lease.lease_id, base.space, trainer.progress())
+                save_checkpoint(parts.folder.checkpoint, lease.lease_id, layout, trainer.progress())
                 saved_at = parts.clock_s()
             if parts.interrupt.stop:
                 raise StopRequestedError
 
-    def _finish(self, trainer: Trainer, work: Work, base: Base) -> None:
+    def _finish(self, trainer: Trainer, work: Work, wanted: Wanted) -> None:
         """Compress, with what earlier units left over, and commit the update to be sent."""
-        parts, state, training = self._parts, self._state.in_space(base.space.digest), work.lease.training
-        target_P = parts.change(trainer.trained(), base.flat_P)
+        parts, state, training = self._parts, self._state.in_space(wanted.target.digest), work.lease.training
+        target_P = parts.change(trainer.change())
         if state.residual is not None:
-            target_P += np.float32(self._info.residual_decay) * parts.folder.vector(state.residual, base.space.size)
-        add_decoded(target_P, base.space, (parts.folder.store.read(digest) for digest in state.to_fold))
+            target_P += np.float32(self._info.residual_decay) * parts.folder.vector(state.residual, wanted.target.size)
+        wanted.add_decoded(target_P, (parts.folder.store.read(digest) for digest in state.to_fold))
         fisher_P = trainer.fisher() if work.lease.fisher else None
-        finished = finish_unit(base.space, target_P, work.lease.codec, work.lease.base_digest, fisher_P)
+        finished = finish_unit(wanted, target_P, fisher_P)
         envelope = work.envelope(finished.data, trainer.losses, secrets.token_hex(16), parts.now_ms())
         outgoing = Outgoing(
             digest=parts.folder.store.put(finished.data),
             envelope=Signed.make(envelope, parts.identity),
             residual=parts.folder.put_vector(finished.residual_P) if self._info.residual_decay else None,
             moments=store_moments(parts.folder, trainer.moments(), training) if training.keep_moments else None,
-            dense_bytes=4 * base.space.size,
+            dense_bytes=4 * wanted.space.size,
             folded=state.to_fold,
         )
         self._state = parts.folder.commit(state.finished(outgoing))

@@ -32,8 +32,8 @@ __all__ = ["flipped", "main"]
 def flipped(scale: float) -> Change:
     """A change that undoes training, ``scale`` times over."""
 
-    def change(trained_P: NDArray[np.float32], base_P: NDArray[np.float32]) -> NDArray[np.float32]:
-        return (base_P - trained_P) * np.float32(scale)
+    def change(change_P: NDArray[np.float32]) -> NDArray[np.float32]:
+        return change_P * np.float32(-scale)
 
     return change
 

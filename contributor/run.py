@@ -17,7 +17,7 @@ from contributor.base import ReleasedBase
 from contributor.client import GatewayClient
 from contributor.events import Joined, NodeEvent, Notice, Stopped
 from contributor.interrupt import Interrupt, StopRequestedError
-from contributor.node import Change, Node, Parts, subtract
+from contributor.node import Change, Node, Parts, as_trained
 from contributor.patience import Patience
 from contributor.state import NodeFolder, state_home
 from contributor.training.trainer import best_device
@@ -37,7 +37,7 @@ class NodeConfig:
         key: file of the signing key, made when missing; in the user's configuration folder when None.
         threads: CPU threads to train with; torch's own choice when None.
         give_up_after_s: of waiting for a silent coordinator; None waits for ever.
-        change: from trained and base weights to what is sent.
+        change: from what training changed to what is sent.
     """
 
     url: str
@@ -46,7 +46,7 @@ class NodeConfig:
     key: Path | None = None
     threads: int | None = None
     give_up_after_s: float | None = None
-    change: Change = subtract
+    change: Change = as_trained
 
 
 def run_node(

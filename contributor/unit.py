@@ -3,7 +3,7 @@
 target = trained - base + residual + whatever is folded back; the update holds as much of
 the target as its codec can say, and the new residual is the rest.
 
-P  elements in the whole parameter space
+P  elements in the whole parameter space, or of what trains
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 
 from barnraise.config import CodecConfig
 from barnraise.digest import digest_bytes
+from barnraise.errors import ConfigValueError, VerificationError
 from barnraise.protocol import Lease, UpdateEnvelope
-from barnraise.updates import Update, write_update
+from barnraise.updates import Carrier, Part, Update, asked_carrier, write_update
 from barnraise.updates.space import ParameterSpace
+from contributor.training.trainable import EVERYTHING, Some, WhatTrains
 from merge.compress import compress
 from merge.compress.fisher import with_fisher
 
-__all__ = ["FinishedUnit", "Work", "add_decoded", "finish_unit"]
+__all__ = ["FinishedUnit", "Wanted", "Work", "finish_unit"]
 
 
 @dataclass(frozen=True)
@@ -66,38 +68,75 @@ class Work:
         )
 
 
-def add_decoded(target_P: NDArray[np.float32], space: ParameterSpace, updates: Iterable[bytes]) -> None:
-    """Add whole updates, our own earlier ones, to ``target_P`` (float32 [P]) in place."""
-    for data in updates:
-        update = Update.parse(data, space, base_digest=None)
-        for segment in range(space.segment_count):
-            first, end = space.segment_range(segment)
-            target_P[first:end] += update.decode(segment)
+@dataclass(frozen=True)
+class Wanted:
+    """What a lease wants of an update, beside training for it.
+
+    Attributes:
+        space: of the base.
+        carrier: how it travels; None as the change of every element.
+    """
+
+    space: ParameterSpace
+    base_digest: str
+    codec: CodecConfig
+    carrier: Carrier | None = None
+
+    @classmethod
+    def of(cls, lease: Lease, space: ParameterSpace) -> Wanted:
+        """What a lease says, for its base.
+
+        Raises:
+            VerificationError: the lease and its base do not go together.
+        """
+        try:
+            carrier = asked_carrier(space, lease.train)
+        except ConfigValueError as error:
+            raise VerificationError(
+                f"the lease does not fit its base ({error}); nothing was trained. Tell the operator."
+            ) from error
+        return cls(space, lease.base_digest, lease.codec, carrier)
+
+    @property
+    def trains(self) -> WhatTrains:
+        """What of the model is trained for it."""
+        return Some(self.carrier) if isinstance(self.carrier, Part) else EVERYTHING
+
+    @property
+    def target(self) -> ParameterSpace:
+        """Layout of changes and residuals: what training changes, before anything is compressed."""
+        return self.space if self.carrier is None else self.carrier.space
+
+    def add_decoded(self, target_P: NDArray[np.float32], updates: Iterable[bytes]) -> None:
+        """Add whole updates, our own earlier ones, to ``target_P`` (float32, of ``target``) in place.
+
+        What they say of tensors that do not train any more is dropped.
+        """
+        for data in updates:
+            update = Update.parse(data, self.space, base_digest=None)
+            for segment in range(self.target.segment_count):
+                first, end = self.target.segment_range(segment)
+                change_P = update.decode(segment)
+                target_P[first:end] += change_P if self.carrier is None else self.carrier.take(segment, change_P)
 
 
 def finish_unit(
-    space: ParameterSpace,
-    target_P: NDArray[np.float32],
-    codec: CodecConfig,
-    base_digest: str,
-    fisher_P: NDArray[np.float32] | None = None,
+    wanted: Wanted, target_P: NDArray[np.float32], fisher_P: NDArray[np.float32] | None = None
 ) -> FinishedUnit:
     """Compress a change.
 
     Args:
-        space: of the base.
-        target_P: float32 [P], the change to say.
-        codec: as leased.
-        base_digest: model digest of the base.
-        fisher_P: float32 [P], not negative, to send along where the lease asks for it. What the codec
+        wanted: as leased.
+        target_P: float32, flat, of ``wanted.target``: the change to say.
+        fisher_P: float32 likewise, not negative, to send along where the lease asks for it. What the codec
             leaves out of the change is in the residual; of the Fisher it is gone, for it says
             something about this change only.
 
     Raises:
         NonFiniteUpdateError: the change or the Fisher holds a NaN or an infinity.
     """
-    encoded, decoded_P = compress(torch.from_numpy(target_P), space, codec)
+    encoded, decoded_P = compress(torch.from_numpy(target_P), wanted.target, wanted.codec)
     if fisher_P is not None:
-        encoded = with_fisher(encoded, fisher_P, space, codec)
-    data = write_update(space, base_digest, codec, encoded, role="update")
+        encoded = with_fisher(encoded, fisher_P, wanted.target, wanted.codec)
+    data = write_update(wanted.space, wanted.base_digest, wanted.codec, encoded, role="update", carrier=wanted.carrier)
     return FinishedUnit(data, target_P - decoded_P.cpu().numpy())

@@ -14,9 +14,11 @@ import torch
 
 from barnraise.config import MergeConfig, RunConfig
 from barnraise.errors import ConfigValueError, MergeError, NotEnoughUpdatesError
+from barnraise.updates import asked_carrier
 from coordinator.acceptance.batches import require_enough
 from coordinator.acceptance.kinds import make_kind
 from coordinator.conductor.merging import by_magnitude, merge_rules
+from merge.architectures import build, space_of
 from merge.measure import Piece, measure_pieces
 from merge.plan import MergeRules, plan_merge
 from merge.segment import SegmentUpdates, combine_segment
@@ -36,6 +38,7 @@ def require_mergeable(config: RunConfig) -> None:
         UnknownStrategyError: a strategy, pre-aggregation, outer rule or option that does not exist or is out of range.
         ConfigValueError: anything else, with the key to change.
     """
+    asked_carrier(space_of(build(config.model)), config.update.train)
     rules = merge_rules(config.merge)
     outer = make_outer(config.merge.outer)
     _require_inputs(config, rules)

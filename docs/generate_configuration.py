@@ -70,6 +70,10 @@ MEANINGS: dict[str, tuple[str, str]] = {  # key -> (unit, meaning)
         "So much of what compression left out goes into a contributor's next update (error feedback); 0 keeps nothing.",
     ),
     "update.fold_back_unmerged": ("-", "Contributors may add an update that was not merged, without fault, back."),
+    "update.train": (
+        "-",
+        "List of patterns such as model.layers.*.mlp.*: only tensors whose names match one train. Empty means all.",
+    ),
     "update.fisher": ("-", "Contributors send a diagonal Fisher along, which the strategy fisher needs."),
     "release.codec.name": ("-", "How the coordinator compresses a patch."),
     "release.codec.bits": ("bits an element", "Used by blockwise only."),

@@ -8,6 +8,7 @@ tensors only; then add.py and apply.py. Choosing what to send is in ``merge.comp
 
 from barnraise.updates.add import add_all_scaled, add_decoded, add_scaled, add_segments, decode_whole
 from barnraise.updates.apply import apply_update
+from barnraise.updates.carrier import asked_carrier
 from barnraise.updates.codec import EncodedSegment, canonical_codec
 from barnraise.updates.container import Update, write_update
 from barnraise.updates.decode import decode_segment, sparse_segment
@@ -29,6 +30,7 @@ __all__ = [
     "add_scaled",
     "add_segments",
     "apply_update",
+    "asked_carrier",
     "canonical_codec",
     "decode_segment",
     "decode_whole",

@@ -1,6 +1,8 @@
-"""From the scope that a header names to the carrier that its arrays are read with."""
+"""The carrier that an update is read with: from its header, or from what a run asks for."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -9,7 +11,7 @@ from barnraise.updates.part import Part
 from barnraise.updates.scope import Carrier, Scope
 from barnraise.updates.space import ParameterSpace
 
-__all__ = ["carrier_of"]
+__all__ = ["asked_carrier", "carrier_of"]
 
 
 def carrier_of(scope: Scope, space: ParameterSpace) -> Carrier | None:
@@ -24,6 +26,19 @@ def carrier_of(scope: Scope, space: ParameterSpace) -> Carrier | None:
         NonCanonicalUpdateError: it should be named otherwise.
     """
     return None if scope.tensors is None else Part(space, _chosen(scope.tensors, len(space.tensors)))
+
+
+def asked_carrier(space: ParameterSpace, train: Sequence[str]) -> Carrier | None:
+    """How updates of a run travel; None where that is as the change of every element.
+
+    Args:
+        space: of the base.
+        train: patterns of names of tensors that train; none for all.
+
+    Raises:
+        ConfigValueError: there are no such tensors.
+    """
+    return Part.of(space, train)
 
 
 def _chosen(tensors: str, count: int) -> tuple[bool, ...]:

@@ -140,6 +140,9 @@ class Update:
         _check_size(len(view), begin + header.data_bytes)
         ends = np.cumsum([begin + header.offsets_bytes, *header.sizes])
         arrays = tuple(view[start:end] for start, end in pairwise(ends))
+        offsets = _read_offsets(view[begin : begin + header.offsets_bytes], header)
+        if carrier is not None:
+            _check_empty(offsets, carrier.space)
         return cls(
             space=space,
             codec=header.codec,
@@ -149,7 +152,7 @@ class Update:
             carrier=carrier,
             _data=view,
             _arrays=arrays,
-            _offsets=_read_offsets(view[begin : begin + header.offsets_bytes], header),
+            _offsets=offsets,
         )
 
     @cached_property
@@ -265,6 +268,14 @@ def _check_size(found: int, expected: int) -> None:
         raise TruncatedUpdateError(f"{found} bytes, the header announces {expected}. Send the update again.")
     if found > expected:
         raise OversizedUpdateError(f"{found} bytes, the header announces {expected}. Nothing may follow the arrays.")
+
+
+def _check_empty(offsets: NDArray[np.int64], space: ParameterSpace) -> None:
+    """Segments without elements are never decoded, so what they say must be nothing."""
+    if space.cuts:
+        empty = np.diff(space.cuts) == 0
+        if np.diff(offsets, axis=1)[:, empty].any():
+            raise NonCanonicalUpdateError("a segment of which nothing is addressed has bytes. Write the update again.")
 
 
 def _read_offsets(data: memoryview, header: Header) -> NDArray[np.int64]:

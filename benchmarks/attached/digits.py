@@ -27,7 +27,7 @@ from barnraise.digest import digest_bytes
 from barnraise.updates.space import ParameterSpace, TensorSpec
 from benchmarks.attached.study import AGAIN_WITH, FEW_WITH, MADE_WITH, WHOLE_WITH, Record
 from benchmarks.convergence.trunk import BASE, Trunk
-from contributor.unit import finish_unit
+from contributor.unit import Wanted, finish_unit
 from coordinator.acceptance.models.attachments import Attachment, parse_attachment, write_attachment
 
 __all__ = ["VARIANTS", "jobs"]
@@ -198,7 +198,7 @@ def _round(crowd: list[Images], base_P: Array, recipe: Recipe, number: int) -> A
         steps = max(1, round(INNER_STEPS * recipe.steps))
         trained = _trained(dict(SPACE.unflatten(base_P)), images, steps, rate, number * 100 + who)
         target_P = (SPACE.flatten(trained) - base_P) * np.float32(recipe.poison if who == 0 else 1.0)
-        files.append(finish_unit(SPACE, target_P, CodecConfig(name="topk", k=recipe.k), BASE).data)
+        files.append(finish_unit(Wanted(SPACE, BASE, CodecConfig(name="topk", k=recipe.k)), target_P).data)
     trunk = Trunk(SPACE, base_P.copy(), (1.0, 0.0))
     trunk.release(files, CodecConfig(name="dense"))
     spread = np.float32(recipe.noise * float(np.abs(base_P).mean()))

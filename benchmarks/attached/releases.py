@@ -22,7 +22,7 @@ from benchmarks.convergence.trunk import BASE, Trunk
 from benchmarks.convergence.world import World
 from contributor.tasks.byte_lm import ByteLMTask
 from contributor.training.trainer import Trainer, Unit
-from contributor.unit import finish_unit
+from contributor.unit import Wanted, finish_unit
 
 __all__ = ["QUICK", "STANDARD", "Made", "Sizes", "make_releases"]
 
@@ -168,4 +168,4 @@ def _update(sizes: Sizes, world: World, base_P: Vector, recipe: _Recipe, number:
     target_P = trainer.trained() - base_P
     if recipe.poison and who == 0:
         target_P *= np.float32(recipe.poison)
-    return finish_unit(world.space, target_P, recipe.codec, BASE).data
+    return finish_unit(Wanted(world.space, BASE, recipe.codec), target_P).data

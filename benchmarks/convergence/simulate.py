@@ -25,7 +25,7 @@ from benchmarks.convergence.trunk import BASE, Trunk
 from benchmarks.convergence.world import World
 from contributor.tasks.byte_lm import ByteLMTask
 from contributor.training.trainer import Progress, Trainer, Unit
-from contributor.unit import finish_unit
+from contributor.unit import Wanted, finish_unit
 
 __all__ = ["Ceiling", "Traffic", "presence", "run"]
 
@@ -172,12 +172,13 @@ class Crowd:
             target_P += np.float32(self._arm.decay) * self._residuals[who]
         self.last_target_P = target_P
         if isinstance(codec, CodecConfig):
-            done = finish_unit(self._world.space, target_P, codec, BASE)
+            done = finish_unit(Wanted(self._world.space, BASE, codec), target_P)
             self._residuals[who] = done.residual_P
             return done.data, len(done.data)
         decoded_P, payload = codec.say(target_P, self._world.space, number)
         self._residuals[who] = target_P - decoded_P
-        file = finish_unit(self._world.space, decoded_P, CodecConfig(name="dense"), BASE).data  # says it exactly
+        exactly = Wanted(self._world.space, BASE, CodecConfig(name="dense"))
+        file = finish_unit(exactly, decoded_P).data
         return file, len(file) - 4 * len(target_P) + payload
 
     def leave(self, who: Sequence[int]) -> None:

@@ -68,6 +68,9 @@ class Trainable:
 class WhatTrains(Protocol):
     """Part of what a lease says."""
 
+    def layout(self, space: ParameterSpace) -> ParameterSpace:
+        """What :attr:`Trainable.space` will be for a model of ``space``; vectors of it fit no other."""
+
     def prepare(self, module: nn.Module, space: ParameterSpace, base_P: Vector) -> Trainable:
         """Make a module that holds the base ready for an optimiser. Call it once, after loading the base.
 
@@ -81,6 +84,9 @@ class WhatTrains(Protocol):
 class Everything:
     """Every parameter trains."""
 
+    def layout(self, space: ParameterSpace) -> ParameterSpace:
+        return space
+
     def prepare(self, module: nn.Module, space: ParameterSpace, base_P: Vector) -> Trainable:
         return _plain(module, space, base_P)
 
@@ -91,9 +97,12 @@ class Some:
 
     part: Part
 
-    def prepare(self, module: nn.Module, space: ParameterSpace, base_P: Vector) -> Trainable:
+    def layout(self, space: ParameterSpace) -> ParameterSpace:
         assert space.digest == self.part.whole.digest, "a part of another model"
-        return _plain(module, self.part.space, self.part.cut(base_P))
+        return self.part.space
+
+    def prepare(self, module: nn.Module, space: ParameterSpace, base_P: Vector) -> Trainable:
+        return _plain(module, self.layout(space), self.part.cut(base_P))
 
 
 EVERYTHING = Everything()

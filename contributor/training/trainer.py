@@ -8,7 +8,7 @@ A unit may begin with the moments that AdamW had at the end of an earlier one. A
 steps then goes on, as the correction of its moments needs it to; warm-up and batches count the
 steps of this unit.
 
-P  elements in the whole parameter space
+P  elements of what trains: of the whole parameter space, or of a part
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from barnraise.config import TrainingConfig
 from barnraise.errors import NonFiniteUpdateError
 from barnraise.updates.space import ParameterSpace
 from contributor.tasks import Task
-from merge.architectures import flat_of, load_flat
+from contributor.training.trainable import EVERYTHING, Trainable, WhatTrains
+from merge.architectures import load_flat
 
 __all__ = ["Moments", "Progress", "Trainer", "Unit", "best_device"]
 
@@ -56,9 +57,11 @@ class Unit:
     """Everything that decides what a unit's result is.
 
     Attributes:
-        task: module, examples and loss. base_P: float32 [P], where training starts.
+        task: module, examples and loss.
+        base_P: float32, flat, of the whole space: where training starts.
         seed: of the order of the data.
         moments: that AdamW begins with, from earlier units; None to begin without.
+        what: trains; everything, if the lease says nothing else.
     """
 
     task: Task
@@ -67,6 +70,7 @@ class Unit:
     training: TrainingConfig
     seed: int
     moments: Moments | None = None
+    what: WhatTrains = EVERYTHING
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,8 @@ class Trainer:
         self._module = unit.task.module()
         load_flat(self._module, unit.space, unit.base_P)
         self._module.to(device).train()
-        self._optimiser = _adamw(self._module, unit.training)
+        self._trainable = unit.what.prepare(self._module, unit.space, unit.base_P)
+        self._optimiser = _adamw(self._trainable, unit.training)
         self._earlier_steps = 0
         if unit.moments is not None:
             self._begin_with(unit.moments)
@@ -123,7 +128,7 @@ class Trainer:
         with torch.autocast("cuda", torch.bfloat16, enabled=self._device.type == "cuda"):
             loss = self._mean_loss(index)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self._module.parameters(), training.clip_grad_norm)
+        nn.utils.clip_grad_norm_(self._trainable.parameters.values(), training.clip_grad_norm)
         bits = float(loss.detach()) / math.log(2)
         if not math.isfinite(bits):
             raise NonFiniteUpdateError(
@@ -135,8 +140,12 @@ class Trainer:
         return bits
 
     def trained(self) -> NDArray[np.float32]:
-        """The model as it is now, float32 [P]."""
-        return flat_of(self._module, self._unit.space)
+        """What trains, as it is now, float32 [P]."""
+        return self._trainable.values()
+
+    def change(self) -> NDArray[np.float32]:
+        """What training changed in the model, trained minus base, float32: what an update is made of."""
+        return self._trainable.change()
 
     def fisher(self) -> NDArray[np.float32]:
         """How sure training is of each element, float32 [P], not negative: a diagonal Fisher that costs nothing.
@@ -162,16 +171,16 @@ class Trainer:
 
     def restore(self, progress: Progress) -> None:
         """Continue where ``progress`` was taken; its moments take the place of the unit's."""
-        load_flat(self._module, self._unit.space, progress.model_P)
+        self._trainable.load(progress.model_P)
         self._begin_with(Moments(progress.step, progress.first_P, progress.second_P))
         self._earlier_steps = progress.step - len(progress.losses)
         self.losses = list(progress.losses)
 
     def _begin_with(self, moments: Moments) -> None:
         """Give AdamW copies of ``moments``; all of its steps are earlier ones."""
-        firsts = self._unit.space.unflatten(moments.first_P)
-        seconds = self._unit.space.unflatten(moments.second_P)
-        for name, parameter in self._module.named_parameters():
+        firsts = self._trainable.space.unflatten(moments.first_P)
+        seconds = self._trainable.space.unflatten(moments.second_P)
+        for name, parameter in self._trainable.parameters.items():
             self._optimiser.state[parameter] = {
                 "step": torch.tensor(float(moments.steps)),
                 "exp_avg": torch.from_numpy(firsts[name].copy()).to(self._device),
@@ -187,14 +196,13 @@ class Trainer:
 
     def _moment(self, which: str) -> NDArray[np.float32]:
         state: dict[Any, dict[str, Tensor]] = self._optimiser.state
-        named = self._module.named_parameters()
-        return self._unit.space.flatten({name: state[p][which].cpu().numpy() for name, p in named})
+        return self._trainable.flat({name: state[p][which] for name, p in self._trainable.parameters.items()})
 
 
-def _adamw(module: nn.Module, training: TrainingConfig) -> torch.optim.AdamW:
+def _adamw(trainable: Trainable, training: TrainingConfig) -> torch.optim.AdamW:
     """AdamW that decays matrices only, as is usual: not the gains of norms."""
-    matrices = [p for p in module.parameters() if p.dim() > 1]
-    gains = [p for p in module.parameters() if p.dim() <= 1]
+    matrices = [p for name, p in trainable.parameters.items() if name in trainable.matrices]
+    gains = [p for name, p in trainable.parameters.items() if name not in trainable.matrices]
     return torch.optim.AdamW(
         [{"params": matrices, "weight_decay": training.weight_decay}, {"params": gains, "weight_decay": 0.0}],
         lr=training.learning_rate,

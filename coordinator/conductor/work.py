@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from barnraise.config import CodecConfig, UpdateConfig
 from barnraise.errors import AcceptanceError, NonFiniteUpdateError, UnsupportedFormatError, UpdateError
 from barnraise.releases.keyframe import write_keyframe
-from barnraise.updates import Update, canonical_codec
+from barnraise.updates import Carrier, Update, asked_carrier, canonical_codec
 from coordinator.acceptance.examples import Examples
 from coordinator.acceptance.kinds import Failure
 from coordinator.acceptance.kinds.loss import Loss
@@ -120,11 +120,21 @@ def _require_as_leased(update: Update, asked: UpdateConfig) -> None:
     wanted = canonical_codec(asked.codec)
     if update.codec != wanted:
         raise UnsupportedFormatError(f"the lease asks for {_named(wanted)}, this file is {_named(update.codec)}")
+    carrier = asked_carrier(update.space, asked.train)
+    if update.carrier != carrier:
+        raise UnsupportedFormatError(
+            f"the run asks for updates of {_reach(carrier)}, this file is of {_reach(update.carrier)}; "
+            "leave and join again"
+        )
     if update.has_fisher != asked.fisher:
         raise UnsupportedFormatError(
             f"the run asks for updates {'with' if asked.fisher else 'without'} a Fisher, this file comes "
             f"{'with' if update.has_fisher else 'without'} one; leave and join again"
         )
+
+
+def _reach(carrier: Carrier | None) -> str:
+    return "all tensors" if carrier is None else f"{sum(carrier.chosen)} of {len(carrier.chosen)} tensors"
 
 
 def _named(codec: CodecConfig) -> str:

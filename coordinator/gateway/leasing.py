@@ -110,6 +110,7 @@ class Leasing:
             training=config.training,
             codec=config.update.codec,
             fisher=config.update.fisher,
+            train=config.update.train,
             issued_at_ms=lease.issued_at_ms,
             expires_at_ms=lease.expires_at_ms,
         )

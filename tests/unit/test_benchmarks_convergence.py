@@ -40,7 +40,7 @@ from benchmarks.convergence.schedule import ceiling_of, next_job, whole_order, w
 from benchmarks.convergence.simulate import Crowd, Traffic, codec_of, presence, run
 from benchmarks.convergence.trunk import BASE, Trunk
 from benchmarks.convergence.world import SHARDS, World
-from contributor.unit import finish_unit
+from contributor.unit import Wanted, finish_unit
 
 TINY = Scale(
     "tiny",
@@ -220,7 +220,7 @@ def test_a_release_keeps_what_its_codec_left_out_for_the_next(world: World) -> N
     dense.release(files, CodecConfig(name="dense"))
     sparse.release(files, CodecConfig(name="topk", k=64))
     nothing_P = np.zeros(world.space.size, np.float32)
-    nothing = finish_unit(world.space, nothing_P, CodecConfig(name="dense"), BASE).data
+    nothing = finish_unit(Wanted(world.space, BASE, CodecConfig(name="dense")), nothing_P).data
     sparse.release([nothing], CodecConfig(name="dense"))
     np.testing.assert_allclose(sparse.model_P, dense.model_P, rtol=0, atol=1e-6)
 

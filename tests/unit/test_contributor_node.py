@@ -32,7 +32,7 @@ from contributor.base import Base, check_base
 from contributor.client import GatewayClient
 from contributor.events import Fate, NodeEvent, Notice, Step
 from contributor.interrupt import Interrupt
-from contributor.node import Change, Node, Parts, subtract
+from contributor.node import Change, Node, Parts, as_trained
 from contributor.patience import Patience
 from contributor.poison import flipped
 from contributor.state import NodeFolder, NodeState
@@ -52,7 +52,7 @@ class World:
     gateway: PretendGateway = field(default_factory=PretendGateway)
     events: list[NodeEvent] = field(default_factory=list)
     on_event: Callable[[NodeEvent, Interrupt], None] = lambda _event, _interrupt: None
-    change: Change = subtract
+    change: Change = as_trained
     slept: float = 0.0
 
     def process(self, max_units: int | None = 1) -> str:
