@@ -145,6 +145,7 @@ MEANINGS: dict[str, tuple[str, str]] = {  # key -> (unit, meaning)
     },
     "gateway.host": ("-", "Address to listen on."),
     "gateway.port": ("-", "Port to listen on; 0 takes the last one, or any free one."),
+    "gateway.public_url": ("-", "How the run is reached from outside, for the lines that its pages show."),
     "gateway.max_update_bytes": ("bytes", "Larger updates are refused when they are announced."),
     "gateway.max_pending_updates_per_contributor": ("updates", "Uploading or unchecked updates of one key."),
     "gateway.request_deadline_s": ("seconds", "A request's headers must be there after this long."),

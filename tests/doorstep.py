@@ -88,7 +88,7 @@ class Doorstep:
         self, method: str, path: str, body: bytes | Sequence[bytes] = b"", headers: dict[str, str] | None = None
     ) -> Answer:
         """One request; a body of several pieces arrives in pieces, without a length."""
-        return asyncio.run(_call(self.app, method, path, body, headers or {}))
+        return asyncio.run(call_app(self.app, method, path, body, headers or {}))
 
     def post(self, path: str, message: Message) -> Answer:
         return self.call("POST", path, canonical_json(message.model_dump(mode="json")))
@@ -167,7 +167,8 @@ def doorstep(root: Path, *, open_round: bool = True, **gateway: Any) -> Iterator
         ledger.close()
 
 
-async def _call(app: Any, method: str, path: str, body: bytes | Sequence[bytes], headers: dict[str, str]) -> Answer:
+async def call_app(app: Any, method: str, path: str, body: bytes | Sequence[bytes], headers: dict[str, str]) -> Answer:
+    """One request to an ASGI application, without a socket."""
     pieces = [body] if isinstance(body, bytes) else list(body)
     named = {"host": "test"} | ({"content-length": str(len(body))} if isinstance(body, bytes) else {}) | headers
     target, _, query = path.partition("?")

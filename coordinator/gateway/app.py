@@ -30,6 +30,7 @@ from coordinator.gateway.views import current_round_info, run_info
 from coordinator.history import LINES_MAX, round_lines, round_record, update_status
 from coordinator.metrics import CONTENT_TYPE, GatewayMetrics
 from coordinator.story import update_story
+from coordinator.web import Site, add_pages, refusal_of, refuse, wants_page
 
 __all__ = ["create_app"]
 
@@ -45,11 +46,16 @@ def create_app(state: GatewayState) -> FastAPI:
     intake = Intake(state)
     intake.recover()
     app.add_middleware(CountRequests, metrics=metrics)
-    _answer_errors(app)
+    site = Site(
+        state.ledger, state.config, BlobStore(state.folder.public), state.now_ms, state.config.gateway.public_url
+    )
+    app.state.site = site
+    _answer_errors(app, site)
     _add_run_routes(app, state)
     _add_work_routes(app, state, intake, Leasing(state))
     _add_release_routes(app, state)
     _add_watching_routes(app, state, metrics)
+    add_pages(app, site)
     return app
 
 
@@ -100,6 +106,11 @@ def _add_work_routes(app: FastAPI, state: GatewayState, intake: Intake, leasing:
     async def lease(request: Request) -> Response:
         signed = Signed.read(await read_json(request))
         return _say(await run_in_threadpool(leasing.answer, signed))
+
+    @app.post("/v1/leases/release")
+    async def release(request: Request) -> Response:
+        signed = Signed.read(await read_json(request))
+        return _say(await run_in_threadpool(leasing.release, signed))
 
     @app.post("/v1/keys/{change}")
     async def change_key(request: Request, change: str) -> Response:
@@ -164,15 +175,21 @@ def _add_watching_routes(app: FastAPI, state: GatewayState, metrics: GatewayMetr
         return Response(metrics.render(), headers={"content-type": CONTENT_TYPE})
 
 
-def _answer_errors(app: FastAPI) -> None:
+def _answer_errors(app: FastAPI, site: Site) -> None:
+    """As JSON, but for people with a browser who asked for a page."""
+
     @app.exception_handler(BarnraiseError)
     async def ours(request: Request, error: BarnraiseError) -> Response:
         note_refusal(request, error.code)
+        if wants_page(request):
+            return refuse(site, request, refusal_of(error.http_status, error, error.reason))
         headers = {"content-range": f"bytes */{error.size_bytes}"} if isinstance(error, BadRangeError) else None
         return _refuse(error.http_status, error.code, error.reason, headers)
 
     @app.exception_handler(HTTPException)
-    async def unrouted(_request: Request, error: HTTPException) -> Response:
+    async def unrouted(request: Request, error: HTTPException) -> Response:
+        if wants_page(request):
+            return refuse(site, request, refusal_of(error.status_code, error, "there is no page at this address"))
         reason = "there is nothing at this path, or not with this method; the paths are in barnraise/protocol.py"
         return _refuse(error.status_code, NotFoundError().code, reason, error.headers)
 
@@ -181,7 +198,9 @@ def _answer_errors(app: FastAPI) -> None:
         return Response(status_code=400)  # nobody is there to read it
 
     @app.exception_handler(Exception)
-    async def unexpected(_request: Request, _error: Exception) -> Response:
+    async def unexpected(request: Request, error: Exception) -> Response:
+        if wants_page(request):
+            return refuse(site, request, refusal_of(500, error, "an error of the coordinator's own"))
         return _refuse(500, "internal", "an error of the coordinator's own; its log has the details")
 
 

@@ -1,0 +1,1 @@
+"""What each page says: pure functions from ledger rows to frozen dataclasses, one file a page."""

@@ -1,0 +1,1 @@
+"""The paths of the pages, one file a section: each reads rows, calls a read model, renders a template."""
