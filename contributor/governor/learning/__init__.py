@@ -1,0 +1,1 @@
+"""What the policy ``learned`` learns, and how: pure models that are updated look by look."""

@@ -1,0 +1,155 @@
+"""Learned: work as hard as others do not notice, by a model that learns on this machine what they notice.
+
+Three small models are updated at every look: how much others are slowed (learning/slowdown.py), how long steps take
+and how much memory they hold (learning/pace.py). From them follow the share of time to train, so that others are
+slowed by no more than the target, and the micro-batch, so that others keep their memory.
+
+Source: a resource policy that is learned, loaded and swapped at run time is the idea of Bitchebe and Balmau 2025,
+"MaLV-OS", https://arxiv.org/abs/2508.03676, brought to a volunteer's machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from barnraise.sections import Section
+from contributor.governor.learning.pace import Pace, largest_that_fits
+from contributor.governor.learning.pauses import DUTY_LEAST, Rhythm
+from contributor.governor.learning.slowdown import DEMAND_LEAST, Slowdown, Window
+from contributor.governor.observation import Observation
+from contributor.governor.wish import Wish
+
+__all__ = ["Knowledge", "Learned", "Marks"]
+
+WINDOW_LEAST_S = 0.5
+GB = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Counters as they stood when a window began, or at a step."""
+
+    clock_s: float
+    trained_s: float
+    cpu_s: float | None
+    wait_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """What the policy knows.
+
+    Attributes:
+        marks: where the present window began; None before the first, and after a restart.
+        demand: share of the machine that others wanted in the last window.
+        trained_s, steps: of the node, at the last look.
+        duty: that the last look ended with.
+    """
+
+    slowdown: Slowdown = field(default_factory=Slowdown)
+    pace: Pace = field(default_factory=Pace)
+    rhythm: Rhythm = field(default_factory=Rhythm)
+    demand: float = 0.0
+    marks: Marks | None = None
+    trained_s: float = 0.0
+    steps: int = 0
+    duty: float = 1.0
+
+
+class Learned(Section):
+    """Keep the slowdown of the owner's other work below a target.
+
+    Attributes:
+        target_slowdown: 0.05 lets a job that takes 100 s alone take 105 s.
+        leave_gb: of memory, on the graphics card or else of the machine, that stays free.
+    """
+
+    name: ClassVar[str] = "learned"
+    sensors: ClassVar[tuple[str, ...]] = ("others", "memory", "gpu")
+    memory: ClassVar[type[Any] | None] = Knowledge
+    target_slowdown: Annotated[float, Field(gt=0, le=1)] = 0.05
+    leave_gb: Annotated[float, Field(ge=0)] = 1.0
+
+    def judge(self, seen: Observation, state: Knowledge | None) -> tuple[Wish, Knowledge]:
+        """Learn from what happened since the last look, then choose duty and micro-batch."""
+        known = _learn(state or Knowledge(), seen)
+        if known.steps == seen.node.steps and state is not None and state.steps == known.steps:
+            told_duty, rhythm = known.duty, known.rhythm  # asked twice after one step
+            share, reason = self._share(known, seen)
+        else:
+            share, reason = self._share(known, seen)
+            told_duty, rhythm = known.rhythm.after(seen.node.trained_s - known.trained_s, share)
+        micro_batch_max, room = self._micro_batch(known.pace, seen)
+        known = replace(known, rhythm=rhythm, duty=told_duty, trained_s=seen.node.trained_s, steps=seen.node.steps)
+        if micro_batch_max == 0:
+            return Wish(False, f"{room}: not one example fits"), known
+        if micro_batch_max is not None:
+            reason = f"{reason}; {room}: {micro_batch_max} examples at once"
+        return Wish(True, reason, duty=told_duty, micro_batch_max=micro_batch_max), known
+
+    def _share(self, known: Knowledge, seen: Observation) -> tuple[float, str]:
+        """The share of time to train, and why."""
+        if known.demand < DEMAND_LEAST:
+            return 1.0, f"others want {known.demand:.0%} of the machine"
+        full = known.slowdown.of_full_work(known.demand)
+        late = known.slowdown.of_late
+        aim = min(max(2 * self.target_slowdown - late, 0.0), 2 * self.target_slowdown)
+        share = max(DUTY_LEAST, min(1.0, aim / full.high)) if full.high > 0 else 1.0
+        told = (
+            f"others want {known.demand:.0%} of the machine; full work would slow them by {max(full.mean, 0):.1%} "
+            f"(at most {max(full.high, 0):.1%}), the last minute did by {late:.1%}, the target is "
+            f"{self.target_slowdown:.0%}: training {share:.0%} of the time"
+        )
+        if seen.others_wait_s is None:
+            told += f" (not measured: {seen.why_not('others_wait_s')})"
+        return share, told
+
+    def _micro_batch(self, pace: Pace, seen: Observation) -> tuple[int | None, str]:
+        """The most examples at once that leave others their memory; None where twice the present number would."""
+        now, context = seen.node.micro_batch, seen.node.context
+        held = _held(seen)
+        if held is None or now < 1:
+            return None, ""
+        ours_bytes, free_bytes, place = held
+        room_gb = (ours_bytes + free_bytes) / GB - self.leave_gb
+        fits = largest_that_fits(pace, context, room_gb, at_most=2 * now)
+        if fits == 2 * now:
+            return None, ""
+        return fits, f"{free_bytes / GB:.1f} GB of {place} are free, {self.leave_gb:.1f} GB are to be left"
+
+
+def _learn(known: Knowledge, seen: Observation) -> Knowledge:
+    """All three models after this look."""
+    node = seen.node
+    if node.steps > known.steps:
+        known = replace(known, pace=known.pace.see(node.step_s, node.micro_batch, node.context, known.demand))
+        held = _held(seen)
+        if held is not None:
+            known = replace(known, pace=known.pace.see_memory(held[0], node.micro_batch, node.context))
+    if node.steps < known.steps or node.trained_s < known.trained_s:  # another process wrote this down
+        known = replace(known, marks=None, trained_s=node.trained_s, steps=node.steps, rhythm=Rhythm())
+    now = Marks(seen.clock_s, node.trained_s, seen.others_cpu_s, seen.others_wait_s)
+    before = known.marks
+    if before is None or now.clock_s < before.clock_s:
+        return replace(known, marks=now)
+    wall_s = now.clock_s - before.clock_s
+    if wall_s < WINDOW_LEAST_S or now.cpu_s is None or before.cpu_s is None:
+        return known if now.cpu_s is not None else replace(known, marks=now)
+    waited = None if now.wait_s is None or before.wait_s is None else max(0.0, now.wait_s - before.wait_s)
+    cpu_s = max(0.0, now.cpu_s - before.cpu_s)
+    window = Window(wall_s, max(0.0, now.trained_s - before.trained_s), cpu_s, waited or 0.0, seen.cpus or 1)
+    learned = known.slowdown if waited is None else known.slowdown.see(window)
+    return replace(known, marks=now, demand=window.demand, slowdown=learned)
+
+
+def _held(seen: Observation) -> tuple[int, int, str] | None:
+    """Bytes that the node holds, bytes that are free, and where: on the graphics card if it holds any there."""
+    for gpu in seen.gpus or ():
+        if gpu.ours_bytes and gpu.used_bytes is not None and gpu.total_bytes is not None:
+            return gpu.ours_bytes, gpu.total_bytes - gpu.used_bytes, f"GPU {gpu.index}"
+    if seen.node.ram_bytes is not None and seen.ram_free_bytes is not None:
+        return seen.node.ram_bytes, seen.ram_free_bytes, "memory"
+    return None
