@@ -61,11 +61,14 @@
     |   |-- MissingExtraError
     |   `-- NameClashError
     |-- RayLostError                     12    503  the Ray that computes has died
-    `-- CheckpointError                  13    422  models in local files
-        |-- NotACheckpointError
-        |-- MismatchedCheckpointsError
-        |-- NonFiniteCheckpointError
-        `-- ChangedCheckpointError              409
+    |-- CheckpointError                 13    422  models in local files
+    |   |-- NotACheckpointError
+    |   |-- MismatchedCheckpointsError
+    |   |-- NonFiniteCheckpointError
+    |   `-- ChangedCheckpointError              409
+    `-- MachineError                    14    500  what a volunteer's machine can do, and may
+        |-- NotEnoughMemoryError
+        `-- BudgetSpentError
 
 ``exit_code`` is what a command returns; ``http_status`` what the gateway answers. Both
 belong to the class, never to the place that raises. A message says what was found, what
@@ -90,6 +93,7 @@ __all__ = [
     "BarnraiseError",
     "BlobMissingError",
     "BrokenChainError",
+    "BudgetSpentError",
     "ChangedCheckpointError",
     "CheckpointError",
     "ClockSkewError",
@@ -103,6 +107,7 @@ __all__ = [
     "InstallationError",
     "LeaseError",
     "LedgerVersionError",
+    "MachineError",
     "MergeError",
     "MessageError",
     "MismatchedCheckpointsError",
@@ -115,6 +120,7 @@ __all__ = [
     "NonFiniteUpdateError",
     "NotACheckpointError",
     "NotARunFolderError",
+    "NotEnoughMemoryError",
     "NotEnoughUpdatesError",
     "NotFoundError",
     "OffsetMismatchError",
@@ -488,3 +494,15 @@ class ChangedCheckpointError(CheckpointError):
     """Not the model that a recipe was written for."""
 
     http_status = 409
+
+
+class MachineError(BarnraiseError):
+    exit_code = 14
+
+
+class NotEnoughMemoryError(MachineError):
+    """One example at a time is too much for the memory that is free."""
+
+
+class BudgetSpentError(MachineError):
+    """Another unit would tell more of the owner's data than the owner allowed."""
