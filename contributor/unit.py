@@ -107,6 +107,13 @@ class Wanted:
         """Layout of changes and residuals: what training changes, before anything is compressed."""
         return self.space if self.carrier is None else self.carrier.space
 
+    def cut(self, flat_P: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What a change of the whole model, float32 [P], says within ``target``: a new vector of it."""
+        if self.carrier is None:
+            return flat_P.copy()
+        ranges = map(self.space.segment_range, range(self.space.segment_count))
+        return np.concatenate([self.carrier.take(i, flat_P[start:end]) for i, (start, end) in enumerate(ranges)])
+
     def add_decoded(self, target_P: NDArray[np.float32], updates: Iterable[bytes]) -> None:
         """Add whole updates, our own earlier ones, to ``target_P`` (float32, of ``target``) in place.
 

@@ -27,7 +27,8 @@ from barnraise.identity import Identity
 from barnraise.protocol import Signed, UpdateEnvelope
 from barnraise.releases.repository import Repository
 from barnraise.run_folder import RunFolder
-from barnraise.updates import Role, write_update
+from barnraise.updates import Role, asked_carrier, write_update
+from contributor.unit import Wanted, finish_unit
 from coordinator.acceptance.heldout import HeldOut
 from coordinator.conductor.conductor import Conductor
 from coordinator.conductor.desk import Desk
@@ -37,7 +38,6 @@ from coordinator.publish import Publisher
 from fresh_ledger import fresh_ledger
 from merge.architectures import build, flat_of, load_flat
 from merge.compress import compress
-from merge.compress.fisher import with_fisher
 
 __all__ = ["Simulation", "tiny_config"]
 
@@ -201,12 +201,17 @@ class Contributor:
         world = self.simulation
         base = world.ledger.head()
         assert base is not None
-        codec = codec or world.config.update.codec
-        segments, _ = compress(torch.from_numpy(delta_P), world.desk.space, codec)
+        codec, space = codec or world.config.update.codec, world.desk.space
+        base_digest = base_digest or base.model_digest
+        if role == "patch":
+            segments, _ = compress(torch.from_numpy(delta_P), space, codec)
+            return write_update(space, base_digest, codec, segments, role=role)
+        wanted = Wanted(space, base_digest, codec, asked_carrier(space, world.config.update.train))
+        fisher_P = None
         if world.config.update.fisher if fisher is None else fisher:
             assert self.fisher_P is not None, "nothing was trained yet"
-            segments = with_fisher(segments, self.fisher_P, world.desk.space, codec)
-        return write_update(world.desk.space, base_digest or base.model_digest, codec, segments, role=role)
+            fisher_P = wanted.cut(self.fisher_P)
+        return finish_unit(wanted, wanted.cut(delta_P), fisher_P).data
 
     def sends(self, lease_id: str, data: bytes) -> str:
         """Bytes in the store, then the row, as the gateway does it."""
