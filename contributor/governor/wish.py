@@ -71,10 +71,11 @@ def combine(wishes: Iterable[Wish]) -> Wish:
     if not parts:
         return Wish(True, "no policy is loaded")
     work = all(part.work for part in parts)
-    telling = [part for part in parts if not part.work] or [part for part in parts if part.limits] or parts
+    telling = [part for part in parts if not part.work] or [part for part in parts if part.limits]
+    free = parts[0].reason if len(set(parts)) == 1 else f"none of {len(set(parts))} policies holds anything back"
     return Wish(
         work=work,
-        reason="; ".join(sorted({part.reason for part in telling})),
+        reason="; ".join(sorted({part.reason for part in telling})) or free,
         duty=min(part.duty for part in parts),
         micro_batch_max=_least([part.micro_batch_max for part in parts]),
         up_bytes_per_s=_least([part.up_bytes_per_s for part in parts]),

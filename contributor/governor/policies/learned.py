@@ -25,6 +25,7 @@ from contributor.governor.wish import Wish
 __all__ = ["Knowledge", "Learned", "Marks"]
 
 WINDOW_LEAST_S = 0.5
+DEMAND_HALF_LIFE_S = 1.0
 GB = 1e9
 
 
@@ -44,7 +45,7 @@ class Knowledge:
 
     Attributes:
         marks: where the present window began; None before the first, and after a restart.
-        demand: share of the machine that others wanted in the last window.
+        demand: share of the machine that others wanted in the last window, or a little before.
         trained_s, steps: of the node, at the last look.
         duty: that the last look ended with.
     """
@@ -142,7 +143,9 @@ def _learn(known: Knowledge, seen: Observation) -> Knowledge:
     cpu_s = max(0.0, now.cpu_s - before.cpu_s)
     window = Window(wall_s, max(0.0, now.trained_s - before.trained_s), cpu_s, waited or 0.0, seen.cpus or 1)
     learned = known.slowdown if waited is None else known.slowdown.see(window)
-    return replace(known, marks=now, demand=window.demand, slowdown=learned)
+    kept = 0.5 ** (wall_s / DEMAND_HALF_LIFE_S)
+    demand = max(window.demand, kept * known.demand)  # who was busy a moment ago may be so again before the next look
+    return replace(known, marks=now, demand=demand, slowdown=learned)
 
 
 def _held(seen: Observation) -> tuple[int, int, str] | None:

@@ -22,6 +22,7 @@ from contributor.governor.sensors.sensor import Reading, nothing
 
 __all__ = ["InputSensor", "InterruptIdle", "input_interrupts", "logind_idle_s"]
 
+ASK_AGAIN_S = 60.0
 INPUT_DEVICE = re.compile(r"i8042|keyboard|mouse|touchpad|trackpoint|[xeuo]hci|i2c_hid|i2c_designware|hid", re.I)
 
 
@@ -35,6 +36,7 @@ class InputSensor:
     def __init__(self) -> None:
         self._interrupts = InterruptIdle()
         self._xscreensaver: Callable[[], float | None] | None = None
+        self._logind_silent_until_s = 0.0
 
     def read(self) -> Reading:
         if sys.platform == "win32":
@@ -57,7 +59,11 @@ class InputSensor:
         counted = None
         if path.is_file():
             counted = self._interrupts.look(input_interrupts(path.read_text()), time.monotonic())
-        hinted = _logind()
+        hinted = None
+        if time.monotonic() >= self._logind_silent_until_s:
+            hinted = _logind()
+            if hinted is None:  # no such service: a process every second to hear that again is not worth it
+                self._logind_silent_until_s = time.monotonic() + ASK_AGAIN_S
         told = [idle_s for idle_s in (counted, hinted) if idle_s is not None]
         return min(told) if told else None
 
