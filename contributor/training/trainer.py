@@ -14,8 +14,9 @@ P  elements of what trains: of the whole parameter space, or of a part
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -23,9 +24,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from barnraise.config import TrainingConfig
-from barnraise.errors import NonFiniteUpdateError
+from barnraise.errors import NonFiniteUpdateError, NotEnoughMemoryError
 from barnraise.updates.space import ParameterSpace
 from contributor.tasks import Task
+from contributor.training.accumulate import Pass
+from contributor.training.blocks import compute_again
+from contributor.training.how import How
+from contributor.training.memory import asked_bytes, free_bytes, is_out_of_memory, let_go
+from contributor.training.micro_batch import MicroBatch
 from contributor.training.trainable import EVERYTHING, Trainable, WhatTrains
 from merge.architectures import load_flat
 
@@ -96,16 +102,23 @@ class Trainer:
         losses: training loss of every step done, in bits per byte, or whatever the task's unit is.
     """
 
-    def __init__(self, unit: Unit, device: torch.device) -> None:
+    def __init__(self, unit: Unit, device: torch.device, how: How | None = None) -> None:
         """Build the model on ``device``, at the base, with AdamW's moments where the unit has some."""
         self.losses: list[float] = []
         self._unit = unit
         self._device = device
+        self._how = how or How()
         self._module = unit.task.module()
         load_flat(self._module, unit.space, unit.base_P)
         self._module.to(device).train()
         self._trainable = unit.what.prepare(self._module, unit.space, unit.base_P)
-        self._optimiser = _adamw(self._trainable, unit.training)
+        self._parameters = tuple(self._trainable.parameters.values())
+        self._optimiser = _adamw(self._trainable, unit.training, device)
+        self._search = MicroBatch.begin(unit.training.batch, self._how.micro_batch)
+        self._computes_again = False
+        if self._how.compute_again:
+            self._compute_again()
+        self._forward = cast(nn.Module, torch.compile(self._module)) if self._how.compile else self._module
         self._earlier_steps = 0
         if unit.moments is not None:
             self._begin_with(unit.moments)
@@ -114,30 +127,92 @@ class Trainer:
     def done(self) -> bool:
         return len(self.losses) >= self._unit.training.steps
 
+    @property
+    def micro_batch(self) -> int:
+        """Examples that go through the model at once in the next step."""
+        return self._search.size
+
+    @property
+    def stated_losses(self) -> list[float]:
+        """One number a step that may leave this machine: the losses, or zeros where those would tell too much."""
+        return [0.0] * len(self.losses) if self._how.gradients.private else list(self.losses)
+
+    def limit(self, micro_batch_max: int | None) -> None:
+        """Let no more than so many examples through the model at once; None lifts the limit."""
+        self._search = self._search.limited(micro_batch_max)
+
     def step(self) -> float:
-        """One optimiser step; its training loss in bits.
+        """One optimiser step; its training loss in bits. Where memory is short, it is done in smaller parts.
 
         Raises:
             NonFiniteUpdateError: training diverged.
+            NotEnoughMemoryError: one example at a time is too much. The unit can go on from a checkpoint.
         """
         training = self._unit.training
         index = len(self.losses)
         for group in self._optimiser.param_groups:
             group["lr"] = training.learning_rate * min(1.0, (index + 1) / max(training.warmup_steps, 1))
-        self._optimiser.zero_grad(set_to_none=True)
-        with torch.autocast("cuda", torch.bfloat16, enabled=self._device.type == "cuda"):
-            loss = self._mean_loss(index)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self._trainable.parameters.values(), training.clip_grad_norm)
-        bits = float(loss.detach()) / math.log(2)
+        bits = self._gradients_that_fit(index) / math.log(2)
         if not math.isfinite(bits):
             raise NonFiniteUpdateError(
                 f"training diverged: the loss of step {index + 1} is {bits}; "
                 "the run needs a lower training.learning_rate"
             )
         self._optimiser.step()
+        self._search = self._search.worked()
         self.losses.append(bits)
         return bits
+
+    def _gradients_that_fit(self, index: int) -> float:
+        """Gradients of one step in the parameters, clipped, and its mean loss in nats, however small its parts."""
+        while True:
+            self._optimiser.zero_grad(set_to_none=True)
+            try:
+                nats = self._how.gradients.leave(self._pass(index))
+                nn.utils.clip_grad_norm_(self._parameters, self._unit.training.clip_grad_norm)
+                return nats
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                failure = str(error) or type(error).__name__
+                asked = asked_bytes(error)
+            self._make_do(failure, asked)  # outside of the handler, where nothing holds the failed step any more
+
+    def _pass(self, index: int) -> Pass:
+        unit = self._unit
+        return Pass(
+            task=unit.task,
+            module=self._forward,
+            parameters=self._parameters,
+            device=self._device,
+            size=self._search.size,
+            autocast=self._autocast,
+            seed=unit.seed,
+            index=index,
+            batch=unit.training.batch,
+        )
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        how = self._how.autocast
+        return nullcontext() if how is None else torch.autocast(self._device.type, how)
+
+    def _make_do(self, failure: str, asked: int | None) -> None:
+        """Find a way to do the step with less memory, and say which."""
+        self._optimiser.zero_grad(set_to_none=True)
+        let_go(self._device)
+        was, smaller = self._search.size, self._search.failed()
+        if smaller is not None:
+            self._search = smaller
+            self._how.say(f"memory did not suffice for {was} examples at once, now it is {smaller.size}")
+        elif not self._computes_again and self._compute_again():
+            self._how.say("memory did not suffice for one example: activations are computed again instead of kept")
+        else:
+            raise NotEnoughMemoryError(_too_little(self._device, failure, asked))
+
+    def _compute_again(self) -> bool:
+        """Keep fewer activations; whether anything could be done."""
+        self._computes_again = compute_again(self._module) > 0
+        return self._computes_again
 
     def trained(self) -> NDArray[np.float32]:
         """What trains, as it is now, float32 [P]."""
@@ -182,29 +257,45 @@ class Trainer:
         seconds = self._trainable.space.unflatten(moments.second_P)
         for name, parameter in self._trainable.parameters.items():
             self._optimiser.state[parameter] = {
-                "step": torch.tensor(float(moments.steps)),
+                "step": torch.full_like(self._optimiser.state[parameter]["step"], float(moments.steps)),
                 "exp_avg": torch.from_numpy(firsts[name].copy()).to(self._device),
                 "exp_avg_sq": torch.from_numpy(seconds[name].copy()).to(self._device),
             }
         self._earlier_steps = moments.steps
-
-    def _mean_loss(self, index: int) -> Tensor:
-        """Of the batch of one step, a scalar in nats."""
-        batch = self._unit.task.batch(self._unit.seed, index, self._unit.training.batch)
-        found = self._unit.task.loss(self._module, {name: values.to(self._device) for name, values in batch.items()})
-        return found.total / found.count
 
     def _moment(self, which: str) -> NDArray[np.float32]:
         state: dict[Any, dict[str, Tensor]] = self._optimiser.state
         return self._trainable.flat({name: state[p][which] for name, p in self._trainable.parameters.items()})
 
 
-def _adamw(trainable: Trainable, training: TrainingConfig) -> torch.optim.AdamW:
-    """AdamW that decays matrices only, as is usual: not the gains of norms."""
+def _adamw(trainable: Trainable, training: TrainingConfig, device: torch.device) -> torch.optim.AdamW:
+    """AdamW that decays matrices only, as is usual: not the gains of norms.
+
+    Its moments are there from the start, so a step that has begun to change parameters needs no memory for them; on a
+    GPU it is one fused kernel, which needs none at all.
+    """
     matrices = [p for name, p in trainable.parameters.items() if name in trainable.matrices]
     gains = [p for name, p in trainable.parameters.items() if name not in trainable.matrices]
-    return torch.optim.AdamW(
+    optimiser = torch.optim.AdamW(
         [{"params": matrices, "weight_decay": training.weight_decay}, {"params": gains, "weight_decay": 0.0}],
         lr=training.learning_rate,
         betas=(training.beta1, training.beta2),
+        fused=True if device.type == "cuda" else None,
+    )
+    for parameter in trainable.parameters.values():
+        optimiser.state[parameter] = {
+            "step": torch.zeros((), device=device if device.type == "cuda" else None),
+            "exp_avg": torch.zeros_like(parameter, memory_format=torch.preserve_format),
+            "exp_avg_sq": torch.zeros_like(parameter, memory_format=torch.preserve_format),
+        }
+    return optimiser
+
+
+def _too_little(device: torch.device, failure: str, asked: int | None) -> str:
+    free = free_bytes(device)
+    wanted = "more" if asked is None else f"{asked:,} bytes more"
+    left = "an unknown amount is" if free is None else f"{free:,} bytes are"
+    return (
+        f"a step with one example at a time asked for {wanted} memory on {device}, {left} free ({failure[:160]}); "
+        "the unit can go on from its checkpoint. End what else uses that memory, or join from a machine with more."
     )
