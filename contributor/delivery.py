@@ -1,29 +1,48 @@
-"""Bring a finished update to the coordinator, and learn later what became of it.
+"""Bring finished updates to the coordinator, and learn later what became of them.
 
-What is in the outgoing slot of the node's state is sent until there is a receipt or a
-refusal, also by the next process after a crash. The coordinator takes an update once, so
-sending it twice is harmless.
+What is in the outbox of the node's state is offered until there is a receipt or a refusal,
+also by the next process after a crash. The coordinator takes an update once, so sending it
+twice is harmless. Nothing here waits: an update that cannot be sent now stays, and the
+caller decides whether to wait or to go on with other work.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from barnraise.errors import RefusedError, VerificationError
+from barnraise.errors import NetworkError, RefusedError, VerificationError
 from barnraise.identity import Identity
 from barnraise.protocol import Receipt, RunInfo, Signed, UpdateEnvelope, UpdateStatus
+from contributor.backoff import worth_repeating
 from contributor.client import GatewayClient
 from contributor.events import Fate, NodeEvent, Received, Sent
-from contributor.interrupt import StopRequestedError
-from contributor.patience import Patience
+from contributor.interrupt import Interrupt, StopRequestedError
+from contributor.pacing import UNPACED, Pacing
 from contributor.state import NodeFolder, NodeState, Outgoing
 
-__all__ = ["Delivery"]
+__all__ = ["Delivered", "Delivery"]
 
 RESIGN_AFTER_MS = 60_000
 FINAL_STATES = frozenset({"merged", "unmerged", "rejected", "reverted"})
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """What one round of the outbox came to.
+
+    Attributes:
+        state: as committed.
+        receipts: how many were received.
+        refusals: of updates that will never be taken, oldest first.
+        setback: why what is still in the outbox could not be sent now; None when the outbox is empty.
+    """
+
+    state: NodeState
+    receipts: int = 0
+    refusals: tuple[RefusedError, ...] = ()
+    setback: NetworkError | None = None
 
 
 @dataclass(frozen=True)
@@ -34,59 +53,73 @@ class Delivery:
     identity: Identity
     folder: NodeFolder
     client: GatewayClient
-    patience: Patience
+    interrupt: Interrupt
     report: Callable[[NodeEvent], None]
     now_ms: Callable[[], int]
+    pacing: Pacing = UNPACED
 
-    def deliver(self, state: NodeState) -> tuple[NodeState, RefusedError | None]:
-        """Send the outgoing update, if there is one.
-
-        Returns:
-            the committed state, and the coordinator's refusal if it will never take the update.
+    def deliver(self, state: NodeState) -> Delivered:
+        """Try every update in the outbox once, oldest first.
 
         Raises:
-            StopRequestedError: asked to stop; the update stays in the outgoing slot.
+            StopRequestedError: asked to stop; what was not received stays in the outbox.
             VerificationError: a receipt that is not for this update.
-            NetworkError: no answer, or one that is not a coordinator's; the update stays.
+            RefusedError: an answer that is not a coordinator's; all stays.
         """
-        outgoing = state.outgoing
-        if outgoing is None:
-            return state, None
-        try:
-            receipt = self._upload(outgoing)
-        except RefusedError as refusal:
-            if not refusal.remote_code:
-                raise
-            if refusal.remote_code == "clock-skew" and self._is_old(outgoing):
-                return self.deliver(
-                    self.folder.commit(state.model_copy(update={"outgoing": self._signed_now(outgoing)}))
-                )
-            state = self.folder.commit(state.refused())
-            self.report(Fate(outgoing.digest, "refused", str(refusal)))
-            return state, refusal
-        state = self.folder.commit(state.received(receipt.round))
-        self._report_sent(outgoing, receipt)
-        return state, None
+        so_far = Delivered(state)
+        for outgoing in state.outbox:
+            try:
+                so_far = self._offer(so_far, outgoing)
+            except NetworkError as error:
+                if not worth_repeating(error):
+                    raise
+                so_far = replace(so_far, setback=error)
+                if not isinstance(error, RefusedError):
+                    break  # nobody answers; the others would wait for the same time-out
+        return so_far
 
     def learn_fates(self, state: NodeState) -> NodeState:
-        """Ask about every update whose fate is not known; the committed state."""
+        """Ask about every update whose fate is not known; the committed state.
+
+        Raises:
+            NetworkError: no answer, or one that is not a coordinator's.
+        """
         for update in state.sent:
             status = self._status(update.digest)
             if status is None:
                 state = self.folder.commit(state.settled(update.digest, fold_back=False))
                 self.report(Fate(update.digest, "unknown", "the coordinator does not know this update"))
             elif status.state in FINAL_STATES:
-                fold_back = status.state == "unmerged" and status.fold_back
-                state = self.folder.commit(state.settled(update.digest, fold_back=fold_back))
+                fold_back = status.state == "unmerged" and status.fold_back and not update.foreign
                 self.report(_fate(status, fold_back=fold_back))
+                state = self.folder.commit(state.settled(update.digest, fold_back=fold_back))
         return state
+
+    def _offer(self, so_far: Delivered, outgoing: Outgoing) -> Delivered:
+        """Send one update, under a new signature if its old one is too old by now."""
+        try:
+            return self._received(so_far, outgoing, self._upload(outgoing))
+        except RefusedError as refusal:
+            if not refusal.remote_code or worth_repeating(refusal):
+                raise
+            if refusal.remote_code == "clock-skew" and self._is_old(outgoing):
+                renewed = self._signed_now(outgoing)
+                return self._offer(replace(so_far, state=self.folder.commit(so_far.state.resigned(renewed))), renewed)
+            self.report(Fate(outgoing.digest, "refused", str(refusal)))
+            state = self.folder.commit(so_far.state.refused(outgoing.digest))
+            return replace(so_far, state=state, refusals=(*so_far.refusals, refusal))
+
+    def _received(self, so_far: Delivered, outgoing: Outgoing, receipt: Receipt) -> Delivered:
+        said = outgoing.envelope.open(UpdateEnvelope)
+        self.report(Sent(said.update_digest, said.size_bytes, outgoing.dense_bytes, said.loss_first, said.loss_last))
+        state = self.folder.commit(so_far.state.received(outgoing.digest, receipt.round))
+        self.report(Received(receipt.update_digest, receipt.round))
+        return replace(so_far, state=state, receipts=so_far.receipts + 1)
 
     def _upload(self, outgoing: Outgoing) -> Receipt:
         data = self.folder.store.read(outgoing.digest)
-        interrupt = self.patience.interrupt
-        signed = self.patience.ask(
-            lambda: self.client.upload(outgoing.envelope, data, stop=lambda: interrupt.stop), until_stop=True
-        )
+        stop = self.interrupt
+        signed = self.client.upload(outgoing.envelope, data, stop=lambda: stop.stop, pacing=self.pacing)
         if signed is None:
             raise StopRequestedError
         receipt = signed.open(Receipt)
@@ -97,7 +130,7 @@ class Delivery:
 
     def _status(self, digest: str) -> UpdateStatus | None:
         try:
-            return self.patience.ask(lambda: self.client.status(digest))
+            return self.client.status(digest)
         except RefusedError as refusal:
             if refusal.status == 404 and refusal.remote_code:
                 return None
@@ -113,12 +146,7 @@ class Delivery:
         renewed = envelope.model_copy(update={"nonce": secrets.token_hex(16), "at_ms": self.now_ms()})
         return outgoing.model_copy(update={"envelope": Signed.make(renewed, self.identity)})
 
-    def _report_sent(self, outgoing: Outgoing, receipt: Receipt) -> None:
-        said = outgoing.envelope.open(UpdateEnvelope)
-        self.report(Sent(said.update_digest, said.size_bytes, outgoing.dense_bytes, said.loss_first, said.loss_last))
-        self.report(Received(receipt.update_digest, receipt.round))
-
 
 def _fate(status: UpdateStatus, *, fold_back: bool) -> Fate:
     reason = f"{status.reason}; added back to the next unit" if fold_back else status.reason
-    return Fate(status.digest, status.state, reason)
+    return Fate(status.digest, status.state, reason, status.version if status.state == "merged" else None)

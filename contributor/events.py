@@ -11,12 +11,14 @@ from typing import Any, ClassVar, Protocol
 
 __all__ = [
     "Fate",
+    "Finished",
     "Joined",
     "Leased",
     "NodeEvent",
     "Notice",
     "Pulled",
     "Received",
+    "Resting",
     "Sent",
     "Step",
     "Stopped",
@@ -108,6 +110,28 @@ class Step(_Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Finished(_Event):
+    """A unit is trained and its update is on this disk, to be sent. ``seconds`` is what training took."""
+
+    kind: ClassVar[str] = "finished"
+    digest: str
+    round: int
+    base_version: str
+    shard: str
+    steps: int
+    tokens: int
+    seconds: float
+    loss_first: float
+    loss_last: float
+
+    def line(self) -> str:
+        return (
+            f"unit for round {self.round} done in {self.seconds:,.1f} s: {self.steps} steps, {self.tokens:,} tokens, "
+            f"loss {self.loss_first:.3f} -> {self.loss_last:.3f}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Sent(_Event):
     """All bytes of an update went out. ``dense_bytes`` is the same change in float32."""
 
@@ -140,12 +164,17 @@ class Received(_Event):
 
 @dataclass(frozen=True, slots=True)
 class Fate(_Event):
-    """What became of an earlier update: merged, unmerged, rejected, reverted, refused or unknown."""
+    """What became of an earlier update: merged, unmerged, rejected, reverted, refused or unknown.
+
+    Attributes:
+        version: the release that holds it; None where none does.
+    """
 
     kind: ClassVar[str] = "fate"
     digest: str
     state: str
     reason: str
+    version: str | None = None
 
     def line(self) -> str:
         return f"{self.digest[3:13]} {self.state}: {one_line(self.reason)}"
@@ -154,6 +183,17 @@ class Fate(_Event):
 @dataclass(frozen=True, slots=True)
 class Waiting(_Event):
     kind: ClassVar[str] = "waiting"
+    reason: str
+
+    def line(self) -> str:
+        return one_line(self.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class Resting(_Event):
+    """Does not work although there may be work: paused by its owner, or by a policy."""
+
+    kind: ClassVar[str] = "resting"
     reason: str
 
     def line(self) -> str:

@@ -1,12 +1,15 @@
-"""How a person stops a node: once to finish the unit, twice to stop at the next step.
+"""What a person asks of a node: finish the unit, stop at the next step, pause, leave. From any thread or signal.
 
-    SIGINT             finish what was begun, send it, then stop
+    SIGINT, finish     finish what was begun, send it, then stop
     SIGINT again       stop at the step boundary with a checkpoint
     SIGTERM            the same as the second SIGINT
     SIGINT once more   leave at once; everything on disk is consistent anyway
+    pause, resume      rest at the step boundary with a checkpoint, and go on from there
+    leave              stop at the step boundary and give the lease back
 
 The handlers only set flags: a lock taken in a handler could be one that the interrupted
-code already holds.
+code already holds. For the same reason other threads, that of the control socket and that of
+the page, set flags too and nothing else.
 """
 
 from __future__ import annotations
@@ -32,11 +35,15 @@ class Interrupt:
     Attributes:
         finish: begin no new unit.
         stop: stop at the next step boundary. Implies ``finish``.
+        leave: give the lease back when stopping. Implies ``stop``.
+        paused: rest at the next step boundary, until it is taken back.
     """
 
     def __init__(self, sleep: Callable[[float], None] = time.sleep) -> None:
         self.finish = False
         self.stop = False
+        self.leave = False
+        self.paused = False
         self._sleep = sleep
 
     def press(self) -> None:
@@ -48,20 +55,37 @@ class Interrupt:
         if self.stop:
             raise KeyboardInterrupt
         self.stop = self.finish
-        self.finish = True
+        self.ask_finish()
 
     def terminate(self) -> None:
         """A request to be gone soon, as an init system or a batch queue makes it."""
         self.finish = self.stop = True
 
-    def wait(self, seconds: float, *, until_stop: bool = False) -> None:
+    def ask_finish(self) -> None:
+        """Complete this unit, then stop; a pause ends, for there is a unit to complete."""
+        self.paused = False
+        self.finish = True
+
+    def ask_leave(self) -> None:
+        """Stop at the next step boundary and give the lease back."""
+        self.leave = True
+        self.terminate()
+
+    def pause(self) -> None:
+        self.paused = True
+
+    def resume(self) -> None:
+        self.paused = False
+
+    def wait(self, seconds: float, *, until_stop: bool = False, until: Callable[[], bool] = lambda: False) -> None:
         """Sleep, but wake up early once a stop is asked for.
 
         Args:
             until_stop: sleep on through the first Ctrl-C, for there is a unit to finish.
+            until: asked ten times a second; wake up when it says so.
         """
         left = seconds
-        while left > 0 and not (self.stop if until_stop else self.finish):
+        while left > 0 and not (self.stop if until_stop else self.finish) and not until():
             self._sleep(min(SLICE_S, left))
             left -= SLICE_S
 

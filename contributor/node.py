@@ -1,79 +1,36 @@
 """The loop of a node: lease, pull, train, compress, send, learn what became of it, again.
 
-    lease --> pull base --> train H steps --> compress --> outgoing --> receipt --+
-      ^                                                                           |
-      +--------- fates of earlier updates, waiting for the next round <-----------+
+    lease --> pull base --> train H steps --> compress --> outbox --> receipt --+
+      ^                                                                        |
+      +------- fates of earlier updates, waiting for the next round <----------+
 
-Everything before *outgoing* can be lost to a crash and is trained again (or continued from
-a checkpoint); everything after it is in ``state.json`` and is not lost.
+Everything before *outbox* can be lost to a crash and is trained again (or continued from
+a checkpoint); everything after it is in ``state.json`` and is not lost. An update that cannot
+be sent now does not hold up the next unit, if the coordinator has a lease for it.
 """
 
 from __future__ import annotations
 
 import secrets
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
+from barnraise.errors import DiskFullError, NetworkError, RefusedError, VerificationError
+from barnraise.protocol import Lease, LeaseRelease, LeaseRequest, RunInfo, Signed, Wait
+from contributor.base import Base, check_base
+from contributor.delivery import Delivered, Delivery
+from contributor.events import Leased, Notice, Pulled, Waiting
+from contributor.interrupt import StopRequestedError
+from contributor.pacing import Pacing
+from contributor.parts import Parts
+from contributor.resting import Rest
+from contributor.state import NodeState
+from contributor.unit_runner import LeaseOverError, UnitRunner
 
-from barnraise.errors import RefusedError, VerificationError
-from barnraise.identity import Identity
-from barnraise.protocol import Lease, LeaseRequest, RunInfo, Signed, Wait
-from barnraise.updates.space import ParameterSpace
-from contributor.base import Base, BaseSource, check_base
-from contributor.client import GatewayClient
-from contributor.delivery import Delivery
-from contributor.events import Leased, NodeEvent, Notice, Pulled, Step, Waiting
-from contributor.interrupt import Interrupt, StopRequestedError
-from contributor.patience import Patience
-from contributor.state import NodeFolder, Outgoing
-from contributor.tasks import make_task
-from contributor.training.checkpoint import load_checkpoint, save_checkpoint
-from contributor.training.moments import load_moments, store_moments
-from contributor.training.trainer import Moments, Progress, Trainer, Unit
-from contributor.unit import Wanted, Work, finish_unit
-
-__all__ = ["Change", "Node", "Parts", "as_trained"]
+__all__ = ["Node"]
 
 REFUSALS_MAX = 3
 POLL_MIN_S, POLL_MAX_S = 0.1, 60.0
-
-Change = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-
-
-def as_trained(change_P: NDArray[np.float32]) -> NDArray[np.float32]:
-    """What training changed, float32 [P]."""
-    return change_P
-
-
-@dataclass(frozen=True)
-class Parts:
-    """What a node is made of, so that a simulation can put its own in.
-
-    Attributes:
-        name: display name. now_ms: milliseconds since the epoch. clock_s: monotonic seconds.
-        change: from what training changed to what is sent.
-    """
-
-    name: str
-    identity: Identity
-    client: GatewayClient
-    bases: BaseSource
-    folder: NodeFolder
-    patience: Patience
-    report: Callable[[NodeEvent], None]
-    device: torch.device
-    now_ms: Callable[[], int]
-    clock_s: Callable[[], float] = time.monotonic
-    checkpoint_every_s: float = 30.0
-    change: Change = as_trained
-
-    @property
-    def interrupt(self) -> Interrupt:
-        return self.patience.interrupt
+FULL_DISK_LOOK_S = 30.0
+NEITHER = Wait(reason="the coordinator gave neither work nor a reason", retry_after_s=5.0)
 
 
 class Node:
@@ -87,10 +44,17 @@ class Node:
         self.units = 0
         self._info = info
         self._parts = parts
-        self._state = parts.folder.commit(parts.folder.load().with_coordinator(info.coordinator_key))
+        state = parts.folder.load().with_coordinator(info.coordinator_key)
+        node = state.node or secrets.token_hex(16)
+        self._runner = UnitRunner(info, parts, parts.folder.commit(state.model_copy(update={"node": node})))
+        self._rest = Rest(parts.interrupt, parts.advice, parts.report)
         self._refusals = 0
+        self._lease: Lease | None = None  # the one that is worked for
+        self._finished_as_asked = False
+        sleep = lambda seconds: parts.interrupt.wait(seconds, until_stop=True)  # noqa: E731
+        pacing = Pacing(lambda: parts.advice.wish().up_bytes_per_s, sleep, parts.clock_s)
         self._delivery = Delivery(
-            info, parts.identity, parts.folder, parts.client, parts.patience, parts.report, parts.now_ms
+            info, parts.identity, parts.folder, parts.client, parts.interrupt, parts.report, parts.now_ms, pacing
         )
 
     def run(self, max_units: int | None) -> str:
@@ -102,38 +66,114 @@ class Node:
         Raises:
             BarnraiseError: something that waiting does not cure.
         """
-        try:
-            self._deliver()
-            while max_units is None or self.units < max_units:
-                lease = self._lease()
-                base = self._pull(lease)
-                self._train(lease, base)
-                self._deliver()
-                if self._parts.interrupt.finish:
-                    return "the unit was finished, as asked"
-        except StopRequestedError:
-            return "asked to stop"
+        while True:
+            try:
+                return self._work(max_units)
+            except StopRequestedError:
+                return self._left() if self._parts.interrupt.leave else "asked to stop"
+            except DiskFullError as error:
+                if not self._wait_for_room(error):
+                    return "asked to stop"
+
+    @property
+    def _state(self) -> NodeState:
+        return self._runner.state
+
+    def _work(self, max_units: int | None) -> str:
+        while (lease := self._next(max_units)) is not None:
+            self._lease = lease
+            confirmed = self._parts.now_ms() >= lease.expires_at_ms
+            try:
+                self._runner.run(lease, self._pull(lease), confirmed=confirmed)
+            except LeaseOverError:
+                continue
+            self._lease = None
+            self._finished_as_asked = self._parts.interrupt.finish
+        if self._finished_as_asked:
+            return "the unit was finished, as asked"
+        if self._parts.interrupt.finish:
+            raise StopRequestedError
         return f"{self.units} of {max_units} units done"
 
-    def _lease(self) -> Lease:
-        """Work to do, however long that takes."""
+    # -- between units ------------------------------------------------------------------------------
+
+    def _busy(self) -> bool:
+        """Whether there is something to see through when a person asks to finish."""
+        return bool(self._state.outbox)
+
+    def _next(self, max_units: int | None) -> Lease | None:
+        """Work to do, however long that takes; None when there shall be no more."""
         said = ""
         while True:
-            if self._parts.interrupt.finish:
-                raise StopRequestedError
-            self._state = self._delivery.learn_fates(self._state)
-            answer = self._parts.patience.ask(lambda: self._parts.client.lease(self._request()))
-            if answer.lease is not None:
-                return self._checked(answer.lease)
-            wait = answer.wait or Wait(reason="the coordinator gave neither work nor a reason", retry_after_s=5.0)
-            if wait.reason != said:
-                said = wait.reason
+            found = self._parts.patience.ask(lambda: self._visit(max_units), busy=self._busy)
+            if not isinstance(found, Wait):
+                return found
+            if found.reason != said:
+                said = found.reason
                 self._parts.report(Waiting(said))
-            self._parts.interrupt.wait(min(max(wait.retry_after_s, POLL_MIN_S), POLL_MAX_S))
+            self._parts.interrupt.wait(min(max(found.retry_after_s, POLL_MIN_S), POLL_MAX_S), until_stop=self._busy())
+
+    def _visit(self, max_units: int | None) -> Lease | Wait | None:
+        """Everything there is to say to the coordinator: updates, questions about earlier ones, a wish for work.
+
+        Raises:
+            NetworkError: it could not be said, or an update could not be sent and there is no other work.
+            StopRequestedError: asked to stop.
+        """
+        interrupt = self._parts.interrupt
+        if interrupt.stop or (interrupt.finish and not self._busy()):
+            if self._finished_as_asked and not interrupt.stop:
+                return None
+            raise StopRequestedError
+        self._rest.take(busy=self._busy, transfer=True)
+        delivered = self._delivery.deliver(self._state)
+        self._count(delivered)
+        wanted = max_units is None or self.units + len(self._state.outbox) < max_units
+        if not wanted or interrupt.finish:
+            if delivered.setback is not None:
+                raise delivered.setback
+            return None
+        return self._asked_for_work(delivered.setback)
+
+    def _asked_for_work(self, setback: NetworkError | None) -> Lease | Wait:
+        self._runner.state = self._delivery.learn_fates(self._state)
+        answer = self._parts.client.lease(self._request())
+        if answer.lease is not None:
+            lease = self._checked(answer.lease)
+            if lease.lease_id not in {unit.lease_id for unit in self._state.outbox}:
+                self._parts.report(
+                    Leased(lease.lease_id, lease.round, lease.base_version, lease.shard, lease.training.steps)
+                )
+                return lease
+        if setback is not None:
+            raise setback
+        return answer.wait or NEITHER
+
+    def _count(self, delivered: Delivered) -> None:
+        """Take over what was delivered. Gives up after several refusals in a row: the next would be no different."""
+        self._runner.state = delivered.state
+        self.units += delivered.receipts
+        self._refusals = (0 if delivered.receipts else self._refusals) + len(delivered.refusals)
+        if self._refusals >= REFUSALS_MAX:
+            last = delivered.refusals[-1]
+            too_slow = (
+                ". If leases end before this machine is done with a unit, it is too slow for this run: stop other "
+                "programs, or ask the operator for longer leases (round.lease_for_s)"
+            )
+            raise RefusedError(
+                f"{self._refusals} updates in a row were refused, the last one so: {last}"
+                f"{too_slow if last.remote_code == 'lease' else ''}",
+                status=last.status,
+                remote_code=last.remote_code,
+            )
 
     def _request(self) -> Signed:
         request = LeaseRequest(
-            run=self._info.name, name=self._parts.name, nonce=secrets.token_hex(16), at_ms=self._parts.now_ms()
+            run=self._info.name,
+            name=self._parts.name,
+            nonce=secrets.token_hex(16),
+            at_ms=self._parts.now_ms(),
+            node=self._state.node,
         )
         return Signed.make(request, self._parts.identity)
 
@@ -144,104 +184,36 @@ class Node:
                 "the lease is not signed by this run's coordinator for this key; start again, and if that "
                 "does not help ask the operator whether the run has moved"
             )
-        steps = lease.training.steps
-        self._parts.report(Leased(lease.lease_id, lease.round, lease.base_version, lease.shard, steps))
         return lease
 
     def _pull(self, lease: Lease) -> Base:
+        self._rest.take(busy=lambda: True, transfer=True)
         base = check_base(self._parts.patience.ask(lambda: self._parts.bases.fetch(lease)))
         for warning in base.warnings:
             self._parts.report(Notice(warning))
         self._parts.report(Pulled(base.version, base.fetched_bytes, 4 * base.space.size))
         return base
 
-    def _train(self, lease: Lease, base: Base) -> None:
-        """Train one unit, or what is left of it, and put the update into the outgoing slot."""
-        task = make_task(base.model, self._info.data, lease.shard)
-        wanted = Wanted.of(lease, base.space)
-        layout = wanted.trains.layout(base.space)
-        progress = self._checkpoint(lease, layout)
-        moments = self._moments(lease, layout) if progress is None else None
-        unit = Unit(task, base.space, base.flat_P, lease.training, lease.seed, moments, wanted.trains)
-        trainer = Trainer(unit, self._parts.device)
-        if progress is not None:
-            trainer.restore(progress)
-        self._steps(trainer, lease, layout)
-        self._finish(trainer, Work(self._info.name, lease, task.tokens), wanted)
+    # -- when something is in the way ---------------------------------------------------------------
 
-    def _checkpoint(self, lease: Lease, layout: ParameterSpace) -> Progress | None:
-        """Where this unit was stopped, if it was."""
-        path = self._parts.folder.checkpoint
-        if not path.exists():
-            return None
-        progress = load_checkpoint(path, lease.lease_id, layout)
-        if progress is None:
-            self._parts.report(Notice("the checkpoint is of another lease or damaged; this unit begins anew"))
-            path.unlink()
-        else:
-            done = len(progress.losses)
-            self._parts.report(Notice(f"continuing a unit after step {done} of {lease.training.steps}"))
-        return progress
+    def _wait_for_room(self, error: DiskFullError) -> bool:
+        """Wait a while, then begin again with what is committed; False when asked to stop meanwhile."""
+        parts = self._parts
+        parts.report(Waiting(f"waiting for room on the disk: {error} See: df -h {parts.folder.root}"))
+        parts.interrupt.wait(FULL_DISK_LOOK_S, until_stop=True)
+        self._runner.state = parts.folder.load()
+        return not parts.interrupt.stop
 
-    def _moments(self, lease: Lease, layout: ParameterSpace) -> Moments | None:
-        """What AdamW begins the unit with. Moments that cannot be used are forgotten, and that is said once."""
-        state = self._state
-        if state.moments is None or not lease.training.keep_moments:
-            return None
-        found = load_moments(self._parts.folder, state, layout, lease.training)
-        if isinstance(found, Moments):
-            return found
-        self._parts.report(Notice(f"AdamW's moments are dropped, this unit begins without: {found}"))
-        self._state = self._parts.folder.commit(state.without_moments())
-        return None
-
-    def _steps(self, trainer: Trainer, lease: Lease, layout: ParameterSpace) -> None:
-        """Step until the unit is done; stop at a step boundary with a checkpoint when asked to."""
-        parts, saved_at = self._parts, self._parts.clock_s()
-        while not trainer.done:
-            if parts.interrupt.stop and not trainer.losses:
-                raise StopRequestedError
-            loss = trainer.step()
-            parts.report(Step(len(trainer.losses), lease.training.steps, loss))
-            if parts.interrupt.stop or parts.clock_s() - saved_at > parts.checkpoint_every_s:
-                save_checkpoint(parts.folder.checkpoint, lease.lease_id, layout, trainer.progress())
-                saved_at = parts.clock_s()
-            if parts.interrupt.stop:
-                raise StopRequestedError
-
-    def _finish(self, trainer: Trainer, work: Work, wanted: Wanted) -> None:
-        """Compress, with what earlier units left over, and commit the update to be sent."""
-        parts, state, training = self._parts, self._state.in_space(wanted.target.digest), work.lease.training
-        target_P = parts.change(trainer.change())
-        if state.residual is not None:
-            target_P += np.float32(self._info.residual_decay) * parts.folder.vector(state.residual, wanted.target.size)
-        wanted.add_decoded(target_P, (parts.folder.store.read(digest) for digest in state.to_fold))
-        fisher_P = trainer.fisher() if work.lease.fisher else None
-        finished = finish_unit(wanted, target_P, fisher_P)
-        envelope = work.envelope(finished.data, trainer.losses, secrets.token_hex(16), parts.now_ms())
-        outgoing = Outgoing(
-            digest=parts.folder.store.put(finished.data),
-            envelope=Signed.make(envelope, parts.identity),
-            residual=parts.folder.put_vector(finished.residual_P) if self._info.residual_decay else None,
-            moments=store_moments(parts.folder, trainer.moments(), training) if training.keep_moments else None,
-            dense_bytes=4 * wanted.space.size,
-            folded=state.to_fold,
-        )
-        self._state = parts.folder.commit(state.finished(outgoing))
-        parts.folder.checkpoint.unlink(missing_ok=True)
-
-    def _deliver(self) -> None:
-        """Send what is outgoing. Gives up after several refusals in a row, for the next would be no different."""
-        had_one = self._state.outgoing is not None
-        self._state, refusal = self._delivery.deliver(self._state)
-        if refusal is None:
-            self.units += had_one
-            self._refusals = 0
-            return
-        self._refusals += 1
-        if self._refusals >= REFUSALS_MAX:
-            raise RefusedError(
-                f"{self._refusals} updates in a row were refused, the last one so: {refusal}",
-                status=refusal.status,
-                remote_code=refusal.remote_code,
-            )
+    def _left(self) -> str:
+        """Give the lease back, if there is one and the coordinator can be told; the state stays."""
+        if self._lease is None:
+            return "left; everything is kept for the next join"
+        release = LeaseRelease(run=self._info.name, lease_id=self._lease.lease_id)
+        try:
+            answer = self._parts.client.release(Signed.make(release, self._parts.identity))
+        except NetworkError as error:
+            self._parts.report(Notice(f"the lease could not be given back and ends by itself ({error})"))
+            return "left; everything is kept for the next join"
+        self._parts.report(Notice(f"gave the lease back: {answer.reason}"))
+        self._parts.folder.checkpoint.unlink(missing_ok=True)
+        return "left, and the lease was given back; everything else is kept for the next join"

@@ -32,12 +32,12 @@ class Patience:
     give_up_after_s: float | None = None
     jitter: Callable[[], float] = random.random
 
-    def ask(self, call: Callable[[], T], *, until_stop: bool = False) -> T:
+    def ask(self, call: Callable[[], T], *, busy: Callable[[], bool] = lambda: False) -> T:
         """The answer of ``call``, however many attempts it takes.
 
         Args:
             call: raises a NetworkError when it fails; safe to repeat.
-            until_stop: go on through the first Ctrl-C, for there is a unit to finish.
+            busy: whether to go on through the first Ctrl-C, for there is a unit to finish.
 
         Raises:
             NetworkError: a refusal that will not change, or patience is at its end.
@@ -59,6 +59,6 @@ class Patience:
                         f"Check with: barnraise ls --from {self.url}"
                     ) from error
             self.report(Waiting(pause.reason))
-            self.interrupt.wait(pause.delay_s, until_stop=until_stop)
-            if self.interrupt.stop or (self.interrupt.finish and not until_stop):
+            self.interrupt.wait(pause.delay_s, until_stop=busy())
+            if self.interrupt.stop or (self.interrupt.finish and not busy()):
                 raise StopRequestedError

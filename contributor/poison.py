@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from barnraise.errors import BarnraiseError
 from contributor.events import NodeEvent
 from contributor.interrupt import Interrupt
-from contributor.node import Change
+from contributor.parts import Change
 from contributor.run import NodeConfig, run_node
 
 __all__ = ["flipped", "main"]

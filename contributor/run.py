@@ -17,7 +17,8 @@ from contributor.base import ReleasedBase
 from contributor.client import GatewayClient
 from contributor.events import Joined, NodeEvent, Notice, Stopped
 from contributor.interrupt import Interrupt, StopRequestedError
-from contributor.node import Change, Node, Parts, as_trained
+from contributor.node import Node
+from contributor.parts import Change, Parts, as_trained
 from contributor.patience import Patience
 from contributor.state import NodeFolder, state_home
 from contributor.training.trainer import best_device

@@ -3,6 +3,11 @@
     NODE/                 $XDG_STATE_HOME/barnraise/<run>/<first 8 digits of the key>
       state.json          the one commit point: everything else is named by digest from here
       coordinator.url     where the run's coordinator was reached last, for whoever asks later
+      history.jsonl       what was trained, and what became of it (history.py)
+      status.json         what the node was doing when it ended last (status.py)
+      consent.json        what its owner has agreed to (consent.py)
+      reports/            what was found where the node ended without a reason of its own (report.py)
+      control/            the socket that commands go through (control/)
       blobs/ab/cd..       updates, residuals and AdamW's moments (float32 vectors)
       base/               the model that was pulled last
       trust/              the run's signed metadata, as it was seen last
@@ -14,8 +19,16 @@ Each transition is a pure method of :class:`NodeState`. To make one happen, stor
 that it names, then replace ``state.json`` in one rename. A crash before that rename leaves
 the old state and some blobs that nobody names; a crash after it leaves the new state.
 
-Residual and moments move only with a receipt: a finished unit carries those that will be
-true *if* the coordinator takes it, and they become the node's when it did.
+Residual and moments move only with a receipt. The outbox holds finished units without one, in
+the order of their training, and each carries what will be true *if* the coordinator takes it:
+
+- The residual is a sum of vectors. A unit *takes* those that no earlier unit in the outbox has
+  taken, and carries what its own update leaves out. Its receipt replaces what it took by what it
+  carries; a refusal leaves all as it was. So with any number of units on their way, received in
+  any order, nothing that was left out is sent twice or lost. Updates to add back are taken alike.
+- AdamW's moments are those of the newest unit that has a receipt. A unit that is trained while
+  another has none yet begins with the moments from before both: they are worth little, and what
+  the coordinator never took must leave no trace.
 """
 
 from __future__ import annotations
@@ -26,7 +39,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,9 +75,11 @@ class Outgoing(Message):
     """A finished unit that has no receipt yet.
 
     Attributes:
-        envelope: signed UpdateEnvelope. residual, moments: those that go with it.
+        envelope: signed UpdateEnvelope. moments: those that go with it.
+        residual: blob, float32 [P], what it leaves out; None where the run wants none kept.
+        took: residuals that are in it. folded: earlier updates that were added back into it.
         dense_bytes: size of the same change in float32.
-        folded: earlier updates that were added back into it.
+        foreign: of a trunk of another shape than the node's now.
     """
 
     kind: ClassVar[str] = "node-outgoing"
@@ -73,35 +88,46 @@ class Outgoing(Message):
     residual: Digest | None
     moments: KeptMoments | None = None
     dense_bytes: Count
+    took: tuple[Digest, ...] = ()
     folded: tuple[Digest, ...] = ()
+    foreign: bool = False
+
+    @property
+    def lease_id(self) -> str:
+        """The lease that it was trained for."""
+        return str(self.envelope.body["lease_id"])
 
 
 class SentUpdate(Message):
-    """An update with a receipt, whose fate is not known yet."""
+    """An update with a receipt, whose fate is not known yet. A ``foreign`` one is not added back, whatever it is."""
 
     kind: ClassVar[str] = "node-sent"
     digest: Digest
     round: Count
+    foreign: bool = False
 
 
 class NodeState(Message):
     """All of a node's memory.
 
     Attributes:
+        node: random, drawn once; tells this folder from another with the same key.
         coordinator: key of the run's coordinator, taken on trust at the first contact.
-        space: digest of the parameter space that residual, moments and updates belong to.
-        residual: blob, float32 [P], what compression has left out so far.
+        space: digest of the parameter space that residuals, moments and updates belong to.
+        residuals: blobs, float32 [P] each; their sum is what compression has left out so far.
         moments: that AdamW begins the next unit with.
+        outbox: finished units without a receipt, in the order of their training.
         sent: waiting for their fate, oldest first.
         to_fold: updates that came to nothing; the next unit adds them back.
     """
 
     kind: ClassVar[str] = "node-state"
+    node: str = ""
     coordinator: Key | None = None
     space: Digest | None = None
-    residual: Digest | None = None
+    residuals: tuple[Digest, ...] = ()
     moments: KeptMoments | None = None
-    outgoing: Outgoing | None = None
+    outbox: tuple[Outgoing, ...] = ()
     sent: tuple[SentUpdate, ...] = ()
     to_fold: tuple[Digest, ...] = ()
 
@@ -122,55 +148,94 @@ class NodeState(Message):
         """For a trunk of this shape: what was left over from another shape means nothing here."""
         if self.space == space:
             return self
-        return self.model_copy(update={"space": space, "residual": None, "moments": None, "sent": (), "to_fold": ()})
+        foreign = {"residual": None, "moments": None, "took": (), "folded": (), "foreign": True}
+        outbox = tuple(unit.model_copy(update=foreign) for unit in self.outbox)
+        nothing = {"residuals": (), "moments": None, "outbox": outbox, "sent": (), "to_fold": ()}
+        return self.model_copy(update={"space": space, **nothing})
 
     def without_moments(self) -> NodeState:
         """For moments that cannot be used."""
         return self.model_copy(update={"moments": None})
 
+    @property
+    def free_residuals(self) -> tuple[str, ...]:
+        """Residuals that no unit in the outbox has taken: those that the next unit takes."""
+        taken = {digest for unit in self.outbox for digest in unit.took}
+        return tuple(digest for digest in self.residuals if digest not in taken)
+
+    @property
+    def free_to_fold(self) -> tuple[str, ...]:
+        """Updates that no unit in the outbox has added back: those that the next unit does."""
+        taken = {digest for unit in self.outbox for digest in unit.folded}
+        return tuple(digest for digest in self.to_fold if digest not in taken)
+
     def finished(self, outgoing: Outgoing) -> NodeState:
         """A unit is ready to send."""
-        assert self.outgoing is None, "the unit before this one was neither received nor refused"
-        return self.model_copy(update={"outgoing": outgoing})
+        assert set(outgoing.took) <= set(self.free_residuals), "a residual is taken by one unit only"
+        assert set(outgoing.folded) <= set(self.free_to_fold), "an update is added back by one unit only"
+        return self.model_copy(update={"outbox": (*self.outbox, outgoing)})
 
-    def received(self, round_number: int) -> NodeState:
-        """The outgoing unit has its receipt: its residual and moments are now the node's."""
-        assert self.outgoing is not None, "there is nothing to have a receipt for"
-        done = self.outgoing
+    def resigned(self, outgoing: Outgoing) -> NodeState:
+        """A unit in the outbox has a new envelope."""
+        outbox = tuple(outgoing if unit.digest == outgoing.digest else unit for unit in self.outbox)
+        return self.model_copy(update={"outbox": outbox})
+
+    def received(self, digest: str, round_number: int) -> NodeState:
+        """A unit in the outbox has its receipt: what it carries is now the node's."""
+        place = self._place(digest)
+        done = self.outbox[place]
+        earlier = tuple(unit.model_copy(update={"moments": done.moments}) for unit in self.outbox[:place])
+        kept = tuple(residual for residual in self.residuals if residual not in done.took)
         return self.model_copy(
             update={
-                "residual": done.residual,
+                "residuals": (*kept, done.residual) if done.residual is not None else kept,
                 "moments": done.moments,
-                "outgoing": None,
-                "sent": (*self.sent, SentUpdate(digest=done.digest, round=round_number)),
-                "to_fold": tuple(digest for digest in self.to_fold if digest not in done.folded),
+                "outbox": (*earlier, *self.outbox[place + 1 :]),
+                "sent": (*self.sent, SentUpdate(digest=done.digest, round=round_number, foreign=done.foreign)),
+                "to_fold": tuple(one for one in self.to_fold if one not in done.folded),
             }
         )
 
-    def refused(self) -> NodeState:
-        """The outgoing unit will never be taken: it is as if it had not been trained."""
-        return self.model_copy(update={"outgoing": None})
+    def refused(self, digest: str) -> NodeState:
+        """A unit in the outbox will never be taken: it is as if it had not been trained."""
+        place = self._place(digest)
+        return self.model_copy(update={"outbox": (*self.outbox[:place], *self.outbox[place + 1 :])})
+
+    def _place(self, digest: str) -> int:
+        places = [place for place, unit in enumerate(self.outbox) if unit.digest == digest]
+        assert places, "there is no such unit to have a receipt for"
+        return places[0]
 
     def settled(self, digest: str, *, fold_back: bool) -> NodeState:
         """The fate of a sent update is known."""
+        back = fold_back and any(update.digest == digest and not update.foreign for update in self.sent)
         return self.model_copy(
             update={
                 "sent": tuple(update for update in self.sent if update.digest != digest),
-                "to_fold": (*self.to_fold, digest) if fold_back else self.to_fold,
+                "to_fold": (*self.to_fold, digest) if back else self.to_fold,
             }
         )
 
     def blobs(self) -> set[str]:
         """Every blob that is still needed."""
-        named = {self.residual, *self.to_fold, *(update.digest for update in self.sent)}
-        kept = [self.moments]
-        if self.outgoing is not None:
-            named |= {self.outgoing.digest, self.outgoing.residual}
-            kept.append(self.outgoing.moments)
+        named = {*self.residuals, *self.to_fold, *(update.digest for update in self.sent)}
+        kept = [self.moments, *(unit.moments for unit in self.outbox)]
+        for unit in self.outbox:
+            named |= {unit.digest, unit.residual or unit.digest, *unit.took, *unit.folded}
         for moments in kept:
             if moments is not None:
                 named |= {moments.first, moments.second}
-        return {digest for digest in named if digest is not None}
+        return named
+
+
+def of_today(value: Any) -> Any:
+    """What ``state.json`` holds, in the shape of today: before there was an outbox, one slot and one residual."""
+    if not isinstance(value, dict) or not {"outgoing", "residual"} & set(value) or "outbox" in value:
+        return value
+    rest = {key: kept for key, kept in value.items() if key not in {"outgoing", "residual"}}
+    took = [value["residual"]] if value.get("residual") else []
+    outgoing = value.get("outgoing")
+    return {**rest, "residuals": took, "outbox": [{**outgoing, "took": took}] if isinstance(outgoing, dict) else []}
 
 
 def state_home() -> Path:
@@ -210,6 +275,26 @@ class NodeFolder:
         return self.root / "checkpoint"
 
     @property
+    def history(self) -> Path:
+        return self.root / "history.jsonl"
+
+    @property
+    def status(self) -> Path:
+        return self.root / "status.json"
+
+    @property
+    def consent(self) -> Path:
+        return self.root / "consent.json"
+
+    @property
+    def reports(self) -> Path:
+        return self.root / "reports"
+
+    @property
+    def control(self) -> Path:
+        return self.root / "control"
+
+    @property
     def store(self) -> BlobStore:
         return BlobStore(self.root)
 
@@ -231,7 +316,7 @@ class NodeFolder:
             VerificationError: the file was altered or is of another version.
         """
         try:
-            return NodeState.read(json.loads((self.root / "state.json").read_bytes()))
+            return NodeState.read(of_today(json.loads((self.root / "state.json").read_bytes())))
         except FileNotFoundError:
             return NodeState()
         except (ValueError, MessageError) as error:

@@ -91,7 +91,7 @@ def test_a_stop_ends_the_waiting(until_stop: bool) -> None:
     interrupt = Interrupt(lambda _s: interrupt.press())
     held = Patience(URL, interrupt, lambda _event: None, jitter=lambda: 0.5)
     with pytest.raises(StopRequestedError):
-        held.ask(Flaky(99), until_stop=until_stop)
+        held.ask(Flaky(99), busy=lambda: until_stop)
     assert interrupt.stop is until_stop
 
 

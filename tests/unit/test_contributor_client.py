@@ -22,7 +22,8 @@ from barnraise.errors import (
 )
 from barnraise.identity import Identity
 from barnraise.protocol import Receipt, Signed, UpdateEnvelope
-from contributor.client import PIECE_BYTES, GatewayClient
+from contributor.client import GatewayClient
+from contributor.pacing import PIECE_MAX_BYTES as PIECE_BYTES
 from contributor.transport import Answer, HttpTransport, base_url
 from pretend_gateway import PretendGateway
 

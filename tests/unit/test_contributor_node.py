@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from numpy.typing import NDArray
 
 from barnraise.config import CodecConfig
-from barnraise.corpus import Corpus
 from barnraise.errors import (
     BarnraiseError,
     ClockSkewError,
@@ -24,104 +20,17 @@ from barnraise.errors import (
     VerificationError,
 )
 from barnraise.identity import Identity
-from barnraise.model_config import ByteLMConfig
 from barnraise.protocol import RunInfo, UpdateEnvelope
 from barnraise.releases.store import BlobStore
 from barnraise.updates import Update
 from contributor.base import Base, check_base
-from contributor.client import GatewayClient
-from contributor.events import Fate, NodeEvent, Notice, Step
+from contributor.events import Fate, NodeEvent, Notice, Step, Waiting
 from contributor.interrupt import Interrupt
-from contributor.node import Change, Node, Parts, as_trained
-from contributor.patience import Patience
 from contributor.poison import flipped
 from contributor.state import NodeFolder, NodeState
-from contributor.tasks.byte_lm import ByteLMTask
-from contributor.training.trainer import Trainer, Unit
+from contributor.training.trainer import Trainer
+from node_world import ME, KilledError, World, another, only, press_at
 from pretend_gateway import PretendGateway
-
-ME = Identity.from_seed(bytes([7] * 32))
-URL = "http://pretend"
-
-
-@dataclass
-class World:
-    """One contributor's folder and one coordinator; processes come and go."""
-
-    folder: NodeFolder
-    gateway: PretendGateway = field(default_factory=PretendGateway)
-    events: list[NodeEvent] = field(default_factory=list)
-    on_event: Callable[[NodeEvent, Interrupt], None] = lambda _event, _interrupt: None
-    change: Change = as_trained
-    slept: float = 0.0
-
-    def process(self, max_units: int | None = 1) -> str:
-        """Start a node, let it work, and return why it stopped."""
-        interrupt = Interrupt(self._sleep)
-
-        def report(event: NodeEvent) -> None:
-            self.events.append(event)
-            self.on_event(event, interrupt)
-
-        patience = Patience(URL, interrupt, report, jitter=lambda: 0.5)
-        client = GatewayClient(self.gateway)
-        device, clock = torch.device("cpu"), lambda: self.gateway.now_ms
-        parts = Parts("ada", ME, client, self.gateway.bases, self.folder, patience, report, device, clock)
-        parts = replace(parts, clock_s=lambda: 0.0, change=self.change)
-        return Node(self.gateway.info(), parts).run(max_units)
-
-    def _sleep(self, seconds: float) -> None:
-        self.slept += seconds
-        assert self.slept < 1000, "the node waits for something that will not come"
-
-    def kinds(self) -> list[str]:
-        return [event.kind for event in self.events]
-
-    def said(self, digest: str) -> NDArray[np.float32]:
-        """What a received update says, float32 [P]."""
-        space = self.gateway.bases.space
-        update = Update.parse(self.gateway.received[digest], space, base_digest=self.gateway.bases.digest)
-        return np.concatenate([update.decode(s) for s in range(space.segment_count)])
-
-    def trained(self, *rounds: int) -> NDArray[np.float32]:
-        """What an honest unit of the last of ``rounds`` changes, float32 [P], when the others were received before."""
-        return self.trainer(*rounds).trained() - self.gateway.bases.flat_P
-
-    def trainer(self, *rounds: int) -> Trainer:
-        """One that has trained the units of ``rounds``, each with the moments of the one before."""
-        bases = self.gateway.bases
-        text = Corpus.of(self.gateway.info().data).text("text", "train")
-        model: ByteLMConfig = self.gateway.info().model
-        unit = Unit(ByteLMTask(model, text), bases.space, bases.flat_P, self.gateway.training, seed=0)
-        for round_number in rounds:
-            trainer = Trainer(replace(unit, seed=round_number), torch.device("cpu"))
-            while not trainer.done:
-                trainer.step()
-            unit = replace(unit, moments=trainer.moments())
-        return trainer
-
-    def residual(self) -> NDArray[np.float32]:
-        state = self.folder.load()
-        assert state.residual is not None
-        return self.folder.vector(state.residual, self.gateway.bases.space.size)
-
-    def moments(self) -> tuple[int, bytes, bytes]:
-        """What the next unit begins with: AdamW's steps, first and second moment."""
-        kept = self.folder.load().moments
-        assert kept is not None
-        return kept.steps, self.folder.store.read(kept.first), self.folder.store.read(kept.second)
-
-    def keep_moments(self, keep: bool) -> None:
-        self.gateway.training = self.gateway.training.model_copy(update={"keep_moments": keep})
-
-    def next_round(self) -> str:
-        """One more unit; its update."""
-        self.gateway.round += 1
-        self.process()
-        return list(self.gateway.received)[-1]
-
-    def notices(self) -> list[str]:
-        return [event.text for event in self.events if isinstance(event, Notice)]
 
 
 @pytest.fixture(name="world")
@@ -130,14 +39,9 @@ def _world(tmp_path: Path) -> World:
     return World(NodeFolder(tmp_path / "node"))
 
 
-def only(world: World) -> str:
-    (digest,) = world.gateway.received
-    return digest
-
-
 def test_a_unit_from_lease_to_receipt(world: World) -> None:
     assert world.process() == "1 of 1 units done"
-    assert world.kinds() == ["leased", "pulled", "step", "step", "step", "step", "sent", "received"]
+    assert world.kinds() == ["leased", "pulled", *["step"] * 4, "finished", "sent", "received"]
     who, envelope = world.gateway.envelopes[only(world)]
     assert who == ME.public
     assert (envelope.steps, envelope.examples, envelope.tokens) == (4, 8, 8 * 16)
@@ -203,7 +107,7 @@ def test_a_dense_update_is_exact_and_leaves_nothing(world: World) -> None:
 def test_a_run_without_error_feedback_keeps_no_residual(world: World) -> None:
     world.gateway.residual_decay = 0.0
     world.process()
-    assert world.folder.load().residual is None
+    assert world.folder.load().residuals == ()
 
 
 def test_of_a_residual_the_share_that_the_run_asks_for_goes_into_the_next_update(world: World) -> None:
@@ -274,10 +178,6 @@ def test_a_silent_coordinator_is_waited_for(world: World) -> None:
     assert "Check with: barnraise ls --from http://pretend" in world.events[0].line()
 
 
-class KilledError(BaseException):
-    """Stands for kill -9: nothing of ours may catch it."""
-
-
 @pytest.mark.parametrize("moment", ["leased", "pulled", "step", "PUT", "commit-1", "commit-2", "commit-3"])
 def test_a_node_killed_at_any_moment_sends_the_same_update_once(
     world: World, moment: str, monkeypatch: pytest.MonkeyPatch
@@ -304,13 +204,6 @@ def test_a_node_killed_in_its_second_unit_loses_neither_residual_nor_moments(
     assert world.gateway.received == calm.gateway.received
     assert np.array_equal(world.residual(), calm.residual())
     assert world.moments() == calm.moments()
-
-
-def another(world: World, name: str) -> World:
-    """A contributor with a coordinator of its own, to compare ``world`` with."""
-    other = World(NodeFolder(world.folder.root.parent / name))
-    other.folder.root.mkdir()
-    return other
 
 
 def is_killed_at(moment: str, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,15 +239,6 @@ def _dying_commit(last: int) -> Callable[[NodeFolder, object], object]:
         return real(folder, state)  # type: ignore[arg-type]
 
     return commit
-
-
-def press_at(step: int, times: int) -> Callable[[NodeEvent, Interrupt], None]:
-    def on_event(event: NodeEvent, interrupt: Interrupt) -> None:
-        if isinstance(event, Step) and event.step == step:
-            for _ in range(times):
-                interrupt.press()
-
-    return on_event
 
 
 def test_one_interrupt_finishes_the_unit(world: World) -> None:
@@ -400,9 +284,9 @@ def test_a_refused_update_is_as_if_it_was_never_trained(world: World) -> None:
     world.gateway.refuse["POST /v1/updates"] = LeaseError("the lease has expired")
     with pytest.raises(RefusedError, match=r"3 updates in a row were refused.*the lease has expired"):
         world.process()
-    assert world.folder.load().residual == before.residual
+    assert world.folder.load().residuals == before.residuals
     assert world.folder.load().moments == before.moments is not None
-    assert world.folder.load().outgoing is None
+    assert world.folder.load().outbox == ()
     assert [event.state for event in world.events if isinstance(event, Fate)] == ["refused"] * 3
 
 
@@ -447,7 +331,7 @@ def test_a_page_that_is_no_coordinator_does_not_cost_the_update(world: World) ->
     world.gateway.refuse["PUT"] = ProxyError("log in first")
     with pytest.raises(RefusedError, match="log in first"):
         world.process()
-    assert world.folder.load().outgoing is not None
+    assert len(world.folder.load().outbox) == 1
 
 
 def test_a_lease_or_receipt_of_somebody_else_is_not_believed(world: World) -> None:
@@ -501,7 +385,7 @@ def test_a_run_that_does_not_want_moments_kept_has_fresh_ones_in_every_unit(worl
     world.process()
     state = world.folder.load()
     assert state.moments is None
-    assert state.blobs() == {state.residual, only(world)}
+    assert state.blobs() == {*state.residuals, only(world)}
     assert np.array_equal(world.said(world.next_round()), world.trained(2))
 
 
@@ -523,7 +407,7 @@ def test_moments_are_the_next_units_only_once_there_is_a_receipt(world: World) -
     world.gateway.refuse["PUT"] = UnreachableError("no way through")
     world.on_event = lambda event, interrupt: interrupt.terminate() if event.kind == "waiting" else None
     assert world.process() == "asked to stop"
-    assert world.folder.load().outgoing is not None
+    assert len(world.folder.load().outbox) == 1
     assert world.moments() == before
     world.gateway.refuse.clear()
     world.on_event = lambda _event, _interrupt: None
@@ -548,7 +432,7 @@ def test_a_unit_with_kept_moments_continued_from_a_checkpoint_sends_the_same(wor
 
 
 def other_layout(world: World, state: NodeState) -> NodeState:
-    return state.model_copy(update={"space": "b3:" + "0" * 64, "residual": None})
+    return state.model_copy(update={"space": "b3:" + "0" * 64, "residuals": ()})
 
 
 def other_beta(world: World, state: NodeState) -> NodeState:
@@ -650,12 +534,19 @@ def test_a_full_disk_at_the_end_of_a_unit_moves_nothing(
     world.process()
     before = world.folder.load()
     world.gateway.round = 2
+    held: list[NodeState] = []
     with monkeypatch.context() as patched:
         patched.setattr(BlobStore, "put", _put_until_full(stored))
-        with pytest.raises(DiskFullError, match="no space left"):
-            world.process()
-    assert world.folder.load() == before
-    world.process()
+
+        def freed(event: NodeEvent, _interrupt: Interrupt) -> None:
+            if isinstance(event, Waiting):
+                assert "the unit is trained and waits for room on the disk: no space left" in event.reason
+                held.append(world.folder.load())
+                patched.undo()
+
+        world.on_event = freed
+        world.process()
+    assert held == [before]
     assert world.gateway.received == calm.gateway.received
     assert np.array_equal(world.residual(), calm.residual())
     assert world.moments() == calm.moments()

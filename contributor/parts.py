@@ -1,0 +1,59 @@
+"""What a node is made of, so that a simulation can put its own in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from barnraise.identity import Identity
+from contributor.base import BaseSource
+from contributor.client import GatewayClient
+from contributor.events import NodeEvent
+from contributor.governor.wish import Advice, Unrestricted
+from contributor.interrupt import Interrupt
+from contributor.patience import Patience
+from contributor.state import NodeFolder
+from contributor.training.how import How
+
+__all__ = ["Change", "Parts", "as_trained"]
+
+Change = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
+def as_trained(change_P: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What training changed, float32 [P]."""
+    return change_P
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything that a node works with.
+
+    Attributes:
+        name: display name. now_ms: milliseconds since the epoch. clock_s: monotonic seconds.
+        advice: what the owner's policies want. how: this machine's way of training; None is the trainer's choice.
+        change: from what training changed to what is sent.
+    """
+
+    name: str
+    identity: Identity
+    client: GatewayClient
+    bases: BaseSource
+    folder: NodeFolder
+    patience: Patience
+    report: Callable[[NodeEvent], None]
+    device: torch.device
+    now_ms: Callable[[], int]
+    clock_s: Callable[[], float] = time.monotonic
+    advice: Advice = field(default_factory=Unrestricted)
+    how: How | None = None
+    change: Change = as_trained
+
+    @property
+    def interrupt(self) -> Interrupt:
+        return self.patience.interrupt

@@ -1,0 +1,60 @@
+"""When the machine is its owner's: paused, or a policy that wants no work, and what is said meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from contributor.events import NodeEvent, Resting
+from contributor.governor.wish import Advice
+from contributor.interrupt import Interrupt, StopRequestedError
+
+__all__ = ["PAUSED", "Rest"]
+
+PAUSED = "paused by its owner; go on with: barnraise resume"
+PAUSED_LOOK_S = 5.0
+
+
+@dataclass(frozen=True)
+class Rest:
+    """Waits until owner and policies want work again."""
+
+    interrupt: Interrupt
+    advice: Advice
+    report: Callable[[NodeEvent], None]
+
+    def reason(self, *, transfer: bool = False) -> str | None:
+        """Why not to work now; None when nothing is against it.
+
+        Args:
+            transfer: what is to be done is sending and fetching.
+        """
+        if self.interrupt.paused:
+            return PAUSED
+        wish = self.advice.wish()
+        if not wish.work or (transfer and not wish.transfer):
+            return f"resting: {wish.reason}"
+        return None
+
+    def take(self, *, busy: Callable[[], bool], transfer: bool = False) -> None:
+        """Wait as long as there is a reason to, and say it whenever it changes.
+
+        Args:
+            busy: whether there is a unit to finish, for which the first Ctrl-C is waited through.
+
+        Raises:
+            StopRequestedError: a person asked to stop meanwhile.
+        """
+        said = None
+        while (reason := self.reason(transfer=transfer)) is not None:
+            if self.interrupt.stop or (self.interrupt.finish and not busy()):
+                raise StopRequestedError
+            if reason != said:
+                said = reason
+                self.report(Resting(reason))
+            self._wait(self.interrupt.paused, busy())
+
+    def _wait(self, paused: bool, is_busy: bool) -> None:
+        """Until a policy should be asked again, or the pause begins or ends."""
+        seconds = PAUSED_LOOK_S if paused else self.advice.wish().look_again_s
+        self.interrupt.wait(seconds, until_stop=is_busy, until=lambda: self.interrupt.paused != paused)

@@ -1,0 +1,281 @@
+"""One unit on this machine: from a lease and its base to an update in the outbox.
+
+    begin or continue --> step --> step --> .. --> compress --> outbox
+          ^                |
+          +-- checkpoint <-+  paused, a policy, no memory: the trainer goes, its memory is free, a wait begins
+
+A unit that is set aside loses no step: it is saved first, and continued from there with the
+same bits. Only a machine that has run out of memory goes back to the last checkpoint, for
+nobody knows how far the step got.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+import numpy as np
+
+from barnraise.errors import DiskFullError, NotEnoughMemoryError
+from barnraise.protocol import Lease, RunInfo, Signed
+from barnraise.updates.space import ParameterSpace
+from contributor.base import Base
+from contributor.events import Finished, Notice, Step, Waiting, one_line
+from contributor.interrupt import StopRequestedError
+from contributor.parts import Parts
+from contributor.resting import Rest
+from contributor.saving import is_due
+from contributor.state import NodeState, Outgoing
+from contributor.tasks import make_task
+from contributor.training.checkpoint import load_checkpoint, save_checkpoint
+from contributor.training.memory import is_out_of_memory, let_go
+from contributor.training.moments import load_moments, store_moments
+from contributor.training.trainer import Moments, Progress, Trainer, Unit
+from contributor.unit import Wanted, Work, finish_unit
+
+__all__ = ["LeaseOverError", "UnitRunner"]
+
+FULL_DISK_LOOK_S = 30.0
+NO_MEMORY_LOOK_S = 60.0
+
+
+class LeaseOverError(Exception):
+    """By this machine's clock the lease is over; the unit is saved. Never leaves this package."""
+
+
+class _SetAsideError(Exception):
+    """The unit is to be continued from its checkpoint, later. Never leaves this file."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A unit in training. ``confirmed``: the coordinator said that the lease holds although this clock says not."""
+
+    lease: Lease
+    trainer: Trainer
+    layout: ParameterSpace
+    confirmed: bool
+
+
+@dataclass(frozen=True)
+class _Aside:
+    """A unit that is to be continued later. ``no_memory`` is what was said when memory ran out, "" otherwise."""
+
+    no_memory: str = ""
+
+
+class UnitRunner:
+    """Trains units, one after the other.
+
+    Attributes:
+        state: of the node, as committed.
+    """
+
+    def __init__(self, info: RunInfo, parts: Parts, state: NodeState) -> None:
+        self.state = state
+        self._info = info
+        self._parts = parts
+        self._rest = Rest(parts.interrupt, parts.advice, parts.report)
+        self._save_cost_s = 0.0
+        self._saved_at_s = 0.0
+        self._trained_s = 0.0
+
+    def run(self, lease: Lease, base: Base, *, confirmed: bool) -> None:
+        """Train a unit, or what is left of it, and put its update into the outbox.
+
+        Raises:
+            LeaseOverError: ask the coordinator whether the lease still holds.
+            StopRequestedError: asked to stop; the unit is saved.
+            BarnraiseError: something that waiting does not cure.
+        """
+        self._trained_s = 0.0
+        while True:
+            self._rest.take(busy=lambda: True)
+            aside = self._attempt(lease, base, confirmed=confirmed)
+            if aside is None:
+                return
+            let_go(self._parts.device)
+            if aside.no_memory:
+                self._wait_for_memory(aside.no_memory)
+
+    # -- one attempt: until the unit is done or set aside -------------------------------------------
+
+    def _attempt(self, lease: Lease, base: Base, *, confirmed: bool) -> _Aside | None:
+        """Train until the unit is done, or set aside. Nothing of the trainer is left after that."""
+        task = make_task(base.model, self._info.data, lease.shard)
+        wanted = Wanted.of(lease, base.space)
+        layout = wanted.trains.layout(base.space)
+        progress = self._checkpoint(lease, layout)
+        moments = self._moments(lease, layout) if progress is None else None
+        unit = Unit(task, base.space, base.flat_P, lease.training, lease.seed, moments, wanted.trains)
+        try:
+            trainer = Trainer(unit, self._parts.device, self._parts.how)
+            if progress is not None:
+                trainer.restore(progress)
+            self._steps(_Job(lease, trainer, layout, confirmed))
+            self._finish(trainer, Work(self._info.name, lease, task.tokens), wanted)
+        except _SetAsideError:
+            return _Aside()
+        except (MemoryError, RuntimeError, NotEnoughMemoryError) as error:
+            if not isinstance(error, NotEnoughMemoryError) and not is_out_of_memory(error):
+                raise
+            return _Aside(one_line(str(error)) or type(error).__name__)
+        return None
+
+    def _checkpoint(self, lease: Lease, layout: ParameterSpace) -> Progress | None:
+        """Where this unit was stopped, if it was."""
+        path = self._parts.folder.checkpoint
+        if not path.exists():
+            return None
+        progress = load_checkpoint(path, lease.lease_id, layout)
+        if progress is None:
+            self._parts.report(Notice("the checkpoint is of another lease or damaged; this unit begins anew"))
+            path.unlink()
+        else:
+            done = len(progress.losses)
+            self._parts.report(Notice(f"continuing a unit after step {done} of {lease.training.steps}"))
+        return progress
+
+    def _moments(self, lease: Lease, layout: ParameterSpace) -> Moments | None:
+        """What AdamW begins the unit with. Moments that cannot be used are forgotten, and that is said once."""
+        state = self.state
+        if state.moments is None or not lease.training.keep_moments:
+            return None
+        found = load_moments(self._parts.folder, state, layout, lease.training)
+        if isinstance(found, Moments):
+            return found
+        self._parts.report(Notice(f"AdamW's moments are dropped, this unit begins without: {found}"))
+        self.state = self._parts.folder.commit(state.without_moments())
+        return None
+
+    # -- steps --------------------------------------------------------------------------------------
+
+    def _steps(self, job: _Job) -> None:
+        """Step until the unit is done; at every step boundary do what was asked meanwhile."""
+        parts, trainer, steps = self._parts, job.trainer, job.lease.training.steps
+        self._saved_at_s = parts.clock_s()
+        while not trainer.done:
+            self._obey(job)
+            began_s = parts.clock_s()
+            loss = trainer.step()
+            took_s = parts.clock_s() - began_s
+            self._trained_s += took_s
+            parts.report(Step(len(trainer.losses), steps, loss))
+            parts.advice.stepped(took_s, trainer.micro_batch)
+            if not parts.interrupt.stop:
+                self._hold_back(took_s)
+            if is_due(parts.clock_s() - self._saved_at_s, took_s, self._save_cost_s):
+                self._save(job)
+        if parts.interrupt.stop:
+            self._save(job)
+            raise StopRequestedError
+
+    def _obey(self, job: _Job) -> None:
+        """What owner, policies and the clock want at a step boundary."""
+        parts, trainer = self._parts, job.trainer
+        if parts.interrupt.stop:
+            self._save(job)
+            raise StopRequestedError
+        if self._rest.reason() is not None:
+            if self._save(job):
+                raise _SetAsideError
+            self._rest.take(busy=lambda: True)  # what cannot be saved stays in memory
+        if not job.confirmed and parts.now_ms() >= job.lease.expires_at_ms:
+            self._save(job)
+            done = f"step {len(trainer.losses)} of {job.lease.training.steps}"
+            parts.report(
+                Notice(
+                    f"the lease of round {job.lease.round} is over after {done}; asking the coordinator whether it "
+                    "still waits for this unit. A machine too slow for its leases contributes nothing: stop other "
+                    "programs, or ask the operator for longer leases (round.lease_for_s)"
+                )
+            )
+            raise LeaseOverError
+        trainer.limit(parts.advice.wish().micro_batch_max)
+
+    def _hold_back(self, step_s: float) -> None:
+        """Pause after a step for as long as the duty that policies want leaves free."""
+        duty = self._parts.advice.wish().duty
+        if duty < 1:
+            interrupt = self._parts.interrupt
+            interrupt.wait(step_s * (1 / duty - 1), until_stop=True, until=lambda: interrupt.paused)
+
+    def _save(self, job: _Job) -> bool:
+        """A checkpoint of the unit as it is; False when the disk has no room for it. Of nothing done, nothing."""
+        parts, trainer = self._parts, job.trainer
+        if not trainer.losses:
+            return True
+        began_s = parts.clock_s()
+        try:
+            save_checkpoint(parts.folder.checkpoint, job.lease.lease_id, job.layout, trainer.progress())
+        except DiskFullError as error:
+            parts.report(Notice(f"this unit could not be saved, a kill now would lose it: {error}"))
+            return False
+        finally:
+            self._saved_at_s = parts.clock_s()
+            self._save_cost_s = self._saved_at_s - began_s
+        return True
+
+    def _wait_for_memory(self, said: str) -> None:
+        """A single example is too much for the memory that is free; others may let go of theirs."""
+        parts = self._parts
+        parts.report(
+            Waiting(
+                f"out of memory: {said} Trying again from the last checkpoint in {NO_MEMORY_LOOK_S:.0f} s; close other "
+                f"programs that use it, or see what this run needs with: barnraise doctor {parts.patience.url}"
+            )
+        )
+        parts.interrupt.wait(NO_MEMORY_LOOK_S, until_stop=True)
+        if parts.interrupt.stop:
+            raise StopRequestedError
+
+    # -- the update ---------------------------------------------------------------------------------
+
+    def _finish(self, trainer: Trainer, work: Work, wanted: Wanted) -> None:
+        """Commit the update to the outbox, as soon as the disk has room for it."""
+        parts = self._parts
+        while True:
+            try:
+                self.state = parts.folder.commit(self._finished(trainer, work, wanted))
+                break
+            except DiskFullError as error:
+                see = f"See: df -h {parts.folder.root}"
+                parts.report(Waiting(f"the unit is trained and waits for room on the disk: {error} {see}"))
+            parts.interrupt.wait(FULL_DISK_LOOK_S, until_stop=True)
+            if parts.interrupt.stop:
+                raise StopRequestedError
+        parts.folder.checkpoint.unlink(missing_ok=True)
+
+    def _finished(self, trainer: Trainer, work: Work, wanted: Wanted) -> NodeState:
+        """The state with the unit in the outbox: compressed, with what earlier units left over, on the disk."""
+        parts, state, training = self._parts, self.state.in_space(wanted.target.digest), work.lease.training
+        target_P = parts.change(trainer.change())
+        for residual in state.free_residuals:
+            target_P += np.float32(self._info.residual_decay) * parts.folder.vector(residual, wanted.target.size)
+        wanted.add_decoded(target_P, (parts.folder.store.read(digest) for digest in state.free_to_fold))
+        fisher_P = trainer.fisher() if work.lease.fisher else None
+        finished = finish_unit(wanted, target_P, fisher_P)
+        envelope = work.envelope(finished.data, trainer.losses, secrets.token_hex(16), parts.now_ms())
+        outgoing = Outgoing(
+            digest=parts.folder.store.put(finished.data),
+            envelope=Signed.make(envelope, parts.identity),
+            residual=parts.folder.put_vector(finished.residual_P) if self._info.residual_decay else None,
+            moments=store_moments(parts.folder, trainer.moments(), training) if training.keep_moments else None,
+            dense_bytes=4 * wanted.space.size,
+            took=state.free_residuals,
+            folded=state.free_to_fold,
+        )
+        parts.report(
+            Finished(
+                outgoing.digest,
+                work.lease.round,
+                work.lease.base_version,
+                work.lease.shard,
+                len(trainer.losses),
+                envelope.tokens,
+                self._trained_s,
+                trainer.losses[0],
+                trainer.losses[-1],
+            )
+        )
+        return state.finished(outgoing)
