@@ -1,30 +1,374 @@
-"""``barnraise identity``: the key that signs for you."""
+"""``barnraise identity``: the key that signs for you, and how another takes its place. See docs/identity.md."""
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from barnraise.cli.output import print_result
+from barnraise.cli.output import print_result, wrapped
 from barnraise.cli.sources import JsonOption
+from barnraise.clock import now_ms
+from barnraise.errors import ConfigMissingError, ConfigValueError, FolderLockedError, UnreachableError, UsageError
 from barnraise.identity import Identity, config_home
+from barnraise.narrate import short
+
+if TYPE_CHECKING:
+    from barnraise.protocol import KeyHistory
 
 __all__ = ["identity"]
 
+identity = typer.Typer(
+    name="identity",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="""Show the key that signs for you, take it to another machine, replace it.
 
-def identity(
-    action: Annotated[Literal["show"], typer.Argument(help="show: print file and public key.")] = "show",
-    key: Annotated[Path | None, typer.Option("--key", help="Another key file.")] = None,
+    Example: barnraise identity show
+    """,
+)
+
+KeyOption = Annotated[Path | None, typer.Option("--key", help="Another key file.")]
+HomeOption = Annotated[Path | None, typer.Option("--home", help="Where the folders of nodes are.")]
+PassphraseOption = Annotated[
+    Path | None, typer.Option("--passphrase-file", help="Its first line is the passphrase; asked for by default.")
+]
+CodeOption = Annotated[Path | None, typer.Option("--code-file", help="Holds the recovery code; asked for by default.")]
+
+
+@identity.command()
+def show(
+    url: Annotated[str | None, typer.Argument(help="A coordinator: what does it know of the key?")] = None,
+    key: KeyOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show the key that signs for you; it is made when there is none yet.
 
-    Example: barnraise identity show
+    Example: barnraise identity show http://127.0.0.1:8000
     """
-    path = key or config_home() / "identity.key"
-    made = not path.exists()
-    public = Identity.load_or_create(path).public
-    human = f"{public}\nits private half is in {path}{', made just now' if made else ''}; keep it to yourself"
-    print_result("identity", {"public": public, "file": str(path), "made": made}, as_json=as_json, human=human)
+    from contributor.first_use import first_use
+
+    path = _key_file(key)
+    found = first_use(path)
+    public, made = found.identity.public, found.code is not None
+    code_in = _greeted(path, found.code, as_json)
+    history = None
+    if url is not None:
+        with _naming(url):
+            history = _client(url).key_history(public)
+    lines = [public, f"its private half is in {path}{', made just now' if made else ''}; keep it to yourself"]
+    if found.card is None:
+        lines += wrapped(
+            "no recovery code goes with this very key; runs that know one of yours keep it, for others make one: "
+            "barnraise identity new-code"
+        )
+    if url is not None:
+        lines += _told(history) if history is not None else [f"{url} has never seen this key"]
+    result = {
+        "public": public,
+        "file": str(path),
+        "made": made,
+        "recovery_key": found.card.key if found.card is not None else None,
+        "recovery_code_file": code_in,
+        "history": history.model_dump(mode="json") if history is not None else None,
+    }
+    print_result("identity", result, as_json=as_json, human="\n".join(lines))
+
+
+@identity.command()
+def export(
+    file: Annotated[Path, typer.Argument(help="Where to put it; must not exist.")],
+    key: KeyOption = None,
+    passphrase_file: PassphraseOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write your key to FILE, encrypted with a passphrase, to use it on another machine or keep it safe.
+
+    Example: barnraise identity export ada.barnraise-key
+    """
+    from barnraise.identity_export import sealed
+    from contributor.first_use import load_card
+
+    path = _key_file(key)
+    mine = _present(path)
+    data = sealed(mine, load_card(path, mine.public), _passphrase(passphrase_file, new=True))
+    _write_new(file, data)
+    human = f"{file} holds {short(mine.public)}, encrypted\nthere: barnraise identity import {file}"
+    print_result("identity", {"file": str(file), "public": mine.public}, as_json=as_json, human=human)
+
+
+@identity.command(name="import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="As made by: barnraise identity export")],
+    key: KeyOption = None,
+    home: HomeOption = None,
+    passphrase_file: PassphraseOption = None,
+    in_place_of_old: Annotated[
+        bool, typer.Option("--in-place-of-old", help="It replaces the key that is here, which is kept beside it.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Use the key in FILE on this machine; one that is here already is not overwritten.
+
+    Example: barnraise identity import ada.barnraise-key
+    """
+    from barnraise.identity_export import opened
+    from contributor.first_use import store_card
+    from contributor.key_change import move_folders, retired_path, swap
+
+    path, old = _key_file(key), None
+    if path.exists():
+        old = Identity.load(path)
+        if not in_place_of_old:
+            raise ConfigValueError(
+                f"{path} holds a key already, {short(old.public)}, and is not overwritten. If the new one replaces it: "
+                "--in-place-of-old"
+            )
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError as error:
+        raise ConfigMissingError(f"there is no file {file}; see: barnraise identity export --help") from error
+    mine, card = opened(data, _passphrase(passphrase_file, new=False))
+    left: list[Path] = []
+    if old is not None and old.public != mine.public:
+        _require_idle(home, old.public)
+        left = move_folders(_home(home), old.public, mine.public)
+    if old is None or old.public != mine.public:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        following = path.with_name(f"{path.name}.import")
+        following.unlink(missing_ok=True)
+        _write_new(following, f"{mine.private_key.private_bytes_raw().hex()}\n".encode("ascii"))
+        if old is None:
+            following.replace(path)
+        else:
+            swap(path, following, old.public)
+    if card is not None:
+        store_card(path, card)
+    lines = [f"{path} holds {short(mine.public)} now"]
+    if old is not None and old.public != mine.public:
+        lines.append(f"the old key is kept in {retired_path(path, old.public)}; delete it when all is well")
+    lines += [f"{folder} could not be moved along: the new key has a folder there already" for folder in left]
+    result = {"public": mine.public, "file": str(path), "not_moved": [str(folder) for folder in left]}
+    print_result("identity", result, as_json=as_json, human="\n".join(lines))
+
+
+@identity.command()
+def rotate(
+    key: KeyOption = None,
+    home: HomeOption = None,
+    without: Annotated[list[str] | None, typer.Option("--without", metavar="RUN", help="Leave RUN out.")] = None,
+    code_file: Annotated[
+        Path | None, typer.Option("--code-file", help="Your recovery code, for runs that you join later.")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Replace your key by a new one in every run that it works for; the history stays yours.
+
+    Stop your nodes first, and join again afterwards.
+
+    Example: barnraise identity rotate
+    """
+    from contributor.key_change import KeyChanges
+
+    path = _key_file(key)
+    _present(path)
+    code = typed_code_of(code_file)
+    done = KeyChanges(_home(home), now_ms).rotate(path, frozenset(without or ()), code)
+    lines = [f"{done.new}\nsigns for you now, in place of {short(done.old)}"]
+    for history in done.histories:
+        lines += wrapped(f"{history.run}: {history.reason}", "  ")
+    lines += wrapped(
+        f"the old key is kept in {done.kept}"
+        + (f", and is still the one of {', '.join(done.left)}" if done.left else "; delete it when all is well")
+    )
+    result = {
+        "old": done.old,
+        "new": done.new,
+        "kept": str(done.kept),
+        "runs": [history.run for history in done.histories],
+        "left": list(done.left),
+    }
+    print_result("identity", result, as_json=as_json, human="\n".join(lines))
+
+
+@identity.command()
+def recover(
+    url: Annotated[str, typer.Argument(help="The coordinator of the run that the lost key worked for.")],
+    key: KeyOption = None,
+    home: HomeOption = None,
+    code_file: CodeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask for the place of a lost key with its recovery code; the key that is here, or a new one, gets it.
+
+    The lost key, if somebody has it, can object for some days. Join as usual meanwhile: the node waits.
+
+    Example: barnraise identity recover http://127.0.0.1:8000
+    """
+    from barnraise.cli.first_use import typed_code
+    from contributor.key_change import KeyChanges
+    from contributor.transport import base_url
+
+    code = typed_code(code_file)
+    with _naming(url):
+        history = KeyChanges(_home(home), now_ms).recover(base_url(url), _key_file(key), code)
+    _print_history(history, as_json)
+
+
+@identity.command(name="object")
+def object_(
+    urls: Annotated[list[str] | None, typer.Argument(help="More coordinators than those this machine knows.")] = None,
+    key: KeyOption = None,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Object to a recovery that is not yours: somebody has your recovery code. You get another one.
+
+    Example: barnraise identity object
+    """
+    from barnraise.recovery import RecoveryCode
+    from contributor.first_use import store_card
+    from contributor.key_change import KeyChanges
+
+    path = _key_file(key)
+    mine = _present(path)
+    told = KeyChanges(_home(home), now_ms).object(mine, urls or ())
+    code = RecoveryCode.make()
+    store_card(path, code.card_for(mine.public))
+    code_in = _greeted(path, code, as_json)
+    lines = [line for history in told for line in wrapped(f"{history.run}: {history.reason}", "  ")]
+    result = {"runs": [history.run for history in told], "recovery_code_file": code_in}
+    print_result("identity", result, as_json=as_json, human="\n".join(lines))
+
+
+@identity.command(name="new-code")
+def new_code(key: KeyOption = None, as_json: JsonOption = False) -> None:
+    """Make a recovery code for your key, and show it once.
+
+    A run keeps the first code that it sees of you; this one counts in runs that know none yet.
+
+    Example: barnraise identity new-code
+    """
+    from barnraise.recovery import RecoveryCode
+    from contributor.first_use import store_card
+
+    path = _key_file(key)
+    mine, code = _present(path), RecoveryCode.make()
+    store_card(path, code.card_for(mine.public))
+    code_in = _greeted(path, code, as_json)
+    human = "it counts in every run that knows no code of yours yet, from your next lease on"
+    result = {"public": mine.public, "recovery_key": code.identity.public, "recovery_code_file": code_in}
+    print_result("identity", result, as_json=as_json, human=human)
+
+
+def typed_code_of(file: Path | None) -> Any:
+    """The recovery code in a file; None without one."""
+    from barnraise.cli.first_use import typed_code
+
+    return typed_code(file) if file is not None else None
+
+
+def _key_file(key: Path | None) -> Path:
+    return key or config_home() / "identity.key"
+
+
+def _home(home: Path | None) -> Path:
+    from contributor.state import state_home
+
+    return home or state_home()
+
+
+def _client(url: str) -> Any:
+    from contributor.client import GatewayClient
+
+    return GatewayClient.connect(url)
+
+
+@contextmanager
+def _naming(url: str) -> Iterator[None]:
+    """Say which coordinator did not answer, and what finds out why."""
+    try:
+        yield
+    except UnreachableError as error:
+        raise UnreachableError(f"{url} does not answer: {error}. Find out why: barnraise doctor {url}") from error
+
+
+def _present(path: Path) -> Identity:
+    try:
+        return Identity.load(path)
+    except FileNotFoundError as error:
+        raise ConfigMissingError(f"there is no key in {path} yet; make one with: barnraise identity show") from error
+
+
+def _greeted(path: Path, code: Any, as_json: bool) -> str | None:
+    from barnraise.cli.first_use import greet
+
+    if code is None:
+        return None
+    file = greet(path, code, as_json=as_json)
+    return str(file) if file is not None else None
+
+
+def _require_idle(home: Path | None, public: str) -> None:
+    """Raise FolderLockedError where a node works with a key that is about to be replaced."""
+    from contributor.key_change import places_of
+
+    for place in places_of(_home(home), public):
+        try:
+            with place.folder.lock():
+                pass
+        except FolderLockedError as error:
+            raise FolderLockedError(f"a node works for {place.run} with the old key; let it finish first") from error
+
+
+def _passphrase(file: Path | None, *, new: bool) -> str:
+    if file is not None:
+        return (file.read_text(encoding="utf-8").splitlines() or [""])[0]
+    if not sys.stdin.isatty():
+        raise UsageError("nobody is at a terminal to type a passphrase; give a file: --passphrase-file FILE")
+    return str(typer.prompt("passphrase", hide_input=True, confirmation_prompt=new, err=True))
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise ConfigValueError(f"{path} is there already and is not overwritten; choose another name") from error
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _told(history: KeyHistory) -> list[str]:
+    """What a run knows of a key, in words."""
+    if history.contributor == history.keys[-1].key:
+        lines = [f"in {history.run} you are {short(history.contributor)}"]
+    else:
+        chain = " -> ".join(short(step.key) for step in history.keys)
+        lines = wrapped(f"in {history.run} you are {short(history.contributor)}; your keys: {chain}", "  ")
+    lines.append("a recovery code is registered there" if history.recovery else "no recovery code is registered there")
+    if history.pending is not None:
+        hours = max(0, history.pending.effective_at_ms - now_ms()) / 3_600_000
+        lines += wrapped(
+            f"WATCH OUT: key {short(history.pending.new)} takes the place of yours in {hours:.1f} h. If that is not "
+            "you: barnraise identity object",
+            "  ",
+        )
+    if history.banned is not None:
+        lines += wrapped(f"you may not contribute: {history.banned}", "  ")
+    return lines
+
+
+def _print_history(history: KeyHistory, as_json: bool) -> None:
+    lines = [*wrapped(f"{history.run}: {history.reason}", "  ")]
+    if history.pending is not None:
+        lines += wrapped("until then a node that joins with the new key waits; ask again to see how long", "  ")
+    print_result("identity", history.model_dump(mode="json"), as_json=as_json, human="\n".join(lines))
