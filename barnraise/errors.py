@@ -66,9 +66,13 @@
     |   |-- MismatchedCheckpointsError
     |   |-- NonFiniteCheckpointError
     |   `-- ChangedCheckpointError              409
-    `-- MachineError                    14    500  what a volunteer's machine can do, and may
-        |-- NotEnoughMemoryError
-        `-- BudgetSpentError
+    |-- MachineError                    14    500  what a volunteer's machine can do, and may
+    |   |-- NotEnoughMemoryError
+    |   `-- BudgetSpentError
+    |-- NodeError                       15    409  a node of yours, and what it was asked
+    |   |-- NoNodeError                       404
+    |   `-- NotAgreedError                    403
+    `-- NodeCrashedError                16    500  a fault of the node's own, with a report
 
 ``exit_code`` is what a command returns; ``http_status`` what the gateway answers. Both
 belong to the class, never to the place that raises. A message says what was found, what
@@ -114,12 +118,16 @@ __all__ = [
     "MissingExtraError",
     "NameClashError",
     "NetworkError",
+    "NoNodeError",
     "NoSuchVersionError",
+    "NodeCrashedError",
+    "NodeError",
     "NonCanonicalUpdateError",
     "NonFiniteCheckpointError",
     "NonFiniteUpdateError",
     "NotACheckpointError",
     "NotARunFolderError",
+    "NotAgreedError",
     "NotEnoughMemoryError",
     "NotEnoughUpdatesError",
     "NotFoundError",
@@ -506,3 +514,28 @@ class NotEnoughMemoryError(MachineError):
 
 class BudgetSpentError(MachineError):
     """Another unit would tell more of the owner's data than the owner allowed."""
+
+
+class NodeError(BarnraiseError):
+    """A node cannot do what it was asked, or cannot be asked."""
+
+    exit_code = 15
+    http_status = 409
+
+
+class NoNodeError(NodeError):
+    """No node runs, or none of that run and key was ever here; the message says what is known."""
+
+    http_status = 404
+
+
+class NotAgreedError(NodeError):
+    """Nobody has agreed yet to what an update can tell of the data that it was trained on."""
+
+    http_status = 403
+
+
+class NodeCrashedError(BarnraiseError):
+    """The node met a fault that nobody foresaw. What happened is in a file that the message names."""
+
+    exit_code = 16
