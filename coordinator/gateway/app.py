@@ -47,7 +47,12 @@ def create_app(state: GatewayState) -> FastAPI:
     intake.recover()
     app.add_middleware(CountRequests, metrics=metrics)
     site = Site(
-        state.ledger, state.config, BlobStore(state.folder.public), state.now_ms, state.config.gateway.public_url
+        state.ledger,
+        state.config,
+        BlobStore(state.folder.public),
+        state.now_ms,
+        lambda: state.keys.root_digest,
+        state.config.gateway.public_url,
     )
     app.state.site = site
     _answer_errors(app, site)

@@ -22,6 +22,7 @@ from coordinator.ledger.engine import open_engine, reading, writing
 from coordinator.ledger.events import EVENTS, Event, LeaseGranted, RecordedEvent
 from coordinator.ledger.key_records import KeyRecords
 from coordinator.ledger.migrate import migrate, require_current
+from coordinator.ledger.page_reads import PageReads
 from coordinator.ledger.projection import project
 from coordinator.ledger.rows import (
     BanRow,
@@ -96,6 +97,11 @@ class Ledger:
     def keys(self) -> KeyRecords:
         """Whose a key is, and which one is in use."""
         return KeyRecords(self._engine)
+
+    @property
+    def pages(self) -> PageReads:
+        """What pages ask."""
+        return PageReads(self._engine)
 
     # -- recording ------------------------------------------------------------------------
 
@@ -185,11 +191,6 @@ class Ledger:
         table = schema.rounds
         query = select(table) if before is None else select(table).where(table.c.number < before)
         return self._all(RoundRow, query.order_by(table.c.number.desc()).limit(limit))[::-1]
-
-    def rounds_after(self, number: int) -> list[RoundRow]:
-        """Rounds with a higher number, oldest first."""
-        table = schema.rounds
-        return self._all(RoundRow, select(table).where(table.c.number > number).order_by(table.c.number))
 
     # -- leases -----------------------------------------------------------------------------
 
@@ -295,18 +296,6 @@ class Ledger:
     def releases(self) -> list[ReleaseRow]:
         """Oldest first."""
         return self._all(ReleaseRow, select(schema.releases).order_by(schema.releases.c.seq))
-
-    def releases_after(self, seq: int) -> list[ReleaseRow]:
-        """Those tagged by later events, oldest first."""
-        table = schema.releases
-        return self._all(ReleaseRow, select(table).where(table.c.seq > seq).order_by(table.c.seq))
-
-    def patch_sizes(self) -> list[int]:
-        """Bytes of every patch, oldest first."""
-        table = schema.releases.c
-        query = select(table.patch).where(table.patch.is_not(None)).order_by(table.seq)
-        with reading(self._engine) as connection:
-            return [int(patch["size_bytes"]) for (patch,) in connection.execute(query)]
 
     def release(self, version: str) -> ReleaseRow | None:
         return self._one(ReleaseRow, schema.releases, schema.releases.c.version == version)

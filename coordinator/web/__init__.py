@@ -18,6 +18,8 @@ Knows neither torch nor ray, as all of the process that talks to strangers. A ne
 from fastapi import FastAPI
 
 from coordinator.web.refusals import refusal_of, refuse, wants_page
+from coordinator.web.routes.releases import add_release_pages
+from coordinator.web.routes.rounds import add_round_pages
 from coordinator.web.routes.run import add_run_pages
 from coordinator.web.routes.static import add_static_files
 from coordinator.web.site import Site
@@ -29,4 +31,6 @@ def add_pages(app: FastAPI, site: Site) -> None:
     """Add all pages to an application. The menu has what the application answers when the first page is made."""
     add_static_files(app)
     add_run_pages(app, site)
+    add_release_pages(app, site)
+    add_round_pages(app, site)
     site.paths.update(getattr(route, "path", "") for route in app.routes)

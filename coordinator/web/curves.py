@@ -160,8 +160,8 @@ class CurveBook:
     def judged(self) -> list[Judged]:
         """In the order of time."""
         with self._lock:
-            self._read_releases(self.ledger.releases_after(self._release_seq))
-            self._read_rounds(self.ledger.rounds_after(self._round))
+            self._read_releases(self.ledger.pages.releases_after(self._release_seq))
+            self._read_rounds(self.ledger.pages.rounds_after(self._round))
             self._seen.sort(key=lambda point: (point.at_ms, point.round))  # nearly in order: costs next to nothing
             return list(self._seen)
 

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from coordinator.web.curves import Curve
 
-__all__ = ["Scale", "curve_svg", "share_svg", "thinned"]
+__all__ = ["Scale", "curve_svg", "interval_svg", "share_svg", "thinned"]
 
 WIDTH, HEIGHT, EDGE = 1000, 200, 8
 MARKS_MOST = 400
@@ -90,3 +90,28 @@ def _dot(kind: str, x: float, y: float) -> str:
 def _svg(height: int, name: str, marks: Sequence[str]) -> Markup:
     head = f'<svg class="{name}" viewBox="0 0 {WIDTH} {height}" preserveAspectRatio="none" aria-hidden="true">'
     return Markup(f"{head}{''.join(marks)}</svg>")  # noqa: S704  # numbers and our own class names only
+
+
+def interval_svg(bounds: tuple[float, float, float], reach: float, state: str) -> Markup:
+    """An interval against its margin: the right is worse, the shaded part is worse by more than the margin.
+
+    Args:
+        bounds: low, effect and high as worsening, in margins. reach: of the axis, to each side.
+    """
+
+    def x(value: float) -> float:
+        return round(WIDTH / 2 * (1 + min(max(value, -reach), reach) / reach), 1)
+
+    low, effect, high = bounds
+    marks = [
+        f'<rect class="beyond" x="{x(1)}" y="0" width="{WIDTH - x(1):.1f}" height="24"/>',
+        f'<line class="zero" x1="{x(0)}" x2="{x(0)}" y1="0" y2="24"/>',
+        f'<line class="margin" x1="{x(1)}" x2="{x(1)}" y1="0" y2="24"/>',
+        f'<line class="span {state}" x1="{x(low)}" x2="{x(high)}" y1="12" y2="12"/>',
+    ]
+    if abs(effect) <= reach:
+        marks.append(f'<line class="dot {state}" x1="{x(effect)}" x2="{x(effect)}" y1="12" y2="12"/>')
+    else:
+        points = "12,5 2,12 12,19" if effect < 0 else f"{WIDTH - 12},5 {WIDTH - 2},12 {WIDTH - 12},19"
+        marks.append(f'<polyline class="off {state}" points="{points}"/>')
+    return _svg(24, "interval-svg", marks)

@@ -20,6 +20,7 @@ import barnraise
 from barnraise.config import RunConfig
 from barnraise.errors import BlobMissingError, StorageError, VerificationError
 from barnraise.narrate import short
+from barnraise.protocol import BlobRef
 from barnraise.releases.manifest import Manifest, read_manifest
 from barnraise.releases.source import MANIFEST_MAX_BYTES
 from barnraise.releases.store import BlobStore
@@ -34,6 +35,7 @@ from coordinator.web.names import finalize, shown_name
 __all__ = ["MENU", "MenuEntry", "Site"]
 
 MANIFESTS_KEPT = 256
+PAGE_MAX_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ class Site:
     Attributes:
         public: the blobs that are published. public_url: where the run is reached from outside; None for the
             address that a visitor used.
-        now_ms: the clock.
+        now_ms: the clock. root_digest: what a consumer pins.
         paths: those that the application answers; the menu follows from them.
     """
 
@@ -70,6 +72,7 @@ class Site:
     config: RunConfig
     public: BlobStore
     now_ms: Callable[[], int]
+    root_digest: Callable[[], str]
     public_url: str | None = None
     paths: set[str] = field(default_factory=set)
 
@@ -95,7 +98,12 @@ class Site:
         )
         made.filters.update(words.FILTERS, short=short, shown_name=shown_name)
         made.globals.update(
-            asset=asset_url, ago=words.ago, curve_svg=drawing.curve_svg, share_svg=drawing.share_svg, package=barnraise
+            asset=asset_url,
+            ago=words.ago,
+            curve_svg=drawing.curve_svg,
+            interval_svg=drawing.interval_svg,
+            share_svg=drawing.share_svg,
+            package=barnraise,
         )
         return made
 
@@ -134,6 +142,13 @@ class Site:
             return read_manifest(self.public.read(digest), f"manifest {digest[:15]}..")
 
         return read
+
+    def small_text(self, blob: BlobRef) -> str:
+        """A page that a manifest names, such as the card; "" where it cannot be read."""
+        try:
+            return self.public.read(blob.digest).decode("utf-8", "replace") if blob.size_bytes <= PAGE_MAX_BYTES else ""
+        except (StorageError, OSError):
+            return ""
 
     def url(self, request: Request) -> str:
         """Where this run is reached: as configured, else the address that the visitor used.

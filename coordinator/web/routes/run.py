@@ -81,7 +81,7 @@ def _run_context(site: Site, request: Request) -> dict[str, Any]:
         "loss": held_out(judged),
         "curves": curves(judged),
         "round": _round_now(ledger, site, current, names) if current else None,
-        "traffic": traffic(tally, ledger.patch_sizes(), model.parameters),
+        "traffic": traffic(tally, list(ledger.pages.patch_sizes().values()), model.parameters),
         "lately": happenings(events, names),
     }
 

@@ -1,0 +1,81 @@
+"""Questions that pages ask: lean ones, for tables of a whole run, that leave out what is large in a row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Engine, Select, distinct, func, select
+
+from coordinator.ledger import schema
+from coordinator.ledger.engine import reading
+from coordinator.ledger.rows import ReleaseRow, RoundRow
+
+__all__ = ["Counted", "PageReads"]
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """How many updates, of how many contributors, and their bytes."""
+
+    updates: int = 0
+    contributors: int = 0
+    size_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class PageReads:
+    """Reads the tables of one ledger for pages."""
+
+    engine: Engine
+
+    def rounds_after(self, number: int) -> list[RoundRow]:
+        """Rounds with a higher number, oldest first."""
+        table = schema.rounds
+        return [RoundRow(**row) for row in self._all(select(table).where(table.c.number > number).order_by("number"))]
+
+    def releases_after(self, seq: int) -> list[ReleaseRow]:
+        """Those tagged by later events, oldest first."""
+        table = schema.releases
+        return [ReleaseRow(**row) for row in self._all(select(table).where(table.c.seq > seq).order_by("seq"))]
+
+    def newest_releases(self, before: int | None, limit: int) -> list[ReleaseRow]:
+        """At most ``limit`` releases, of those tagged before an event where one is given; newest first."""
+        table = schema.releases
+        query = select(table) if before is None else select(table).where(table.c.seq < before)
+        return [ReleaseRow(**row) for row in self._all(query.order_by(table.c.seq.desc()).limit(limit))]
+
+    def parents(self) -> dict[str, str | None]:
+        """Version -> the version that it was made from, oldest first."""
+        table = schema.releases.c
+        return {row["version"]: row["parent"] for row in self._all(select(table.version, table.parent).order_by("seq"))}
+
+    def patch_sizes(self) -> dict[str, int]:
+        """Version -> bytes of its patch, of all that have one, oldest first."""
+        table = schema.releases.c
+        query = select(table.version, table.patch).where(table.patch.is_not(None)).order_by(table.seq)
+        return {row["version"]: int(row["patch"]["size_bytes"]) for row in self._all(query)}
+
+    def merged(self) -> dict[str, Counted]:
+        """Version -> what was merged in it."""
+        table = schema.updates.c
+        counts = func.count().label("updates"), func.count(distinct(table.contributor)).label("contributors")
+        query = select(table.version, *counts, func.sum(table.size_bytes).label("size_bytes"))
+        rows = self._all(query.where(table.version.is_not(None)).group_by(table.version))
+        return {row["version"]: Counted(row["updates"], row["contributors"], int(row["size_bytes"])) for row in rows}
+
+    def merged_by(self, versions: list[str]) -> dict[str, int]:
+        """Contributor -> how many of its updates were merged in these releases."""
+        table = schema.updates.c
+        query = select(table.contributor, func.count().label("updates")).where(table.version.in_(versions))
+        return {row["contributor"]: int(row["updates"]) for row in self._all(query.group_by(table.contributor))}
+
+    def first_round(self) -> int | None:
+        """The lowest number of a round."""
+        with reading(self.engine) as connection:
+            found: int | None = connection.execute(select(func.min(schema.rounds.c.number))).scalar()
+            return found
+
+    def _all(self, query: Select[Any]) -> list[dict[str, Any]]:
+        with reading(self.engine) as connection:
+            return [dict(row) for row in connection.execute(query).mappings()]
