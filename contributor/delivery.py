@@ -96,11 +96,14 @@ class Delivery:
         return state
 
     def _offer(self, so_far: Delivered, outgoing: Outgoing) -> Delivered:
-        """Send one update, under a new signature if its old one is too old by now."""
+        """Send one update, under a new signature if its old one is too old by now, or by a key that was replaced."""
+        if outgoing.envelope.key != self.identity.public:
+            outgoing = self._signed_now(outgoing)
+            so_far = replace(so_far, state=self.folder.commit(so_far.state.resigned(outgoing)))
         try:
             return self._received(so_far, outgoing, self._upload(outgoing))
         except RefusedError as refusal:
-            if not refusal.remote_code or worth_repeating(refusal):
+            if not refusal.remote_code or worth_repeating(refusal) or refusal.remote_code == "retired-key":
                 raise
             if refusal.remote_code == "clock-skew" and self._is_old(outgoing):
                 renewed = self._signed_now(outgoing)

@@ -51,6 +51,7 @@ class Node:
         self._refusals = 0
         self._lease: Lease | None = None  # the one that is worked for
         self._finished_as_asked = False
+        self._told: str | None = None  # the coordinator's newest notice
         sleep = lambda seconds: parts.interrupt.wait(seconds, until_stop=True)  # noqa: E731
         pacing = Pacing(lambda: parts.advice.wish().up_bytes_per_s, sleep, parts.clock_s)
         self._delivery = Delivery(
@@ -138,6 +139,7 @@ class Node:
     def _asked_for_work(self, setback: NetworkError | None) -> Lease | Wait:
         self._runner.state = self._delivery.learn_fates(self._state)
         answer = self._parts.client.lease(self._request())
+        self._tell(answer.notice)
         if answer.lease is not None:
             lease = self._checked(answer.lease)
             if lease.lease_id not in {unit.lease_id for unit in self._state.outbox}:
@@ -148,6 +150,12 @@ class Node:
         if setback is not None:
             raise setback
         return answer.wait or NEITHER
+
+    def _tell(self, notice: str | None) -> None:
+        """Pass on what the coordinator wants known, once."""
+        if notice is not None and notice != self._told:
+            self._parts.report(Notice(notice))
+        self._told = notice
 
     def _count(self, delivered: Delivered) -> None:
         """Take over what was delivered. Gives up after several refusals in a row: the next would be no different."""
@@ -174,6 +182,7 @@ class Node:
             nonce=secrets.token_hex(16),
             at_ms=self._parts.now_ms(),
             node=self._state.node,
+            recovery=self._parts.card,
         )
         return Signed.make(request, self._parts.identity)
 

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from barnraise.identity import Identity
+from barnraise.protocol import Signed
 from contributor.base import BaseSource
 from contributor.client import GatewayClient
 from contributor.events import NodeEvent
@@ -38,6 +39,7 @@ class Parts:
         name: display name. now_ms: milliseconds since the epoch. clock_s: monotonic seconds.
         advice: what the owner's policies want. how: this machine's way of training; None is the trainer's choice.
         change: from what training changed to what is sent.
+        card: the key's signed recovery card, for the run to register.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Parts:
     advice: Advice = field(default_factory=Unrestricted)
     how: How | None = None
     change: Change = as_trained
+    card: Signed | None = None
 
     @property
     def interrupt(self) -> Interrupt:

@@ -10,12 +10,13 @@ import torch
 
 from barnraise.clock import now_ms
 from barnraise.errors import RefusedError
-from barnraise.identity import Identity, config_home
+from barnraise.identity import config_home
 from barnraise.protocol import PROTOCOL_VERSION, RunInfo, check_name
 from barnraise.releases.durable import replace_file
 from contributor.base import ReleasedBase
 from contributor.client import GatewayClient
 from contributor.events import Joined, NodeEvent, Notice, Stopped
+from contributor.first_use import first_use
 from contributor.interrupt import Interrupt, StopRequestedError
 from contributor.node import Node
 from contributor.parts import Change, Parts, as_trained
@@ -69,7 +70,8 @@ def run_node(
     interrupt = interrupt or Interrupt()
     report = _saying_what_ctrl_c_does(report, interrupt)
     url = base_url(config.url)
-    identity = Identity.load_or_create(config.key or config_home() / "identity.key")
+    who = first_use(config.key or config_home() / "identity.key")
+    identity = who.identity
     name = check_name(config.name if config.name is not None else f"contributor-{identity.public[:8]}")
     patience = Patience(url, interrupt, report, config.give_up_after_s)
     client = GatewayClient.connect(url)
@@ -84,7 +86,17 @@ def run_node(
         report(Joined(info.name, url, name, identity.public, str(folder.root)))
         bases = ReleasedBase(url, info, folder)
         parts = Parts(
-            name, identity, client, bases, folder, patience, report, best_device(), now_ms, change=config.change
+            name,
+            identity,
+            client,
+            bases,
+            folder,
+            patience,
+            report,
+            best_device(),
+            now_ms,
+            change=config.change,
+            card=who.card,
         )
         node = Node(info, parts)
         reason = node.run(max_units)

@@ -43,9 +43,22 @@ def join(
     from contributor.run import NodeConfig, run_node
 
     config = NodeConfig(url, name, home, key, threads, give_up_after)
+    _show_new_code(key, as_json=as_json)
     interrupt = Interrupt()
     with _reporter(as_json) as report, interrupt.on_signals():
         run_node(config, report, units, interrupt)
+
+
+def _show_new_code(key: Path | None, *, as_json: bool) -> None:
+    """Make the key if there is none yet, and show its recovery code, which is told once."""
+    from barnraise.cli.first_use import greet
+    from barnraise.identity import config_home
+    from contributor.first_use import first_use
+
+    path = key or config_home() / "identity.key"
+    code = first_use(path).code
+    if code is not None:
+        greet(path, code, as_json=as_json)
 
 
 @contextmanager
