@@ -12,13 +12,22 @@ from typing import Any
 
 from barnraise.digest import canonical_json
 from barnraise.errors import RefusedError
-from barnraise.protocol import KeyHistory, LeaseAnswer, RoundInfo, RunInfo, Signed, UpdateStatus, UploadStatus
+from barnraise.protocol import (
+    KeyHistory,
+    LeaseAnswer,
+    LeaseReleaseAnswer,
+    RoundInfo,
+    RunInfo,
+    Signed,
+    UpdateStatus,
+    UploadStatus,
+)
 from contributor.events import one_line
+from contributor.pacing import UNPACED, Pacing, piece_bytes
 from contributor.transport import HttpTransport, Transport
 
-__all__ = ["PIECE_BYTES", "GatewayClient"]
+__all__ = ["GatewayClient"]
 
-PIECE_BYTES = 1024 * 1024
 SETBACKS_MAX = 3
 _START_OVER = frozenset({"offset-mismatch", "verification", "blob-missing"})
 
@@ -48,6 +57,10 @@ class GatewayClient:
     def lease(self, request: Signed) -> LeaseAnswer:
         """Ask for work with a signed :class:`~barnraise.protocol.LeaseRequest`."""
         return LeaseAnswer.read(self._call("POST", "/v1/leases", _encoded(request)))
+
+    def release(self, release: Signed) -> LeaseReleaseAnswer:
+        """Give a lease back with a signed :class:`~barnraise.protocol.LeaseRelease`."""
+        return LeaseReleaseAnswer.read(self._call("POST", "/v1/leases/release", _encoded(release)))
 
     def announce(self, envelope: Signed) -> UploadStatus:
         """Say what will be sent. The same envelope again asks how much of it is stored."""
@@ -80,12 +93,15 @@ class GatewayClient:
             raise RefusedError("/v1/events answered no list of events; is this a Barnraise coordinator?")
         return list(answer["events"])
 
-    def upload(self, envelope: Signed, data: bytes, *, stop: Callable[[], bool] = lambda: False) -> Signed | None:
+    def upload(
+        self, envelope: Signed, data: bytes, *, stop: Callable[[], bool] = lambda: False, pacing: Pacing = UNPACED
+    ) -> Signed | None:
         """Announce an update and send what the coordinator does not have yet.
 
         Args:
             envelope: signed UpdateEnvelope of ``data``.
-            stop: asked between pieces of 1 MiB.
+            stop: asked between pieces of 1 MiB or less.
+            pacing: how fast they may go.
 
         Returns:
             the signed receipt; None when ``stop`` said so.
@@ -99,8 +115,9 @@ class GatewayClient:
             offset = status.offset
             if offset > len(data):
                 raise RefusedError(f"the coordinator claims {offset:,} stored bytes of an update of {len(data):,}")
+            piece, began_s = data[offset : offset + piece_bytes(pacing.rate())], pacing.clock_s()
             try:
-                status = self.put(digest, offset, data[offset : offset + PIECE_BYTES])
+                status = self.put(digest, offset, piece)
             except RefusedError as error:
                 if error.remote_code not in _START_OVER or setbacks == SETBACKS_MAX:
                     raise
@@ -109,6 +126,7 @@ class GatewayClient:
                 setbacks += 1
                 if setbacks > SETBACKS_MAX:
                     raise RefusedError(f"the upload does not get past byte {offset:,} of {len(data):,}")
+            pacing.after(len(piece), began_s)
         return status.receipt
 
     def _call(self, method: str, path: str, body: bytes | None = None) -> Any:
