@@ -95,10 +95,16 @@ def _happening(event: RecordedEvent, row: UpdateRow) -> StoryEvent:
         case UpdateMerged(_, number, version, weight):
             words = f"round {number}: merged in {version} at weight {weight:g}"
         case UpdateReceived(_, contributor, _, number, _, size_bytes):
-            words = f"round {number}: received from {short(contributor)}, {size_bytes:,} bytes"
+            words = f"round {number}: received from {short(contributor)}, {size_bytes:,} bytes{_counted(row)}"
         case _:
             words = narrate(event.event.kind, payload, {}) or event.event.kind
     return StoryEvent(at_ms=event.at_ms, what=event.event.kind, words=words[:WORDS_MAX])
+
+
+def _counted(row: UpdateRow) -> str:
+    """That fewer tokens count than were stated; "" when all do."""
+    stated = row.envelope.get("body", {}).get("tokens", row.tokens)
+    return "" if row.tokens == stated else f", {row.tokens:,} of the {stated:,} stated tokens count"
 
 
 def _check(events: Sequence[RecordedEvent]) -> dict[str, Any] | None:

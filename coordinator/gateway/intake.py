@@ -21,12 +21,15 @@ from coordinator.admission import Admit, Already, UpdateFacts, decide_update
 from coordinator.gateway.keyring import Keyring
 from coordinator.gateway.staging import StagedUpload, Staging
 from coordinator.gateway.state import GatewayState
-from coordinator.ledger import UpdateRow
+from coordinator.ledger import Ledger, UpdateRow
 from coordinator.ledger.events import UpdateReceived
+from coordinator.plausible import Counted, Pace, Stated, Work, count_tokens
 
 __all__ = ["Intake"]
 
 PIECE_BYTES = 256 * 1024
+ROUNDS_COMPARED = 3
+FASTEST_S = 0.001  # what the clock can tell apart
 
 _log = logging.getLogger("barnraise.gateway")
 
@@ -167,11 +170,21 @@ class Intake:
         ledger, digest = self._state.ledger, upload.digest
         known = ledger.update(digest)
         if known is None:
-            contributor = ledger.keys.contributor_of(upload.envelope.key)
-            ledger.record(_event(upload.envelope, contributor), at_ms=self._state.now_ms())
+            contributor, now_ms = ledger.keys.contributor_of(upload.envelope.key), self._state.now_ms()
+            counted = self._counted(UpdateEnvelope.read(upload.envelope.body), contributor, now_ms)
+            ledger.record(_event(upload.envelope, contributor, counted), at_ms=now_ms)
             known = ledger.update(digest)
         assert known is not None
         return known
+
+    def _counted(self, envelope: UpdateEnvelope, contributor: str, now_ms: int) -> Counted:
+        """What of the tokens and steps that are stated counts, recorded with the update once and for all."""
+        ledger = self._state.ledger
+        lease = ledger.lease(envelope.lease_id)
+        assert lease is not None, "an update without a lease is not admitted"
+        stated = Stated(envelope.tokens, envelope.examples, envelope.steps)
+        took_s = max((now_ms - lease.issued_at_ms) / 1000, FASTEST_S)
+        return count_tokens(stated, Work.of(self._state.config), took_s, _paces(ledger, envelope.round), contributor)
 
     def _received(self, row: UpdateRow) -> UploadStatus:
         receipt = Receipt(
@@ -186,7 +199,19 @@ class Intake:
         return UploadStatus(digest=row.digest, offset=row.size_bytes, size_bytes=row.size_bytes, receipt=signed)
 
 
-def _event(signed: Signed, contributor: str) -> UpdateReceived:
+def _paces(ledger: Ledger, round_number: int) -> list[Pace]:
+    """How fast the updates of the last rounds came, by what was counted of them."""
+    first = max(1, round_number - ROUNDS_COMPARED)
+    rounds = range(first, round_number + 1)
+    leased_at_ms = {lease.update_digest: lease.issued_at_ms for number in rounds for lease in ledger.leases(number)}
+    return [
+        Pace(row.contributor, row.tokens / max((row.received_at_ms - leased_at_ms[row.digest]) / 1000, FASTEST_S))
+        for row in ledger.contributions(first)
+        if row.digest in leased_at_ms and row.state != "rejected"
+    ]
+
+
+def _event(signed: Signed, contributor: str, counted: Counted) -> UpdateReceived:
     envelope = UpdateEnvelope.read(signed.body)
     return UpdateReceived(
         digest=envelope.update_digest,
@@ -195,7 +220,7 @@ def _event(signed: Signed, contributor: str) -> UpdateReceived:
         round=envelope.round,
         base_digest=envelope.base_digest,
         size_bytes=envelope.size_bytes,
-        tokens=envelope.tokens,
-        steps=envelope.steps,
+        tokens=counted.tokens,
+        steps=counted.steps,
         envelope=signed.model_dump(mode="json"),
     )
