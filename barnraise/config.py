@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 from barnraise.digest import digest_json
 from barnraise.errors import ConfigMissingError, ConfigValueError
 from barnraise.model_config import ByteLMConfig, ModelConfig
+from barnraise.notify_config import NotifyConfig
 from barnraise.sections import Fraction, Positive, Section, bundled, parse_section, read_toml
 from barnraise.suite import LookConfig, ProbeConfig, SuiteConfig, find_suite, load_suite_config
 
@@ -259,6 +260,7 @@ class RunConfig(Section):
     )
     gateway: GatewayConfig = GatewayConfig()
     conductor: ConductorConfig = ConductorConfig()
+    notify: Annotated[NotifyConfig, Field(exclude=True)] = NotifyConfig()  # left out of ledger, manifests and digest
 
     @model_validator(mode="after")
     def _consistent(self) -> RunConfig:

@@ -52,6 +52,8 @@ def narrate(kind: str, payload: Mapping[str, Any], names: Mapping[str, str]) -> 
             return f"round {number}: merged {payload['reason']}"
         case "release-tagged":
             return f"TAGGED {payload['version']} ({payload['bump']}): {payload['reason']}"
+        case "notice-settled" if not payload["delivered"]:
+            return f"NOT TOLD {payload['target']} of event {payload['seq']}: {payload['reason']}"
         case "channel-moved":
             why = f": {payload['reason']}" if payload.get("reason") else ""
             return f"channel {payload['channel']} -> {payload['new']}{why}"

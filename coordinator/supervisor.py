@@ -2,11 +2,13 @@
 
 The gateway talks to strangers and the conductor to Ray; neither may take the other down. A
 process that crashes is started again after a growing pause; one that refuses to start
-(configuration, port, ledger) ends the whole with its reason.
+(configuration, port, ledger) ends the whole with its reason. Beside them there may be the one that
+tells others what happens, without which a run goes on.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -25,6 +27,7 @@ from coordinator.conductor.cluster import ray_token, stop_leftovers
 __all__ = ["Crashes", "Verdict", "check_mergeable", "supervise"]
 
 ROLES = ("gateway", "conductor")
+TELLING = "notify"
 REFUSALS = frozenset({2, 3, 7, 8, 9, 11})  # exit codes after which trying again cannot help
 WINDOW_S = 120.0
 MAX_CRASHES = 5
@@ -123,17 +126,26 @@ def check_mergeable(config: Path) -> None:
         raise _of_family(done.returncode)(words.removeprefix("barnraise: "))
 
 
-def supervise(folder: RunFolder, stop: Event, report: Callable[[str], None], every_tick: Callable[[], None]) -> None:
-    """Keep both processes of a run alive until ``stop`` is set; the caller holds the folder's lock.
+def supervise(
+    folder: RunFolder,
+    stop: Event,
+    report: Callable[[str], None],
+    every_tick: Callable[[], None],
+    *,
+    telling: bool = False,
+) -> None:
+    """Keep the processes of a run alive until ``stop`` is set; the caller holds the folder's lock.
 
     Args:
         report: gets one sentence for each start, crash and stop.
         every_tick: called about ten times a second, to show what is new in the ledger.
+        telling: there are targets of notifications, and so a process that tells them.
 
     Raises:
         StorageError: a process cannot be kept running; names its log.
     """
-    children = [_Child(role, folder, Crashes(role)) for role in ROLES]
+    roles = (*ROLES, TELLING) if telling else ROLES
+    children = [_Child(role, folder, Crashes(role)) for role in roles]
     folder.address.unlink(missing_ok=True)
     try:
         for child in children:
@@ -163,8 +175,13 @@ def _tend(child: _Child, report: Callable[[str], None]) -> None:
     child.crashes, verdict = child.crashes.after(exit_code, now_s)
     child.process, child.start_at_s = None, now_s + verdict.wait_s
     report(verdict.reason)
-    if verdict.give_up:
-        raise _translated(child, verdict, exit_code)
+    if not verdict.give_up:
+        return
+    error = _translated(child, verdict, exit_code)
+    if child.role != TELLING:
+        raise error
+    report(f"nobody is told of events until the next start: {error}")
+    child.start_at_s = math.inf
 
 
 def _translated(child: _Child, verdict: Verdict, exit_code: int) -> BarnraiseError:

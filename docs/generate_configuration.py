@@ -155,6 +155,20 @@ MEANINGS: dict[str, tuple[str, str]] = {  # key -> (unit, meaning)
         "seconds",
         "How long the key in use can object before a recovery key puts another in its place.",
     ),
+    **{
+        f"notify.{table}[].{key}": meaning
+        for table in ("webhooks", "apprise")
+        for key, meaning in {
+            "name": ("-", "Name of the target, in the ledger and in metrics."),
+            "events": ("-", "What it is told of; docs/operations.md has the list."),
+        }.items()
+    },
+    "notify.webhooks[].url": ("-", "Where signed events are sent, without redirects."),
+    "notify.webhooks[].secret_env": ("-", "Variable of the environment that has the secret; or secret_file."),
+    "notify.webhooks[].secret_file": ("-", "File of mode 0600 that has the secret, a whole path; or secret_env."),
+    "notify.webhooks[].allow_private": ("-", "The url may name this machine or network, and may be plain HTTP."),
+    "notify.apprise[].url_env": ("-", "Variable of the environment that has apprise's URL; or url_file."),
+    "notify.apprise[].url_file": ("-", "File of mode 0600 that has apprise's URL, a whole path; or url_env."),
     "conductor.workers": ("CPU cores", "What the local Ray may use for tasks."),
     "conductor.poll_every_s": ("seconds", "How often the conductor looks at ledger and clock."),
     "conductor.check_timeout_s": ("seconds", "Time limit of the check of one update."),

@@ -41,7 +41,11 @@ def serve(
     folder = RunFolder((config if continued else run).resolve())
     source = None if continued else config
     wanted = folder.require().config if continued else config
-    load_run_config(wanted)  # a wrong one leaves no trace
+    told = load_run_config(wanted).notify  # a wrong one leaves no trace
+    if told:
+        from coordinator.notify.targets import open_targets
+
+        open_targets(told)  # a secret that is missing does not either
     check_mergeable(wanted)
     with folder.lock("coordinator"):
         settings = prepare_run(folder, source)
@@ -51,7 +55,7 @@ def serve(
         watch = _Watch(folder, ledger, as_json)
         watch.say(f"run {settings.name} in {folder.root}; Ctrl-C stops it")
         try:
-            supervise(folder, stop, watch.say, watch.look)
+            supervise(folder, stop, watch.say, watch.look, telling=bool(told))
         finally:
             watch.look()
             ledger.close()

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, get_args
 
 from coordinator.ledger.key_events import KeyEvent
+from coordinator.ledger.notice_events import NoticeEvent
 from coordinator.ledger.order_events import OrderEvent
 
 __all__ = [
@@ -329,6 +330,7 @@ Event = (
     | RoundTested
     | ReleaseTagged
     | ChannelMoved
+    | NoticeEvent
     | KeyEvent
     | OrderEvent
 )

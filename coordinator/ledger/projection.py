@@ -40,6 +40,7 @@ from coordinator.ledger.events import (
 )
 from coordinator.ledger.key_events import KeyReplaced, RecoveryClaimed, RecoveryEnded, RecoveryRegistered
 from coordinator.ledger.key_projection import project_key
+from coordinator.ledger.notice_events import NoticesBegun, NoticeSettled
 from coordinator.ledger.order_projection import project_order
 from coordinator.ledger.row_writes import insert_row, require_one
 
@@ -99,6 +100,8 @@ def project(connection: Connection, recorded: RecordedEvent) -> None:
             insert_row(connection, schema.releases, {**asdict(event), "seq": recorded.seq}, twice)
         case ChannelMoved():
             _channel_moved(connection, event)
+        case NoticesBegun() | NoticeSettled():
+            pass  # the outboxes of targets are read from the events
         case RecoveryRegistered() | KeyReplaced() | RecoveryClaimed() | RecoveryEnded():
             project_key(connection, event, at_ms)
         case _:

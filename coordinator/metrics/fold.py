@@ -17,6 +17,7 @@ from coordinator.ledger.events import (
     ChannelMoved,
     ContributorSeen,
     LeaseGranted,
+    LeaseReleased,
     RecordedEvent,
     ReleaseTagged,
     RoundMerged,
@@ -29,6 +30,7 @@ from coordinator.ledger.events import (
     UpdateRejected,
     UpdateUnmerged,
 )
+from coordinator.ledger.notice_events import NoticesBegun, NoticeSettled
 from coordinator.ledger.order_events import (
     BanLifted,
     ChannelProbed,
@@ -83,6 +85,7 @@ class RunFold:
         self._leases: dict[str, tuple[int, str]] = {}  # lease -> when it expires, whose
         self._orders: set[str] = set()
         self._yanked: set[str] = set()
+        self._targets: set[str] = set()
         self._channels: dict[str, str] = {}
         self._newest: ReleaseTagged | None = None
         self._tested: RoundTested | None = None
@@ -99,6 +102,8 @@ class RunFold:
                 self._seen_ms[event.contributor] = at_ms
                 self._leases[event.lease_id] = (event.expires_at_ms, event.contributor)
                 self._forget_leases(at_ms)
+            case LeaseReleased(lease_id):
+                self._leases.pop(lease_id, None)
             case UpdateReceived():
                 self._received(event, at_ms)
             case UpdateChecked() | UpdateRejected() | UpdateMerged() | UpdateUnmerged() | UpdateReverted():
@@ -133,6 +138,11 @@ class RunFold:
             case ChannelProbed():
                 channel = self._names["channel"](event.channel)
                 self._counts["channel_probes", channel, _yes(event.passed)] += 1
+            case NoticesBegun(target):
+                self._targets.add(self._names["target"](target))
+            case NoticeSettled():
+                outcome = "delivered" if event.delivered else "given-up"
+                self._counts["notifications", self._names["target"](event.target), outcome] += 1
             case _:
                 pass  # what nobody measures
 
@@ -199,6 +209,10 @@ class RunFold:
                 found.put(f"barnraise_{name}_total", count, *labels)
         for outcome in ("done", "refused"):
             found.put("barnraise_orders_total", self._counts["orders", outcome], outcome)
+        for target in self._targets:
+            for outcome in ("delivered", "given-up"):
+                count = self._counts["notifications", target, outcome]
+                found.put("barnraise_notifications_total", count, target, outcome)
         for passed in ("yes", "no"):
             found.put("barnraise_candidates_tested_total", self._counts["candidates_tested", passed], passed)
         self._rounds.tell(found, now_ms)

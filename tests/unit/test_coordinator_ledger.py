@@ -48,6 +48,7 @@ from coordinator.ledger.events import (
     UpdateUnmerged,
 )
 from coordinator.ledger.key_events import KeyReplaced, RecoveryClaimed, RecoveryEnded, RecoveryRegistered
+from coordinator.ledger.notice_events import NoticesBegun, NoticeSettled
 from coordinator.ledger.order_events import (
     BanLifted,
     ChannelProbed,
@@ -166,6 +167,8 @@ ORDERS: tuple[Event, ...] = (
     KeyReplaced("c0", "c0-2", "c0-3", "recovered", "by the recovery key", {}),
     RecoveryClaimed("2", "c1", "thief", "r1", 99, {}),
     RecoveryEnded("2", "c1", False, "the key in use objects", {}),
+    NoticesBegun("ops", 3),
+    NoticeSettled("ops", 4, "msg_1", False, 10, "given up after 10 attempts: answered 500", 4),
 )
 
 

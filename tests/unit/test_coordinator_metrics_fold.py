@@ -17,6 +17,7 @@ from coordinator.ledger.events import (
     ContributorSeen,
     Event,
     LeaseGranted,
+    LeaseReleased,
     RecordedEvent,
     ReleaseTagged,
     RoundMerged,
@@ -30,6 +31,7 @@ from coordinator.ledger.events import (
     UpdateRejected,
     UpdateUnmerged,
 )
+from coordinator.ledger.notice_events import NoticesBegun, NoticeSettled
 from coordinator.ledger.order_events import BanLifted, ChannelProbed, ContributorBanned, ReleaseYanked, UpdateReverted
 from coordinator.metrics.catalogue import CATALOGUE, MOVES
 from coordinator.metrics.exporter import LedgerReader
@@ -387,3 +389,21 @@ def merged_again() -> list[Event]:
     """Another update, which stays."""
     received = UpdateReceived(digest(2), "b" * 64, "1" * 32, 1, digest(0), 10, 1, 1, {})
     return [received, UpdateChecked(digest(2), 1, [], ""), UpdateMerged(digest(2), 1, "0.1.1", 1.0)]
+
+
+def test_notifications_are_counted_from_nothing() -> None:
+    begun = NoticesBegun("ops", 0)
+    assert folded([begun]).readings(START_MS).of("barnraise_notifications_total") == {
+        ("ops", "delivered"): 0,
+        ("ops", "given-up"): 0,
+    }
+    settled = [NoticeSettled("ops", seq, "msg", seq > 1, 1, "why", seq) for seq in (1, 2, 3)]
+    counts = folded([begun, *settled]).readings(START_MS).of("barnraise_notifications_total")
+    assert counts == {("ops", "delivered"): 2, ("ops", "given-up"): 1}
+
+
+def test_a_lease_that_was_given_back_is_open_no_more() -> None:
+    granted = LeaseGranted("1" * 32, "a" * 64, 1, "0.1.0", digest(0), "text", "0" * 32, START_MS, START_MS + 60_000)
+    assert folded([granted]).readings(START_MS).of("barnraise_leases_open") == {(): 1}
+    back = LeaseReleased("1" * 32, "a" * 64, 1)
+    assert folded([granted, back]).readings(START_MS).of("barnraise_leases_open") == {(): 0}
