@@ -11,9 +11,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from barnraise.data_config import DataConfig, DigitsData, LocalData, StdlibData
 from barnraise.digest import digest_json
 from barnraise.errors import ConfigMissingError, ConfigValueError
-from barnraise.model_config import ByteLMConfig, ModelConfig
+from barnraise.model_config import ByteLMConfig, ForeignConfig, ImageClassifierConfig, ModelConfig
 from barnraise.notify_config import NotifyConfig
 from barnraise.sections import Fraction, Positive, Section, bundled, parse_section, read_toml
 from barnraise.suite import LookConfig, ProbeConfig, SuiteConfig, find_suite, load_suite_config
@@ -24,6 +25,7 @@ __all__ = [
     "CodecConfig",
     "DataConfig",
     "GatewayConfig",
+    "LoraConfig",
     "MergeConfig",
     "OuterConfig",
     "PreAggregationConfig",
@@ -36,18 +38,8 @@ __all__ = [
 ]
 
 
-class DataConfig(Section):
-    """Training text and how it is split.
-
-    Attributes:
-        corpus: ``python-stdlib``, the source text of the running Python's standard library.
-        held_out_percent: share of files, by digest of their path, kept for acceptance.
-        shards: name of a domain -> the modules and packages of the standard library in it.
-    """
-
-    corpus: Literal["python-stdlib"] = "python-stdlib"
-    held_out_percent: Annotated[int, Field(ge=1, le=50)] = 10
-    shards: dict[Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")], tuple[str, ...]]
+DIGITS = {"size": 8, "channels": 1, "levels": 16, "classes": 10}
+"""What pictures of the corpus ``digits`` are, as a model states it."""
 
 
 class TrainingConfig(Section):
@@ -157,7 +149,7 @@ class MergeConfig(Section):
         strategy: name of a strategy; ``options`` are its hyperparameters.
         before: pre-aggregations, in their order: ``nnm``, ``bucketing``.
         clip_norm_at: an update's norm is clipped at this multiple of the round's median norm.
-        weight_by: ``equal``, or ``tokens`` as the contributors state them.
+        weight_by: ``equal``, or ``tokens``: stated, and plausible (coordinator/plausible.py).
         segments_per_task: segments that one Ray task merges.
     """
 
@@ -175,8 +167,8 @@ class AcceptanceConfig(SuiteConfig):
 
     Attributes:
         suite: the file with the suite: ``NAME.toml`` beside this one, or one that ships with Barnraise.
-        check_examples: held-out windows for the cheap check of every single update.
-        check_margin: bits per byte by which an update alone may worsen them.
+        check_examples: held-out examples for the cheap check of every single update.
+        check_margin: bits per byte, or per answer, by which an update alone may worsen them.
     """
 
     suite: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,48}$")] | None = None
@@ -197,6 +189,22 @@ class ReleaseConfig(Section):
     keyframe_every: Positive = 64
 
 
+class LoraConfig(Section):
+    """Train low-rank factors in place of matrices.
+
+    Attributes:
+        rank: components of a matrix; one with a smaller side has fewer.
+        alpha: the change is scaled by ``alpha / rank`` while it trains; None for alpha = rank.
+    """
+
+    rank: Annotated[int, Field(ge=1, le=256)] = 8
+    alpha: Annotated[float, Field(gt=0)] | None = None
+
+    @property
+    def scale(self) -> float:
+        return 1.0 if self.alpha is None else self.alpha / self.rank
+
+
 class UpdateConfig(Section):
     """How contributions are compressed.
 
@@ -205,6 +213,7 @@ class UpdateConfig(Section):
             (error feedback with decay, Sarfi et al. 2025, https://arxiv.org/abs/2508.15706); 0 keeps nothing.
         fisher: send a diagonal Fisher along, for the strategy ``fisher``.
         train: patterns of names of tensors, as a shell's; only those train. None for all.
+        lora: train factors of matrices, and send these; of all matrices where ``train`` names none.
     """
 
     codec: CodecConfig = CodecConfig()
@@ -212,6 +221,18 @@ class UpdateConfig(Section):
     fold_back_unmerged: bool = True
     fisher: bool = False
     train: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.*?\[\]!-]{1,200}$")], ...] = ()
+    lora: LoraConfig | None = None
+
+    @model_validator(mode="after")
+    def _kinds_go_together(self) -> UpdateConfig:
+        if self.lora is not None and self.codec.name == "topk":
+            raise ValueError(
+                "lora sends whole factors, and codec topk would leave most of them out; use blockwise (8 bits cost "
+                "nothing) or dense"
+            )
+        if self.lora is not None and self.fisher:
+            raise ValueError("a Fisher says how sure an update is of each element, and lora trains no elements")
+        return self
 
 
 class GatewayConfig(Section):
@@ -266,6 +287,8 @@ class RunConfig(Section):
     def _consistent(self) -> RunConfig:
         if self.round.min_updates > self.round.target_updates:
             raise ValueError("round.min_updates is larger than round.target_updates")
+        if (misfit := _misfit(self.model, self.data)) is not None:
+            raise ValueError(misfit)
         for channel, settings in self.channels.items():
             probes = [probe.name for probe in settings.probes]
             if len(set(probes)) != len(probes):
@@ -287,6 +310,19 @@ class RunConfig(Section):
     def digest(self) -> str:
         """Digest of the resolved configuration, defaults included."""
         return digest_json(self.model_dump(mode="json"))
+
+
+def _misfit(model: ModelConfig, data: DataConfig) -> str | None:
+    """Why a model cannot learn from some data, in words; None where it can, as far as one can see from here."""
+    if isinstance(data, DigitsData):
+        if isinstance(model, ImageClassifierConfig):
+            lacks = [f"model.{key} {wanted}" for key, wanted in DIGITS.items() if getattr(model, key) != wanted]
+            return f"the corpus digits needs {', '.join(lacks)}" if lacks else None
+        if not isinstance(model, ForeignConfig):
+            return f"model.architecture {model.architecture} reads text, the corpus digits has pictures"
+    if isinstance(model, ImageClassifierConfig) and isinstance(data, StdlibData | LocalData):
+        return f"model.architecture {model.architecture} reads pictures, the corpus {data.corpus} has text"
+    return None
 
 
 def load_run_config(path: Path) -> RunConfig:

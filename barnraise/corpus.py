@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from barnraise.config import DataConfig
+from barnraise.data_config import StdlibData
 from barnraise.digest import digest_bytes, digest_json
 from barnraise.errors import ConfigValueError
 
@@ -43,12 +43,12 @@ class Corpus:
         modules: names that may be selected from it.
     """
 
-    data: DataConfig
+    data: StdlibData
     root: Path
     modules: frozenset[str]
 
     @classmethod
-    def of(cls, data: DataConfig) -> Corpus:
+    def of(cls, data: StdlibData) -> Corpus:
         """The corpus of the running interpreter."""
         return cls(data, Path(sysconfig.get_path("stdlib")), sys.stdlib_module_names - EXCLUDED)
 

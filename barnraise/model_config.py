@@ -87,7 +87,8 @@ class ImageClassifierConfig(Section):
     """A small convolutional classifier of square pictures.
 
     Attributes:
-        size: pixels of an edge. channels: of a pixel. classes: how many answers there are.
+        size: pixels of an edge. channels: of a pixel. levels: a pixel is a number from 0 to this.
+        classes: how many answers there are.
         width: channels of the first block; each of ``blocks`` halves the edge and doubles the width.
         init_seed: seed of the first release's weights.
     """
@@ -95,9 +96,10 @@ class ImageClassifierConfig(Section):
     architecture: Literal["image-classifier"]
     size: Positive = 8
     channels: Positive = 1
-    classes: Positive = 10
+    levels: Annotated[int, Field(ge=1, le=255)] = 255
+    classes: Annotated[int, Field(ge=2, le=256)] = 10
     width: Positive = 32
-    blocks: Positive = 2
+    blocks: Annotated[int, Field(ge=1, le=8)] = 2
     init_seed: int = 0
 
     @model_validator(mode="after")

@@ -109,7 +109,7 @@ def _steps(top: type[Section], location: tuple[int | str, ...]) -> tuple[list[in
             and part in section.model_fields
         ):
             field = section.model_fields[part]
-            choice = _choices(field.annotation) if field.discriminator is not None else {}
+            choice = _choices(field.annotation)
             section = _section_of(field.annotation)
     return steps, section
 

@@ -19,8 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from barnraise.config import CodecConfig, DataConfig, TrainingConfig
+from barnraise.config import CodecConfig, TrainingConfig
 from barnraise.corpus import Corpus
+from barnraise.data_config import StdlibData
 from barnraise.model_config import ByteLMConfig
 from barnraise.updates import Update
 from benchmarks.convergence.arms import STANDARD, Scale
@@ -203,7 +204,7 @@ def scale_of(*, quick: bool) -> Scale:
 
 def _cut(scale: Scale, draws: np.random.Generator) -> list[Windows]:
     """All held-out windows of every domain that do not overlap, shuffled."""
-    corpus = Corpus.of(DataConfig(shards={name: tuple(modules.split()) for name, modules in SHARDS.items()}))
+    corpus = Corpus.of(StdlibData(shards={name: tuple(modules.split()) for name, modules in SHARDS.items()}))
     width, found = scale.model.context + 1, []
     for shard in corpus.data.shards:
         text = np.frombuffer(corpus.text(shard, "held-out"), dtype=np.uint8)

@@ -20,6 +20,12 @@ from merge.architectures import ecosystem_files
 __all__ = ["Described", "Made", "describe"]
 
 UNNAMED = "unnamed"
+TASKS = {
+    "byte-lm": "text-generation",
+    "causal-lm": "text-generation",
+    "image-classifier": "image-classification",
+}
+"""Architecture -> what the model does, as model hubs name it."""
 
 
 class Made(Protocol):
@@ -71,8 +77,9 @@ def describe(desk: Desk, ledger: Ledger, made: Made, left_out: Sequence[str] = (
             contributors=_contributors(ledger, made.updates),
             architecture=config.model.model_dump(mode="json"),
             data=config.data.shards,
-            corpus=config.data.corpus,
-            transformers="config.json" in files,
+            corpus=config.data.learnt_from,
+            task=TASKS.get(config.model.architecture, "other"),
+            transformers="tokenizer.json" in files,
         )
     )
     return Described(

@@ -14,11 +14,13 @@ import torch
 
 from barnraise.config import MergeConfig, RunConfig
 from barnraise.errors import ConfigValueError, MergeError, NotEnoughUpdatesError
+from barnraise.suite import LookConfig
 from barnraise.updates import asked_carrier
 from coordinator.acceptance.batches import require_enough
-from coordinator.acceptance.kinds import make_kind
+from coordinator.acceptance.kinds import Kind, make_kind
+from coordinator.acceptance.kinds.loss import Loss
 from coordinator.conductor.merging import by_magnitude, merge_rules
-from merge.architectures import build, space_of
+from merge.architectures import Answering, architecture_of, build, space_of
 from merge.measure import Piece, measure_pieces
 from merge.plan import MergeRules, plan_merge
 from merge.segment import SegmentUpdates, combine_segment
@@ -27,6 +29,7 @@ from merge.strategies.rule import MergesMatrices, UsesFisher
 
 __all__ = ["can_merge", "require_mergeable", "require_testable"]
 
+OF_TEXT = frozenset({"attached", "canary", "exact-match", "latency", "lm-eval", "multiple-choice", "robustness"})
 ELEMENTS = 64
 PIECES = (Piece(0, 0, ELEMENTS // 2, 0), Piece(1, ELEMENTS // 2, ELEMENTS, ELEMENTS // 2))
 
@@ -38,7 +41,7 @@ def require_mergeable(config: RunConfig) -> None:
         UnknownStrategyError: a strategy, pre-aggregation, outer rule or option that does not exist or is out of range.
         ConfigValueError: anything else, with the key to change.
     """
-    asked_carrier(space_of(build(config.model)), config.update.train)
+    asked_carrier(space_of(build(config.model)), config.update)
     rules = merge_rules(config.merge)
     outer = make_outer(config.merge.outer)
     _require_inputs(config, rules)
@@ -60,12 +63,29 @@ def require_testable(config: RunConfig) -> None:
     """
     require_enough(config.acceptance)
     for what, look in config.looks:
-        make_kind(look)
+        _require_fits(config, what, look, make_kind(look))
         if look.cpus > config.conductor.workers:
             raise ConfigValueError(
                 f"{what} {look.name} needs {look.cpus:g} cores, and conductor.workers is {config.conductor.workers}; "
                 "change one of the two"
             )
+
+
+def _require_fits(config: RunConfig, what: str, look: LookConfig, kind: Kind) -> None:
+    """A test of text needs a model of text, and one of answers a model that answers."""
+    model = config.model
+    answers = isinstance(architecture_of(model), Answering)
+    if answers and look.kind in OF_TEXT:
+        raise ConfigValueError(
+            f"{what} {look.name} asks for {look.kind}, which is about text, and {model.architecture} answers examples; "
+            "ask for loss, accuracy, calibration, size, signature or python"
+        )
+    if isinstance(kind, Loss) and answers != (kind.per == "answer"):
+        wanted = '"answer"' if answers else '"byte" or "token"'
+        raise ConfigValueError(
+            f"{what} {look.name} asks for a loss per {kind.per}, of {model.architecture} it is per {wanted}; "
+            f"set options = {{ per = {wanted.split(' ')[0]} }}"
+        )
 
 
 def can_merge(config: MergeConfig, updates: int) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from barnraise.clock import now_ms
 from barnraise.config import RunConfig, load_run_config
-from barnraise.corpus import Corpus
+from barnraise.corpora import corpus_of
 from barnraise.errors import ConfigValueError, NotARunFolderError
 from barnraise.identity import Identity
 from barnraise.releases.durable import replace_file
@@ -104,7 +104,7 @@ def _copy_suite(folder: RunFolder, source: Path, config: RunConfig) -> None:
 
 
 def _record_new_run(folder: RunFolder, config: RunConfig, ledger: Ledger, identity: Identity) -> None:
-    held_out = HeldOut.draw(Corpus.of(config.data), config)
+    held_out = HeldOut.draw(corpus_of(config.data), config)
     digest = BlobStore(folder.private).put(held_out.serialise())
     created = RunCreated(config.name, config.digest, config.model_dump(mode="json"), identity.public, digest)
     ledger.record(created, at_ms=now_ms())

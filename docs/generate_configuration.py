@@ -39,6 +39,7 @@ MEANINGS: dict[str, tuple[str, str]] = {  # key -> (unit, meaning)
     "model (image-classifier).architecture": ("-", "A small convolutional classifier of square pictures."),
     "model (image-classifier).size": ("pixels", "Edge of a picture; a multiple of 2 ** blocks."),
     "model (image-classifier).channels": ("-", "Numbers in a pixel."),
+    "model (image-classifier).levels": ("-", "A pixel is a number from 0 to this."),
     "model (image-classifier).classes": ("-", "How many answers there are."),
     "model (image-classifier).width": ("channels", "Of the first block; each further one has twice as many."),
     "model (image-classifier).blocks": ("blocks", "Each halves the edge."),
@@ -47,9 +48,27 @@ MEANINGS: dict[str, tuple[str, str]] = {  # key -> (unit, meaning)
     "model (foreign).options": ("-", "Table that it gets as it is."),
     "model (foreign).context": ("bytes", "Of an example."),
     "model (foreign).init_seed": ("-", "Seed of the first release's weights."),
-    "data.corpus": ("-", "Where the text comes from: the standard library of the running Python."),
+    "data.corpus": ("-", "Where examples come from: here the source text of the running Python's standard library."),
     "data.held_out_percent": ("% of files", "Share of files, by digest of their path, kept for acceptance tests."),
     "data.shards": ("-", "Table: name of a domain = list of its top-level modules and packages."),
+    "data (digits).corpus": ("-", "1,797 handwritten digits that ship with Barnraise."),
+    "data (digits).held_out_percent": (
+        "% of pictures",
+        "Share of pictures, by their digest, kept for acceptance tests.",
+    ),
+    "data (digits).shards": (
+        "-",
+        "Table: name = list of digits. A digit that several name is dealt out among them, picture by picture.",
+    ),
+    "data (local).corpus": ("-", "Text that contributors bring with --data, and that never leaves their machines."),
+    "data (local).held_out": (
+        "-",
+        "The operator's own text for acceptance tests, as patterns relative to this file: texts/*.txt.",
+    ),
+    "data (foreign).corpus": ("-", "Name of an entry point of the group barnraise.corpora."),
+    "data (foreign).held_out_percent": ("%", "Share that it is to keep for acceptance tests."),
+    "data (foreign).shards": ("-", "Table: name of a shard = whatever the entry point says of it."),
+    "data (foreign).options": ("-", "Table that it gets as it is."),
     "training.steps": ("optimiser steps", "Inner AdamW steps in one unit of work."),
     "training.batch": ("windows", "Windows in a batch."),
     "training.learning_rate": ("-", "Learning rate of AdamW."),
@@ -74,6 +93,11 @@ MEANINGS: dict[str, tuple[str, str]] = {  # key -> (unit, meaning)
         "-",
         "List of patterns such as model.layers.*.mlp.*: only tensors whose names match one train. Empty means all.",
     ),
+    "update.lora.rank": (
+        "components",
+        "Train low-rank factors in place of the matrices that update.train names, or of all, and send the factors.",
+    ),
+    "update.lora.alpha": ("-", "The change is scaled by alpha / rank while it trains; absent means alpha = rank."),
     "update.fisher": ("-", "Contributors send a diagonal Fisher along, which the strategy fisher needs."),
     "release.codec.name": ("-", "How the coordinator compresses a patch."),
     "release.codec.bits": ("bits an element", "Used by blockwise only."),
@@ -90,7 +114,7 @@ MEANINGS: dict[str, tuple[str, str]] = {  # key -> (unit, meaning)
     "merge.before[].name": ("-", "Pre-aggregations that mix updates before the strategy, in order: nnm, bucketing."),
     "merge.before[].options": ("-", "Table of its hyperparameters."),
     "merge.clip_norm_at": ("times the median", "An update's norm is clipped at this multiple of the round's median."),
-    "merge.weight_by": ("-", "All updates count alike, or by the tokens that contributors state."),
+    "merge.weight_by": ("-", "All updates count alike, or by tokens: stated, and plausible."),
     "merge.segments_per_task": ("segments", "Segments that one Ray task merges."),
     "merge.outer.name": ("-", "Outer optimiser over the merged change; none adds it as it is."),
     "merge.outer.learning_rate": ("-", "Outer learning rate."),
@@ -99,8 +123,8 @@ MEANINGS: dict[str, tuple[str, str]] = {  # key -> (unit, meaning)
     "merge.outer.beta2": ("-", "Second moment decay of fed-adam and fed-yogi."),
     "merge.outer.tau": ("-", "How far fed-adagrad, fed-adam and fed-yogi adapt; smaller adapts more."),
     "acceptance.alpha": ("probability", "Family-wise error rate of calling a worse model non-inferior."),
-    "acceptance.check_examples": ("windows", "Held-out windows for the check of every single update."),
-    "acceptance.check_margin": ("bits per byte", "By how much an update alone may worsen those windows."),
+    "acceptance.check_examples": ("examples", "Held-out examples for the check of every single update."),
+    "acceptance.check_margin": ("bits per byte or answer", "By how much an update alone may worsen those."),
     "acceptance.name": ("-", "Name of the suite, for people."),
     "acceptance.description": ("-", "One line about the suite."),
     "acceptance.suite": ("-", "Read the tests and data sets from NAME.toml beside this file, or from one that ships."),
@@ -257,10 +281,11 @@ def _walk(schema: dict[str, Any], defs: dict[str, Any], prefix: str, given: dict
 
 
 def _choices(choices: list[Any], defs: dict[str, Any], name: str, given: dict[str, Any]) -> Iterator[Key]:
-    """The keys of a section that is one of several, which its architecture tells; those of the first one are plain."""
+    """The keys of a section that is one of several, as its architecture or corpus tells; those of the first are plain."""
     for number, choice in enumerate(choices):
         section = _referred(choice, defs) or {}
-        which = section["properties"]["architecture"].get("const", "foreign")
+        tells = next(key for key in ("architecture", "corpus") if key in section["properties"])
+        which = section["properties"][tells].get("const", "foreign")
         yield from _walk(section, defs, f"{name}." if number == 0 else f"{name} ({which}).", {} if number else given)
 
 

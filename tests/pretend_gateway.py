@@ -14,7 +14,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 
-from barnraise.config import CodecConfig, DataConfig, TrainingConfig
+from barnraise.config import CodecConfig, TrainingConfig
+from barnraise.data_config import StdlibData
 from barnraise.digest import digest_bytes
 from barnraise.errors import BarnraiseError, LeaseError, OffsetMismatchError, UnreachableError
 from barnraise.identity import Identity
@@ -22,6 +23,8 @@ from barnraise.model_config import ByteLMConfig
 from barnraise.protocol import (
     Lease,
     LeaseAnswer,
+    LeaseRelease,
+    LeaseReleaseAnswer,
     LeaseRequest,
     Message,
     Receipt,
@@ -67,7 +70,8 @@ class PretendGateway:
         silent_for: requests that get no answer, from now on.
         deaf_after: "METHOD path-prefix" -> such a request is carried out but its answer is lost, so often.
         refuse: "METHOD path-prefix" -> raised instead of an answer.
-        received: complete updates, by digest.
+        received: complete updates, by digest. released: leases that were given back.
+        lease_for_ms: how long a lease lasts.
     """
 
     bases: PretendBases = field(default_factory=PretendBases)
@@ -87,6 +91,8 @@ class PretendGateway:
     envelopes: dict[str, tuple[str, UpdateEnvelope]] = field(default_factory=dict)
     served: set[tuple[str, int]] = field(default_factory=set)
     log: list[str] = field(default_factory=list)
+    released: list[str] = field(default_factory=list)
+    lease_for_ms: int = 600_000
 
     def request(self, method: str, path: str, body: bytes | None = None) -> Answer:
         self.log.append(f"{method} {path}")
@@ -116,7 +122,7 @@ class PretendGateway:
             coordinator_key=self.identity.public,
             root_digest="b3:" + "0" * 64,
             model=MODEL,
-            data=DataConfig(shards={"text": ("json", "csv")}),
+            data=StdlibData(shards={"text": ("json", "csv")}),
             residual_decay=self.residual_decay,
             newest="0.1.0",
             round=None,
@@ -143,6 +149,8 @@ class PretendGateway:
                 return self.info()
             case ["POST", "v1", "leases"]:
                 return self._lease(Signed.read(json.loads(body)))
+            case ["POST", "v1", "leases", "release"]:
+                return self._release(Signed.read(json.loads(body)))
             case ["POST", "v1", "updates"]:
                 return self._announce(Signed.read(json.loads(body)))
             case ["PUT", "v1", "updates", digest, "bytes"]:
@@ -173,9 +181,14 @@ class PretendGateway:
             codec=self.codec,
             fisher=self.fisher,
             issued_at_ms=self.now_ms,
-            expires_at_ms=self.now_ms + 600_000,
+            expires_at_ms=self.now_ms + self.lease_for_ms,
         )
         return LeaseAnswer(lease=Signed.make(lease, self.identity))
+
+    def _release(self, signed: Signed) -> LeaseReleaseAnswer:
+        release = signed.open(LeaseRelease)
+        self.released.append(release.lease_id)
+        return LeaseReleaseAnswer(lease_id=release.lease_id, released=True, reason="it ends now")
 
     def _announce(self, signed: Signed) -> UploadStatus:
         envelope = signed.open(UpdateEnvelope)

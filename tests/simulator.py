@@ -21,13 +21,17 @@ import torch
 from numpy.typing import NDArray
 
 from barnraise.config import CodecConfig, RunConfig, parse_run_config
+from barnraise.corpora import corpus_of
 from barnraise.corpus import Corpus
 from barnraise.digest import digest_bytes
 from barnraise.identity import Identity
+from barnraise.model_config import ByteLMConfig
 from barnraise.protocol import Signed, UpdateEnvelope
 from barnraise.releases.repository import Repository
 from barnraise.run_folder import RunFolder
 from barnraise.updates import Role, asked_carrier, write_update
+from contributor.tasks import make_task
+from contributor.training.trainer import Trainer, Unit
 from contributor.unit import Wanted, finish_unit
 from coordinator.acceptance.heldout import HeldOut
 from coordinator.conductor.conductor import Conductor
@@ -36,7 +40,7 @@ from coordinator.conductor.pool import InlinePool
 from coordinator.ledger.events import ContributorSeen, LeaseGranted, RunCreated, UpdateReceived
 from coordinator.publish import Publisher
 from fresh_ledger import fresh_ledger
-from merge.architectures import build, flat_of, load_flat
+from merge.architectures import build, flat_of, load_flat, space_of
 from merge.compress import compress
 
 __all__ = ["Simulation", "tiny_config"]
@@ -132,7 +136,7 @@ class Simulation:
     def _found_run(self) -> None:
         if self.ledger.run() is not None:
             return
-        data = HeldOut.draw(Corpus.of(self.config.data), self.config).serialise()
+        data = HeldOut.draw(corpus_of(self.config.data), self.config).serialise()
         held_out = Desk(self.folder.root, self.config, "").private.put(data)
         config = self.config.model_dump(mode="json")
         created = RunCreated(self.config.name, self.config.digest, config, self.identity.public, held_out)
@@ -206,7 +210,7 @@ class Contributor:
         if role == "patch":
             segments, _ = compress(torch.from_numpy(delta_P), space, codec)
             return write_update(space, base_digest, codec, segments, role=role)
-        wanted = Wanted(space, base_digest, codec, asked_carrier(space, world.config.update.train))
+        wanted = Wanted(space, base_digest, codec, asked_carrier(space, world.config.update))
         fisher_P = None
         if world.config.update.fisher if fisher is None else fisher:
             assert self.fisher_P is not None, "nothing was trained yet"
@@ -263,10 +267,10 @@ def _inline(value: Any) -> str:
 def train(
     config: RunConfig, shard: str, base_P: NDArray[np.float32], steps: int, seed: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """A few AdamW steps of the tiny model on a shard's text; weights and second moments, float32 [P] each."""
+    """A few AdamW steps on a shard's examples; weights and second moments, float32 [P] each."""
+    if not isinstance(config.model, ByteLMConfig):
+        return _train_task(config, shard, base_P, steps, seed)
     module = build(config.model)
-    from merge.architectures import space_of
-
     space = space_of(module)
     load_flat(module, space, base_P)
     text = np.frombuffer(_text(config, shard), dtype=np.uint8)
@@ -281,6 +285,19 @@ def train(
         optimiser.step()
     moments = {name: optimiser.state[p]["exp_avg_sq"].numpy() for name, p in module.named_parameters()}
     return flat_of(module, space), space.flatten(moments)
+
+
+def _train_task(
+    config: RunConfig, shard: str, base_P: NDArray[np.float32], steps: int, seed: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """What a node's trainer does, as the run's configuration says."""
+    task = make_task(config.model, config.data, shard)
+    space = space_of(task.module())
+    training = config.training.model_copy(update={"steps": steps})
+    trainer = Trainer(Unit(task, space, base_P, training, seed), torch.device("cpu"))
+    while not trainer.done:
+        trainer.step()
+    return base_P + trainer.change(), trainer.fisher()
 
 
 def _text(config: RunConfig, shard: str) -> bytes:

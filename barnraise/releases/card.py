@@ -52,6 +52,7 @@ class CardFacts:
         architecture: what the model is, as name -> value.
         data: what it learnt from: corpus and domains.
         transformers: whether the folder loads with the transformers library.
+        task: what the model does, as model hubs name it.
     """
 
     lineage: Lineage
@@ -64,6 +65,7 @@ class CardFacts:
     data: Mapping[str, Sequence[str]]
     corpus: str
     transformers: bool
+    task: str = "text-generation"
 
 
 def render_card(facts: CardFacts) -> bytes:
@@ -83,7 +85,8 @@ def _front_matter(facts: CardFacts) -> list[str]:
     else:
         lines += ["license: other", f"license_name: {quoted(facts.licence or 'none stated')}"]
     if facts.transformers:
-        lines += ["library_name: transformers", "pipeline_tag: text-generation"]
+        lines.append("library_name: transformers")
+    lines.append(f"pipeline_tag: {facts.task}")
     lines += ["tags:", "- barnraise", f"- {quoted(facts.lineage.name)}"]
     if facts.tests:
         lines += ["model-index:", f"- name: {quoted(facts.lineage.name)}", "  results:"]
@@ -95,7 +98,7 @@ def _front_matter(facts: CardFacts) -> list[str]:
 def _result(facts: CardFacts, name: str, row: Mapping[str, Any]) -> list[str]:
     return [
         "  - task:",
-        "      type: text-generation",
+        f"      type: {facts.task}",
         "    dataset:",
         f"      name: {quoted(f'held-out {facts.corpus}')}",
         f"      type: {quoted(facts.corpus)}",
@@ -185,6 +188,16 @@ def _use(facts: CardFacts) -> list[str]:
             '    tokenizer = AutoTokenizer.from_pretrained("./model")',
             "",
         ]
+    else:
+        lines += [
+            "With torch and `barnraise[merge]` it is a module:",
+            "",
+            "    from merge.architectures import build",
+            '    weights = barnraise.load("./model", framework="torch")',
+            "    module = build(weights.architecture).eval()",
+            "    module.load_state_dict(dict(weights))",
+            "",
+        ]
     return lines
 
 
@@ -243,19 +256,21 @@ def _origin(facts: CardFacts) -> list[str]:
         if len(shown) < len(facts.contributors):
             lines.append(f"| and {len(facts.contributors) - len(shown):,} more, in `lineage.json` | | |")
         lines.append("")
-    lines += [f"Trained on {plain(facts.corpus)}:", ""]
-    lines += [f"- {plain(domain)}: {plain(', '.join(parts))}" for domain, parts in facts.data.items()]
+    known = {domain: parts for domain, parts in facts.data.items() if parts}
+    lines += [f"Trained on {plain(facts.corpus)}{':' if known else '.'}", *([""] if known else [])]
+    lines += [f"- {plain(domain)}: {plain(', '.join(parts))}" for domain, parts in known.items()]
     return [*lines, "", "`lineage.json` has every update with its weight, `run.json` every setting.", ""]
 
 
 def _limits(facts: CardFacts) -> list[str]:
     supported = sum(bool(row.get("supported")) for row in facts.tests.values())
+    says = "writes" if facts.task == "text-generation" else "says"
     return [
         "## Limits",
         "",
-        f"- Tested is what the {supported} promised tests above measure, on held-out text, and nothing else.",
+        f"- Tested is what the {supported} promised tests above measure, on held-out data, and nothing else.",
         "- Non-inferior means not shown to be worse beyond a margin; small losses within it can add up over releases.",
         "- Contributors are known by keys, not as persons. Robust merging and tests bound what one of them can do;",
         "  they do not rule out that somebody taught the model something that no test looks for.",
-        "- Nobody has made it safe or truthful. Look at what it writes before you use it.",
+        f"- Nobody has made it safe or truthful. Look at what it {says} before you use it.",
     ]

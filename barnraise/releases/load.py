@@ -64,6 +64,7 @@ class Model(Mapping[str, Any]):
         name, version, model_digest: of the release.
         folder: where it lies.
         config: what ``config.json`` says; empty without one.
+        architecture: of a trunk, as its run states it, for ``merge.architectures.build``; None of a derived model.
         framework: what the tensors are of. dtype: what floating point ones are converted to; None: as they are stored.
     """
 
@@ -72,6 +73,7 @@ class Model(Mapping[str, Any]):
     model_digest: str
     folder: Path
     config: Mapping[str, Any]
+    architecture: ModelConfig | None
     framework: Framework
     dtype: Stored | None
     _specs: Mapping[str, TensorSpec]
@@ -124,6 +126,7 @@ def load_model(folder: Path, framework: Framework, dtype: str | None, *, verify:
         model_digest=manifest.model_digest,
         folder=folder,
         config=_config(installed),
+        architecture=None if isinstance(manifest, DerivedManifest) else manifest.model,
         framework=framework,
         dtype=wanted,
         _specs={spec.name: spec for spec in sorted(spec for file in installed.files for spec in file.tensors)},

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from barnraise.config import DataConfig
 from barnraise.corpus import Corpus
+from barnraise.data_config import StdlibData
 from benchmarks.convergence.world import SHARDS
 from coordinator.acceptance.examples import Windows
 
@@ -44,7 +44,7 @@ def find_tasks(context: int, cheap: int, truth: int) -> list[Task]:
     """All tasks that this machine has enough text for."""
     paths = sysconfig.get_paths()
     library, include, installed = Path(paths["stdlib"]), Path(paths["include"]), Path(paths["purelib"])
-    network = Corpus.of(DataConfig(shards={"network": tuple(SHARDS["network"].split())}))
+    network = Corpus.of(StdlibData(shards={"network": tuple(SHARDS["network"].split())}))
     licences = [
         path
         for path in installed.glob("*.dist-info/**/*")

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from barnraise.config import DataConfig
 from barnraise.corpus import Corpus
+from barnraise.data_config import StdlibData
 from benchmarks.convergence.arms import Scale
 from merge.architectures import build, flat_of, load_flat, space_of
 
@@ -49,7 +49,7 @@ class World:
 
     def __init__(self, scale: Scale) -> None:
         domains = {name: tuple(modules.split()) for name, modules in list(SHARDS.items())[: scale.present]}
-        corpus = Corpus.of(DataConfig(shards=domains))
+        corpus = Corpus.of(StdlibData(shards=domains))
         texts = [corpus.text(shard, "train")[: scale.text_bytes] for shard in domains]
         shortest = min(len(text) for text in texts)
         self.texts = [text[:shortest] for text in texts]

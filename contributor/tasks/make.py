@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from barnraise.config import DataConfig
-from barnraise.corpus import Corpus
-from barnraise.errors import ConfigValueError
+from barnraise.corpora import corpus_of
+from barnraise.data_config import DataConfig
 from barnraise.model_config import ByteLMConfig, ModelConfig
+from contributor.tasks.answering import AnsweringTask
 from contributor.tasks.byte_lm import ByteLMTask
 from contributor.tasks.task import Task
 
@@ -17,10 +17,8 @@ def make_task(model: ModelConfig, data: DataConfig, shard: str) -> Task:
 
     Raises:
         ConfigValueError: this Barnraise has no task for the architecture, or the shard has too little data.
+        UnknownStrategyError: nor the architecture.
     """
     if isinstance(model, ByteLMConfig):
-        return ByteLMTask(model, Corpus.of(data).text(shard, "train"))
-    raise ConfigValueError(
-        f"the run trains {model.architecture}, for which this Barnraise has no task; install a newer one, or the "
-        "distribution that offers it"
-    )
+        return ByteLMTask(model, corpus_of(data).text(shard, "train"))
+    return AnsweringTask(model, corpus_of(data).text(shard, "train"))

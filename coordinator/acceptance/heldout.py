@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from barnraise.config import RunConfig
-from barnraise.corpus import Corpus
+from barnraise.corpora import Source
 from barnraise.digest import digest_bytes
 from barnraise.errors import AcceptanceError
 from coordinator.acceptance.examples import Windows
@@ -44,7 +44,7 @@ class HeldOut:
     check: Windows
 
     @classmethod
-    def draw(cls, corpus: Corpus, config: RunConfig) -> HeldOut:
+    def draw(cls, corpus: Source, config: RunConfig) -> HeldOut:
         """Draw what the suite, the probes and the check of ``config`` need from the held-out files.
 
         Raises:
@@ -124,8 +124,8 @@ def draw_windows(text: bytes, count: int, width: int, shard: str) -> Windows:
     slots = len(text) // width
     if slots < count:
         raise AcceptanceError(
-            f"shard {shard!r} has {len(text):,} bytes held out, {slots} windows of {width}; {count} are needed. "
-            "Raise data.held_out_percent, give the shard more modules, or lower the examples of its tests"
+            f"shard {shard!r} has {len(text):,} bytes held out, {slots} examples of {width}; {count} are needed. "
+            "Raise data.held_out_percent, give the shard more data, or lower the examples of its tests"
         )
     cut = np.frombuffer(text, dtype=np.uint8)[: slots * width].reshape(slots, width)
     picked = [index * slots // count for index in range(count)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 __all__ = [
+    "BITS_PER_ANSWER",
     "BITS_PER_BYTE",
     "BITS_PER_TOKEN",
     "BRIER",
@@ -41,6 +42,7 @@ class Metric:
 
 BITS_PER_BYTE = Metric("bits/byte", higher_is_better=False, bounds=(0.0, 64.0))
 BITS_PER_TOKEN = Metric("bits/token", higher_is_better=False)
+BITS_PER_ANSWER = Metric("bits/answer", higher_is_better=False, bounds=(0.0, 64.0))
 SHARE = Metric("share", higher_is_better=True, binary=True, bounds=(0.0, 1.0))
 """Right or wrong, kept or leaked: 1 is as it should be."""
 BRIER = Metric("squared error", higher_is_better=False, bounds=(0.0, 1.0))

@@ -16,7 +16,7 @@ from functools import cache
 from pathlib import Path
 
 from barnraise.config import RunConfig, parse_run_config
-from barnraise.corpus import Corpus
+from barnraise.corpora import corpus_of
 from barnraise.digest import digest_bytes
 from barnraise.errors import AcceptanceError, BlobMissingError
 from barnraise.releases.store import BlobStore
@@ -160,13 +160,13 @@ def drawn_here(suite: SuiteConfig, config: RunConfig, stated: str) -> HeldOutSou
         AcceptanceError: a shard has too little held-out text here.
         ConfigError: a test names a shard that the run does not have.
     """
-    drawn = HeldOut.draw(Corpus.of(config.data), config)
+    drawn = HeldOut.draw(corpus_of(config.data), config)
     same_text = digest_bytes(drawn.serialise()) == stated
     note = f"windows of held-out text were drawn here, from the library of Python {platform.python_version()}: "
     if _suffices(drawn, suite):
         note += "those of the run" if same_text else "not those of the run"
     else:
-        drawn = HeldOut.draw(Corpus.of(config.data), _with_suite(config, suite))
+        drawn = HeldOut.draw(corpus_of(config.data), _with_suite(config, suite))
         note += "more than the run has" if same_text else "not those of the run"
     if not note.endswith(": those of the run"):
         note += f" ({digest_bytes(drawn.serialise())[:15]}..), so verdicts can be compared, not equated"

@@ -19,7 +19,7 @@ from barnraise.releases.keyframe import write_keyframe
 from barnraise.updates import Carrier, Update, asked_carrier, canonical_codec
 from coordinator.acceptance.examples import Examples
 from coordinator.acceptance.kinds import Failure
-from coordinator.acceptance.kinds.loss import Loss
+from coordinator.acceptance.kinds.loss import Loss, own_loss
 from coordinator.acceptance.measuring import Part, examples_of, measure
 from coordinator.acceptance.models.subject import Subject
 from coordinator.acceptance.models.trunks import trunk_subject
@@ -80,16 +80,17 @@ def check_update(desk: Desk, base_digest: str, digest: str, shard: str | None) -
     except UpdateError as error:
         return Checked(False, str(error), {"code": error.code}, [])
     subjects = [trunk_subject(flat_P, desk.config.model, desk.space) for flat_P in (base_P, alone_P)]
-    hidden = _losses(subjects, desk.check_examples)
-    verdict = check_alone(hidden.base_N, hidden.alone_N, desk.config.acceptance.check_margin)
+    loss = own_loss(subjects[0])
+    hidden = _losses(subjects, desk.check_examples, loss)
+    verdict = check_alone(hidden.base_N, hidden.alone_N, desk.config.acceptance.check_margin, loss.metric.unit)
     own = desk.own_examples(shard)
-    score = score_update(hidden, _losses(subjects, own) if len(own) > 1 else None)
+    score = score_update(hidden, _losses(subjects, own, loss) if len(own) > 1 else None, unit=loss.metric.unit)
     evidence = {**verdict.evidence, "score": score.as_json(), "worth": told_score(score)}
     return Checked(verdict.accepted, verdict.reason, evidence, square_sums)
 
 
-def _losses(subjects: Sequence[Subject], examples: Examples) -> PairedLosses:
-    base_N, alone_N = (Loss().measure(subject, examples).values_N for subject in subjects)
+def _losses(subjects: Sequence[Subject], examples: Examples, loss: Loss) -> PairedLosses:
+    base_N, alone_N = (loss.measure(subject, examples).values_N for subject in subjects)
     return PairedLosses(base_N, alone_N)
 
 
@@ -120,7 +121,7 @@ def _require_as_leased(update: Update, asked: UpdateConfig) -> None:
     wanted = canonical_codec(asked.codec)
     if update.codec != wanted:
         raise UnsupportedFormatError(f"the lease asks for {_named(wanted)}, this file is {_named(update.codec)}")
-    carrier = asked_carrier(update.space, asked.train)
+    carrier = asked_carrier(update.space, asked)
     if update.carrier != carrier:
         raise UnsupportedFormatError(
             f"the run asks for updates of {_reach(carrier)}, this file is of {_reach(update.carrier)}; "
@@ -134,7 +135,10 @@ def _require_as_leased(update: Update, asked: UpdateConfig) -> None:
 
 
 def _reach(carrier: Carrier | None) -> str:
-    return "all tensors" if carrier is None else f"{sum(carrier.chosen)} of {len(carrier.chosen)} tensors"
+    if carrier is None:
+        return "all tensors"
+    factors = f"factors of rank {carrier.scope.rank} of " if carrier.scope.rank is not None else ""
+    return f"{factors}{sum(carrier.chosen)} of {len(carrier.chosen)} tensors"
 
 
 def _named(codec: CodecConfig) -> str:

@@ -13,13 +13,14 @@ from typing import Any, cast, overload
 from torch import nn
 
 from barnraise.model_config import ByteLMConfig, ModelConfig
-from merge.architectures.architecture import Architecture
+from merge.architectures.architecture import Answering, Architecture
 from merge.architectures.byte_lm import ByteLM
 from merge.architectures.flat import flat_of, load_flat, space_of
 from merge.architectures.sample import generate
 from merge.strategies.registry import Shelf
 
 __all__ = [
+    "Answering",
     "Architecture",
     "ByteLM",
     "architecture_of",
@@ -32,7 +33,10 @@ __all__ = [
     "space_of",
 ]
 
-_ARCHITECTURES = {"byte-lm": "merge.architectures.byte_lm:ByteLMArchitecture"}
+_ARCHITECTURES = {
+    "byte-lm": "merge.architectures.byte_lm:ByteLMArchitecture",
+    "image-classifier": "merge.architectures.image_classifier:ImageClassifierArchitecture",
+}
 _SHELF: Shelf[Architecture] = Shelf(
     "architecture", "barnraise.architectures", _ARCHITECTURES, ("build", "parameter_count", "files")
 )

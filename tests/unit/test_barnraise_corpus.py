@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barnraise.config import DataConfig
 from barnraise.corpus import Corpus, is_held_out
+from barnraise.data_config import StdlibData
 from barnraise.errors import ConfigValueError
 
 SHARDS = {"text": ("json", "csv"), "more": ("json", "missing-here")}
@@ -29,7 +29,7 @@ def standard_library(tmp_path: Path) -> Path:
 
 
 def corpus(tmp_path: Path, shards: dict[str, tuple[str, ...]] | None = None) -> Corpus:
-    data = DataConfig(held_out_percent=20, shards=shards or SHARDS)
+    data = StdlibData(held_out_percent=20, shards=shards or SHARDS)
     return Corpus(data, standard_library(tmp_path), frozenset({"json", "csv"}))
 
 
@@ -88,7 +88,7 @@ def test_the_digest_follows_the_content(tmp_path: Path) -> None:
 
 
 def test_the_real_library_has_text_for_both_splits() -> None:
-    found = Corpus.of(DataConfig(shards={"text": ("email", "html", "json", "xml"), "tools": ("unittest", "idlelib")}))
+    found = Corpus.of(StdlibData(shards={"text": ("email", "html", "json", "xml"), "tools": ("unittest", "idlelib")}))
     for shard in ("text", "tools"):
         assert len(found.text(shard, "train")) > len(found.text(shard, "held-out")) > 10_000
         assert not any("test" in Path(path).parts for path in found.files(shard, "train"))

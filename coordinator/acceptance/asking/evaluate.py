@@ -24,9 +24,10 @@ from torch.nn import functional
 from barnraise.errors import AcceptanceError
 from coordinator.acceptance.asking.lines import lines_of
 from coordinator.acceptance.examples import Examples
+from coordinator.acceptance.models.answering_subject import AnswersExamples
 from coordinator.acceptance.models.subject import Subject
 
-__all__ = ["BATCH", "WORST_BITS", "Scored", "batches", "score_texts", "texts_of", "token_bits"]
+__all__ = ["BATCH", "WORST_BITS", "Scored", "batches", "score_examples", "score_texts", "texts_of", "token_bits"]
 
 BATCH = 32
 
@@ -50,6 +51,25 @@ class Scored:
     bytes_N: NDArray[np.float64]
     last_right_N: NDArray[np.bool_]
     last_p_N: NDArray[np.float64]
+
+
+def score_examples(subject: Subject, examples: Examples) -> Scored:
+    """What a model gives to examples: to texts, or, where it answers, to the answers of examples.
+
+    An answer counts as one token and one byte.
+
+    Raises:
+        AcceptanceError: as :func:`texts_of` and :func:`score_texts`, or examples that the model cannot answer.
+    """
+    if not isinstance(subject, AnswersExamples):
+        return score_texts(subject, texts_of(examples))
+    if examples.windows is None:
+        raise AcceptanceError("a model that answers reads the examples of a shard; name one instead of a data set")
+    logits_NC, wanted_N = subject.answer(examples.windows)
+    right_N, p_N = _last(logits_NC[:, None], wanted_N[:, None])
+    ones_N = np.ones(len(wanted_N))
+    bits_N = token_bits(logits_NC[:, None], wanted_N[:, None])[:, 0].numpy()
+    return Scored(bits_N, ones_N, ones_N, right_N.numpy(), p_N.numpy())
 
 
 def texts_of(examples: Examples) -> list[bytes]:

@@ -1,4 +1,4 @@
-"""Accuracy: the share of texts whose last token is the one that the model expects most."""
+"""Accuracy: the share of texts or examples whose last token, or answer, is the one that the model expects most."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from coordinator.acceptance.asking.evaluate import score_texts, texts_of
+from coordinator.acceptance.asking.evaluate import score_examples
 from coordinator.acceptance.examples import Examples
 from coordinator.acceptance.kinds.rule import Measured, Takes
 from coordinator.acceptance.metric import SHARE, Metric
@@ -18,7 +18,7 @@ __all__ = ["Accuracy"]
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """1 where the last token is known, else 0; a line of a data set has a ``text``."""
+    """1 where the last token, or the answer, is known, else 0; a line of a data set has a ``text``."""
 
     name: ClassVar[str] = "accuracy"
     takes: ClassVar[Takes] = "either"
@@ -29,4 +29,4 @@ class Accuracy:
         return SHARE
 
     def measure(self, subject: Subject, examples: Examples) -> Measured:
-        return Measured(score_texts(subject, texts_of(examples)).last_right_N.astype(np.float64))
+        return Measured(score_examples(subject, examples).last_right_N.astype(np.float64))

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coordinator.acceptance.asking.choices import Answered, score_choices
-from coordinator.acceptance.asking.evaluate import score_texts, texts_of
+from coordinator.acceptance.asking.evaluate import score_examples
 from coordinator.acceptance.examples import Examples
 from coordinator.acceptance.kinds.rule import Measured, Takes
 from coordinator.acceptance.metric import BRIER, Metric
@@ -58,7 +58,7 @@ class Calibration:
         if examples.rows and "choices" in examples.rows[0]:
             sure_N, right_N = _favourites(score_choices(subject, examples, "none"))
         else:
-            scored = score_texts(subject, texts_of(examples))
+            scored = score_examples(subject, examples)
             sure_N, right_N = scored.last_p_N, scored.last_right_N.astype(np.float64)
         return Measured((sure_N - right_N) ** 2, calibration_error(sure_N, right_N, self.bins))
 

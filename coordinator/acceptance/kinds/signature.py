@@ -5,7 +5,7 @@
 
 Several are separated by ``;``. A number is a size that never changes, a letter one that varies,
 and the same letter is the same size everywhere. The model is asked what it takes and gives, and
-run once on two texts of three tokens, to see that the shapes hold.
+run once on two texts of three tokens, or two examples, to see that the shapes hold.
 """
 
 from __future__ import annotations
@@ -121,12 +121,13 @@ def _fits(size: int | str, real: int | str, letters: dict[str, int | str]) -> bo
 
 def _run(subject: Subject) -> list[str]:
     """What a run on a tiny input gives, where that is not what the model's own signature says."""
-    given = (2, min(3, subject.context))
     (shape,) = [shape for _, shape in subject.signature.inputs.values()][:1]
-    sizes = dict(zip(shape, given, strict=True))
+    letters = [size for size in shape if isinstance(size, str)]
+    sizes: dict[int | str, int] = dict(zip(letters, (2, min(3, subject.context)), strict=False))
+    given = [sizes.get(size, size) for size in shape]
     name, (_, promised) = next(iter(subject.signature.outputs.items()))
     expected = [sizes.get(size, size) for size in promised]
-    found = list(subject.logits(torch.zeros(given, dtype=torch.int64)).shape)
+    found = list(subject.logits(torch.zeros([int(size) for size in given], dtype=torch.int64)).shape)
     if len(found) == len(expected) and all(isinstance(e, str) or e == f for e, f in zip(expected, found, strict=True)):
         return []
-    return [f"outputs: given {list(given)}, {name} is {found}, expected {expected}"]
+    return [f"outputs: given {given}, {name} is {found}, expected {expected}"]

@@ -8,15 +8,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from barnraise.errors import AcceptanceError
 from barnraise.model_config import ByteLMConfig, ModelConfig
 from barnraise.updates.space import ParameterSpace
-from coordinator.acceptance.models.subject import ByteSubject
+from coordinator.acceptance.models.answering_subject import AnsweringSubject
+from coordinator.acceptance.models.subject import ByteSubject, Subject
 
 __all__ = ["trunk_subject"]
 
 
-def trunk_subject(flat_P: NDArray[np.float32], model: ModelConfig, space: ParameterSpace) -> ByteSubject:
+def trunk_subject(flat_P: NDArray[np.float32], model: ModelConfig, space: ParameterSpace) -> Subject:
     """The model with these parameters, float32 [P].
 
     Raises:
@@ -24,4 +24,4 @@ def trunk_subject(flat_P: NDArray[np.float32], model: ModelConfig, space: Parame
     """
     if isinstance(model, ByteLMConfig):
         return ByteSubject(flat_P, model, space)
-    raise AcceptanceError(f"acceptance tests cannot look at a model of architecture {model.architecture} yet")
+    return AnsweringSubject(flat_P, model, space)

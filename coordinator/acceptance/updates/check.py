@@ -35,12 +35,14 @@ class CheckVerdict:
     evidence: dict[str, Any]
 
 
-def check_alone(base: NDArray[np.float64], alone: NDArray[np.float64], margin: float) -> CheckVerdict:
+def check_alone(
+    base: NDArray[np.float64], alone: NDArray[np.float64], margin: float, unit: str = "bits/byte"
+) -> CheckVerdict:
     """Compare the base with and without one update, window by window.
 
     Args:
-        base, alone: float64 [N], bits per byte of the base, and of the base plus the update.
-        margin: bits per byte by which an update alone may worsen them.
+        base, alone: float64 [N], loss of the base, and of the base plus the update, in ``unit``.
+        margin: by which an update alone may worsen them.
 
     Raises:
         AcceptanceError: a score is missing or not finite.
@@ -54,6 +56,6 @@ def check_alone(base: NDArray[np.float64], alone: NDArray[np.float64], margin: f
     before, after, change = float(base.mean()), float(alone.mean()), float(worsening.mean())
     accepted = p > ALPHA
     limit = f"more than +{margin:g} is {'not shown' if accepted else 'shown'}, p {p:.2g}"
-    reason = f"alone it moves {len(base)} held-out windows {before:.3f} -> {after:.3f} bits/byte; {limit}"
+    reason = f"alone it moves {len(base)} held-out windows {before:.3f} -> {after:.3f} {unit}; {limit}"
     evidence = {"windows": len(base), "base": before, "alone": after, "change": change, "margin": margin, "p": p}
     return CheckVerdict(accepted, reason, evidence)

@@ -122,12 +122,14 @@ def score_update(
     public: PairedLosses | None = None,
     *,
     own_share: float = 0.5,
+    unit: str = "bits/byte",
 ) -> UpdateScore:
     """Score one update.
 
     Args:
         hidden, own, public: losses on examples that have none in common.
         own_share: weight of the own domain in ``value``, the rest is the hidden batch's.
+        unit: of the losses, for the reason.
 
     Raises:
         AcceptanceError: losses are missing or not finite.
@@ -141,7 +143,7 @@ def score_update(
         error = math.hypot(own_share * on_own.error, (1 - own_share) * on_hidden.error)
     named = [("hidden", on_hidden), ("its own domain", on_own), ("public", on_public)]
     said = "; ".join(f"{name} {_said(found)}" for name, found in named if found is not None)
-    return UpdateScore(on_hidden, on_own, on_public, value, error, f"alone it changes {said} (bits/byte)")
+    return UpdateScore(on_hidden, on_own, on_public, value, error, f"alone it changes {said} ({unit})")
 
 
 def told_score(score: UpdateScore) -> str:
