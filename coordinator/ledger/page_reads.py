@@ -11,7 +11,7 @@ from coordinator.ledger import schema
 from coordinator.ledger.engine import reading
 from coordinator.ledger.rows import ReleaseRow, RoundRow
 
-__all__ = ["Counted", "PageReads"]
+__all__ = ["Counted", "LeaseCounts", "PageReads"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,15 @@ class Counted:
     updates: int = 0
     contributors: int = 0
     size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseCounts:
+    """Leases of a contributor: given, those an update came for, and those that ran out without one."""
+
+    given: int
+    delivered: int
+    expired: int
 
 
 @dataclass(frozen=True)
@@ -70,11 +79,21 @@ class PageReads:
         query = select(table.contributor, func.count().label("updates")).where(table.version.in_(versions))
         return {row["contributor"]: int(row["updates"]) for row in self._all(query.group_by(table.contributor))}
 
-    def first_round(self) -> int | None:
-        """The lowest number of a round."""
+    def lease_counts(self, contributor: str, now_ms: int) -> LeaseCounts:
+        """What became of a contributor's leases."""
+        table = schema.leases.c
+        mine = select(func.count()).where(table.contributor == contributor)
         with reading(self.engine) as connection:
-            found: int | None = connection.execute(select(func.min(schema.rounds.c.number))).scalar()
-            return found
+            given = connection.execute(mine).scalar() or 0
+            delivered = connection.execute(mine.where(table.update_digest.is_not(None))).scalar() or 0
+            late = mine.where(table.update_digest.is_(None) & (table.expires_at_ms <= now_ms))
+            return LeaseCounts(int(given), int(delivered), int(connection.execute(late).scalar() or 0))
+
+    def newest_round_numbers(self, limit: int) -> list[int]:
+        """Numbers of the newest rounds, oldest first."""
+        table = schema.rounds.c
+        rows = self._all(select(table.number).order_by(table.number.desc()).limit(limit))
+        return [int(row["number"]) for row in reversed(rows)]
 
     def _all(self, query: Select[Any]) -> list[dict[str, Any]]:
         with reading(self.engine) as connection:

@@ -18,6 +18,7 @@ Knows neither torch nor ray, as all of the process that talks to strangers. A ne
 from fastapi import FastAPI
 
 from coordinator.web.refusals import refusal_of, refuse, wants_page
+from coordinator.web.routes.contributors import add_contributor_pages
 from coordinator.web.routes.releases import add_release_pages
 from coordinator.web.routes.rounds import add_round_pages
 from coordinator.web.routes.run import add_run_pages
@@ -33,4 +34,5 @@ def add_pages(app: FastAPI, site: Site) -> None:
     add_run_pages(app, site)
     add_release_pages(app, site)
     add_round_pages(app, site)
+    add_contributor_pages(app, site)
     site.paths.update(getattr(route, "path", "") for route in app.routes)

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from coordinator.web.curves import Curve
 
-__all__ = ["Scale", "curve_svg", "interval_svg", "share_svg", "thinned"]
+__all__ = ["Scale", "curve_svg", "interval_svg", "share_svg", "strip_svg", "thinned", "value_svg"]
 
 WIDTH, HEIGHT, EDGE = 1000, 200, 8
 MARKS_MOST = 400
@@ -115,3 +115,21 @@ def interval_svg(bounds: tuple[float, float, float], reach: float, state: str) -
         points = "12,5 2,12 12,19" if effect < 0 else f"{WIDTH - 12},5 {WIDTH - 2},12 {WIDTH - 12},19"
         marks.append(f'<polyline class="off {state}" points="{points}"/>')
     return _svg(24, "interval-svg", marks)
+
+
+def value_svg(value: float, most: float) -> Markup:
+    """A bar from the middle: to the right where the value is positive."""
+    part = 0.5 * min(1.0, abs(value) / most) if most > 0 else 0.0
+    start, end = (0.5, 0.5 + part) if value >= 0 else (0.5 - part, 0.5)
+    bar = _bar("good" if value >= 0 else "bad", start, end) if part else ""
+    return _svg(10, "value-svg", [bar, f'<line class="zero" x1="{WIDTH / 2}" x2="{WIDTH / 2}" y1="0" y2="10"/>'])
+
+
+def strip_svg(tones: Sequence[str]) -> Markup:
+    """A field for each of a row of things, in the colour of its tone; pale where there is none."""
+    width = WIDTH / max(1, len(tones))
+    fields = [
+        f'<rect class="{tone or "rest"}" x="{place * width:.1f}" y="0" width="{0.86 * width:.1f}" height="10"/>'
+        for place, tone in enumerate(tones)
+    ]
+    return _svg(10, "strip-svg", fields)

@@ -103,6 +103,8 @@ class Site:
             curve_svg=drawing.curve_svg,
             interval_svg=drawing.interval_svg,
             share_svg=drawing.share_svg,
+            strip_svg=drawing.strip_svg,
+            value_svg=drawing.value_svg,
             package=barnraise,
         )
         return made

@@ -60,8 +60,9 @@ def size(count: float | None) -> str:
 
 
 def sentence(text: str) -> str:
-    """A reason as a sentence of its own: it begins with a capital letter and ends with a full stop."""
-    begun = text[:1].upper() + text[1:]
+    """A reason as a sentence of its own: it begins with a capital letter, but for a name, and ends with a full stop."""
+    is_word = text.split(" ", 1)[0].rstrip(":;,").isalpha()
+    begun = text[:1].upper() + text[1:] if is_word else text
     return begun if not begun or begun[-1] in ".!?" else f"{begun}."
 
 

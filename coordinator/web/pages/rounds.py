@@ -58,7 +58,7 @@ class RoundLineView:
 
 def round_line_view(line: RoundLine) -> RoundLineView:
     """From the message that tells of it."""
-    counts: Mapping[str, int] = dict(line.updates)
+    counts: dict[str, int] = dict(line.updates.items())
     fates = tuple((state, counts[state]) for state in FATES if counts.get(state))
     total = sum(count for _, count in fates)
     return RoundLineView(
@@ -225,6 +225,8 @@ def moments(events: Iterable[RecordedEvent]) -> tuple[Moment, ...]:
         words = narrate(kind, payload, {})
         if kind == "round-tested":
             words = f"tests {'passed' if payload['passed'] else 'failed'}: {payload['reason']}"
+        elif kind == "round-moved" and payload["reason"].startswith(payload["phase"]):
+            words = payload["reason"]
         elif ": " in words and words.startswith("round "):
             words = words.split(": ", 1)[1]
         if words:

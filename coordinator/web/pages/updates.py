@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from barnraise.narrate import short
 from barnraise.records import UpdateStory
 from coordinator.web.pages.rounds import Agreement, Moment, agreement_of
 
@@ -108,7 +109,8 @@ def update_view(story: UpdateStory) -> UpdateView:
         tokens=story.tokens,
         steps=story.steps,
         life=tuple(
-            Moment(event.at_ms, _without_round(event.words), TONES.get(event.what, "plain")) for event in story.happened
+            Moment(event.at_ms, _plain(event.words, status.digest), TONES.get(event.what, "plain"))
+            for event in story.happened
         ),
         check_passed=check.get("passed"),
         check=str(check.get("reason", "")),
@@ -127,8 +129,10 @@ def update_view(story: UpdateStory) -> UpdateView:
     )
 
 
-def _without_round(words: str) -> str:
-    return words.split(": ", 1)[1] if words.startswith("round ") and ": " in words else words
+def _plain(words: str, digest: str) -> str:
+    """Without the round and the update, which the page is about anyway."""
+    plain = words.split(": ", 1)[1] if words.startswith("round ") and ": " in words else words
+    return plain.replace(f" {short(digest)}", "", 1)
 
 
 def _treatment(merge: Mapping[str, Any]) -> Treatment:
