@@ -8,16 +8,21 @@ from pathlib import Path
 
 import torch
 
+from barnraise import __version__
 from barnraise.clock import now_ms
-from barnraise.errors import RefusedError
+from barnraise.errors import RefusedError, UnknownFieldError
 from barnraise.identity import config_home
 from barnraise.protocol import PROTOCOL_VERSION, RunInfo, check_name
 from barnraise.releases.durable import replace_file
 from contributor.base import ReleasedBase
 from contributor.client import GatewayClient
-from contributor.events import Joined, NodeEvent, Notice, Stopped
+from contributor.consent import Consent, agreed, consent_for, remember, require
+from contributor.events import Joined, NodeEvent, Notice, Pulled, Sent, Stopped
 from contributor.first_use import first_use
+from contributor.governor.governor import Governor
+from contributor.governor.here import check_choices, govern
 from contributor.interrupt import Interrupt, StopRequestedError
+from contributor.live import Life, live
 from contributor.node import Node
 from contributor.parts import Change, Parts, as_trained
 from contributor.patience import Patience
@@ -39,6 +44,9 @@ class NodeConfig:
         key: file of the signing key, made when missing; in the user's configuration folder when None.
         threads: CPU threads to train with; torch's own choice when None.
         give_up_after_s: of waiting for a silent coordinator; None waits for ever.
+        policies: to load into the node's settings file, each as ``idle`` or ``idle=after_s=600``.
+        page: serve a status page on this machine.
+        agree: shows the owner what an update can tell, and asks; None where a program has decided.
         change: from what training changed to what is sent.
     """
 
@@ -48,6 +56,9 @@ class NodeConfig:
     key: Path | None = None
     threads: int | None = None
     give_up_after_s: float | None = None
+    policies: tuple[str, ...] = ()
+    page: bool = False
+    agree: Callable[[Consent], bool] | None = None
     change: Change = as_trained
 
 
@@ -67,6 +78,7 @@ def run_node(
     """
     if config.threads is not None:
         torch.set_num_threads(config.threads)
+    check_choices(config.policies)
     interrupt = interrupt or Interrupt()
     report = _saying_what_ctrl_c_does(report, interrupt)
     url = base_url(config.url)
@@ -76,14 +88,21 @@ def run_node(
     patience = Patience(url, interrupt, report, config.give_up_after_s)
     client = GatewayClient.connect(url)
     try:
-        info = _checked(patience.ask(client.run_info))
+        info = _checked(patience.ask(lambda: _run_info(client, url)))
     except StopRequestedError:
         report(Stopped(0, "asked to stop"))
         return 0
     folder = NodeFolder.of(config.home or state_home(), info.name, identity.public)
-    with folder.lock():
+    consent = consent_for(info, url)
+    knows = agreed(folder.consent, consent)
+    if config.agree is not None and not knows:
+        require(config.agree(consent), consent)
+    with folder.lock(), live(Life(folder, interrupt, report, now_ms, config.page)) as report:
         replace_file(folder.url, f"{url}\n".encode())
+        if config.agree is not None and not knows:
+            remember(folder.consent, consent, now_ms())
         report(Joined(info.name, url, name, identity.public, str(folder.root)))
+        governor = govern(folder.root, lambda told: report(Notice(told)), config.policies)
         bases = ReleasedBase(url, info, folder)
         parts = Parts(
             name,
@@ -92,16 +111,33 @@ def run_node(
             bases,
             folder,
             patience,
-            report,
+            _counting(report, governor),
             best_device(),
             now_ms,
+            advice=governor,
             change=config.change,
             card=who.card,
         )
         node = Node(info, parts)
-        reason = node.run(max_units)
-    report(Stopped(node.units, reason))
+        try:
+            reason = node.run(max_units)
+        finally:
+            governor.remember()
+        report(Stopped(node.units, reason))
     return node.units
+
+
+def _counting(report: Callable[[NodeEvent], None], governor: Governor) -> Callable[[NodeEvent], None]:
+    """``report``, which also tells the governor of every transfer, for the policy ``bandwidth``."""
+
+    def also(event: NodeEvent) -> None:
+        if isinstance(event, Pulled):
+            governor.transferred(received_bytes=event.fetched_bytes)
+        elif isinstance(event, Sent):
+            governor.transferred(sent_bytes=event.bytes)
+        report(event)
+
+    return also
 
 
 def _saying_what_ctrl_c_does(report: Callable[[NodeEvent], None], interrupt: Interrupt) -> Callable[[NodeEvent], None]:
@@ -116,6 +152,18 @@ def _saying_what_ctrl_c_does(report: Callable[[NodeEvent], None], interrupt: Int
         report(event)
 
     return also
+
+
+def _run_info(client: GatewayClient, url: str) -> RunInfo:
+    """What the coordinator says of its run, or in words that this barnraise is too old for it."""
+    try:
+        return client.run_info()
+    except UnknownFieldError as error:
+        raise RefusedError(
+            f"{url} describes its run in words that barnraise {__version__} does not know ({error}): it trains another "
+            "architecture or other data than this version can, or is no coordinator. Nothing was trained. Upgrade with "
+            "pip install -U 'barnraise[contributor]', or ask its operator which version the run needs"
+        ) from error
 
 
 def _checked(info: RunInfo) -> RunInfo:

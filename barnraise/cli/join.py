@@ -27,6 +27,10 @@ def join(
     give_up_after: Annotated[
         float | None, typer.Option("--give-up-after", min=0, help="Seconds to wait for a silent coordinator.")
     ] = None,
+    policy: Annotated[
+        list[str] | None,
+        typer.Option("--policy", help="Load a policy, and keep it: idle, or idle=after_s=600. Once for each."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Train for a run: lease work, train, send the update, again.
@@ -42,7 +46,7 @@ def join(
     from contributor.interrupt import Interrupt
     from contributor.run import NodeConfig, run_node
 
-    config = NodeConfig(url, name, home, key, threads, give_up_after)
+    config = NodeConfig(url, name, home, key, threads, give_up_after, tuple(policy or ()))
     _show_new_code(key, as_json=as_json)
     interrupt = Interrupt()
     with _reporter(as_json) as report, interrupt.on_signals():

@@ -151,6 +151,7 @@ class Governor:
                 raise TypeError(f"judge returned {type(wish).__name__}, a Wish was expected")
         except Exception as error:  # noqa: BLE001  # whatever a stranger's policy does, the node goes on
             self._failed[name] = policy
+            self._states.pop(name, None)
             self._say(f"the policy {name!r} failed and is unloaded, the others hold: {error!r}")
             return None
         return wish

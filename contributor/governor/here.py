@@ -10,11 +10,24 @@ from barnraise.clock import now_ms
 from contributor.governor.governor import Governor
 from contributor.governor.look import Look
 from contributor.governor.policies.nice import Priority
+from contributor.governor.policy import make
 from contributor.governor.priority import rank
 from contributor.governor.sensors import sensors_of
 from contributor.governor.settings import parse_choice, write_table
 
-__all__ = ["govern", "look_around", "only_look"]
+__all__ = ["check_choices", "govern", "look_around", "only_look"]
+
+
+def check_choices(choices: Sequence[str]) -> None:
+    """Whether policies that options name are there and have these settings, before anything is begun.
+
+    Raises:
+        ConfigError: there is no such policy or setting.
+        UsageError: a choice is not one.
+    """
+    for choice in choices:
+        name, settings = parse_choice(choice)
+        make(name, settings, source=f"--policy {choice}")
 
 
 def govern(folder: Path, say: Callable[[str], None], choices: Sequence[str] = ()) -> Governor:

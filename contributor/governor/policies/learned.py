@@ -25,7 +25,6 @@ from contributor.governor.wish import Wish
 __all__ = ["Knowledge", "Learned", "Marks"]
 
 WINDOW_LEAST_S = 0.5
-DEMAND_HALF_LIFE_S = 1.0
 GB = 1e9
 
 
@@ -45,7 +44,7 @@ class Knowledge:
 
     Attributes:
         marks: where the present window began; None before the first, and after a restart.
-        demand: share of the machine that others wanted in the last window, or a little before.
+        demands: share of the machine that others wanted in the last two windows.
         trained_s, steps: of the node, at the last look.
         duty: that the last look ended with.
     """
@@ -53,11 +52,16 @@ class Knowledge:
     slowdown: Slowdown = field(default_factory=Slowdown)
     pace: Pace = field(default_factory=Pace)
     rhythm: Rhythm = field(default_factory=Rhythm)
-    demand: float = 0.0
+    demands: tuple[float, float] = (0.0, 0.0)
     marks: Marks | None = None
     trained_s: float = 0.0
     steps: int = 0
     duty: float = 1.0
+
+    @property
+    def demand(self) -> float:
+        """What others are expected to want until the next look: who was busy a moment ago may be so again."""
+        return max(self.demands)
 
 
 class Learned(Section):
@@ -143,9 +147,7 @@ def _learn(known: Knowledge, seen: Observation) -> Knowledge:
     cpu_s = max(0.0, now.cpu_s - before.cpu_s)
     window = Window(wall_s, max(0.0, now.trained_s - before.trained_s), cpu_s, waited or 0.0, seen.cpus or 1)
     learned = known.slowdown if waited is None else known.slowdown.see(window)
-    kept = 0.5 ** (wall_s / DEMAND_HALF_LIFE_S)
-    demand = max(window.demand, kept * known.demand)  # who was busy a moment ago may be so again before the next look
-    return replace(known, marks=now, demand=demand, slowdown=learned)
+    return replace(known, marks=now, demands=(known.demands[-1], window.demand), slowdown=learned)
 
 
 def _held(seen: Observation) -> tuple[int, int, str] | None:

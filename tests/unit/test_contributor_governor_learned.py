@@ -1,0 +1,245 @@
+"""The policy ``learned`` on a machine that is simulated: it finds out what it does to others, and keeps its target."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.governor.model import Job, Machine, bursts, run, slowdown, steady
+from contributor.governor.learning.pace import Pace, largest_that_fits
+from contributor.governor.learning.pauses import DUTY_LEAST, Rhythm
+from contributor.governor.learning.regression import prior
+from contributor.governor.learning.slowdown import Slowdown, Window
+from contributor.governor.observation import NodeCounters, Observation
+from contributor.governor.policies.learned import Knowledge, Learned
+from laws import examples
+
+JOBS = {
+    "one thread": steady(1),
+    "every processor": steady(2),
+    "twice as many": steady(4),
+    "bursts": bursts(2, every_s=2.0, busy_s=1.0),
+    "rare bursts": bursts(2, every_s=40.0, busy_s=10.0),
+    "short bursts": bursts(1, every_s=0.1, busy_s=0.03),
+}
+MINUTES_S = 180.0
+
+
+@pytest.mark.parametrize("job", JOBS.values(), ids=JOBS)
+def test_the_job_is_slowed_by_less_than_the_target_and_without_the_policy_by_more(job: Job) -> None:
+    machine = Machine(steal=0.12)
+    assert slowdown(machine, job, None, seconds=MINUTES_S) > 0.1
+    assert slowdown(machine, job, Learned(target_slowdown=0.05), seconds=MINUTES_S) < 0.05
+
+
+@pytest.mark.parametrize("steal", [0.03, 0.3])
+def test_it_works_harder_where_it_hurts_less(steal: float) -> None:
+    machine = Machine(steal=steal)
+    done = run(machine, steady(1), Learned(), seconds=MINUTES_S)
+    free = run(machine, steady(1), None, seconds=MINUTES_S)
+    assert (done.steps > 0.7 * free.steps) == (steal == 0.03)
+    assert slowdown(machine, steady(1), Learned(), seconds=MINUTES_S) < 0.05
+
+
+def test_a_higher_target_gets_more_done() -> None:
+    def steps(target: float) -> int:
+        return run(Machine(), steady(1), Learned(target_slowdown=target), seconds=MINUTES_S).steps
+
+    assert steps(0.02) < steps(0.05) < steps(0.1)
+
+
+def test_nobody_there_is_full_work_and_no_pause() -> None:
+    done = run(Machine(), steady(0), Learned(), seconds=30.0)
+    assert set(done.duties) == {1.0}
+    assert done.steps == run(Machine(), steady(0), None, seconds=30.0).steps
+
+
+def test_it_gets_more_done_than_waiting_for_the_job_to_end() -> None:
+    job = bursts(1, every_s=15.0, busy_s=6.0)
+    waits_s = 5.0  # as long as ``idle`` waits in the benchmark
+    quiet = (9.0 - waits_s) / 15.0 * run(Machine(), steady(0), None, seconds=MINUTES_S).steps
+    assert run(Machine(), job, Learned(), seconds=MINUTES_S).steps > 1.2 * quiet
+
+
+# -- what it learns from -------------------------------------------------------------------
+
+
+def windows(own: float, ours: float, count: int = 80, noise: float = 0.01) -> Slowdown:
+    """After windows in which others wait by themselves and for us."""
+    draws = np.random.default_rng(0)
+    known = Slowdown()
+    for index in range(count):
+        on_s = 1.0 if index % 3 else 0.2
+        cpu_s = 0.8
+        wait_s = cpu_s * (own + ours * on_s + noise * draws.standard_normal())
+        known = known.see(Window(1.0, on_s, cpu_s, max(0.0, wait_s), cpus=2))
+    return known
+
+
+@pytest.mark.parametrize(("own", "ours"), [(0.0, 0.1), (0.5, 0.1), (0.5, 0.0), (0.05, 0.4)])
+def test_what_others_do_to_each_other_is_not_our_fault(own: float, ours: float) -> None:
+    demand = Window(1.0, 1.0, 0.8, 0.8 * (own + ours), cpus=2).demand
+    found = windows(own, ours).of_full_work(demand)
+    assert found.mean == pytest.approx(ours, abs=0.04)
+    assert found.high > ours - 0.02
+
+
+def test_before_anything_is_seen_it_is_careful_and_later_surer() -> None:
+    assert Slowdown().of_full_work(0.5).high > 0.4
+    assert windows(0.1, 0.1).of_full_work(0.5).sd < Slowdown().of_full_work(0.5).sd / 4
+
+
+def test_nobody_there_teaches_nothing() -> None:
+    known = windows(0.1, 0.1)
+    assert known.see(Window(1.0, 1.0, 0.001, 0.5e-3, cpus=2)).belief == known.belief
+
+
+# -- the parts -----------------------------------------------------------------------------
+
+
+@given(
+    weights=st.tuples(st.floats(-2, 2), st.floats(-2, 2)), inputs=st.lists(st.floats(-1, 1), min_size=30, max_size=40)
+)
+@settings(max_examples=examples(20), deadline=None)
+def test_regression_without_forgetting_is_least_squares(weights: tuple[float, float], inputs: list[float]) -> None:
+    belief = prior((0.0, 0.0), (1e3, 1e3), noise=1e-4, memory=1 - 1e-12)
+    rows = [(1.0, x) for x in (*inputs, -1.0, 1.0)]
+    for row in rows:
+        belief = belief.see(row, weights[0] + weights[1] * row[1])
+    solved = np.linalg.lstsq(np.asarray(rows), [weights[0] + weights[1] * x for _, x in rows], rcond=None)[0]
+    for x in (-1.0, 0.3):
+        assert belief.estimate((1.0, x)).mean == pytest.approx(float(solved @ [1.0, x]), abs=1e-2)
+
+
+def test_what_is_long_ago_is_forgotten_to_the_prior_and_not_to_nothing() -> None:
+    belief = prior((0.5,), (1.0,), noise=0.01, memory=0.9)
+    for _ in range(200):
+        belief = belief.see((1.0,), 2.0)
+    sure = belief.estimate((1.0,))
+    for _ in range(400):
+        belief = belief.see((0.0,), 0.0)
+    forgot = belief.estimate((1.0,))
+    assert sure.mean > 1.5
+    assert (forgot.mean, forgot.sd) == (pytest.approx(0.5, abs=1e-3), pytest.approx(1.0, abs=1e-3))
+
+
+@given(duty=st.floats(DUTY_LEAST, 1.0), steps=st.lists(st.floats(0.01, 3.0), min_size=150, max_size=200))
+@settings(max_examples=examples(25), deadline=None)
+def test_pauses_add_up_to_the_share(duty: float, steps: list[float]) -> None:
+    rhythm, trained_s, paused_s = Rhythm(), 0.0, 0.0
+    for step_s in steps:
+        told, rhythm = rhythm.after(step_s, duty)
+        trained_s, paused_s = trained_s + step_s, paused_s + step_s * (1 - told) / told
+        assert 0 < told <= 1
+    owed_s = trained_s * (1 - duty) / duty
+    assert paused_s <= owed_s + 1e-6
+    if duty > 0.3:  # below, a pause would be longer than an owner should wait for a change of mind
+        assert paused_s >= owed_s - 12.0
+
+
+def test_pauses_are_long_enough_to_measure() -> None:
+    rhythm, pauses = Rhythm(), []
+    for _ in range(300):
+        told, rhythm = rhythm.after(0.1, 0.8)
+        if told < 1:
+            pauses.append(0.1 * (1 - told) / told)
+    assert min(pauses) > 0.3
+    assert len({round(pause, 2) for pause in pauses}) > 5  # of many lengths, to be in step with nobody
+
+
+# -- pace and micro-batch ------------------------------------------------------------------
+
+
+def paced(alone_s: float = 0.02, gb: float = 0.01) -> Pace:
+    pace = Pace()
+    for index in range(60):
+        micro_batch, demand = 2 ** (index % 4), (index % 3) / 2
+        pace = pace.see(alone_s * micro_batch * (1 + demand), micro_batch, 256, demand)
+        pace = pace.see_memory(round((1.0 + gb * micro_batch) * 1e9), micro_batch, 256)
+    return pace
+
+
+def test_step_time_and_memory_are_predicted() -> None:
+    pace = paced()
+    assert pace.step_s(16, 256, 0.0) == pytest.approx(0.32, rel=0.2)
+    assert pace.step_s(4, 256, 1.0) > 1.5 * pace.step_s(4, 256, 0.0)
+    assert pace.memory_gb(32, 256).mean == pytest.approx(1.32, rel=0.1)
+
+
+def test_the_micro_batch_is_the_largest_that_leaves_room() -> None:
+    pace = paced(gb=0.5)
+    assert largest_that_fits(pace, 256, 100.0, at_most=16) == 16
+    assert largest_that_fits(pace, 256, 5.5, at_most=16) == 8
+    assert largest_that_fits(pace, 256, 0.5, at_most=16) == 0
+
+
+def look(free_gb: float, steps: int, trained_s: float) -> Observation:
+    node = NodeCounters(steps=steps, trained_s=trained_s, step_s=0.2, micro_batch=8, context=256, ram_bytes=5 * 10**9)
+    return Observation(
+        at_ms=0,
+        clock_s=trained_s,
+        ram_free_bytes=round(free_gb * 1e9),
+        others_cpu_s=0.0,
+        others_wait_s=0.0,
+        cpus=2,
+        node=node,
+    )
+
+
+def test_another_program_that_takes_memory_makes_the_micro_batch_smaller() -> None:
+    policy, state = Learned(leave_gb=1.0), None
+    for steps in range(1, 30):
+        wish, state = policy.judge(look(50.0, steps, 0.2 * steps), state)
+    assert wish.micro_batch_max is None
+    state = replace(state or Knowledge(), pace=paced(gb=0.5))
+    wish, _ = policy.judge(look(0.0, 30, 6.0), state)
+    assert wish.work
+    assert wish.micro_batch_max == 4
+    assert "0.0 GB of memory are free, 1.0 GB are to be left: 4 examples at once" in wish.reason
+
+
+def test_asking_twice_after_a_step_gives_the_same_answer() -> None:
+    def seen(steps: int) -> Observation:
+        node = NodeCounters(steps=steps, trained_s=float(steps), step_s=1.0, micro_batch=1)
+        cpu_s = 1.5 * steps
+        return Observation(
+            at_ms=0, clock_s=float(steps), others_cpu_s=cpu_s, others_wait_s=0.3 * cpu_s, cpus=2, node=node
+        )
+
+    policy, state = Learned(), None
+    for steps in range(1, 20):
+        first, state = policy.judge(seen(steps), state)
+        again, state = policy.judge(seen(steps), state)
+        assert first.duty == again.duty
+
+
+def test_what_was_learned_by_another_process_is_kept_and_its_counters_are_not() -> None:
+    policy, state = Learned(), None
+    for steps in range(1, 30):
+        _, state = policy.judge(look(50.0, steps, 0.2 * steps), state)
+    assert state is not None
+    _, after = policy.judge(look(50.0, 0, 0.0), state)
+    assert after.slowdown == state.slowdown
+    assert (after.steps, after.trained_s) == (0, 0.0)
+
+
+def test_without_counters_of_waiting_it_stays_careful() -> None:
+    policy, state = Learned(), None
+    for steps in range(1, 10):
+        node = NodeCounters(steps=steps, trained_s=float(steps), step_s=1.0, micro_batch=1)
+        seen = Observation(
+            at_ms=0,
+            clock_s=float(steps),
+            others_cpu_s=1.5 * steps,
+            cpus=2,
+            node=node,
+            unknown={"others_wait_s": "not told here"},
+        )
+        wish, state = policy.judge(seen, state)
+    assert "not measured: not told here" in wish.reason
+    share = int(wish.reason.partition("training ")[2].split("%")[0])
+    assert 2 <= share <= 20
