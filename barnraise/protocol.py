@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from barnraise.config import CodecConfig, DataConfig, TrainingConfig
+from barnraise.config import CodecConfig, DataConfig, LoraConfig, TrainingConfig
 from barnraise.digest import canonical_json, is_digest
 from barnraise.errors import BadNameError, UnknownFieldError
 from barnraise.identity import Identity, verify_signature
@@ -214,6 +214,7 @@ class Lease(Message):
         seed: seed of the data order of this unit.
         fisher: send a diagonal Fisher along with the change.
         train: patterns of names of the tensors that train; none for all.
+        lora: train factors in place of these.
     """
 
     kind: ClassVar[str] = "lease"
@@ -228,6 +229,7 @@ class Lease(Message):
     codec: CodecConfig
     fisher: bool = False
     train: tuple[str, ...] = ()
+    lora: LoraConfig | None = None
     issued_at_ms: Millis
     expires_at_ms: Millis
 

@@ -19,10 +19,13 @@ from barnraise.config import CodecConfig
 from barnraise.digest import digest_bytes
 from barnraise.errors import ConfigValueError, VerificationError
 from barnraise.protocol import Lease, UpdateEnvelope
-from barnraise.updates import Carrier, Part, Update, asked_carrier, write_update
+from barnraise.updates import Carrier, EncodedSegment, Part, Update, asked_carrier, write_update
+from barnraise.updates.factors import Factors
 from barnraise.updates.space import ParameterSpace
+from contributor.training.lora import LowRank
 from contributor.training.trainable import EVERYTHING, Some, WhatTrains
 from merge.compress import compress
+from merge.compress.factors import factorise
 from merge.compress.fisher import with_fisher
 
 __all__ = ["FinishedUnit", "Wanted", "Work", "finish_unit"]
@@ -75,12 +78,14 @@ class Wanted:
     Attributes:
         space: of the base.
         carrier: how it travels; None as the change of every element.
+        trains: what of the model is trained for it.
     """
 
     space: ParameterSpace
     base_digest: str
     codec: CodecConfig
     carrier: Carrier | None = None
+    trains: WhatTrains = EVERYTHING
 
     @classmethod
     def of(cls, lease: Lease, space: ParameterSpace) -> Wanted:
@@ -90,22 +95,23 @@ class Wanted:
             VerificationError: the lease and its base do not go together.
         """
         try:
-            carrier = asked_carrier(space, lease.train)
+            carrier = asked_carrier(space, lease)
         except ConfigValueError as error:
             raise VerificationError(
                 f"the lease does not fit its base ({error}); nothing was trained. Tell the operator."
             ) from error
-        return cls(space, lease.base_digest, lease.codec, carrier)
-
-    @property
-    def trains(self) -> WhatTrains:
-        """What of the model is trained for it."""
-        return Some(self.carrier) if isinstance(self.carrier, Part) else EVERYTHING
+        trains = EVERYTHING if carrier is None else _trains(carrier, lease)
+        return cls(space, lease.base_digest, lease.codec, carrier, trains)
 
     @property
     def target(self) -> ParameterSpace:
         """Layout of changes and residuals: what training changes, before anything is compressed."""
-        return self.space if self.carrier is None else self.carrier.space
+        return self.space if self.carrier is None else self.carrier.target
+
+    @property
+    def keeps_moments(self) -> bool:
+        """Whether AdamW's moments mean anything in the next unit; those of factors do not, which begin anew."""
+        return self.trains.layout(self.space).digest == self.target.digest
 
     def cut(self, flat_P: NDArray[np.float32]) -> NDArray[np.float32]:
         """What a change of the whole model, float32 [P], says within ``target``: a new vector of it."""
@@ -142,8 +148,32 @@ def finish_unit(
     Raises:
         NonFiniteUpdateError: the change or the Fisher holds a NaN or an infinity.
     """
+    if isinstance(wanted.carrier, Factors):
+        return _finish_factors(wanted, wanted.carrier, target_P)
     encoded, decoded_P = compress(torch.from_numpy(target_P), wanted.target, wanted.codec)
     if fisher_P is not None:
         encoded = with_fisher(encoded, fisher_P, wanted.target, wanted.codec)
-    data = write_update(wanted.space, wanted.base_digest, wanted.codec, encoded, role="update", carrier=wanted.carrier)
-    return FinishedUnit(data, target_P - decoded_P.cpu().numpy())
+    return FinishedUnit(_written(wanted, encoded), target_P - decoded_P.cpu().numpy())
+
+
+def _finish_factors(wanted: Wanted, factors: Factors, target_P: NDArray[np.float32]) -> FinishedUnit:
+    """What goes out are factors; what they leave over is a change of the matrices, as the target was."""
+    carried = torch.from_numpy(factorise(target_P, factors))
+    data = _written(wanted, compress(carried, factors.space, wanted.codec)[0])
+    left_P = -target_P
+    wanted.add_decoded(left_P, [data])
+    return FinishedUnit(data, np.negative(left_P, out=left_P))
+
+
+def _written(wanted: Wanted, encoded: Sequence[EncodedSegment]) -> bytes:
+    return write_update(wanted.space, wanted.base_digest, wanted.codec, encoded, role="update", carrier=wanted.carrier)
+
+
+def _trains(carrier: Carrier, lease: Lease) -> WhatTrains:
+    match carrier:
+        case Factors():
+            return LowRank(carrier, lease.lora.scale if lease.lora else 1.0, lease.seed)
+        case Part():
+            return Some(carrier)
+        case _:
+            raise AssertionError(carrier)

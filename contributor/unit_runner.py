@@ -254,13 +254,14 @@ class UnitRunner:
             target_P += np.float32(self._info.residual_decay) * parts.folder.vector(residual, wanted.target.size)
         wanted.add_decoded(target_P, (parts.folder.store.read(digest) for digest in state.free_to_fold))
         fisher_P = trainer.fisher() if work.lease.fisher else None
+        keep = training.keep_moments and wanted.keeps_moments
         finished = finish_unit(wanted, target_P, fisher_P)
         envelope = work.envelope(finished.data, trainer.losses, secrets.token_hex(16), parts.now_ms())
         outgoing = Outgoing(
             digest=parts.folder.store.put(finished.data),
             envelope=Signed.make(envelope, parts.identity),
             residual=parts.folder.put_vector(finished.residual_P) if self._info.residual_decay else None,
-            moments=store_moments(parts.folder, trainer.moments(), training) if training.keep_moments else None,
+            moments=store_moments(parts.folder, trainer.moments(), training) if keep else None,
             dense_bytes=4 * wanted.space.size,
             took=state.free_residuals,
             folded=state.free_to_fold,

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 
-from barnraise.errors import NonCanonicalUpdateError, WrongBaseError
+from barnraise.config import LoraConfig
+from barnraise.errors import ConfigValueError, NonCanonicalUpdateError, UnsupportedFormatError, WrongBaseError
+from barnraise.updates.factors import RANK_MAX, Factors
 from barnraise.updates.part import Part
 from barnraise.updates.scope import Carrier, Scope
-from barnraise.updates.space import ParameterSpace
+from barnraise.updates.space import ParameterSpace, TensorSpec
 
-__all__ = ["asked_carrier", "carrier_of"]
+__all__ = ["Asked", "asked_carrier", "carrier_of", "is_matrix"]
+
+
+class Asked(Protocol):
+    """What :class:`barnraise.config.UpdateConfig` and a lease both say."""
+
+    @property
+    def train(self) -> tuple[str, ...]: ...
+
+    @property
+    def lora(self) -> LoraConfig | None: ...
 
 
 def carrier_of(scope: Scope, space: ParameterSpace) -> Carrier | None:
@@ -25,20 +38,54 @@ def carrier_of(scope: Scope, space: ParameterSpace) -> Carrier | None:
         WrongBaseError: it is not about such a base.
         NonCanonicalUpdateError: it should be named otherwise.
     """
-    return None if scope.tensors is None else Part(space, _chosen(scope.tensors, len(space.tensors)))
+    count = len(space.tensors)
+    chosen = (True,) * count if scope.tensors is None else _chosen(scope.tensors, count)
+    if scope.rank is None:
+        return None if scope.tensors is None else Part(space, chosen)
+    if scope.rank > RANK_MAX:
+        raise UnsupportedFormatError(
+            f"factors of rank {scope.rank}, at most {RANK_MAX} are read. Lower update.lora.rank."
+        )
+    wrong = [spec.name for spec, bit in zip(space.tensors, chosen, strict=True) if bit and not is_matrix(spec)]
+    if wrong:
+        raise WrongBaseError(f"factors of {len(wrong)} tensors that are no matrices. Pull the base again.")
+    return Factors(Part(space, chosen), scope.rank)
 
 
-def asked_carrier(space: ParameterSpace, train: Sequence[str]) -> Carrier | None:
+def asked_carrier(space: ParameterSpace, asked: Asked) -> Carrier | None:
     """How updates of a run travel; None where that is as the change of every element.
 
     Args:
         space: of the base.
-        train: patterns of names of tensors that train; none for all.
+        asked: the run's configuration of updates, or a lease.
 
     Raises:
         ConfigValueError: there are no such tensors.
     """
-    return Part.of(space, train)
+    part = Part.of(space, asked.train)
+    return part if asked.lora is None else Factors(_matrices(space, part, asked.train), asked.lora.rank)
+
+
+def is_matrix(spec: TensorSpec) -> bool:
+    """Whether factors may stand for a tensor."""
+    return len(spec.shape) == 2 and spec.size > 0
+
+
+def _matrices(space: ParameterSpace, part: Part | None, train: Sequence[str]) -> Part:
+    """The tensors that factors are trained for: those that were named, else every matrix."""
+    chosen = tuple(is_matrix(spec) for spec in space.tensors)
+    if not any(chosen):
+        raise ConfigValueError("update.lora trains matrices, and this model has none; remove it")
+    if not train:
+        return Part(space, chosen)
+    wanted = space.tensors if part is None else part.space.tensors
+    wrong = [spec for spec in wanted if not is_matrix(spec)]
+    if wrong:
+        raise ConfigValueError(
+            f"update.lora trains matrices, and update.train names {wrong[0].name} of shape {list(wrong[0].shape)}; "
+            "name matrices only"
+        )
+    return part or Part(space, (True,) * len(space.tensors))
 
 
 def _chosen(tensors: str, count: int) -> tuple[bool, ...]:

@@ -78,6 +78,10 @@ class Part:
     def scope(self) -> Scope:
         return Scope(np.packbits(self.chosen).tobytes().hex())
 
+    @property
+    def target(self) -> ParameterSpace:
+        return self.space
+
     def expand(self, segment: int, read: Read) -> NDArray[np.float32]:
         """A segment of the model, float32 [P]: the chosen elements, and zeros."""
         first, last = self.whole.segment_range(segment)

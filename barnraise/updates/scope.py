@@ -2,7 +2,7 @@
 
 Most updates say something about every element. Others keep to some tensors of the base, named by one
 bit each in the order of the parameter space. The bits are there only where they leave something out,
-so a scope has one name.
+so a scope has one name. With a rank, what travels is factors in place of those tensors.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ __all__ = ["EVERYWHERE", "SCOPE_KEYS", "Carrier", "Read", "Scope"]
 Read = Callable[[int, int], NDArray[np.float32]]
 """Elements ``[start, end)`` of what the arrays hold, float32."""
 
-SCOPE_KEYS = frozenset({"tensors"})
+SCOPE_KEYS = frozenset({"tensors", "rank"})
+_RANK = re.compile(r"[1-9][0-9]{0,3}\Z")
 _HEX = re.compile(r"(?:[0-9a-f]{2})+\Z")
 
 
@@ -42,6 +43,10 @@ class Carrier(Protocol):
     def chosen(self) -> tuple[bool, ...]:
         """Which tensors of the model the update addresses."""
 
+    @property
+    def target(self) -> ParameterSpace:
+        """Layout of the changes that travel so: what is addressed, and no more."""
+
     def expand(self, segment: int, read: Read) -> NDArray[np.float32]:
         """A segment of the model from what travels, a new float32 [P]; 0 where nothing is addressed."""
 
@@ -58,12 +63,15 @@ class Scope:
 
     Attributes:
         tensors: a bit for every tensor of the base, hexadecimal; None where all are addressed.
+        rank: of the factors that travel in place of matrices; None where their elements do.
     """
 
     tensors: str | None = None
+    rank: int | None = None
 
     def metadata(self) -> dict[str, str]:
-        return {} if self.tensors is None else {"tensors": self.tensors}
+        said = {"tensors": self.tensors, "rank": None if self.rank is None else str(self.rank)}
+        return {key: value for key, value in said.items() if value is not None}
 
     @classmethod
     def of_metadata(cls, metadata: Mapping[str, Any]) -> Scope:
@@ -75,7 +83,10 @@ class Scope:
         tensors = metadata.get("tensors")
         if "tensors" in metadata and not (isinstance(tensors, str) and _HEX.match(tensors)):
             raise UnsupportedFormatError("tensors is not a row of bits in hexadecimal digits")
-        return cls(tensors)
+        rank = metadata.get("rank")
+        if "rank" in metadata and not (isinstance(rank, str) and _RANK.match(rank)):
+            raise UnsupportedFormatError("rank is not a number of components")
+        return cls(tensors, None if rank is None else int(rank))
 
 
 EVERYWHERE = Scope()

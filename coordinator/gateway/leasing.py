@@ -111,6 +111,7 @@ class Leasing:
             codec=config.update.codec,
             fisher=config.update.fisher,
             train=config.update.train,
+            lora=config.update.lora,
             issued_at_ms=lease.issued_at_ms,
             expires_at_ms=lease.expires_at_ms,
         )

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from barnraise.releases.source import FolderSource
-from barnraise.updates import Part, Update, write_update
+from barnraise.updates import Update, asked_carrier, write_update
 from coordinator.recompute import recompute
 from merge.compress import compress
 from simulator import Simulation, tiny_config
@@ -25,6 +25,12 @@ KINDS: dict[str, dict[str, Any]] = {
         "train": ["model.layers.*"],
         "fisher": True,
     },
+    "factors of some matrices": {
+        "codec": {"name": "blockwise", "bits": 8},
+        "train": ["model.layers.*.mlp.*"],
+        "lora": {"rank": 4},
+    },
+    "factors of all matrices": {"codec": {"name": "dense"}, "lora": {"rank": 2, "alpha": 4}},
 }
 every_kind = pytest.mark.parametrize("kind", KINDS)
 
@@ -58,8 +64,9 @@ def test_the_same_release_in_whatever_order_and_again_from_what_was_published(
         assert newest is not None
         released.add((newest.model_digest, newest.state_digest))
         space = simulation.desk.space
-        part = Part.of(space, KINDS[kind].get("train", ()))
-        allowed = {spec.name for spec in (space if part is None else part.space).tensors}
+        carrier = asked_carrier(space, simulation.config.update)
+        assert carrier is not None
+        allowed = {spec.name for spec in carrier.target.tensors}
         assert set() < moved(simulation, base.model_digest, newest.model_digest) <= allowed
     assert len(released) == 1
     simulation.ticks()
@@ -76,7 +83,7 @@ def test_an_update_of_another_kind_is_rejected_when_it_is_checked(tmp_path: Path
     mallory.trained()
     base = simulation.ledger.head()
     assert base is not None
-    segments, _ = compress(torch.full((space.size,), 1e-6), space, config.codec)
+    segments, _ = compress(torch.full((space.size,), 1e-6), space, config.codec)  # of all elements
     wrong = mallory.sends(lease_id, write_update(space, base.model_digest, config.codec, segments, role="update"))
     for name, shard in SHARDS.items():
         simulation.contributor(name, shard).delivers()
