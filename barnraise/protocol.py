@@ -23,6 +23,7 @@ from barnraise.model_config import ModelConfig
 __all__ = [
     "PROTOCOL_VERSION",
     "BlobRef",
+    "Discarded",
     "KeyAccepted",
     "KeyHistory",
     "KeyStep",
@@ -40,6 +41,7 @@ __all__ = [
     "Rotation",
     "RoundInfo",
     "RunInfo",
+    "RunTerms",
     "Signed",
     "UpdateEnvelope",
     "UpdateStatus",
@@ -344,10 +346,27 @@ class RoundInfo(Message):
     rejected: Count
 
 
+class RunTerms(Message):
+    """What a unit of a run asks of a machine, so that somebody can find out before joining.
+
+    Attributes:
+        lease_for_s: how long a unit may take. max_clock_skew_s: how far a clock may be off.
+        max_update_bytes: the largest update that is taken.
+    """
+
+    kind: ClassVar[str] = "run-terms"
+    training: TrainingConfig
+    codec: CodecConfig
+    lease_for_s: Number
+    max_clock_skew_s: Number
+    max_update_bytes: Count
+
+
 class RunInfo(Message):
     """What a stranger needs to know before joining. ``round`` is None until the first one opens.
 
     Attributes:
+        terms: what a unit asks of a machine; None from coordinators that do not say.
         root_digest: of the first root of its release metadata, which pulling begins with.
         data: where the training text comes from and how it is split; none of the text itself.
         residual_decay: share of what compression left out that a contributor adds to its next update.
@@ -365,6 +384,7 @@ class RunInfo(Message):
     residual_decay: Annotated[float, Field(ge=0, le=1)] = 1.0
     newest: str | None
     round: RoundInfo | None
+    terms: RunTerms | None = None
 
 
 class RecoveryCard(Message):
@@ -429,6 +449,13 @@ class KeyStep(Message):
     since_ms: Millis
 
 
+class Discarded(Message):
+    """Bytes that came and were thrown away, to measure how fast they came."""
+
+    kind: ClassVar[str] = "discarded"
+    size_bytes: Count
+
+
 class PendingRecovery(Message):
     """A recovery that takes effect at ``effective_at_ms`` unless the key in use objects before."""
 
@@ -479,6 +506,7 @@ class KeyHistory(Message):
 #   GET  /v1/releases/metadata/{file}           release metadata (TUF), also on any static mirror
 #   GET  /v1/releases/targets/{file}            the lists that it leads to; also on any static mirror
 #   GET  /v1/releases/blobs/{2 hex}/{62 hex}    bytes, single ranges; also on any static mirror
+#   POST /v1/discard           raw bytes, at most 1 MiB -> Discarded; to measure how fast an upload is
 #   GET  /v1/health                             {"status": "ok", ...}
 #   GET  /metrics                               Prometheus text
 # An error is {"error": {"code": ..., "reason": ...}} with the status of its class.

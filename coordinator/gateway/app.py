@@ -22,6 +22,7 @@ from coordinator.contributors import CONTRIBUTORS_MAX, contributor_lines, contri
 from coordinator.gateway.blobs import serve_blob, serve_metadata
 from coordinator.gateway.bodies import read_json, require_plain
 from coordinator.gateway.counting import CountRequests, note_refusal
+from coordinator.gateway.discard import Discarding
 from coordinator.gateway.intake import Intake
 from coordinator.gateway.keyring import Keyring
 from coordinator.gateway.leasing import Leasing
@@ -105,7 +106,7 @@ def _add_run_routes(app: FastAPI, state: GatewayState) -> None:
 
 
 def _add_work_routes(app: FastAPI, state: GatewayState, intake: Intake, leasing: Leasing) -> None:
-    keyring = Keyring(state)
+    keyring, discarding = Keyring(state), Discarding(state.now_ms)
 
     @app.post("/v1/leases")
     async def lease(request: Request) -> Response:
@@ -143,6 +144,13 @@ def _add_work_routes(app: FastAPI, state: GatewayState, intake: Intake, leasing:
         announced = request.headers.get("content-length", "")
         length = int(announced) if announced.isdecimal() else None
         return _say(await intake.receive(digest, offset, length, request.stream()))
+
+    @app.post("/v1/discard")
+    async def discard(request: Request) -> Response:
+        require_plain(request)
+        announced = request.headers.get("content-length", "")
+        length = int(announced) if announced.isdecimal() and len(announced) <= 16 else None
+        return _say(await discarding.take(length, request.stream()))
 
     @app.api_route("/v1/updates/{digest}", methods=READ)
     def status(digest: str) -> Response:

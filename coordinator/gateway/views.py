@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from barnraise.config import RunConfig
-from barnraise.protocol import PROTOCOL_VERSION, RoundInfo, RunInfo
+from barnraise.protocol import PROTOCOL_VERSION, RoundInfo, RunInfo, RunTerms
 from coordinator.admission import AdmissionPolicy, collecting_ends_ms
 from coordinator.ledger import Ledger, RoundRow
 
@@ -71,4 +71,11 @@ def run_info(config: RunConfig, keys: RunKeys, newest: str | None, current: Roun
         residual_decay=config.update.residual_decay,
         newest=newest,
         round=current,
+        terms=RunTerms(
+            training=config.training,
+            codec=config.update.codec,
+            lease_for_s=config.round.lease_for_s,
+            max_clock_skew_s=config.gateway.max_clock_skew_s,
+            max_update_bytes=config.gateway.max_update_bytes,
+        ),
     )
