@@ -29,6 +29,7 @@ from coordinator.backup_store import BackupFile, BackupList, BackupStore
 from coordinator.ledger import Ledger
 from coordinator.ledger.file import copy_file
 from coordinator.references import mentioned, required
+from coordinator.vitals import write_status
 
 __all__ = ["BackupReport", "backup"]
 
@@ -96,6 +97,8 @@ def backup(
             missing=tuple(copier.missing),
         )
         path = store.write(made)
+        with suppress(OSError):  # of a run on a disk that cannot be written; the backup is there
+            write_status(folder.status / "backup.json", {"at_ms": now_ms, "added_bytes": copier.added_bytes})
     return BackupReport(
         path, len(copier.sizes), copier.total_bytes, copier.added_bytes, bool(keys), copier.replaced, made.missing
     )

@@ -16,8 +16,10 @@ import socket
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import uvicorn
+from fastapi import FastAPI
 
 from barnraise.config import GatewayConfig
 from barnraise.errors import BarnraiseError, ConfigValueError, PortInUseError
@@ -27,8 +29,9 @@ from barnraise.run_folder import RunFolder
 from coordinator.gateway.app import create_app
 from coordinator.gateway.deadlines import patient_protocol
 from coordinator.gateway.state import GatewayState
+from coordinator.vitals import write_status
 
-__all__ = ["listen", "main"]
+__all__ = ["listen", "main", "scrape_targets"]
 
 BACKLOG = 512
 MAX_CONNECTIONS = 512
@@ -59,12 +62,15 @@ def main() -> int:
 def _serve(folder: RunFolder) -> None:
     state = GatewayState.open(folder)
     folder.create()
-    server = uvicorn.Server(_uvicorn_config(state))
+    app = create_app(state)
+    server = uvicorn.Server(_uvicorn_config(app, state.config.gateway))
+    app.state.site.tail.stopping = lambda: server.should_exit  # or streams would hold the end up
     with listen(state.config.gateway, _port_before(folder)) as door:
         host, port = door.getsockname()[:2]
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         replace_file(_port_file(folder), f"{port}\n".encode("ascii"))
         replace_file(folder.address, json.dumps({"url": url, "pid": os.getpid()}).encode("ascii"))
+        write_status(folder.status / "gateway-targets.json", scrape_targets(host, port, state.config.name))
         logging.getLogger("barnraise.gateway").info("listening at %s", url)
         try:
             server.run(sockets=[door])
@@ -109,10 +115,10 @@ def _bound(host: str, port: int) -> socket.socket:
     return door
 
 
-def _uvicorn_config(state: GatewayState) -> uvicorn.Config:
+def _uvicorn_config(app: FastAPI, config: GatewayConfig) -> uvicorn.Config:
     return uvicorn.Config(
-        create_app(state),
-        http=patient_protocol(state.config.gateway),
+        app,
+        http=patient_protocol(config),
         ws="none",
         lifespan="off",
         loop="asyncio",
@@ -124,6 +130,12 @@ def _uvicorn_config(state: GatewayState) -> uvicorn.Config:
         h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         timeout_graceful_shutdown=GRACE_S,
     )
+
+
+def scrape_targets(host: str, port: int, run: str) -> list[dict[str, Any]]:
+    """Where Prometheus on this machine finds ``/metrics``, in the form in which it discovers targets from files."""
+    near = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # not bound here: told
+    return [{"targets": [f"[{near}]:{port}" if ":" in near else f"{near}:{port}"], "labels": {"run": run}}]
 
 
 def _port_file(folder: RunFolder) -> Path:

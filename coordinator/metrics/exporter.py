@@ -15,15 +15,14 @@ from collections.abc import Callable, Iterable, Iterator
 from threading import Lock
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
 from barnraise import __version__
 from barnraise.clock import now_ms
 from barnraise.errors import StorageError
-from barnraise.metric import Metric, Readings, Spread
+from barnraise.metric import Readings
+from barnraise.metrics import Family, families
 from barnraise.run_folder import RunFolder
 from coordinator.ledger import Ledger
 from coordinator.metrics.catalogue import CATALOGUE, ROUTES_MAX
@@ -126,30 +125,6 @@ class _Readers(Collector):
         readings, growth = self._ledger.read(self._now_ms())
         readings.update(self._folder.readings(growth))
         yield from families(readings, CATALOGUE)
-
-
-def families(readings: Readings, catalogue: Iterable[Metric]) -> Iterator[Family]:
-    """Readings as Prometheus has them, in the order of the catalogue."""
-    for metric in catalogue:
-        series = readings.of(metric.name)
-        if series:
-            yield _family(metric, series)
-
-
-def _family(metric: Metric, series: dict[tuple[str, ...], float | Spread]) -> Family:
-    family: CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
-    if metric.kind == "histogram":
-        family = HistogramMetricFamily(metric.name, metric.meaning, labels=metric.labels)
-        for labels, spread in sorted(series.items()):
-            assert isinstance(spread, Spread), metric.name
-            family.add_metric(labels, spread.cumulative(), spread.total)
-        return family
-    kind = CounterMetricFamily if metric.kind == "counter" else GaugeMetricFamily
-    family = kind(metric.name, metric.meaning, labels=metric.labels)
-    for labels, value in sorted(series.items()):
-        assert not isinstance(value, Spread), metric.name
-        family.add_metric(labels, value)
-    return family
 
 
 def _head(name: str) -> tuple[str, str, tuple[str, ...]]:
