@@ -1,0 +1,10 @@
+"""Training that bounds what an update can tell of any one example: clipping, noise, and an account of both.
+
+    accountant.py   what noise costs, as pure arithmetic
+    noise.py        numbers that nobody else can draw again
+    sampling.py     which examples a step sees, drawn in secret
+    gradients.py    each example's gradient clipped, their sum made noisy
+    budget.py       what was spent so far, in the node's folder; nothing goes past what was chosen
+
+What this protects and what it does not is in docs/privacy.md.
+"""
