@@ -173,9 +173,10 @@ class Watch:
         with self._lock:
             self._status = replace(self._status, **changes)
 
-    def crashed(self, why: str, at_ms: int) -> None:
+    def now(self, doing: str, why: str, at_ms: int) -> None:
+        """Move on without an event: the node has ended."""
         with self._lock:
-            self._status = self._status.now("crashed", why, at_ms)
+            self._status = self._status.now(doing, why, at_ms)
 
     def keep(self, path: Path) -> None:
         """Leave the status for whoever asks when this process is gone. Nothing depends on it."""

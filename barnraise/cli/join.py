@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from contributor.consent import Consent
     from contributor.events import NodeEvent
 
 __all__ = ["join"]
@@ -31,12 +34,15 @@ def join(
         list[str] | None,
         typer.Option("--policy", help="Load a policy, and keep it: idle, or idle=after_s=600. Once for each."),
     ] = None,
+    page: Annotated[bool, typer.Option("--page", help="Serve a status page, on this machine only.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Agree to what an update can tell, without being asked.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Train for a run: lease work, train, send the update, again.
 
-    Ctrl-C finishes the unit that was begun; a second Ctrl-C stops at the next step, and the
-    next start continues there.
+    The first time it says what leaves this machine and what that can tell, and asks. Ctrl-C
+    finishes the unit that was begun; a second Ctrl-C stops at the next step, and the next start
+    continues there. From any other shell: barnraise status, pause, resume, finish, leave.
 
     Example: barnraise join http://127.0.0.1:8000 --name ada
     """
@@ -46,11 +52,13 @@ def join(
     from contributor.interrupt import Interrupt
     from contributor.run import NodeConfig, run_node
 
-    config = NodeConfig(url, name, home, key, threads, give_up_after, tuple(policy or ()))
     _show_new_code(key, as_json=as_json)
     interrupt = Interrupt()
-    with _reporter(as_json) as report, interrupt.on_signals():
-        run_node(config, report, units, interrupt)
+    with _reporter(as_json) as shown, interrupt.on_signals():
+        config = NodeConfig(
+            url, name, home, key, threads, give_up_after, tuple(policy or ()), page=page, agree=_asks(yes, shown.hush)
+        )
+        run_node(config, shown.report, units, interrupt)
 
 
 def _show_new_code(key: Path | None, *, as_json: bool) -> None:
@@ -65,16 +73,45 @@ def _show_new_code(key: Path | None, *, as_json: bool) -> None:
         greet(path, code, as_json=as_json)
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """Where events go. ``hush`` takes the live line away, until the next event."""
+
+    report: Callable[[NodeEvent], None]
+    hush: Callable[[], None] = lambda: None
+
+
+def _asks(yes: bool, hush: Callable[[], None]) -> Callable[[Consent], bool]:
+    """How the owner agrees: with --yes, or by an answer in a terminal; where there is none, not at all."""
+
+    def agree(consent: Consent) -> bool:
+        if yes:
+            return True
+        if not (sys.stdin.isatty() and sys.stdout.isatty()):
+            return False
+        hush()
+        print(f"\n{consent.text}")
+        before = signal.signal(signal.SIGINT, signal.default_int_handler)  # here Ctrl-C is a no
+        try:
+            return input(f"Take part in {consent.run}? [y/N] ").strip().lower() in {"y", "yes"}
+        except EOFError:
+            return False
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    return agree
+
+
 @contextmanager
-def _reporter(as_json: bool) -> Iterator[Callable[[NodeEvent], None]]:
+def _reporter(as_json: bool) -> Iterator[_Shown]:
     """How events are shown: JSON lines, a live line on a terminal, plain lines elsewhere."""
     if as_json:
-        yield lambda event: print(json.dumps(event.as_json(), sort_keys=True), flush=True)
+        yield _Shown(lambda event: print(json.dumps(event.as_json(), sort_keys=True), flush=True))
     elif sys.stdout.isatty():
-        with _live_line() as report:
-            yield report
+        with _live_line() as shown:
+            yield shown
     else:
-        yield _print_plain
+        yield _Shown(_print_plain)
 
 
 def _print_plain(event: NodeEvent) -> None:
@@ -85,7 +122,7 @@ def _print_plain(event: NodeEvent) -> None:
 
 
 @contextmanager
-def _live_line() -> Iterator[Callable[[NodeEvent], None]]:
+def _live_line() -> Iterator[_Shown]:
     """Events scroll by; the step being trained, or what is waited for, stays in the last line."""
     from rich.console import Console
     from rich.text import Text
@@ -94,9 +131,10 @@ def _live_line() -> Iterator[Callable[[NodeEvent], None]]:
     with console.status(Text("starting")) as status:
 
         def report(event: NodeEvent) -> None:
-            if event.kind in {"step", "waiting"}:
+            status.start()
+            if event.kind in {"step", "waiting", "resting"}:
                 status.update(Text(event.line()))
             else:
                 console.print(Text(event.line()))
 
-        yield report
+        yield _Shown(report, status.stop)

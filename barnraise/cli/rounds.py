@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from barnraise.cli.sources import find_source
 from barnraise.errors import RefusedError, UsageError, VerificationError
 from barnraise.protocol import Message
-from barnraise.records import RoundLines, RoundRecord, UpdateStory
+from barnraise.records import ContributorLines, RoundLines, RoundRecord, UpdateStory
 from barnraise.releases.source import ReleaseSource
 from barnraise.run_folder import RunFolder
 
@@ -29,12 +29,14 @@ class Rounds:
     Attributes:
         lines: the newest rounds, as many as it is given. record: one round; the newest for None.
         story: of the update whose digest begins so.
+        contributors: the ranking, of as many as it is given.
     """
 
     label: str
     lines: Callable[[int], RoundLines]
     record: Callable[[int | None], RoundRecord]
     story: Callable[[str], UpdateStory]
+    contributors: Callable[[int], ContributorLines]
 
 
 @contextmanager
@@ -71,6 +73,7 @@ def _over_http(place: ReleaseSource) -> Rounds:
         lambda most: _told(place, f"/v1/rounds?limit={most}", RoundLines),
         record,
         lambda name: _told(place, f"/v1/updates/{name}/story", UpdateStory),
+        lambda most: _told(place, f"/v1/contributors?limit={most}", ContributorLines),
     )
 
 
@@ -93,6 +96,7 @@ def _in_folder(folder: RunFolder, label: str) -> Iterator[Rounds]:
 
     require("coordinator")
     from barnraise.config import load_run_config
+    from coordinator.contributors import contributor_lines
     from coordinator.history import round_lines, round_record
     from coordinator.ledger import Ledger
     from coordinator.story import update_story
@@ -105,6 +109,7 @@ def _in_folder(folder: RunFolder, label: str) -> Iterator[Rounds]:
             lambda most: round_lines(ledger, None, most),
             lambda number: round_record(ledger, config, number),
             lambda name: update_story(ledger, config, name),
+            lambda most: contributor_lines(ledger, most),
         )
     finally:
         ledger.close()

@@ -13,7 +13,7 @@ from barnraise.errors import UsageError
 from barnraise.releases.source import ReleaseSource, open_source
 from barnraise.run_folder import RunFolder
 
-__all__ = ["FromOption", "JsonOption", "MirrorOption", "TrustOption", "find_mirrors", "find_source"]
+__all__ = ["FromOption", "JsonOption", "MirrorOption", "TrustOption", "find_mirrors", "find_source", "is_source_usual"]
 
 ENVIRONMENT = "BARNRAISE_FROM"
 MIRRORS = "BARNRAISE_MIRRORS"
@@ -52,6 +52,11 @@ def find_source(text: str | None) -> ReleaseSource:
             return open_source(str(folder))
     usual = " or ".join(f"./{folder}" for folder in USUAL_FOLDERS)
     raise UsageError(f"which run? There is no {usual} here. Name one: --from http://HOST:PORT, or --from FOLDER")
+
+
+def is_source_usual() -> bool:
+    """Whether :func:`find_source` finds one that nobody named."""
+    return bool(os.environ.get(ENVIRONMENT)) or any(RunFolder(folder).config.is_file() for folder in USUAL_FOLDERS)
 
 
 def find_mirrors(texts: list[str] | None) -> tuple[ReleaseSource, ...]:

@@ -14,7 +14,7 @@ from barnraise.cli.ordering import RunOption, find_run
 from barnraise.cli.output import JsonOption, field, print_result, wrapped
 from barnraise.cli.round import agreement_words, when
 from barnraise.cli.rounds import find_rounds
-from barnraise.cli.sources import FromOption
+from barnraise.cli.sources import FromOption, is_source_usual
 from barnraise.errors import RefusedError, UsageError
 from barnraise.narrate import short
 from barnraise.records import UpdateStory
@@ -37,14 +37,14 @@ def why(
     """Say what became of an update, and why: its check, its part in the merge, what was tested.
 
     For contributors as for operators: from a coordinator's URL, from the folder of a run, or
-    inside the folder of a node, which knows where its coordinator is.
+    from nowhere in particular where a node of yours has trained it or is the only one.
 
     Example: barnraise why 5f0c81aa92 --from http://127.0.0.1:8000
     """
     name = update.strip().lower()
     if not NAME.match(name):
         raise UsageError(f"{update[:80]!a} is no digest of an update; give at least its first 6 hex digits, as 5f0c81")
-    node = _Node.here() if source is None and run is None else None
+    node = _Node.that_knows(name) if source is None and run is None else None
     place = str(find_run(run).root) if run is not None else node.url if node is not None else source
     here = node.says(name) if node is not None else ""
     try:
@@ -60,15 +60,37 @@ def why(
     print_result("why", result, as_json=as_json, human="\n".join(_words(story, here)))
 
 
-# -- inside a node's folder --------------------------------------------------------------------
+# -- nodes of this machine ---------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Node:
-    """The node in whose folder the command runs: where its coordinator is, and what it remembers."""
+    """A node of this machine: where its coordinator is, and what it remembers."""
 
     url: str
     state: NodeState
+
+    @classmethod
+    def that_knows(cls, name: str) -> _Node | None:
+        """The node in whose folder the command runs, else one that has trained it, else the only one there is.
+
+        None where none of these is, or where a run that other commands would find comes before the last of them.
+        """
+        here = cls.here()
+        if here is not None:
+            return here
+        from barnraise.cli.nodes import nodes_here
+        from contributor.history import read_history
+        from contributor.state import NodeFolder
+
+        folders = [NodeFolder(node.folder) for node in nodes_here(None)]
+        begins = "b3:" + name.removeprefix("b3:")
+        for folder in folders:
+            if any(unit.digest.startswith(begins) for unit in read_history(folder.history)):
+                return cls(folder.url.read_text().strip(), folder.load())
+        if len(folders) == 1 and not is_source_usual():
+            return cls(folders[0].url.read_text().strip(), folders[0].load())
+        return None
 
     @classmethod
     def here(cls) -> _Node | None:
@@ -83,8 +105,7 @@ class _Node:
     def says(self, name: str) -> str:
         """What this node knows of the update itself; "" if it has no more to do with it."""
         begins = "b3:" + name.removeprefix("b3:")
-        outgoing = self.state.outgoing
-        if outgoing is not None and outgoing.digest.startswith(begins):
+        if any(outgoing.digest.startswith(begins) for outgoing in self.state.outbox):
             return "finished here, and has no receipt yet; joining again sends it"
         if any(sent.digest.startswith(begins) for sent in self.state.sent):
             return "sent from here; this node has not asked yet what became of it"

@@ -176,7 +176,7 @@ class _Theatre:
 
     def _volunteer(self, name: str) -> Actor:
         home = self.plan.folder / "volunteers" / name
-        arguments = ["-m", "barnraise", "join", self.url, "--name", name, "--home", str(home)]
+        arguments = ["-m", "barnraise", "join", self.url, "--yes", "--name", name, "--home", str(home)]
         arguments += ["--key", str(home / "identity.key"), "--threads", "1", "--json"]
         return Actor(name, arguments, self.plan.folder / "logs" / f"{name}.log")
 

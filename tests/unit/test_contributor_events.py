@@ -63,10 +63,10 @@ def test_foreign_text_stays_on_its_line(text: str) -> None:
 
 
 def test_a_pipe_gets_plain_lines_and_few_of_the_steps(capsys: pytest.CaptureFixture[str]) -> None:
-    with _reporter(as_json=False) as report:
+    with _reporter(as_json=False) as shown:
         for step in range(1, 13):
-            report(Step(step, 12, 4.0))
-        report(Waiting("for others"))
+            shown.report(Step(step, 12, 4.0))
+        shown.report(Waiting("for others"))
     assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
         "step 5/12",
         "step 10/12",
@@ -76,7 +76,7 @@ def test_a_pipe_gets_plain_lines_and_few_of_the_steps(capsys: pytest.CaptureFixt
 
 
 def test_a_program_gets_every_event_as_a_line(capsys: pytest.CaptureFixture[str]) -> None:
-    with _reporter(as_json=True) as report:
+    with _reporter(as_json=True) as shown:
         for event in EVENTS:
-            report(event)
+            shown.report(event)
     assert [json.loads(line)["event"] for line in capsys.readouterr().out.splitlines()] == [e.kind for e in EVENTS]

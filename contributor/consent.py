@@ -1,0 +1,106 @@
+"""What leaves the machine and what it can tell: read and agreed to before the first unit of a run.
+
+Remembered in the node's folder by the digest of the text, so another text (another kind of
+data, or a newer Barnraise that knows more) is asked about again.
+
+Source: Zhu et al. 2019, "Deep Leakage from Gradients", https://arxiv.org/abs/1906.08935;
+Geiping et al. 2020, "Inverting Gradients", https://arxiv.org/abs/2003.14053;
+Carlini et al. 2021, "Extracting Training Data from Large Language Models", https://arxiv.org/abs/2012.07805.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from barnraise.digest import digest_bytes
+from barnraise.errors import NotAgreedError
+from barnraise.protocol import RunInfo
+from barnraise.releases.durable import replace_file
+
+__all__ = ["Consent", "agreed", "consent_for", "remember", "require"]
+
+PUBLIC_DATA = frozenset({"python-stdlib", "digits"})
+"""Corpora that everybody has anyway."""
+
+_LEAVES = """\
+What leaves this machine for {url}
+  - updates: what training has changed in the model, compressed and signed
+  - with each update: how many steps and examples, and the training loss at its
+    first and last step
+  - your display name and your public key, your address as any web server sees it
+
+What stays: your files, the training text, the private key, everything else."""
+
+_PUBLIC = """\
+This run trains on {data}, which is public. An update can tell nothing of yours
+but that this machine has taken part, when, and how fast it is."""
+
+_PRIVATE = """\
+This run trains on {data}. An update is made from it, and can tell of it:
+  - gradient inversion: whoever has an update and the model that it began with
+    can rebuild some of the examples, all the better the fewer there were
+    (Zhu et al. 2019, arxiv.org/abs/1906.08935; Geiping et al. 2020,
+    arxiv.org/abs/2003.14053)
+  - memorised text: a model repeats rare things that it was trained on, such as
+    names and numbers, to whoever asks (Carlini et al. 2021,
+    arxiv.org/abs/2012.07805); a release cannot be called back
+Compression and merging make both harder, and rule out neither. Give this run no
+text that must stay secret. Clipping plus noise bounds what any one example can
+tell, and an account of it is kept: docs/privacy.md says how and at what price."""
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What is to be agreed to. ``text`` has no more than 80 columns."""
+
+    run: str
+    text: str
+
+    @property
+    def digest(self) -> str:
+        return digest_bytes(self.text.encode())
+
+
+def consent_for(info: RunInfo, url: str) -> Consent:
+    """The text for a run."""
+    public = info.data.corpus in PUBLIC_DATA
+    tells = (_PUBLIC if public else _PRIVATE).format(data=_printable(info.data.learnt_from))
+    return Consent(info.name, f"{_LEAVES.format(url=_printable(url))}\n\n{tells}\n")
+
+
+def agreed(path: Path, consent: Consent) -> bool:
+    """Whether this very text was agreed to before; ``path`` is the node's consent.json."""
+    try:
+        value = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return False
+    return isinstance(value, dict) and value.get("digest") == consent.digest
+
+
+def remember(path: Path, consent: Consent, at_ms: int) -> None:
+    """Keep that it was agreed to.
+
+    Raises:
+        DiskFullError: no space left.
+    """
+    value = {"run": consent.run, "digest": consent.digest, "at_ms": at_ms, "text": consent.text}
+    replace_file(path, json.dumps(value, indent=1, sort_keys=True).encode("ascii"))
+
+
+def require(is_agreed: bool, consent: Consent) -> None:
+    """Go on only when it was agreed to.
+
+    Raises:
+        NotAgreedError: it was not.
+    """
+    if not is_agreed:
+        raise NotAgreedError(
+            f"nobody has agreed yet to what an update of {consent.run} can tell; nothing was trained or sent. Read it "
+            "in a terminal with the same command, or agree with --yes"
+        )
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else " " for char in text)[:200]
