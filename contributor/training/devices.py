@@ -1,0 +1,100 @@
+"""Which device trains, and in what precision: a pure choice from what was seen, with a reason.
+
+    wanted   auto                 the GPU with the most free memory, else Apple's, else the CPU
+             cpu, mps, cuda, cuda:1   that one, or an error that names what there is
+
+Forward passes run in bfloat16 where the device computes it in hardware: half the memory for activations, and on GPUs
+several times the speed. Parameters, gradients and optimiser stay float32. On CPUs bfloat16 is for whoever asks,
+because only some are faster with it and all get other bits.
+"""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+
+import torch
+
+from barnraise.errors import UsageError
+
+__all__ = ["Gpu", "Plan", "Seen", "choose", "look"]
+
+BF16_SINCE = 8  # compute capability of the first NVIDIA GPUs with bfloat16 arithmetic
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One that CUDA shows. ``index`` is CUDA's; ``capability`` its major version."""
+
+    index: int
+    name: str
+    free_bytes: int
+    capability: int
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What this machine has. ``mps``: Apple's GPU can be used. ``mps_bf16``: its system computes bfloat16."""
+
+    gpus: tuple[Gpu, ...] = ()
+    mps: bool = False
+    mps_bf16: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """``device`` as torch names it, ``autocast`` as :class:`contributor.training.how.How` has it."""
+
+    device: str
+    autocast: torch.dtype | None
+    reason: str
+
+
+def choose(seen: Seen, wanted: str = "auto", *, cpu_bf16: bool = False) -> Plan:
+    """The device for one unit at a time.
+
+    Args:
+        wanted: ``auto``, ``cpu``, ``mps``, ``cuda``, or one GPU as ``cuda:1``.
+        cpu_bf16: use bfloat16 on a CPU too.
+
+    Raises:
+        UsageError: it is not there.
+    """
+    if wanted == "cpu" or (wanted == "auto" and not seen.gpus and not seen.mps):
+        why = "as asked" if wanted == "cpu" else "there is no GPU that PyTorch can use"
+        return Plan("cpu", torch.bfloat16 if cpu_bf16 else None, f"training on the CPU: {why}")
+    if wanted == "mps" or (wanted == "auto" and not seen.gpus):
+        if not seen.mps:
+            raise UsageError(_not_there(wanted, seen))
+        exact = None if not seen.mps_bf16 else torch.bfloat16
+        return Plan("mps", exact, f"training on Apple's GPU in {'bfloat16' if exact else 'float32'}")
+    among = [gpu for gpu in seen.gpus if wanted in {"auto", "cuda", f"cuda:{gpu.index}"}]
+    if not among:
+        raise UsageError(_not_there(wanted, seen))
+    return _on(max(among, key=lambda gpu: (gpu.free_bytes, -gpu.index)), len(seen.gpus))
+
+
+def _on(gpu: Gpu, of: int) -> Plan:
+    exact = torch.bfloat16 if gpu.capability >= BF16_SINCE else None
+    which = "" if of == 1 else f", the one of {of} with the most free memory that was asked for"
+    precision = "bfloat16" if exact else f"float32, for a GPU of capability {gpu.capability} has no bfloat16"
+    free = gpu.free_bytes / (1 << 30)
+    return Plan(
+        f"cuda:{gpu.index}", exact, f"training on GPU {gpu.index}, {gpu.name}, {free:.1f} GiB free{which}; {precision}"
+    )
+
+
+def _not_there(wanted: str, seen: Seen) -> str:
+    have = ["cpu", *(["mps"] if seen.mps else []), *(f"cuda:{gpu.index} ({gpu.name})" for gpu in seen.gpus)]
+    return f"--device {wanted} was asked for, this machine has {', '.join(have)}; choose one of these, or auto"
+
+
+def look() -> Seen:
+    """What PyTorch can use here."""
+    gpus = []
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        properties = torch.cuda.get_device_properties(index)
+        gpus.append(Gpu(index, properties.name, int(torch.cuda.mem_get_info(index)[0]), properties.major))
+    mps = torch.backends.mps.is_available()
+    system = platform.mac_ver()[0].partition(".")[0]
+    return Seen(tuple(gpus), mps, mps and system.isdigit() and int(system) >= 14)

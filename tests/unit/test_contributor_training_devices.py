@@ -1,0 +1,58 @@
+"""The choice of a device: pure, with a reason, and never one that is not there."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from barnraise.errors import UsageError
+from contributor.training.devices import Gpu, Seen, choose, look
+
+GIB = 1 << 30
+OLD, NEW = Gpu(0, "GTX 1080", 7 * GIB, 6), Gpu(1, "RTX 4090", 20 * GIB, 8)
+
+gpus = st.lists(st.tuples(st.integers(0, 100 * GIB), st.integers(3, 12)), max_size=8).map(
+    lambda found: tuple(Gpu(index, f"gpu {index}", free, major) for index, (free, major) in enumerate(found))
+)
+
+
+@given(gpus, st.booleans(), st.booleans())
+def test_there_is_always_a_device_and_it_is_there(found: tuple[Gpu, ...], mps: bool, mps_bf16: bool) -> None:
+    plan = choose(Seen(found, mps, mps_bf16))
+    if found:
+        (chosen,) = (gpu for gpu in found if plan.device == f"cuda:{gpu.index}")
+        assert chosen.free_bytes == max(gpu.free_bytes for gpu in found)
+        assert (plan.autocast is torch.bfloat16) == (chosen.capability >= 8)
+    else:
+        assert plan.device == ("mps" if mps else "cpu")
+    assert plan.reason.startswith("training on ")
+
+
+def test_reasons_have_names_and_numbers() -> None:
+    assert choose(Seen()).reason == "training on the CPU: there is no GPU that PyTorch can use"
+    assert choose(Seen((NEW,))).reason == "training on GPU 1, RTX 4090, 20.0 GiB free; bfloat16"
+    assert choose(Seen((OLD,))).reason.endswith("float32, for a GPU of capability 6 has no bfloat16")
+
+
+def test_what_is_asked_for_is_taken() -> None:
+    seen = Seen((OLD, NEW), mps=True)
+    assert [choose(seen, wanted).device for wanted in ("cpu", "mps", "cuda", "cuda:0")] == [
+        "cpu",
+        "mps",
+        "cuda:1",
+        "cuda:0",
+    ]
+    assert choose(seen, "cpu").autocast is None
+    assert choose(seen, "cpu", cpu_bf16=True).autocast is torch.bfloat16
+
+
+@pytest.mark.parametrize("wanted", ["cuda", "cuda:7", "mps", "tpu"])
+def test_what_is_not_there_is_refused_with_what_is(wanted: str) -> None:
+    with pytest.raises(UsageError, match=rf"--device {wanted} was asked for, this machine has cpu; choose one"):
+        choose(Seen(), wanted)
+
+
+def test_this_machine_has_a_plan() -> None:
+    assert choose(look(), "cpu").device == "cpu"
