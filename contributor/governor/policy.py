@@ -20,7 +20,7 @@ from contributor.governor.observation import Observation
 from contributor.governor.policies import BUILT_IN
 from contributor.governor.wish import Wish
 
-__all__ = ["GROUP", "Policy", "available", "foreign", "make"]
+__all__ = ["GROUP", "Policy", "available", "foreign", "make", "summary"]
 
 GROUP = "barnraise.policies"
 
@@ -49,6 +49,13 @@ def foreign() -> dict[str, EntryPoint]:
 def available() -> tuple[str, ...]:
     """Every name that a settings file may use."""
     return (*BUILT_IN, *sorted(foreign()))
+
+
+def summary(name: str) -> str:
+    """What a policy does, in a line; where a foreign one comes from."""
+    if name in BUILT_IN:
+        return (BUILT_IN[name].__doc__ or "").splitlines()[0]
+    return f"of {foreign()[name].value}"
 
 
 def make(name: str, settings: Mapping[str, Any], *, source: str) -> Policy:

@@ -27,7 +27,18 @@ from barnraise.releases.durable import replace_file
 from barnraise.sections import Section, parse_section, read_toml
 from contributor.governor.policy import Policy, make
 
-__all__ = ["FILE", "GovernorConfig", "Settings", "parse_choice", "read_settings", "remove_table", "write_table"]
+__all__ = [
+    "FILE",
+    "GovernorConfig",
+    "Settings",
+    "change_table",
+    "parse_choice",
+    "parse_values",
+    "read_settings",
+    "remove_table",
+    "table_of",
+    "write_table",
+]
 
 FILE = "policies.toml"
 HEADING = re.compile(r"^\s*\[\s*\"?([\w-]+)\"?\s*\]\s*(#.*)?$")
@@ -111,6 +122,19 @@ def write_table(folder: Path, name: str, settings: Mapping[str, Any]) -> Setting
     body = [f"[{name}]", *(f"{key} = {_toml(value)}" for key, value in settings.items())]
     before, _, after = _around(folder, name)
     return _replace(folder, [*before, *body, *(["", *after] if after else [])])
+
+
+def change_table(folder: Path, name: str, settings: Mapping[str, Any]) -> Settings:
+    """Give a policy that is loaded these settings; those that are not named stay.
+
+    Raises:
+        ConfigError: it is not loaded, or what the file would then say is refused.
+    """
+    before = table_of(folder, name)
+    if before is None and name != "governor":
+        loaded = ", ".join(read_settings(folder).policies) or "none"
+        raise ConfigValueError(f"policy {name!r} is not loaded; loaded: {loaded}. Load it: barnraise policy add {name}")
+    return write_table(folder, name, {**(before or {}), **settings})
 
 
 def remove_table(folder: Path, name: str) -> Settings:
