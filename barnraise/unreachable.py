@@ -8,6 +8,8 @@ from urllib3.exceptions import (
     MaxRetryError,
     NameResolutionError,
     NewConnectionError,
+    ProxyError,
+    SSLError,
 )
 from urllib3.exceptions import TimeoutError as HttpTimeoutError
 
@@ -29,9 +31,19 @@ def why_unreachable(error: HTTPError, *, connect_s: float, read_s: float) -> str
             cause = error.__cause__
             detail = cause.strerror if isinstance(cause, OSError) else None
             return f"no connection ({detail})" if detail else "no connection"
+        case ProxyError():
+            return f"the proxy does not let it through ({error.original_error})"
+        case SSLError():
+            return f"no secure connection ({_certificate(error)})"
         case ConnectTimeoutError():
             return f"no connection within {connect_s:.0f} s"
         case HttpTimeoutError():
             return f"no answer within {read_s:.0f} s"
         case _:
             return f"the connection broke ({type(error).__name__})"
+
+
+def _certificate(error: SSLError) -> str:
+    """What the TLS library said, without its codes."""
+    cause: object = error.args[0] if error.args else error
+    return getattr(cause, "verify_message", "") or getattr(cause, "reason", None) or str(cause)[:200]

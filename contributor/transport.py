@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -10,6 +11,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from barnraise.errors import RefusedError, UnreachableError, UsageError
+from barnraise.proxies import connections
 from barnraise.unreachable import why_unreachable
 
 __all__ = ["Answer", "HttpTransport", "Transport", "base_url"]
@@ -55,7 +57,9 @@ class HttpTransport:
 
     def __init__(self, url: str) -> None:
         self.url = base_url(url)
-        self._pool = urllib3.PoolManager(
+        self._pool = connections(
+            self.url,
+            os.environ,
             retries=False,
             timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S),
             headers={"Accept-Encoding": "identity", "User-Agent": "barnraise"},

@@ -215,6 +215,8 @@ The configuration decides behaviour; the environment does not. These variables n
 | variable | meaning |
 |---|---|
 | `BARNRAISE_FROM` | where `ls`, `show`, `round`, `pull` and `recompute` read when `--from` is not given |
+| `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` | proxies on the way to a coordinator or mirror; never to this machine |
+| `SSL_CERT_FILE` | authorities of your own, for https |
 | `XDG_CONFIG_HOME` | folder above `barnraise/identity.key`; default `~/.config` |
 | `XDG_DATA_HOME` | folder above `barnraise/trust/NAME`, the root pinned for a run; default `~/.local/share` |
 | `XDG_STATE_HOME` | folder above `barnraise/RUN/KEY`, a contributor's state; default `~/.local/state` |

@@ -8,6 +8,7 @@ the signed index states is read.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from urllib3.exceptions import HTTPError
 
 from barnraise.errors import BlobMissingError, RefusedError, UnreachableError, UsageError
 from barnraise.protocol import BlobRef
+from barnraise.proxies import connections
 from barnraise.releases.store import blob_path
 from barnraise.releases.stream import PIECE_BYTES, BlobStream, capped
 from barnraise.unreachable import why_unreachable
@@ -61,7 +63,7 @@ class HttpSource:
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
             raise UsageError(f"{url[:100]!a} is no URL to pull from; one looks like http://127.0.0.1:8000")
         self._url = url.rstrip("/")
-        self._open = opener or _urllib3_opener()
+        self._open = opener or _urllib3_opener(self._url)
         self._root: str | None = None
 
     @property
@@ -163,8 +165,10 @@ def _upto(pieces: Iterator[bytes], most: int) -> Iterator[bytes]:
             return
 
 
-def _urllib3_opener() -> Opener:
-    pool = urllib3.PoolManager(
+def _urllib3_opener(url: str) -> Opener:
+    pool = connections(
+        url,
+        os.environ,
         retries=urllib3.Retry(total=3, redirect=False, status_forcelist={502, 503, 504}, backoff_factor=0.2),
         timeout=urllib3.Timeout(connect=CONNECT_S, read=READ_S),
         maxsize=KEPT_CONNECTIONS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 
 import pytest
 from urllib3 import HTTPConnectionPool
@@ -14,7 +15,9 @@ from urllib3.exceptions import (
     NameResolutionError,
     NewConnectionError,
     ProtocolError,
+    ProxyError,
     ReadTimeoutError,
+    SSLError,
 )
 
 from barnraise.unreachable import why_unreachable
@@ -44,6 +47,15 @@ def test_other_failures_say_why() -> None:
     assert said(ReadTimeoutError(pool, "/", "late")) == "no answer within 60 s"
     assert said(NameResolutionError("x", HTTPConnection("x"), socket.gaierror())) == "its name cannot be resolved"
     assert said(ProtocolError("cut")) == "the connection broke (ProtocolError)"
+
+
+def test_a_certificate_and_a_proxy_are_named() -> None:
+    bad = ssl.SSLCertVerificationError(1, "codes")
+    bad.verify_message = "certificate has expired"
+    assert said(SSLError(bad)) == "no secure connection (certificate has expired)"
+    assert said(SSLError(ssl.SSLError(1, "wrong version number"))).startswith("no secure connection (")
+    refused = ProxyError("no tunnel", OSError("Tunnel connection failed: 407 Proxy Authentication Required"))
+    assert "407" in said(refused)
 
 
 def test_a_failure_after_retries_is_the_failure_itself() -> None:
