@@ -7,8 +7,11 @@ entries are real blobs; the tensors in them are not: nothing here is pulled.
 from __future__ import annotations
 
 import math
+import os
+import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -108,7 +111,7 @@ class SeededRun:
         before = dict(self.losses)
         self.says(RoundOpened(number, self._base, self._base_digest), after_ms=2 * MINUTE)
         givers = self.draws.sample([name for name in self.names if name != POISONER], size - poisoned)
-        updates = [self._update(number, name) for name in [*givers, *([POISONER] if poisoned else [])]]
+        updates = [self.sent(number, name) for name in [*givers, *([POISONER] if poisoned else [])]]
         good = [digest for digest, name in updates if name != POISONER]
         merged = [digest for digest, _ in updates] if poisoned and number % 2 else good
         for digest, name in updates:
@@ -137,7 +140,7 @@ class SeededRun:
         """A round that is open: two have delivered, two train, one was too slow."""
         self.says(RoundOpened(number, self._base, self._base_digest), after_ms=2 * MINUTE)
         for name in self.names[:2]:
-            digest, _ = self._update(number, name)
+            digest, _ = self.sent(number, name)
             self._checked(number, digest, caught=False, name=name)
         self.leases(number, self.names[4], lasts_ms=1000)
         self.now_ms += MINUTE
@@ -173,7 +176,8 @@ class SeededRun:
         self.says(granted)
         return lease
 
-    def _update(self, number: int, name: str) -> tuple[str, str]:
+    def sent(self, number: int, name: str) -> tuple[str, str]:
+        """Somebody gets a lease and delivers; digest and name."""
         lease, digest = self.leases(number, name), self._digest()
         size = self.draws.randint(36_000, 44_000)
         received = UpdateReceived(
@@ -183,7 +187,8 @@ class SeededRun:
         return digest, name
 
     def _checked(self, number: int, digest: str, *, caught: bool, name: str) -> None:
-        gain = -0.8 if name == POISONER else 0.02 + 0.012 * (sum(map(ord, name)) % 5) + self.draws.gauss(0, 0.01)
+        habit = -0.8 if name == POISONER else 0.02 + 0.012 * (sum(map(ord, name)) % 5)
+        gain = habit + self.draws.gauss(0, 0.01)
         effect = {"change": -gain, "low": -gain - 0.02, "high": -gain + 0.02, "examples": 32}
         score = {
             "hidden": effect, "own": effect, "public": None, "value": gain, "error": 0.012, "reason": "measured",
@@ -335,8 +340,17 @@ class SeededRun:
 
 
 def seeded_run(root: Path, rounds: int = 43, names: tuple[str, ...] = NAMES) -> SeededRun:
-    """The run, in ``root``: of 43 rounds 39 are released, 4 rejected; one more collects."""
+    """The run, in ``root``: of 43 rounds 39 are released, 4 rejected; one more collects. Made once, then copied."""
+    made = _made(rounds, names)
+    shutil.copytree(made.folder.root, root)
     folder = RunFolder(root)
+    return replace(made, folder=folder, ledger=Ledger.open(folder.ledger), losses=dict(made.losses))
+
+
+@cache
+def _made(rounds: int, names: tuple[str, ...]) -> SeededRun:
+    place = digest_bytes(f"{rounds} {names}".encode()).removeprefix("b3:")[:12]
+    folder = RunFolder(Path(os.environ["BARNRAISE_TESTS_SHARED"]) / f"seeded-{place}")  # conftest.py says where
     folder.create()
     config = load_run_config(bundled_config("stdlib-lm"))
     folder.config.write_text(bundled_config("stdlib-lm").read_text())
@@ -347,10 +361,12 @@ def seeded_run(root: Path, rounds: int = 43, names: tuple[str, ...] = NAMES) -> 
         rejected = number in (9, 17, 18, 31)
         run.round(number, passes=not rejected, size=4 + number % 3, poisoned=number % 7 == 0)
         run.now_ms += math.ceil(8 * MINUTE * (1 + number % 5))
-    run.says(ContributorBanned(run.key_of(POISONER), START_MS, "six updates were found at fault"), after_ms=MINUTE)
+    if POISONER in names:
+        run.says(ContributorBanned(run.key_of(POISONER), START_MS, "six updates were found at fault"), after_ms=MINUTE)
     versions = [row.version for row in run.ledger.releases()]
     if len(versions) > 8:
         run.says(ReleaseYanked(versions[5], "writes the same line again and again"), after_ms=MINUTE)
         run.says(ReleasePromoted(versions[-3]), ChannelMoved("stable", None, versions[-3]), after_ms=MINUTE)
     run.collects(rounds + 1)
+    run.ledger.close()
     return run

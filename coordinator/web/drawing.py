@@ -121,7 +121,7 @@ def value_svg(value: float, most: float) -> Markup:
     """A bar from the middle: to the right where the value is positive."""
     part = 0.5 * min(1.0, abs(value) / most) if most > 0 else 0.0
     start, end = (0.5, 0.5 + part) if value >= 0 else (0.5 - part, 0.5)
-    bar = _bar("good" if value >= 0 else "bad", start, end) if part else ""
+    bar = _bar("good" if value >= 0 else "soft", start, end) if part else ""
     return _svg(10, "value-svg", [bar, f'<line class="zero" x1="{WIDTH / 2}" x2="{WIDTH / 2}" y1="0" y2="10"/>'])
 
 

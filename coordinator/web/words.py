@@ -39,6 +39,8 @@ def signed(value: float | None, digits: int = 3) -> str:
     if value is None:
         return NONE
     said = number(float(value), digits)
+    if value == 0:
+        return said
     return said.replace("-", "\N{MINUS SIGN}", 1) if value < 0 else f"+{said}"
 
 

@@ -16,7 +16,7 @@ from coordinator.web.pages.tests import REACH_MOST, reach_of, verdict_rows
 from seeded_run import NAMES, SeededRun, seeded_run
 from web_pages import Html, Pages
 
-ROUNDS = 10
+ROUNDS = 14
 ROW = {"mean": 3.0, "base_mean": 3.1, "effect": -0.1, "low": -0.2, "high": 0.01, "p": 0.001, "margin": 0.05}
 
 

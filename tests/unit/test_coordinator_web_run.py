@@ -19,7 +19,7 @@ from hostile_names import HOSTILE, SCRIPTS
 from seeded_run import NAMES, SeededRun, seeded_run
 from web_pages import Html, Pages, read_html
 
-ROUNDS = 10
+ROUNDS = 14
 
 
 @pytest.fixture(scope="module")
