@@ -111,7 +111,10 @@ class Step(_Event):
 
 @dataclass(frozen=True, slots=True)
 class Finished(_Event):
-    """A unit is trained and its update is on this disk, to be sent. ``seconds`` is what training took."""
+    """A unit is trained and its update is on this disk, to be sent. ``seconds`` is what training took.
+
+    ``busy`` is the share of ``device``, ``GPU`` or ``CPU``, that training kept busy; None where nothing tells.
+    """
 
     kind: ClassVar[str] = "finished"
     digest: str
@@ -123,11 +126,14 @@ class Finished(_Event):
     seconds: float
     loss_first: float
     loss_last: float
+    device: str = ""
+    busy: float | None = None
 
     def line(self) -> str:
+        busy = "" if self.busy is None else f", {self.device} {self.busy:.0%} busy"
         return (
             f"unit for round {self.round} done in {self.seconds:,.1f} s: {self.steps} steps, {self.tokens:,} tokens, "
-            f"loss {self.loss_first:.3f} -> {self.loss_last:.3f}"
+            f"loss {self.loss_first:.3f} -> {self.loss_last:.3f}{busy}"
         )
 
 

@@ -18,7 +18,9 @@ from contributor.events import NodeEvent
 from contributor.governor.wish import Advice, Unrestricted
 from contributor.interrupt import Interrupt
 from contributor.patience import Patience
+from contributor.privacy.beginning import Privacy
 from contributor.state import NodeFolder
+from contributor.training.horizon import Tempo
 from contributor.training.how import How
 
 __all__ = ["Change", "Parts", "as_trained"]
@@ -38,6 +40,7 @@ class Parts:
     Attributes:
         name: display name. now_ms: milliseconds since the epoch. clock_s: monotonic seconds.
         advice: what the owner's policies want. how: this machine's way of training; None is the trainer's choice.
+        tempo: what steps and sending were measured to take. privacy: the account of private training, if it is wanted.
         change: from what training changed to what is sent.
         card: the key's signed recovery card, for the run to register.
     """
@@ -54,6 +57,8 @@ class Parts:
     clock_s: Callable[[], float] = time.monotonic
     advice: Advice = field(default_factory=Unrestricted)
     how: How | None = None
+    tempo: Tempo = field(default_factory=lambda: Tempo(time.monotonic))
+    privacy: Privacy | None = None
     change: Change = as_trained
     card: Signed | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,7 @@ from barnraise.releases.durable import replace_file
 from contributor.base import ReleasedBase
 from contributor.client import GatewayClient
 from contributor.consent import Consent, agreed, consent_for, remember, require
-from contributor.events import Joined, NodeEvent, Notice, Pulled, Sent, Stopped
+from contributor.events import Joined, NodeEvent, Notice, Pulled, Received, Sent, Stopped
 from contributor.first_use import first_use
 from contributor.governor.governor import Governor
 from contributor.governor.here import check_choices, govern
@@ -26,8 +27,12 @@ from contributor.live import Life, live
 from contributor.node import Node
 from contributor.parts import Change, Parts, as_trained
 from contributor.patience import Patience
+from contributor.privacy.beginning import Privacy
+from contributor.privacy.budget import Choice
 from contributor.state import NodeFolder, state_home
-from contributor.training.trainer import best_device
+from contributor.training.devices import choose, look
+from contributor.training.horizon import Tempo
+from contributor.training.how import How
 from contributor.transport import base_url
 
 __all__ = ["NodeConfig", "run_node"]
@@ -47,6 +52,8 @@ class NodeConfig:
         policies: to load into the node's settings file, each as ``idle`` or ``idle=after_s=600``.
         page: serve a status page on this machine.
         agree: shows the owner what an update can tell, and asks; None where a program has decided.
+        device: to train on, as :func:`contributor.training.devices.choose` has it.
+        private: the privacy that is wanted of training; None for none.
         change: from what training changed to what is sent.
     """
 
@@ -59,6 +66,8 @@ class NodeConfig:
     policies: tuple[str, ...] = ()
     page: bool = False
     agree: Callable[[Consent], bool] | None = None
+    device: str = "auto"
+    private: Choice | None = None
     change: Change = as_trained
 
 
@@ -79,6 +88,7 @@ def run_node(
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     check_choices(config.policies)
+    plan = choose(look(), config.device)
     interrupt = interrupt or Interrupt()
     report = _saying_what_ctrl_c_does(report, interrupt)
     url = base_url(config.url)
@@ -103,6 +113,8 @@ def run_node(
             remember(folder.consent, consent, now_ms())
         report(Joined(info.name, url, name, identity.public, str(folder.root)))
         governor = govern(folder.root, lambda told: report(Notice(told)), config.policies)
+        report(Notice(plan.reason))
+        tempo = Tempo(time.monotonic)
         bases = ReleasedBase(url, info, folder)
         parts = Parts(
             name,
@@ -111,10 +123,13 @@ def run_node(
             bases,
             folder,
             patience,
-            _counting(report, governor),
-            best_device(),
+            _counting(report, governor, tempo),
+            torch.device(plan.device),
             now_ms,
             advice=governor,
+            how=How(autocast=plan.autocast),
+            tempo=tempo,
+            privacy=Privacy.of(folder, config.private, lambda told: report(Notice(told))),
             change=config.change,
             card=who.card,
         )
@@ -127,14 +142,16 @@ def run_node(
     return node.units
 
 
-def _counting(report: Callable[[NodeEvent], None], governor: Governor) -> Callable[[NodeEvent], None]:
-    """``report``, which also tells the governor of every transfer, for the policy ``bandwidth``."""
+def _counting(report: Callable[[NodeEvent], None], governor: Governor, tempo: Tempo) -> Callable[[NodeEvent], None]:
+    """``report``, which also tells the governor of every transfer, for the policy ``bandwidth``, and when it ended."""
 
     def also(event: NodeEvent) -> None:
         if isinstance(event, Pulled):
             governor.transferred(received_bytes=event.fetched_bytes)
         elif isinstance(event, Sent):
             governor.transferred(sent_bytes=event.bytes)
+        elif isinstance(event, Received):
+            tempo.received()
         report(event)
 
     return also
