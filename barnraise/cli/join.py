@@ -34,6 +34,11 @@ def join(
         list[str] | None,
         typer.Option("--policy", help="Load a policy, and keep it: idle, or idle=after_s=600. Once for each."),
     ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, mps, cuda, or one GPU such as cuda:1.")] = "auto",
+    private: Annotated[
+        str | None,
+        typer.Option("--private", help="Bound what updates can tell: EPSILON[,DELTA[,UNITS]], such as 8."),
+    ] = None,
     page: Annotated[bool, typer.Option("--page", help="Serve a status page, on this machine only.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Agree to what an update can tell, without being asked.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
@@ -50,13 +55,25 @@ def join(
 
     require("contributor")
     from contributor.interrupt import Interrupt
+    from contributor.privacy.budget import Choice
     from contributor.run import NodeConfig, run_node
 
+    choice = None if private is None else Choice.parse(private)
     _show_new_code(key, as_json=as_json)
     interrupt = Interrupt()
     with _reporter(as_json) as shown, interrupt.on_signals():
         config = NodeConfig(
-            url, name, home, key, threads, give_up_after, tuple(policy or ()), page=page, agree=_asks(yes, shown.hush)
+            url,
+            name,
+            home,
+            key,
+            threads,
+            give_up_after,
+            tuple(policy or ()),
+            page=page,
+            agree=_asks(yes, shown.hush),
+            device=device,
+            private=choice,
         )
         run_node(config, shown.report, units, interrupt)
 
