@@ -1,7 +1,8 @@
 """Blobs that were fetched, kept for the next pull: one folder for all pulls of a user.
 
     $XDG_CACHE_HOME/barnraise/
-      blobs/ab/cdef..   whole and verified when they were put there; who uses one compares the digest again
+      blobs/ab/cdef..   whole and verified when they were put there; who uses one compares the digest again, for
+                        nobody waits for the disk: a power cut may tear one
       partial/          blobs that are not complete (:mod:`barnraise.releases.partial`)
       names/RUN.json    what the blobs of a run are, for whoever reads a list of them
       pulls/            one file for every pull under way, locked by it, with the blobs it needs
@@ -92,7 +93,7 @@ class Cache:
 
     @property
     def store(self) -> BlobStore:
-        return BlobStore(self.root)
+        return BlobStore(self.root, durable=False)  # all of it can be fetched again
 
     @contextmanager
     def used(self) -> Iterator[Use]:

@@ -7,8 +7,9 @@ is used, once by each catalog: disks forget, too.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
 from barnraise.digest import digest_file
 from barnraise.errors import BarnraiseError, BlobMissingError, NetworkError, NoSuchVersionError, VerificationError
@@ -45,17 +46,20 @@ class Catalog:
         self.index = index
         self.store = store
         self._fetcher = Fetcher([source, *mirrors], store, options)
+        self._ahead = Fetcher([source, *mirrors], store, options)
+        self._one_at_a_time = threading.Lock()
+        self._arriving: frozenset[str] = frozenset()
         self._verified: set[str] = set()
 
     @property
     def fetched_bytes(self) -> int:
         """Read from all sources so far, lists and metadata apart."""
-        return self._fetcher.fetched_bytes
+        return self._fetcher.fetched_bytes + self._ahead.fetched_bytes
 
     @property
     def warnings(self) -> list[str]:
         """What was wrong with sources, although all went well in the end."""
-        return self._fetcher.warnings
+        return [*self._fetcher.warnings, *self._ahead.warnings]
 
     def has(self, ref: BlobRef, *, check: bool = True) -> bool:
         """Whether a blob is in the store, and undamaged unless that is not to be checked."""
@@ -76,11 +80,30 @@ class Catalog:
             BlobMissingError, NetworkError: no source has it, or can be reached.
             DiskFullError: no space left.
         """
+        if missing := self._missing(refs):
+            with self._one_at_a_time:
+                self._fetcher.fetch(missing, progress)
+            self._verified.update(ref.digest for ref in missing)
+
+    @contextmanager
+    def fetching(self, refs: Collection[BlobRef], progress: Progress | None = None) -> Iterator[None]:
+        """Fetch while the block runs, in which :meth:`blob` waits for a blob that is still on its way.
+
+        Raises:
+            See :meth:`fetch`; at the end of the block, or from :meth:`blob`.
+        """
+        missing = self._missing(refs)
+        self._arriving = frozenset(ref.digest for ref in missing)
+        with self._ahead.fetching(missing, progress):
+            yield
+        self._verified.update(self._arriving)  # after a failure whoever still waits hears of that
+        self._arriving = frozenset()
+
+    def _missing(self, refs: Collection[BlobRef]) -> list[BlobRef]:
         missing = [ref for ref in refs if not self.has(ref)]
         for ref in missing:
             self.store.delete(ref.digest)  # damaged, if it is there at all
-        self._fetcher.fetch(missing, progress)
-        self._verified.update(ref.digest for ref in missing)
+        return missing
 
     def blob(self, ref: BlobRef) -> memoryview:
         """A blob, fetched if need be, and verified either way.
@@ -88,6 +111,9 @@ class Catalog:
         Raises:
             See :meth:`fetch`.
         """
+        if ref.digest in self._arriving:
+            self._ahead.wait_for(ref.digest)
+            self._verified.add(ref.digest)
         for _ in range(TRIES):
             self.fetch([ref])
             with suppress(BlobMissingError):  # another pull has just made room: nobody had said yet that it is needed

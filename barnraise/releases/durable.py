@@ -18,6 +18,7 @@ from pathlib import Path
 from barnraise.errors import DiskFullError
 
 __all__ = [
+    "begin_writing",
     "disk_full_translated",
     "exchange_folders",
     "fsync_file",
@@ -31,6 +32,7 @@ TEMPORARY_SUFFIX = ".part"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # the last one: a limit on the size of files, as ulimit -f sets it
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
+_SYNC_FILE_RANGE_WRITE = 2
 
 
 @contextmanager
@@ -78,8 +80,22 @@ def make_folder(path: Path) -> None:
     fsync_folder(path.parent)
 
 
-def write_temporary(folder: Path, write: Callable[[int], None]) -> Path:
-    """Make a new file in ``folder``, let ``write`` fill its descriptor, and fsync it.
+def begin_writing(descriptor: int) -> None:
+    """Have the disk begin with what was written so far, and do not wait: an fsync later has less to wait for.
+
+    Where the system cannot say so nothing happens. Source: man 2 sync_file_range.
+    """
+    ask = getattr(ctypes.CDLL(None, use_errno=True), "sync_file_range", None)
+    if ask is not None:
+        whole = ctypes.c_int64(0)
+        ask(descriptor, whole, whole, ctypes.c_uint(_SYNC_FILE_RANGE_WRITE))
+
+
+def write_temporary(folder: Path, write: Callable[[int], None], *, wait: bool = True) -> Path:
+    """Make a new file in ``folder``, and let ``write`` fill its descriptor.
+
+    Args:
+        wait: until its content is on the disk; else the disk only begins with it.
 
     Returns:
         Its path, for the caller to rename. When anything fails the file is gone again.
@@ -93,7 +109,10 @@ def write_temporary(folder: Path, write: Callable[[int], None]) -> Path:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
             try:
                 write(descriptor)
-                os.fsync(descriptor)
+                if wait:
+                    os.fsync(descriptor)
+                else:
+                    begin_writing(descriptor)
             finally:
                 os.close(descriptor)
     except BaseException:

@@ -26,6 +26,7 @@ __all__ = ["CONNECTIONS", "FetchOptions", "Fetcher", "Progress", "silent"]
 
 CONNECTIONS = 4
 WAIT_S = 0.2
+LEAVE_S = 5.0
 
 Progress = Callable[[BlobRef, int], None]
 """Called by any thread with how many more bytes of a blob are there; negative when some were thrown away."""
@@ -100,6 +101,15 @@ class Fetcher:
             BlobMissingError, NetworkError: nobody has it, or can be reached.
             DiskFullError: no space left. What was fetched is kept for the next try, whatever happens.
         """
+        with self.fetching(blobs, progress):
+            pass
+
+    @contextmanager
+    def fetching(self, blobs: Iterable[BlobRef], progress: Progress | None = None) -> Iterator[None]:
+        """Fetch on other threads while the block runs; at its end the blobs are there, as after :meth:`fetch`.
+
+        A block that fails ends the fetching, too. One at a time.
+        """
         wanted = {blob.digest: blob for blob in blobs if not self._store.has(blob.digest)}
         self._entries = [_Entry(Transfer(blob, self._standing), Partial(self._store, blob)) for blob in wanted.values()]
         self._failure = None
@@ -113,13 +123,30 @@ class Fetcher:
         try:
             for thread in threads:
                 thread.start()
+            yield
             for thread in threads:
                 thread.join()
-        except BaseException as error:  # Ctrl-C: threads that wait for a source end when they hear from it
+        except BaseException as error:
             self._stop(error)
+            if isinstance(error, Exception):  # not at Ctrl-C: threads that wait for a source end when they hear from it
+                for thread in threads:
+                    thread.join(LEAVE_S / len(threads))
             raise
         if self._failure is not None:
             raise self._failure
+
+    def wait_for(self, digest: str) -> None:
+        """Until a blob that is being fetched is in the store; at once for one that is not.
+
+        Raises:
+            See :meth:`fetch`.
+        """
+        entry = next((entry for entry in self._entries if entry.transfer.blob.digest == digest), None)
+        with self._changed:
+            while entry is not None and not entry.done:
+                if self._failure is not None:
+                    raise self._failure
+                self._changed.wait(WAIT_S)
 
     def _work(self) -> None:
         """One thread: take stretches until there are none."""

@@ -20,7 +20,7 @@ from barnraise.checkpoints.dtypes import ITEM_BYTES
 from barnraise.digest import new_hasher
 from barnraise.errors import UsageError, VerificationError
 from barnraise.releases.convert import convert
-from barnraise.releases.durable import write_all
+from barnraise.releases.durable import begin_writing, write_all
 from barnraise.releases.layout import ModelFile, stored_bytes
 from barnraise.updates.space import TensorSpec
 
@@ -57,6 +57,7 @@ def write_model(
                 data = tensor(spec.name)
                 if released[spec.name] == spec.dtype:
                     write_all(opened.fileno(), data.data)
+                    begin_writing(opened.fileno())
                     continue
                 hasher = new_hasher()
                 for piece in _converted(spec, data, released[spec.name]):

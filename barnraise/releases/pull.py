@@ -2,7 +2,7 @@
 
     decide   which release is meant, what is at hand, and the cheapest way to it: Pulling
     fetch    what is not at hand, into the cache that all pulls share
-    build    keyframe or installed model, patch after patch; every tensor is compared
+    build    keyframe or installed model, patch after patch, while later ones arrive; every tensor is compared
     install  a new folder in place of the old one, in one step of the file system
 
 Whatever goes wrong, the folder holds the release that it held before. What was fetched until
@@ -14,12 +14,14 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from barnraise.digest import digest_bytes
 from barnraise.errors import DiskFullError, NoSuchVersionError, StorageError, VerificationError
+from barnraise.native import threads
 from barnraise.releases.cache import Cache
 from barnraise.releases.catalog import Catalog, read_first_index
 from barnraise.releases.derived.family import Family
@@ -145,8 +147,9 @@ def pull(source: ReleaseSource, spec: str, into: Path, options: PullOptions | No
             with options.watch(pulling) as progress:
                 if (manifest := pulling.entry.manifest) in pulling.plan.fetch:
                     progress(manifest, manifest.size_bytes)  # to plan, it had to be fetched before all else
-                catalog.fetch(pulling.plan.blobs, progress)
-            _install(pulling, catalog, into, options.form)
+                # What is built needs all blobs; who decodes one that does not come hears of it before the pool ends.
+                with ThreadPoolExecutor(threads()) as pool, catalog.fetching(pulling.plan.blobs, progress):
+                    _install(pulling, catalog, into, options.form, pool)
         return _result(pulling, catalog, into)
 
 
@@ -307,7 +310,7 @@ def _locked(into: Path, cache: Cache) -> Iterator[None]:
         yield
 
 
-def _install(pulling: Pulling, catalog: Catalog, into: Path, form: Form) -> None:
+def _install(pulling: Pulling, catalog: Catalog, into: Path, form: Form, pool: Executor) -> None:
     """Build the model from what was fetched, and put it into place.
 
     Raises:
@@ -318,7 +321,7 @@ def _install(pulling: Pulling, catalog: Catalog, into: Path, form: Form) -> None
     content = Content(
         manifest=manifest,
         release=bytes(catalog.blob(pulling.entry.manifest)),
-        tensor=_tensors(pulling, catalog, form),
+        tensor=_tensors(pulling, catalog, form, pool),
         side={name: catalog.blob(blob) for name, blob in side_files(manifest).items()},
         provenance=pulling.trusted.provenance,
     )
@@ -332,12 +335,12 @@ def _install(pulling: Pulling, catalog: Catalog, into: Path, form: Form) -> None
         ) from error
 
 
-def _tensors(pulling: Pulling, catalog: Catalog, form: Form) -> Callable[[str], Bytes]:
+def _tensors(pulling: Pulling, catalog: Catalog, form: Form, pool: Executor) -> Callable[[str], Bytes]:
     """The tensors of what is pulled, by name, verified; derived ones quickest in the order of the form's files."""
     manifest, installed = pulling.manifest, pulling.installed
     if isinstance(manifest, DerivedManifest):
         order = (spec.name for file in form.files(manifest.space) for spec in file.tensors)
-        return read_ahead(Family(catalog), manifest.ref, order)
+        return read_ahead(Family(catalog), manifest.ref, order, pool)
     assert isinstance(pulling.plan, Plan)
     base_P = installed.flat() if installed is not None and pulling.plan.keyframe is None else None
     return of_flat(manifest.space, rebuild(catalog, pulling.plan, manifest, base_P))

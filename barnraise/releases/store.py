@@ -58,9 +58,15 @@ class StoredBlob:
 
 @dataclass(frozen=True, slots=True)
 class BlobStore:
-    """Blobs below ``root``, which is made when the first one is stored."""
+    """Blobs below ``root``, which is made when the first one is stored.
+
+    Attributes:
+        durable: whether a stored blob survives a power cut. Without that a name may lead to a torn file afterwards:
+            for stores that can be filled again, and whose blobs are compared with their digest before they are used.
+    """
 
     root: Path
+    durable: bool = True
 
     def path(self, digest: str) -> Path:
         """Where the blob lies or would lie."""
@@ -118,35 +124,51 @@ class BlobStore:
         """
         digest = digest or digest_bytes(data)
         if not self._kept(digest):
-            self._install(write_temporary(self._incoming(), lambda fd: write_all(fd, data)), digest)
+            temporary = write_temporary(self._incoming(), lambda fd: write_all(fd, data), wait=self.durable)
+            self._install(temporary, digest)
         if settle:
             self.settle([digest])
         return digest
+
+    def write_beside(self, data: bytes | bytearray | memoryview) -> Path:
+        """Write ``data`` where :meth:`adopt` takes it from; the disk begins with it, and nobody waits.
+
+        Raises:
+            DiskFullError: no space left.
+        """
+        return write_temporary(self._incoming(), lambda fd: write_all(fd, data), wait=False)
 
     def settle(self, digests: Iterable[str]) -> None:
         """Make the names of blobs durable; their content was before it got a name.
 
         Also of those that were there: whoever renamed them may have crashed.
         """
+        if not self.durable:
+            return
         with disk_full_translated(self.root):
             for folder in sorted({self.path(digest).parent for digest in digests}):
                 fsync_folder(folder)
 
-    def adopt(self, path: Path, digest: str) -> None:
+    def adopt(self, path: Path, digest: str, *, settle: bool = True) -> None:
         """Move a file in that the caller has verified to have ``digest``; afterwards ``path`` is gone.
+
+        Args:
+            settle: see :meth:`put`.
 
         Raises:
             DiskFullError: no space left; ``path`` is still there.
         """
         if not self._kept(digest):
-            fsync_file(path)
+            if self.durable:
+                fsync_file(path)
             try:
                 self._install(path, digest)
             except OSError as error:
                 if error.errno != errno.EXDEV:
                     raise
                 self._install(self._copy(path), digest)
-        self.settle([digest])
+        if settle:
+            self.settle([digest])
         path.unlink(missing_ok=True)  # it is there if it was copied, or not needed
 
     def link_from(self, other: BlobStore, digest: str) -> None:
@@ -246,7 +268,7 @@ class BlobStore:
             with source.open("rb") as reader, os.fdopen(os.dup(descriptor), "wb") as writer:
                 shutil.copyfileobj(reader, writer, 1 << 20)
 
-        return write_temporary(self._incoming(), write)
+        return write_temporary(self._incoming(), write, wait=self.durable)
 
     def _install(self, temporary: Path, digest: str) -> None:
         target = self.path(digest)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from barnraise.errors import BrokenChainError, VerificationError
+from barnraise.native import threads
 from barnraise.releases.catalog import Catalog
 from barnraise.releases.convert import convert
 from barnraise.releases.derived.family import Family
@@ -136,7 +138,7 @@ def verify_conversion(source: ReleaseSource, folder: Path, trust: TrustOptions |
     entry = index.entry(installed.manifest.version)
     _require_same(source, entry.version, entry.manifest.digest, installed.note.release)
     with tempfile.TemporaryDirectory(prefix="barnraise-verify-") as temporary:
-        catalog = Catalog(source, index, BlobStore(Path(temporary)))
+        catalog = Catalog(source, index, BlobStore(Path(temporary), durable=False))
         flat_P = rebuild(catalog, make_plan(index, entry.version), catalog.manifest(entry))
     _compare(installed, of_flat(installed.space, flat_P))
     return len(installed.tensors)
@@ -178,9 +180,10 @@ def verify_derived(source: ReleaseSource, folder: Path, trust: TrustOptions | No
         index = read_index(source, trust).index
         entry = derived_entry(index, manifest.name, manifest.version)
         _require_same(source, entry.version, entry.manifest.digest, installed.note.release)
-        family = Family(Catalog(source, index, BlobStore(Path(temporary))))
+        family = Family(Catalog(source, index, BlobStore(Path(temporary), durable=False)))
         order = (spec.name for file in installed.files for spec in file.tensors)
-        _compare(installed, read_ahead(family, family.ref(entry.name, entry.version), order))
+        with ThreadPoolExecutor(threads()) as pool:
+            _compare(installed, read_ahead(family, family.ref(entry.name, entry.version), order, pool))
     return len(installed.tensors)
 
 
@@ -240,7 +243,7 @@ def verify_release(
     if manifest_digest is not None:
         _require_same(source, version, entry.manifest.digest, manifest_digest)
     with tempfile.TemporaryDirectory(prefix="barnraise-verify-") as temporary:
-        catalog = Catalog(source, index, BlobStore(Path(temporary)))
+        catalog = Catalog(source, index, BlobStore(Path(temporary), durable=False))
         manifest = catalog.manifest(entry)
         if entry.keyframe is not None:
             keyframe_P = parse_keyframe(catalog.blob(entry.keyframe), manifest.space)

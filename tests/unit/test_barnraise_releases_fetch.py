@@ -325,3 +325,55 @@ def test_ctrl_c_keeps_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     again = fetcher(tmp_path, giver)
     again.fetch([blob])
     assert again.fetched_bytes == 9000 - 4000  # the piece that was under way is kept as well
+
+
+# -- while something else is done ----------------------------------------------------------
+
+
+def test_a_blob_can_be_used_while_later_ones_are_still_on_their_way(tmp_path: Path) -> None:
+    first, second = data_of(4000, 1), data_of(4000, 2)
+    used = threading.Event()
+
+    def before() -> None:
+        if giver.sent >= len(first):  # the second one comes only when the first one was used
+            assert used.wait(60)
+
+    giver = Giver(as_blobs(first, second), before=before)
+    work = fetcher(tmp_path, giver, options=FetchOptions(connections=1))
+    with work.fetching([blob_of(first), blob_of(second)]):
+        work.wait_for(blob_of(first).digest)
+        assert BlobStore(tmp_path).read(blob_of(first).digest) == first
+        assert not BlobStore(tmp_path).has(blob_of(second).digest)
+        used.set()
+    assert BlobStore(tmp_path).read(blob_of(second).digest) == second
+
+
+def test_who_waits_for_what_is_not_fetched_goes_on(tmp_path: Path) -> None:
+    work = fetcher(tmp_path, Giver({}))
+    work.wait_for(blob_of(b"never asked for").digest)
+    with work.fetching([]):
+        work.wait_for(blob_of(b"never asked for").digest)
+
+
+def test_who_waits_for_what_cannot_be_had_is_told_why(tmp_path: Path) -> None:
+    work = fetcher(tmp_path, Giver({}))
+    with pytest.raises(BlobMissingError), work.fetching([blob_of(b"12345")]):
+        work.wait_for(blob_of(b"12345").digest)
+
+
+def test_what_failed_in_between_ends_the_fetching(tmp_path: Path) -> None:
+    goes_on = threading.Event()
+
+    def before() -> None:
+        assert goes_on.wait(60)
+
+    def fails() -> None:
+        goes_on.set()
+        raise ValueError("not a model")
+
+    giver, blob = Giver(as_blobs(data_of(9000)), before=before), blob_of(data_of(9000))
+    with pytest.raises(ValueError, match="not a model"), fetcher(tmp_path, giver).fetching([blob]):
+        fails()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("fetch-")]
+    fetcher(tmp_path, giver).fetch([blob])  # and the next one goes on from what is there
+    assert BlobStore(tmp_path).has(blob.digest)

@@ -48,6 +48,42 @@ def test_a_missing_blob_says_so(tmp_path: Path) -> None:
     store.delete(digest)
 
 
+def test_what_is_written_beside_has_no_name_until_it_is_adopted(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    written = store.write_beside(b"payload")
+    assert not store.has(digest_bytes(b"payload"))
+    assert list(store.stored()) == []
+    store.adopt(written, digest_bytes(b"payload"))
+    assert store.read(digest_bytes(b"payload")) == b"payload"
+    assert store.sweep() == 0
+
+
+def test_only_a_durable_store_waits_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[int] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        waited.append(descriptor)
+        real(descriptor)
+
+    stores = {durable: BlobStore(tmp_path / str(durable), durable=durable) for durable in (True, False)}
+    for store in stores.values():
+        store.put(b"first")  # makes the folders, whose names are durable in both
+        upload = tmp_path / "upload"
+        upload.write_bytes(b"second")
+        store.path(digest_bytes(b"second")).parent.mkdir(parents=True)
+    monkeypatch.setattr(os, "fsync", fsync)
+    counts = {}
+    for durable, store in stores.items():
+        waited.clear()
+        upload.write_bytes(b"second")
+        store.adopt(upload, digest_bytes(b"second"))
+        store.put(b"first")
+        counts[durable] = len(waited)
+        assert store.read(digest_bytes(b"second")) == b"second"
+    assert counts == {True: 3, False: 0}  # content and name of the one, name of the other
+
+
 def test_adopt_moves_the_file(tmp_path: Path) -> None:
     store = BlobStore(tmp_path / "store")
     for _ in range(2):  # the second time the blob is there already

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 
 from barnraise.native import threads
 from barnraise.releases.derived.family import Family
@@ -14,15 +14,17 @@ from barnraise.releases.model_files import Bytes
 __all__ = ["read_ahead"]
 
 
-def read_ahead(family: Family, ref: ModelRef, order: Iterable[str]) -> Callable[[str], Bytes]:
+def read_ahead(family: Family, ref: ModelRef, order: Iterable[str], pool: Executor) -> Callable[[str], Bytes]:
     """A function that gives each tensor of a model by its name, to be called in this order of names.
+
+    Args:
+        pool: where tensors are decoded; the caller's, who ends it when nobody fetches any more.
 
     While one tensor is written the next are decoded, no more of them at a time than there are
     threads. What cannot be read is raised when its turn comes.
     """
     ahead = threads()
     names = deque(order)
-    pool = ThreadPoolExecutor(ahead)
     waiting: deque[tuple[str, Future[Bytes]]] = deque()
 
     def fill() -> None:
@@ -36,8 +38,6 @@ def read_ahead(family: Family, ref: ModelRef, order: Iterable[str]) -> Callable[
             return family.read(ref, name)
         _, future = waiting.popleft()
         fill()
-        if not waiting:
-            pool.shutdown(wait=False)
         return future.result()
 
     return tensor

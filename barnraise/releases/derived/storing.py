@@ -12,8 +12,9 @@ equal ones are found under any name. What is stored was decoded and compared as 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +41,8 @@ Alone, weights take 0.82 of their bytes in float32 and 0.67 in bfloat16.
 """
 
 _FIRST_BYTES = 1 << 16
-AHEAD = 1  # threads beyond the cores, for one that waits for the disk; more take the cache from each other
+_Made = tuple[Stored, Future[int]]
+"""How a tensor is stored, and the bytes that are being written for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +87,14 @@ class Storing:
             ReleaseError, StorageError, NetworkError: the parent cannot be read.
         """
         specs = sorted(checkpoint.specs)
-        with ThreadPoolExecutor(threads() + AHEAD) as pool:
+        with ThreadPoolExecutor(threads()) as pool, ThreadPoolExecutor(1) as disk:
             digests = list(pool.map(lambda spec: digest_bytes(_bytes(checkpoint, spec).data), specs))
             first: dict[tuple[str, str], TensorSpec] = {}
             for spec, digest in zip(specs, digests, strict=True):
                 if self.known.find(spec.dtype, digest) is None:
                     first.setdefault((spec.dtype, digest), spec)
-            done = pool.map(lambda spec: self._store(checkpoint, spec, parent), first.values())
-            made = dict(zip(first, done, strict=True))
+            done = pool.map(lambda spec: self._store(checkpoint, spec, parent, disk), first.values())
+            made = {which: (stored, written.result()) for which, (stored, written) in zip(first, done, strict=True)}
         self.store.settle(stored.blob.digest for stored, _ in made.values() if stored.blob is not None)
         bases = _Bases(parent)
         tensors = []
@@ -110,20 +112,20 @@ class Storing:
             own=own,
         )
 
-    def _store(self, checkpoint: Checkpoint, spec: TensorSpec, parent: ModelRef) -> tuple[Stored, int]:
-        """How a tensor is stored, and the bytes that were written for it."""
+    def _store(self, checkpoint: Checkpoint, spec: TensorSpec, parent: ModelRef, disk: Executor) -> _Made:
+        """How a tensor is stored. Who computes never waits for the disk: another thread does."""
         data = _bytes(checkpoint, spec)
         base = self._base(spec, parent)
         depth = self.family.depth(parent, spec.name)
         if base is not None and _are_equal(base, data):  # of another type, and nothing but rounded
-            stored, written = Stored(None, (parent, spec.name), depth), 0
+            stored, written = Stored(None, (parent, spec.name), depth), disk.submit(int)  # nothing was
         else:
             usable = base if depth < self.depth_most else None
             try:
                 code, is_difference = _shortest(data, spec.dtype, usable)
             except VerificationError as error:
                 raise VerificationError(f"tensor {spec.name!a}: {error}. Nothing was listed") from error
-            blob, written = self._put(code)
+            blob, written = self._put(code, disk)
             stored = Stored(blob, (parent, spec.name), depth + 1) if is_difference else Stored(blob, None, 0)
         self.told(len(data))
         checkpoint.release(spec.name, 0, spec.size)
@@ -136,11 +138,21 @@ class Storing:
             return None
         return in_type(self.family.read(parent, spec.name), there.dtype, spec.dtype)
 
-    def _put(self, code: bytes) -> tuple[BlobRef, int]:
+    def _put(self, code: bytes, disk: Executor) -> tuple[BlobRef, Future[int]]:
         digest = digest_bytes(code)
-        written = 0 if self.store.has(digest) else len(code)
-        self.store.put(code, digest, settle=False)
+        if self.store.has(digest):
+            written = disk.submit(self._keep, code, digest)
+        else:
+            written = disk.submit(self._name, self.store.write_beside(code), digest, len(code))
         return BlobRef(digest=digest, size_bytes=len(code)), written
+
+    def _keep(self, code: bytes, digest: str) -> int:
+        self.store.put(code, digest, settle=False)
+        return 0
+
+    def _name(self, written: Path, digest: str, size_bytes: int) -> int:
+        self.store.adopt(written, digest, settle=False)
+        return size_bytes
 
     def _compared(self, tensors: Sequence[DerivedTensor], parent: ModelRef) -> tuple[int, int]:
         """How many tensors are the parent's, and how many have none there in their shape."""
