@@ -72,7 +72,8 @@
     |-- NodeError                       15    409  a node of yours, and what it was asked
     |   |-- NoNodeError                       404
     |   `-- NotAgreedError                    403
-    `-- NodeCrashedError                16    500  a fault of the node's own, with a report
+    |-- NodeCrashedError                16    500  a fault of the node's own, with a report
+    `-- CannotJoinError                 17    500  what the doctor says of this machine
 
 ``exit_code`` is what a command returns; ``http_status`` what the gateway answers. Both
 belong to the class, never to the place that raises. A message says what was found, what
@@ -98,6 +99,7 @@ __all__ = [
     "BlobMissingError",
     "BrokenChainError",
     "BudgetSpentError",
+    "CannotJoinError",
     "ChangedCheckpointError",
     "CheckpointError",
     "ClockSkewError",
@@ -539,3 +541,9 @@ class NodeCrashedError(BarnraiseError):
     """The node met a fault that nobody foresaw. What happened is in a file that the message names."""
 
     exit_code = 16
+
+
+class CannotJoinError(BarnraiseError):
+    """This machine cannot join a run as it is; the first failed check says why."""
+
+    exit_code = 17

@@ -16,7 +16,7 @@ from typing import Literal
 import barnraise
 from barnraise.errors import MissingExtraError, NameClashError
 
-__all__ = ["require"]
+__all__ = ["missing_of", "require", "require_ours"]
 
 OUR_PACKAGES = ("coordinator", "contributor", "merge")
 MODULES_OF_EXTRA: dict[str, tuple[str, ...]] = {
@@ -33,12 +33,26 @@ def require(extra: Literal["merge", "contributor", "coordinator"]) -> None:
         NameClashError: one of our packages was overwritten or is shadowed.
         MissingExtraError: something is not installed.
     """
-    missing = [module for module in MODULES_OF_EXTRA[extra] if importlib.util.find_spec(module) is None]
+    missing = missing_of(extra)
     if missing:
         raise MissingExtraError(
             f"this command needs {', '.join(missing)}, which {'is' if len(missing) == 1 else 'are'} not installed. "
             f"Run: pip install 'barnraise[{extra}]'"
         )
+    require_ours()
+
+
+def missing_of(extra: str) -> tuple[str, ...]:
+    """The modules of an extra that are not installed."""
+    return tuple(module for module in MODULES_OF_EXTRA[extra] if importlib.util.find_spec(module) is None)
+
+
+def require_ours() -> None:
+    """Check that no other distribution has overwritten or shadows our packages.
+
+    Raises:
+        NameClashError: one has.
+    """
     home = Path(barnraise.__file__).parent.parent
     for package in OUR_PACKAGES:
         spec = importlib.util.find_spec(package)

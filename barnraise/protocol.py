@@ -351,7 +351,7 @@ class RunTerms(Message):
 
     Attributes:
         lease_for_s: how long a unit may take. max_clock_skew_s: how far a clock may be off.
-        max_update_bytes: the largest update that is taken.
+        max_update_bytes: the largest update that is taken. max_rounds: after which the run is over; None for never.
     """
 
     kind: ClassVar[str] = "run-terms"
@@ -360,6 +360,7 @@ class RunTerms(Message):
     lease_for_s: Number
     max_clock_skew_s: Number
     max_update_bytes: Count
+    max_rounds: Count | None = None
 
 
 class RunInfo(Message):

@@ -61,7 +61,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "notify": ("barnraise.cli.notify", "Operator: try who is told what happens in a run."),
     "promote": ("barnraise.cli.promote", "Maintainer: sign a release for stable, hand it on."),
     "keys": ("barnraise.cli.keys", "Show and change who signs for a run."),
-    "identity": ("barnraise.cli.identity", "Show the key that signs for you."),
+    "doctor": ("barnraise.cli.doctor", "Can this machine join, and if not, exactly why?"),
+    "identity": ("barnraise.cli.identity", "Your key: show, export, import, rotate, recover."),
 }
 """Name -> module, with a function (or a ``Typer``) of the command's name, and its line in ``--help``."""
 

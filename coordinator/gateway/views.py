@@ -77,5 +77,6 @@ def run_info(config: RunConfig, keys: RunKeys, newest: str | None, current: Roun
             lease_for_s=config.round.lease_for_s,
             max_clock_skew_s=config.gateway.max_clock_skew_s,
             max_update_bytes=config.gateway.max_update_bytes,
+            max_rounds=config.round.max_rounds,
         ),
     )

@@ -1,0 +1,242 @@
+"""Judge this machine: Python, packages, the card and its driver, memory, disks, proxies in the environment."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from contributor.doctor.finding import Finding, fail, ok, skipped, warn
+
+__all__ = [
+    "Card",
+    "FolderFacts",
+    "MachineFacts",
+    "judge_device",
+    "judge_driver",
+    "judge_folder",
+    "judge_machine",
+    "judge_packages",
+    "judge_python",
+    "judge_torch",
+    "mib",
+]
+
+PYTHON_MIN = (3, 11)
+DISK_MIN_BYTES = 1 << 30
+"""A run folder with a small model and its cache; the run's own need is added where it is known."""
+_GLIBC = re.compile(r"GLIBC(?:XX)?_([0-9.]+)' not found|version `GLIBC(?:XX)?_([0-9.]+)'")
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A graphics card. Memory in bytes; ``driver`` as NVIDIA writes it, ``driver_cuda`` the newest CUDA it serves."""
+
+    name: str
+    memory_bytes: int
+    free_bytes: int
+    driver: str = ""
+    driver_cuda: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FolderFacts:
+    """A folder that a node writes to. ``error``: what writing a small file there said; "" when it went well."""
+
+    path: Path
+    free_bytes: int
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class MachineFacts:
+    """What is here.
+
+    Attributes:
+        missing: modules of the extra ``contributor`` that are not installed.
+        overwritten: what barnraise.installation said of our packages; "" when they are ours.
+        torch_version, torch_error: None and why, when it is not there or cannot be imported.
+        torch_cuda: the CUDA that this torch was built for; None for a build without.
+        cuda_works, mps_works: torch can use them.
+        cards: that the driver shows. cards_unknown: why nobody can say; "" when asked.
+        memory_bytes, free_bytes: of the machine.
+    """
+
+    python: tuple[int, int, int]
+    barnraise: str
+    platform: str
+    missing: tuple[str, ...] = ()
+    overwritten: str = ""
+    torch_version: str | None = None
+    torch_error: str = ""
+    torch_cuda: tuple[int, int] | None = None
+    cuda_works: bool = False
+    cuda_error: str = ""
+    mps_works: bool = False
+    cards: tuple[Card, ...] = ()
+    cards_unknown: str = ""
+    cores: int = 1
+    memory_bytes: int | None = None
+    free_bytes: int | None = None
+    folders: Mapping[str, FolderFacts] = field(default_factory=dict)
+
+
+def judge_machine(facts: MachineFacts) -> list[Finding]:
+    """Everything about this machine that no run has to be known for."""
+    folders = [judge_folder(name, folder, DISK_MIN_BYTES) for name, folder in facts.folders.items()]
+    return [
+        judge_python(facts),
+        judge_packages(facts),
+        judge_torch(facts),
+        judge_driver(facts),
+        judge_device(facts),
+        *folders,
+    ]
+
+
+def judge_python(facts: MachineFacts) -> Finding:
+    """Is Python new enough."""
+    has = ".".join(map(str, facts.python))
+    needs = ".".join(map(str, PYTHON_MIN))
+    found = f"Python {has}, barnraise {facts.barnraise}, {facts.platform}"
+    if facts.python[:2] < PYTHON_MIN:
+        cure = f"make an environment with a newer one: python{needs} -m venv .venv"
+        return fail("python", found, needed=f"{needs} or newer", cause="python-old", cure=cure)
+    return ok("python", found)
+
+
+def judge_packages(facts: MachineFacts) -> Finding:
+    """Are the extra's packages there, and are ours really ours."""
+    if facts.overwritten:
+        return fail(
+            "packages",
+            facts.overwritten,
+            cause="package-overwritten",
+            cure="install barnraise in an environment of its own: python3 -m venv .venv",
+        )
+    if facts.missing:
+        return fail(
+            "packages",
+            f"{', '.join(facts.missing)} {'is' if len(facts.missing) == 1 else 'are'} not installed",
+            needed="the extra contributor",
+            cause="extra-missing",
+            cure="pip install 'barnraise[contributor]'",
+        )
+    return ok("packages", "the extra contributor is complete, and no other distribution has overwritten ours")
+
+
+def judge_torch(facts: MachineFacts) -> Finding:
+    """Can PyTorch be imported, and if not, whose fault is it."""
+    if facts.torch_version is not None:
+        built = "built for CUDA " + _dotted(facts.torch_cuda) if facts.torch_cuda else "built without CUDA"
+        return ok("torch", f"{facts.torch_version}, {built}")
+    wanted = _GLIBC.search(facts.torch_error)
+    if wanted is not None:
+        version = wanted[1] or wanted[2]
+        return fail(
+            "torch",
+            f"PyTorch needs glibc {version} and this system's is older",
+            needed=f"glibc {version} or newer",
+            cause="glibc-old",
+            cure="use a newer release of the system, or a container of one",
+        )
+    if not facts.torch_error:
+        return fail("torch", "not installed", cause="extra-missing", cure="pip install 'barnraise[contributor]'")
+    return fail(
+        "torch",
+        f"installed, and cannot be imported: {facts.torch_error}",
+        cause="torch-broken",
+        cure="pip install --force-reinstall torch, in an environment of its own",
+    )
+
+
+def judge_driver(facts: MachineFacts) -> Finding:
+    """Does the card's driver serve the CUDA that torch was built for."""
+    if not facts.cards:
+        why = facts.cards_unknown or "the driver shows none"
+        return ok("gpu", f"no NVIDIA card ({why})")
+    card = facts.cards[0]
+    more = f" and {len(facts.cards) - 1} more" if len(facts.cards) > 1 else ""
+    found = f"{card.name}{more}, {mib(card.memory_bytes)}, driver {card.driver or 'unknown'}"
+    if facts.torch_version is None or facts.cuda_works:
+        return ok("gpu", found)
+    if facts.torch_cuda is None:
+        return warn(
+            "gpu",
+            f"{found}; this PyTorch was built without CUDA and will not use it",
+            cause="torch-without-cuda",
+            cure="install a build with CUDA: https://pytorch.org/get-started/locally",
+        )
+    serves, wants = card.driver_cuda, facts.torch_cuda
+    if serves is not None and serves < wants:
+        return fail(
+            "gpu",
+            f"{found}, which serves CUDA up to {_dotted(serves)}; this PyTorch was built for CUDA {_dotted(wants)}",
+            needed=f"a driver for CUDA {_dotted(wants)}",
+            cause="driver-old",
+            cure="update NVIDIA's driver, install a PyTorch for the older CUDA, or train on the CPU: "
+            "CUDA_VISIBLE_DEVICES= barnraise join ...",
+        )
+    return warn(
+        "gpu",
+        f"{found}; PyTorch cannot use it: {facts.cuda_error or 'it does not say why'}",
+        cause="cuda-broken",
+        cure="see whether nvidia-smi works; after an update of the driver, restart the machine",
+    )
+
+
+def judge_device(facts: MachineFacts) -> Finding:
+    """What would train."""
+    if facts.torch_version is None:
+        return skipped("device", "not known without PyTorch")
+    if facts.cuda_works:
+        return ok("device", f"CUDA: {facts.cards[0].name if facts.cards else 'a card that PyTorch knows'}")
+    if facts.mps_works:
+        return ok("device", "MPS, Apple's GPU")
+    return ok("device", f"the CPU, {facts.cores} cores")
+
+
+def judge_folder(name: str, folder: FolderFacts, needed_bytes: int) -> Finding:
+    """Can a folder be written to, and is there room."""
+    check = f"disk ({name})"
+    if "Read-only" in folder.error:
+        return fail(
+            check,
+            f"{folder.path} is on a file system that is mounted read-only",
+            cause="home-read-only",
+            cure="mount it writable, or keep state elsewhere: --home DIR, XDG_STATE_HOME, XDG_CONFIG_HOME",
+        )
+    if (
+        "No space" in folder.error
+        or "quota" in folder.error.lower()
+        or (not folder.error and folder.free_bytes < needed_bytes)
+    ):
+        return fail(
+            check,
+            f"{mib(folder.free_bytes)} free in {folder.path}",
+            needed=f"at least {mib(needed_bytes)}",
+            cause="disk-full",
+            cure="free some (barnraise cache ls shows what pulls left), or another disk: --home DIR",
+        )
+    if folder.error:
+        return fail(
+            check,
+            f"{folder.path} cannot be written to: {folder.error}",
+            cause="home-not-writable",
+            cure="make it yours (ls -ld shows whose it is), or keep state elsewhere: --home DIR, XDG_STATE_HOME",
+        )
+    return ok(check, f"{mib(folder.free_bytes)} free in {folder.path}", f"at least {mib(needed_bytes)}")
+
+
+def mib(size_bytes: int) -> str:
+    """A size as people say it."""
+    if size_bytes >= 10 << 30:
+        return f"{size_bytes / (1 << 30):,.0f} GiB"
+    if size_bytes >= 1 << 30:
+        return f"{size_bytes / (1 << 30):,.1f} GiB"
+    return f"{size_bytes / (1 << 20):,.0f} MiB"
+
+
+def _dotted(version: tuple[int, int] | None) -> str:
+    return ".".join(map(str, version)) if version else "none"

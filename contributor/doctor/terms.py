@@ -1,0 +1,335 @@
+"""Judge a run against this machine: does it speak our protocol, know our key, and ask for no more than is here.
+
+Messages are read leniently here: of a coordinator that is newer than this Barnraise the doctor must still say so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from barnraise.narrate import short
+from barnraise.protocol import PROTOCOL_VERSION, KeyHistory, RunInfo
+from contributor.doctor.finding import Finding, fail, ok, skipped, warn
+from contributor.doctor.machine import MachineFacts, mib
+from contributor.doctor.need import Need, shape_of, unit_seconds, what_it_needs
+
+__all__ = [
+    "LocalFacts",
+    "TermsFacts",
+    "judge_clock",
+    "judge_key",
+    "judge_memory",
+    "judge_protocol",
+    "judge_room",
+    "judge_run",
+    "judge_task",
+    "judge_terms",
+    "judge_time",
+    "judge_upload",
+]
+
+ENDED = frozenset({"released", "rejected", "abandoned"})
+SLOW_UPLOAD_S = 60.0
+CLOCK_WARNING = 0.5
+"""Share of the allowed clock skew from which on it is mentioned."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFacts:
+    """What the owner has for this run.
+
+    Attributes:
+        public: the key. locked: a node works with it in its folder. paused: and why.
+    """
+
+    public: str
+    locked: bool = False
+    paused: str = ""
+
+
+@dataclass(frozen=True)
+class TermsFacts:
+    """A run, and what was measured against it.
+
+    Attributes:
+        said: /v1/run as it came. info: the same, validated; None where this Barnraise cannot read it.
+        unreadable: why not. complete: why the run is over; "" while it goes on.
+        offset_s: how far this clock is ahead of the coordinator's.
+        key: what the run knows of ours; None when it never saw it.
+        parameters: of the model; None without PyTorch. data_error: why the training data is not here.
+        operations_per_s, upload_bytes_per_s: None where they were not measured; upload_said: why not.
+    """
+
+    said: Mapping[str, Any]
+    info: RunInfo | None
+    unreadable: str = ""
+    complete: str = ""
+    offset_s: float | None = None
+    local: LocalFacts | None = None
+    key: KeyHistory | None = None
+    parameters: int | None = None
+    task_error: str = ""
+    data_error: str = ""
+    operations_per_s: float | None = None
+    upload_bytes_per_s: float | None = None
+    upload_said: str = ""
+
+    @property
+    def need(self) -> Need | None:
+        """What a unit needs; None where the run or its model is not known."""
+        if self.info is None or self.info.terms is None or self.parameters is None:
+            return None
+        terms = self.info.terms
+        return what_it_needs(self.parameters, shape_of(self.info.model), terms.training.batch, terms.codec)
+
+
+def judge_terms(facts: TermsFacts, machine: MachineFacts) -> list[Finding]:
+    """Everything about the run, in the order in which it is in the way."""
+    return [
+        judge_clock(facts),
+        judge_protocol(facts),
+        judge_key(facts),
+        judge_run(facts),
+        judge_task(facts),
+        judge_memory(facts, machine),
+        judge_room(facts, machine),
+        judge_time(facts),
+        judge_upload(facts),
+    ]
+
+
+def judge_clock(facts: TermsFacts) -> Finding:
+    """Is this clock near the coordinator's: signed messages carry the time."""
+    if facts.offset_s is None:
+        return skipped("clock", "the coordinator did not say what time it has")
+    terms = facts.info.terms if facts.info is not None else None
+    limit_s = terms.max_clock_skew_s if terms is not None else 300.0
+    off_s, way = abs(facts.offset_s), "ahead of" if facts.offset_s > 0 else "behind"
+    found = f"{_span(off_s)} {way} the coordinator's"
+    if off_s > limit_s:
+        return fail(
+            "clock",
+            found,
+            needed=f"at most {_span(limit_s)}",
+            cause="clock-off",
+            cure="set it: sudo timedatectl set-ntp true, and look at date; if yours is right, tell the operator",
+        )
+    if off_s > CLOCK_WARNING * limit_s:
+        return warn("clock", found, needed=f"at most {_span(limit_s)}", cause="clock-drifts", cure="set it soon")
+    return ok("clock", found, f"at most {_span(limit_s)}")
+
+
+def judge_protocol(facts: TermsFacts) -> Finding:
+    """Do both sides speak the same protocol."""
+    theirs = facts.said.get("protocol")
+    if theirs != PROTOCOL_VERSION:
+        newer = isinstance(theirs, int) and theirs > PROTOCOL_VERSION
+        cure = "pip install -U 'barnraise[contributor]'" if newer else "ask the operator to upgrade, or install theirs"
+        return fail(
+            "protocol",
+            f"the coordinator speaks {theirs!a}, this barnraise speaks {PROTOCOL_VERSION}",
+            cause="protocol-newer" if newer else "protocol-older",
+            cure=cure,
+        )
+    if facts.info is None:
+        return fail(
+            "protocol",
+            f"the run's description cannot be read: {facts.unreadable}",
+            cause="run-unreadable",
+            cure="it is probably of a newer version: pip install -U 'barnraise[contributor]'",
+        )
+    return ok("protocol", f"{PROTOCOL_VERSION} on both sides")
+
+
+def judge_key(facts: TermsFacts) -> Finding:
+    """May our key contribute, and is it free."""
+    local, known = facts.local, facts.key
+    if local is None:
+        return ok("key", "none yet; it is made when you join")
+    me = short(local.public)
+    if known is not None and known.banned is not None:
+        return fail(
+            "key",
+            f"{me} may not contribute to this run: {known.banned}",
+            cause="key-banned",
+            cure="ask the operator; another key of yours would be banned as well",
+        )
+    if known is not None and local.public != known.keys[-1].key:
+        return fail(
+            "key",
+            f"{me} was replaced by {short(known.keys[-1].key)}",
+            cause="key-retired",
+            cure="use that one: barnraise identity import FILE --in-place-of-old",
+        )
+    if local.locked:
+        return warn(
+            "key",
+            f"a node of this machine works with {me} for this run already",
+            cause="key-in-use",
+            cure="leave it to it (barnraise status), or join with another key: --key FILE",
+        )
+    if known is not None and known.pending is not None:
+        return warn(
+            "key",
+            f"somebody with your recovery code wants key {short(known.pending.new)} in the place of {me}",
+            cause="key-claimed",
+            cure="if that is not you: barnraise identity object",
+        )
+    return ok("key", f"{me}, {'known to this run' if known is not None else 'new to this run'}")
+
+
+def judge_run(facts: TermsFacts) -> Finding:
+    """Is there work to be had."""
+    if facts.complete:
+        return fail(
+            "run",
+            facts.complete,
+            cause="run-ended",
+            cure="there is nothing to join; ask the operator what comes next",
+        )
+    round_ = facts.said.get("round")
+    if not isinstance(round_, Mapping):
+        return ok("run", "no round is open yet; the coordinator is starting, and a node waits")
+    return ok("run", f"round {round_.get('number')} is {round_.get('phase')}")
+
+
+def judge_task(facts: TermsFacts) -> Finding:
+    """Can this Barnraise build the model, and is the training data here."""
+    if facts.info is None:
+        return skipped("task", "the run cannot be read")
+    name = facts.info.model.architecture
+    if facts.task_error:
+        return fail(
+            "task",
+            f"the model cannot be built here: {facts.task_error}",
+            cause="architecture-unknown",
+            cure="install what the run's page names, or a newer barnraise",
+        )
+    if facts.data_error:
+        return fail(
+            "task",
+            f"the training data is not here: {facts.data_error}",
+            cause="data-missing",
+            cure="see the run's page for where the data comes from",
+        )
+    size = f", {facts.parameters:,} parameters" if facts.parameters is not None else ""
+    return ok("task", f"{name}{size}")
+
+
+def judge_memory(facts: TermsFacts, machine: MachineFacts) -> Finding:
+    """Does a unit fit into memory, with one example at once, or with the whole batch."""
+    need = facts.need
+    if need is None:
+        return skipped("memory", "not known how much the model needs")
+    on_card = machine.cuda_works and bool(machine.cards)
+    have = machine.free_bytes
+    if on_card:
+        card = machine.cards[0]
+        short_of = _too_little("video memory", card.free_bytes, need.device_least)
+        if short_of is None and have is not None:
+            short_of = _too_little("memory", have, need.machine)
+        least_free, whole, whole_have = card.free_bytes, need.device_whole, card.free_bytes
+    else:
+        if have is None:
+            return skipped("memory", "nothing says how much this machine has")
+        short_of = _too_little("memory", have, need.machine + need.device_least)
+        least_free, whole, whole_have = have, need.machine + need.device_whole, have
+    if short_of is not None:
+        return short_of
+    where = "on the card" if on_card else "on this machine"
+    if whole > whole_have:
+        return warn(
+            "memory",
+            f"{mib(least_free)} free {where}",
+            needed=f"{mib(whole)} for a whole batch",
+            cause="memory-tight",
+            cure="it works with fewer examples at once, and slower; closing other programs helps",
+        )
+    return ok("memory", f"{mib(least_free)} free {where}", f"about {mib(whole)} for a unit")
+
+
+def judge_room(facts: TermsFacts, machine: MachineFacts) -> Finding:
+    """Is there disk for the model, its cache, the residual and updates."""
+    folder, parameters = machine.folders.get("state"), facts.parameters
+    if folder is None or parameters is None:
+        return skipped("room", "not known how much the model needs")
+    needed = 4 * parameters * 10  # base twice while it is replaced, residual, moments, a checkpoint of four vectors
+    if folder.free_bytes < needed:
+        return fail(
+            "room",
+            f"{mib(folder.free_bytes)} free in {folder.path}",
+            needed=f"{mib(needed)} for this run's model, residual, moments and checkpoint",
+            cause="disk-full",
+            cure="free some, or keep the state on another disk: --home DIR",
+        )
+    return ok("room", f"{mib(folder.free_bytes)} free in {folder.path}", f"about {mib(needed)} for this run")
+
+
+def judge_time(facts: TermsFacts) -> Finding:
+    """Does a unit end inside its lease, at the speed that was measured."""
+    if facts.info is None or facts.info.terms is None or facts.parameters is None or facts.operations_per_s is None:
+        return skipped("speed", "not measured")
+    terms, shape = facts.info.terms, shape_of(facts.info.model)
+    if shape is None:
+        return skipped("speed", f"not estimated for {facts.info.model.architecture}")
+    tokens = terms.training.steps * terms.training.batch * shape.tokens
+    unit_s = unit_seconds(facts.parameters, tokens, facts.operations_per_s)
+    found = f"a unit of {terms.training.steps} steps takes about {_span(unit_s)} here"
+    needed = f"less than the lease, {_span(terms.lease_for_s)}"
+    if unit_s > terms.lease_for_s:
+        return fail(
+            "speed",
+            found,
+            needed=needed,
+            cause="too-slow",
+            cure="stop other programs, use a GPU, or ask the operator for longer leases (round.lease_for_s)",
+        )
+    if unit_s > terms.lease_for_s / 2:
+        return warn("speed", found, needed=needed, cause="slow", cure="stop what else runs, or leases may end first")
+    return ok("speed", found, needed)
+
+
+def judge_upload(facts: TermsFacts) -> Finding:
+    """Does an update get out in a reasonable time."""
+    need = facts.need
+    if facts.upload_bytes_per_s is None:
+        return skipped("upload", facts.upload_said or "not measured")
+    rate = f"{facts.upload_bytes_per_s / 1e6:,.2f} MB a second"
+    if need is None:
+        return ok("upload", rate)
+    takes_s = need.update / facts.upload_bytes_per_s
+    found = f"{rate}; an update of about {mib(need.update)} takes {_span(takes_s)}"
+    terms = facts.info.terms if facts.info is not None else None
+    if terms is not None and takes_s > terms.lease_for_s:
+        return fail(
+            "upload",
+            found,
+            needed=f"less than the lease, {_span(terms.lease_for_s)}",
+            cause="upload-slow",
+            cure="a faster connection, or ask the operator for a stronger codec",
+        )
+    if takes_s > SLOW_UPLOAD_S:
+        return warn("upload", found, cause="upload-slow", cure="it works; a cable instead of wireless may help")
+    return ok("upload", found)
+
+
+def _too_little(what: str, have: int, need: int) -> Finding | None:
+    if have >= need:
+        return None
+    return fail(
+        "memory",
+        f"{mib(have)} of {what} free",
+        needed=f"at least {mib(need)} for one example at once",
+        cause="memory-short",
+        cure="close other programs; else this run's model is too large for this machine",
+    )
+
+
+def _span(seconds: float) -> str:
+    """A time as people say it."""
+    for unit, size in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"
