@@ -11,6 +11,7 @@ Carlini et al. 2021, "Extracting Training Data from Large Language Models", http
 from __future__ import annotations
 
 import json
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from barnraise.releases.durable import replace_file
 
 __all__ = ["Consent", "agreed", "consent_for", "remember", "require"]
 
+COLUMNS = 80
 PUBLIC_DATA = frozenset({"python-stdlib", "digits"})
 """Corpora that everybody has anyway."""
 
@@ -29,16 +31,18 @@ What leaves this machine for {url}
   - updates: what training has changed in the model, compressed and signed
   - with each update: how many steps and examples, and the training loss at its
     first and last step
-  - your display name and your public key, your address as any web server sees it
+  - your display name, your public key, and the address that any web server sees
 
 What stays: your files, the training text, the private key, everything else."""
 
-_PUBLIC = """\
-This run trains on {data}, which is public. An update can tell nothing of yours
-but that this machine has taken part, when, and how fast it is."""
+_PUBLIC = (
+    "This run trains on {data}, which is public. An update can tell nothing of yours but that this machine has taken "
+    "part, when, and how fast it is."
+)
 
-_PRIVATE = """\
-This run trains on {data}. An update is made from it, and can tell of it:
+_PRIVATE = "This run trains on {data}. An update is made from that, and can tell of it:"
+
+_HOW = """\
   - gradient inversion: whoever has an update and the model that it began with
     can rebuild some of the examples, all the better the fewer there were
     (Zhu et al. 2019, arxiv.org/abs/1906.08935; Geiping et al. 2020,
@@ -65,8 +69,11 @@ class Consent:
 
 def consent_for(info: RunInfo, url: str) -> Consent:
     """The text for a run."""
-    public = info.data.corpus in PUBLIC_DATA
-    tells = (_PUBLIC if public else _PRIVATE).format(data=_printable(info.data.learnt_from))
+    data = _printable(info.data.learnt_from)
+    if info.data.corpus in PUBLIC_DATA:
+        tells = textwrap.fill(_PUBLIC.format(data=data), COLUMNS)
+    else:
+        tells = f"{textwrap.fill(_PRIVATE.format(data=data), COLUMNS)}\n{_HOW}"
     return Consent(info.name, f"{_LEAVES.format(url=_printable(url))}\n\n{tells}\n")
 
 

@@ -95,4 +95,4 @@ def _open(life: Life, watch: Watch, report: Report, stack: ExitStack) -> None:
         report(Notice(f"there is no status page: nothing can listen on 127.0.0.1 ({error.strerror or error})"))
         return
     watch.set(page=url)
-    report(Notice(f"status page, for you alone: {url}"))
+    life.report(Notice(f"status page, for you alone: {url}"))  # its token belongs into no record
