@@ -26,6 +26,7 @@ __all__ = [
     "DataConfig",
     "GatewayConfig",
     "LoraConfig",
+    "MaskConfig",
     "MergeConfig",
     "OuterConfig",
     "PreAggregationConfig",
@@ -205,6 +206,19 @@ class LoraConfig(Section):
         return 1.0 if self.alpha is None else self.alpha / self.rank
 
 
+class MaskConfig(Section):
+    """A mask that a run has agreed on, pinned by its digest; ``barnraise mask`` makes one and prints this.
+
+    Attributes:
+        file: where it lies, beside the configuration; read when the run starts, and kept by the run.
+        digest, size_bytes: of that file.
+    """
+
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$")]
+    digest: Annotated[str, Field(pattern=r"^b3:[0-9a-f]{64}$")]
+    size_bytes: Positive
+
+
 class UpdateConfig(Section):
     """How contributions are compressed.
 
@@ -214,6 +228,7 @@ class UpdateConfig(Section):
         fisher: send a diagonal Fisher along, for the strategy ``fisher``.
         train: patterns of names of tensors, as a shell's; only those train. None for all.
         lora: train factors of matrices, and send these; of all matrices where ``train`` names none.
+        mask: train its entries only, and send their values.
     """
 
     codec: CodecConfig = CodecConfig()
@@ -222,6 +237,7 @@ class UpdateConfig(Section):
     fisher: bool = False
     train: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.*?\[\]!-]{1,200}$")], ...] = ()
     lora: LoraConfig | None = None
+    mask: MaskConfig | None = None
 
     @model_validator(mode="after")
     def _kinds_go_together(self) -> UpdateConfig:
@@ -232,6 +248,10 @@ class UpdateConfig(Section):
             )
         if self.lora is not None and self.fisher:
             raise ValueError("a Fisher says how sure an update is of each element, and lora trains no elements")
+        if self.mask is not None and (self.train or self.lora is not None):
+            raise ValueError("mask says by itself what trains; remove train and lora, and make the mask accordingly")
+        if self.mask is not None and self.codec.name == "topk":
+            raise ValueError("codec topk would say again where values lie, which mask has said; use blockwise or dense")
         return self
 
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from barnraise.config import CodecConfig, DataConfig, LoraConfig, TrainingConfig
+from barnraise.config import CodecConfig, DataConfig, LoraConfig, TrainingConfig, UpdateConfig
 from barnraise.digest import canonical_json, is_digest
 from barnraise.errors import BadNameError, UnknownFieldError
 from barnraise.identity import Identity, verify_signature
@@ -49,6 +49,7 @@ __all__ = [
     "Wait",
     "check_name",
     "check_run_name",
+    "mask_ref",
 ]
 
 PROTOCOL_VERSION = 1
@@ -174,6 +175,12 @@ class BlobRef(Message):
     size_bytes: Count
 
 
+def mask_ref(update: UpdateConfig) -> BlobRef | None:
+    """The blob that a run's updates are under."""
+    mask = update.mask
+    return None if mask is None else BlobRef(digest=mask.digest, size_bytes=mask.size_bytes)
+
+
 class LeaseRequest(Message):
     """A contributor asks for work. Signed. The nonce makes a repeated request the same request.
 
@@ -217,6 +224,7 @@ class Lease(Message):
         fisher: send a diagonal Fisher along with the change.
         train: patterns of names of the tensors that train; none for all.
         lora: train factors in place of these.
+        mask: a public blob; train its entries only.
     """
 
     kind: ClassVar[str] = "lease"
@@ -232,6 +240,7 @@ class Lease(Message):
     fisher: bool = False
     train: tuple[str, ...] = ()
     lora: LoraConfig | None = None
+    mask: BlobRef | None = None
     issued_at_ms: Millis
     expires_at_ms: Millis
 

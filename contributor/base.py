@@ -14,14 +14,17 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from barnraise.errors import NoSuchVersionError, UnreachableError, VerificationError
+from barnraise.errors import NoSuchVersionError, UnreachableError, UpdateError, VerificationError
 from barnraise.model_config import ModelConfig
-from barnraise.protocol import Lease, RunInfo
+from barnraise.protocol import BlobRef, Lease, RunInfo
 from barnraise.releases.cache import Cache
+from barnraise.releases.fetch import Fetcher
 from barnraise.releases.http_source import HttpSource
 from barnraise.releases.load import load
 from barnraise.releases.pull import PullOptions, pull
+from barnraise.releases.store import BlobStore
 from barnraise.releases.trust import TrustOptions
+from barnraise.updates import Mask
 from barnraise.updates.space import ParameterSpace
 from contributor.state import NodeFolder
 from merge.architectures import parameter_count
@@ -36,6 +39,7 @@ class Base:
     Attributes:
         flat_P: float32 [P], may be read-only.
         fetched_bytes: what getting it cost. warnings: what pulling had to say.
+        mask: that the lease names, where it names one.
     """
 
     version: str
@@ -44,6 +48,7 @@ class Base:
     flat_P: NDArray[np.float32]
     fetched_bytes: int
     warnings: tuple[str, ...] = ()
+    mask: Mask | None = None
 
 
 class BaseSource(Protocol):
@@ -80,7 +85,24 @@ class ReleasedBase:
                 f"{lease.base_digest[:16]}..; nothing was trained. Tell the operator."
             )
         model, space, flat_P = load(self.folder.base)
-        return Base(pulled.version, model, space, flat_P, pulled.fetched_bytes, pulled.warnings)
+        mask = None if lease.mask is None else self._mask(lease.mask, space)
+        return Base(pulled.version, model, space, flat_P, pulled.fetched_bytes, pulled.warnings, mask)
+
+    def _mask(self, ref: BlobRef, space: ParameterSpace) -> Mask:
+        """A mask, fetched once and kept.
+
+        Raises:
+            VerificationError: it is none for this base.
+        """
+        store = BlobStore(self.folder.root / "masks")
+        if not store.has(ref.digest):
+            Fetcher([HttpSource(self.url)], store).fetch([ref])
+        try:
+            return Mask.parse(store.read(ref.digest), space)
+        except UpdateError as error:
+            raise VerificationError(
+                f"the leased mask does not fit its base ({error}); nothing was trained. Tell the operator."
+            ) from error
 
 
 def check_base(base: Base) -> Base:

@@ -19,9 +19,10 @@ from barnraise.config import CodecConfig
 from barnraise.digest import digest_bytes
 from barnraise.errors import ConfigValueError, VerificationError
 from barnraise.protocol import Lease, UpdateEnvelope
-from barnraise.updates import Carrier, EncodedSegment, Part, Update, asked_carrier, write_update
+from barnraise.updates import Carrier, EncodedSegment, Mask, Part, Update, asked_carrier, write_update
 from barnraise.updates.factors import Factors
 from barnraise.updates.space import ParameterSpace
+from contributor.training.entries import Entries
 from contributor.training.lora import LowRank
 from contributor.training.trainable import EVERYTHING, Some, WhatTrains
 from merge.compress import compress
@@ -88,14 +89,17 @@ class Wanted:
     trains: WhatTrains = EVERYTHING
 
     @classmethod
-    def of(cls, lease: Lease, space: ParameterSpace) -> Wanted:
+    def of(cls, lease: Lease, space: ParameterSpace, mask: Mask | None = None) -> Wanted:
         """What a lease says, for its base.
+
+        Args:
+            mask: the one that the lease names, where it names one.
 
         Raises:
             VerificationError: the lease and its base do not go together.
         """
         try:
-            carrier = asked_carrier(space, lease)
+            carrier = asked_carrier(space, lease, mask)
         except ConfigValueError as error:
             raise VerificationError(
                 f"the lease does not fit its base ({error}); nothing was trained. Tell the operator."
@@ -123,14 +127,17 @@ class Wanted:
     def add_decoded(self, target_P: NDArray[np.float32], updates: Iterable[bytes]) -> None:
         """Add whole updates, our own earlier ones, to ``target_P`` (float32, of ``target``) in place.
 
-        What they say of tensors that do not train any more is dropped.
+        What they say of elements that do not train any more is dropped.
         """
         for data in updates:
-            update = Update.parse(data, self.space, base_digest=None)
-            for segment in range(self.target.segment_count):
-                first, end = self.target.segment_range(segment)
+            mask = self.carrier if isinstance(self.carrier, Mask) else None
+            update = Update.parse(data, self.space, base_digest=None, mask=mask)
+            at = 0
+            for segment in range(self.space.segment_count):
                 change_P = update.decode(segment)
-                target_P[first:end] += change_P if self.carrier is None else self.carrier.take(segment, change_P)
+                said = change_P if self.carrier is None else self.carrier.take(segment, change_P)
+                target_P[at : at + len(said)] += said
+                at += len(said)
 
 
 def finish_unit(
@@ -175,5 +182,7 @@ def _trains(carrier: Carrier, lease: Lease) -> WhatTrains:
             return LowRank(carrier, lease.lora.scale if lease.lora else 1.0, lease.seed)
         case Part():
             return Some(carrier)
+        case Mask():
+            return Entries(carrier)
         case _:
             raise AssertionError(carrier)

@@ -103,7 +103,7 @@ class UnitRunner:
     def _attempt(self, lease: Lease, base: Base, *, confirmed: bool) -> _Aside | None:
         """Train until the unit is done, or set aside. Nothing of the trainer is left after that."""
         task = make_task(base.model, self._info.data, lease.shard)
-        wanted = Wanted.of(lease, base.space)
+        wanted = Wanted.of(lease, base.space, base.mask)
         layout = wanted.trains.layout(base.space)
         progress = self._checkpoint(lease, layout)
         moments = self._moments(lease, layout) if progress is None else None

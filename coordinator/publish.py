@@ -14,7 +14,7 @@ from typing import Any
 
 from barnraise.digest import canonical_json
 from barnraise.promises import difference, promises_of
-from barnraise.protocol import BlobRef
+from barnraise.protocol import BlobRef, mask_ref
 from barnraise.releases.keyframe import write_keyframe
 from barnraise.releases.manifest import AcceptedRegression, Manifest, MergedUpdate, ParentRef, Remerged
 from barnraise.releases.publish import store_blob, store_manifest, tensor_entries
@@ -203,6 +203,7 @@ class Publisher:
             lineage=described.lineage,
             files=described.files,
             updates=made.updates,
+            mask=mask_ref(desk.config.update),
             licence=desk.config.licence,
             round=made.round,
             bump=decision.bump,

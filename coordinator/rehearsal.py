@@ -41,7 +41,8 @@ def require_mergeable(config: RunConfig) -> None:
         UnknownStrategyError: a strategy, pre-aggregation, outer rule or option that does not exist or is out of range.
         ConfigValueError: anything else, with the key to change.
     """
-    asked_carrier(space_of(build(config.model)), config.update)
+    if config.update.mask is None:
+        asked_carrier(space_of(build(config.model)), config.update)
     rules = merge_rules(config.merge)
     outer = make_outer(config.merge.outer)
     _require_inputs(config, rules)

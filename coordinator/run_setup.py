@@ -24,6 +24,7 @@ from coordinator.acceptance.heldout import HeldOut
 from coordinator.acceptance.models.attachments import read_attachment
 from coordinator.ledger import Ledger
 from coordinator.ledger.events import RunCreated
+from coordinator.masks import keep_mask
 
 __all__ = ["OpenRun", "open_run", "prepare_run"]
 
@@ -59,6 +60,7 @@ def prepare_run(folder: RunFolder, source: Path | None) -> RunConfig:
             _require_same_model(load_run_config(folder.config), config, folder)
         folder.create()
         _copy_suite(folder, source, config)
+        keep_mask(folder, source, config)
         replace_file(folder.config, source.read_bytes())
     BlobStore(folder.private).sweep()
     BlobStore(folder.public).sweep()

@@ -98,6 +98,12 @@ MEANINGS: dict[str, tuple[str, str]] = {  # key -> (unit, meaning)
         "Train low-rank factors in place of the matrices that update.train names, or of all, and send the factors.",
     ),
     "update.lora.alpha": ("-", "The change is scaled by alpha / rank while it trains; absent means alpha = rank."),
+    "update.mask.file": (
+        "-",
+        "Train the entries of this mask only, and send their values. barnraise mask makes it; it lies beside this file.",
+    ),
+    "update.mask.digest": ("-", "What the file must be: the name by which leases and releases know the mask."),
+    "update.mask.size_bytes": ("bytes", "Its size."),
     "update.fisher": ("-", "Contributors send a diagonal Fisher along, which the strategy fisher needs."),
     "release.codec.name": ("-", "How the coordinator compresses a patch."),
     "release.codec.bits": ("bits an element", "Used by blockwise only."),

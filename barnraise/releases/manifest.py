@@ -138,6 +138,7 @@ class Manifest(Message):
         accepted: those of them that got worse, by the operator's leave; then the version is a major one.
         bump, reason: why it has this version.
         remerged: of a release that was made without updates of its parent; None of all others.
+        mask: what its updates are under, where they are under one.
     """
 
     kind: ClassVar[str] = "manifest"
@@ -165,6 +166,7 @@ class Manifest(Message):
     remerged: Remerged | None = None
     suite: Digest | Literal[""] = ""
     accepted: tuple[AcceptedRegression, ...] = ()
+    mask: BlobRef | None = None
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

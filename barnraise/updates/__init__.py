@@ -2,8 +2,9 @@
 
 Reading order: space.py (what is addressed), container.py (the file), header.py, codec.py, then
 the codecs dense.py, blockwise.py and topk.py, below them support.py (draw.py, rans.py, tables.py),
-grid.py and bits.py; fisher.py, which may come along; scope.py and part.py, for what is about some
-tensors only; then add.py and apply.py. Choosing what to send is in ``merge.compress``.
+grid.py and bits.py; fisher.py, which may come along; scope.py and part.py, factors.py, mask.py, for
+what does not travel as the change of every element; then add.py and apply.py. Choosing what to
+send is in ``merge.compress``.
 """
 
 from barnraise.updates.add import add_all_scaled, add_decoded, add_scaled, add_segments, decode_whole
@@ -13,6 +14,7 @@ from barnraise.updates.codec import EncodedSegment, canonical_codec
 from barnraise.updates.container import Update, write_update
 from barnraise.updates.decode import decode_segment, sparse_segment
 from barnraise.updates.header import Role
+from barnraise.updates.mask import Mask
 from barnraise.updates.part import Part
 from barnraise.updates.scope import Carrier
 from barnraise.updates.space import ParameterSpace, TensorSpec, model_digest
@@ -20,6 +22,7 @@ from barnraise.updates.space import ParameterSpace, TensorSpec, model_digest
 __all__ = [
     "Carrier",
     "EncodedSegment",
+    "Mask",
     "ParameterSpace",
     "Part",
     "Role",

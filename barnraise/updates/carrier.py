@@ -14,7 +14,14 @@ from barnraise.updates.part import Part
 from barnraise.updates.scope import Carrier, Scope
 from barnraise.updates.space import ParameterSpace, TensorSpec
 
-__all__ = ["Asked", "asked_carrier", "carrier_of", "is_matrix"]
+__all__ = ["Asked", "Named", "asked_carrier", "carrier_of", "is_matrix"]
+
+
+class Named(Protocol):
+    """A blob that is named by its digest."""
+
+    @property
+    def digest(self) -> str: ...
 
 
 class Asked(Protocol):
@@ -26,18 +33,27 @@ class Asked(Protocol):
     @property
     def lora(self) -> LoraConfig | None: ...
 
+    @property
+    def mask(self) -> Named | None: ...
 
-def carrier_of(scope: Scope, space: ParameterSpace) -> Carrier | None:
+
+def carrier_of(scope: Scope, space: ParameterSpace, mask: Carrier | None = None) -> Carrier | None:
     """What the arrays of an update hold; None where it is the change of every element.
 
     Args:
         scope: that nobody has checked yet.
         space: of the base.
+        mask: the only one that may be named.
 
     Raises:
-        WrongBaseError: it is not about such a base.
+        WrongBaseError: it is not about such a base, or under another mask.
         NonCanonicalUpdateError: it should be named otherwise.
     """
+    if scope.mask is not None:
+        if mask is None or mask.scope != scope:
+            known = "no mask is known here" if mask is None else f"expected {str(mask.scope.mask)[:15]}.."
+            raise WrongBaseError(f"the update is under mask {scope.mask[:15]}.., {known}. Leave and join again.")
+        return mask
     count = len(space.tensors)
     chosen = (True,) * count if scope.tensors is None else _chosen(scope.tensors, count)
     if scope.rank is None:
@@ -52,16 +68,21 @@ def carrier_of(scope: Scope, space: ParameterSpace) -> Carrier | None:
     return Factors(Part(space, chosen), scope.rank)
 
 
-def asked_carrier(space: ParameterSpace, asked: Asked) -> Carrier | None:
+def asked_carrier(space: ParameterSpace, asked: Asked, mask: Carrier | None = None) -> Carrier | None:
     """How updates of a run travel; None where that is as the change of every element.
 
     Args:
         space: of the base.
         asked: the run's configuration of updates, or a lease.
+        mask: the one that is asked for, where one is.
 
     Raises:
         ConfigValueError: there are no such tensors.
     """
+    if asked.mask is not None:
+        assert mask is not None, "the mask was not read"
+        assert mask.scope.mask == asked.mask.digest, "another mask"
+        return mask
     part = Part.of(space, asked.train)
     return part if asked.lora is None else Factors(_matrices(space, part, asked.train), asked.lora.rank)
 

@@ -35,7 +35,7 @@ from barnraise.updates.codec import EncodedSegment, canonical_codec
 from barnraise.updates.decode import decode_fisher, decode_segment, sparse_segment
 from barnraise.updates.header import ARRAYS, Header, Role
 from barnraise.updates.reading import Reading
-from barnraise.updates.scope import EVERYWHERE, Carrier
+from barnraise.updates.scope import EVERYWHERE, Carrier, Scope
 from barnraise.updates.space import ParameterSpace
 
 __all__ = ["Update", "write_update"]
@@ -57,7 +57,7 @@ def write_update(
         base_digest: digest of the model that the change is against.
         codec: how the segments were encoded.
         segments: all S of them, in order, as ``merge.compress`` returns them; a Fisher with all or none.
-        role: ``update`` (a contribution) or ``patch`` (a release's change).
+        role: ``update`` (a contribution), ``patch`` (a release's change) or ``mask``.
         carrier: what the segments hold; the change of every element if None.
     """
     carried = space if carrier is None else carrier.space
@@ -114,6 +114,7 @@ class Update:
         *,
         base_digest: str | None,
         max_bytes: int | None = None,
+        mask: Carrier | None = None,
     ) -> Update:
         """Check the frame of an update file.
 
@@ -122,6 +123,7 @@ class Update:
             space: layout of the base.
             base_digest: the base that is expected, or None if any will do.
             max_bytes: refuse a larger file before anything else.
+            mask: the run's; an update under another one is refused.
 
         Raises:
             TruncatedUpdateError, OversizedUpdateError: too few or too many bytes.
@@ -133,7 +135,7 @@ class Update:
             raise OversizedUpdateError(f"{len(view)} bytes, at most {max_bytes} are accepted. Lower k or bits.")
         header, begin = Header.decode(view)
         _check_base(header, space, base_digest)
-        carrier = carrier_of(header.scope, space)
+        carrier = carrier_of(header.scope, space, mask)
         wanted = (space if carrier is None else carrier.space).segment_count
         if header.segments != wanted:
             raise UnsupportedFormatError(f"{header.segments} segments, such an update of the base has {wanted}")
@@ -174,6 +176,11 @@ class Update:
     def chosen(self) -> tuple[bool, ...]:
         """Which tensors of the base it addresses."""
         return (True,) * len(self.space.tensors) if self.carrier is None else self.carrier.chosen
+
+    @property
+    def scope(self) -> Scope:
+        """What it is about, as its header names it."""
+        return EVERYWHERE if self.carrier is None else self.carrier.scope
 
     @property
     def carried(self) -> ParameterSpace:

@@ -36,7 +36,7 @@ __all__ = ["ARRAYS", "FORMAT", "HEADER_MAX", "Header", "Role"]
 FORMAT = "barnraise-update-2"
 HEADER_MAX = 1 << 20
 ARRAYS = ("levels", "scales", "support")
-Role = Literal["update", "patch"]
+Role = Literal["update", "patch", "mask"]
 
 _METADATA = {"format", "role", "base", "space", "codec", "bits", "k"}
 _NUMBER = re.compile(r"[0-9]{1,4}\Z")
@@ -159,7 +159,7 @@ def _header_of(value: Any) -> Header:
     if metadata["role"] not in get_args(Role):
         raise UnsupportedFormatError(f"the role is none of {', '.join(get_args(Role))}")
     if fisher and metadata["role"] != "update":
-        raise UnsupportedFormatError("a patch with a Fisher: only an update may have one")
+        raise UnsupportedFormatError(f"a {metadata['role']} with a Fisher: only an update may have one")
     for key in ("base", "space"):
         if not isinstance(metadata[key], str) or not is_digest(metadata[key]):
             raise UnsupportedFormatError(f"{key} is no digest of the form b3:<64 hex>")

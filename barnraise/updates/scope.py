@@ -2,7 +2,8 @@
 
 Most updates say something about every element. Others keep to some tensors of the base, named by one
 bit each in the order of the parameter space. The bits are there only where they leave something out,
-so a scope has one name. With a rank, what travels is factors in place of those tensors.
+so a scope has one name. With a rank, what travels is factors in place of those tensors;
+with a mask, the values of its entries.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from barnraise.digest import is_digest
 from barnraise.errors import UnsupportedFormatError
 from barnraise.updates.space import ParameterSpace
 
@@ -23,7 +25,7 @@ __all__ = ["EVERYWHERE", "SCOPE_KEYS", "Carrier", "Read", "Scope"]
 Read = Callable[[int, int], NDArray[np.float32]]
 """Elements ``[start, end)`` of what the arrays hold, float32."""
 
-SCOPE_KEYS = frozenset({"tensors", "rank"})
+SCOPE_KEYS = frozenset({"tensors", "rank", "mask"})
 _RANK = re.compile(r"[1-9][0-9]{0,3}\Z")
 _HEX = re.compile(r"(?:[0-9a-f]{2})+\Z")
 
@@ -64,13 +66,15 @@ class Scope:
     Attributes:
         tensors: a bit for every tensor of the base, hexadecimal; None where all are addressed.
         rank: of the factors that travel in place of matrices; None where their elements do.
+        mask: digest of a mask; None where more is addressed.
     """
 
     tensors: str | None = None
     rank: int | None = None
+    mask: str | None = None
 
     def metadata(self) -> dict[str, str]:
-        said = {"tensors": self.tensors, "rank": None if self.rank is None else str(self.rank)}
+        said = {"tensors": self.tensors, "rank": None if self.rank is None else str(self.rank), "mask": self.mask}
         return {key: value for key, value in said.items() if value is not None}
 
     @classmethod
@@ -86,7 +90,12 @@ class Scope:
         rank = metadata.get("rank")
         if "rank" in metadata and not (isinstance(rank, str) and _RANK.match(rank)):
             raise UnsupportedFormatError("rank is not a number of components")
-        return cls(tensors, None if rank is None else int(rank))
+        mask = metadata.get("mask")
+        if "mask" in metadata and (
+            not isinstance(mask, str) or not is_digest(mask) or len(metadata.keys() & SCOPE_KEYS) > 1
+        ):
+            raise UnsupportedFormatError("mask is not the digest of a mask alone")
+        return cls(tensors, None if rank is None else int(rank), mask)
 
 
 EVERYWHERE = Scope()

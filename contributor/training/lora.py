@@ -29,7 +29,7 @@ from barnraise.updates.factors import Factors, product_of
 from barnraise.updates.space import ParameterSpace
 from contributor.training.trainable import Trainable
 
-__all__ = ["LowRank", "wrap_matrices"]
+__all__ = ["LowRank", "uses_of", "wrap_matrices"]
 
 Vector = NDArray[np.float32]
 
@@ -81,10 +81,7 @@ def wrap_matrices(module: nn.Module, factors: Factors, scale: float, seed: int) 
     Args:
         module: on whatever device, its parameters named as the space of ``factors`` names them.
     """
-    places: dict[nn.Parameter, list[tuple[nn.Module, str]]] = {}
-    for owner in module.modules():
-        for name, parameter in owner.named_parameters(recurse=False, remove_duplicate=False):
-            places.setdefault(parameter, []).append((owner, name))
+    uses = uses_of(module)
     parameters = dict(module.named_parameters())
     for parameter in parameters.values():
         parameter.requires_grad_(False)
@@ -94,9 +91,18 @@ def wrap_matrices(module: nn.Module, factors: Factors, scale: float, seed: int) 
         parameter = parameters[spec.name]
         a_KC = _drawn(min(factors.rank, *spec.shape), spec.shape[1], draws)
         found[spec.name] = one = _Plus(a_KC.to(parameter.device), spec.shape[0], scale)
-        for owner, name in places[parameter]:
+        for owner, name in uses[parameter]:
             parametrize.register_parametrization(owner, name, one)
     return found
+
+
+def uses_of(module: nn.Module) -> dict[nn.Parameter, list[tuple[nn.Module, str]]]:
+    """Every module that has a parameter, with its name there: shared ones have several."""
+    uses: dict[nn.Parameter, list[tuple[nn.Module, str]]] = {}
+    for owner in module.modules():
+        for name, parameter in owner.named_parameters(recurse=False, remove_duplicate=False):
+            uses.setdefault(parameter, []).append((owner, name))
+    return uses
 
 
 def _drawn(rank: int, columns: int, draws: torch.Generator) -> Tensor:

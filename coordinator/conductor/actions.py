@@ -211,6 +211,7 @@ def _job(config: RunConfig, ledger: Ledger, current: Round, merge_set: tuple[str
         state_digest=_base(ledger, current).state_digest,
         merge=config.merge,
         codec=config.release.codec,
+        mask=None if config.update.mask is None else config.update.mask.digest,
     )
 
 

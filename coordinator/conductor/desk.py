@@ -18,7 +18,7 @@ from barnraise.releases.keyframe import parse_keyframe
 from barnraise.releases.store import BlobStore
 from barnraise.run_folder import RunFolder
 from barnraise.suite import LookConfig
-from barnraise.updates import Update, apply_update
+from barnraise.updates import Mask, Update, apply_update
 from barnraise.updates.space import ParameterSpace
 from coordinator.acceptance.examples import NOTHING, Examples, parse_rows
 from coordinator.acceptance.heldout import HeldOut
@@ -32,6 +32,7 @@ from coordinator.acceptance.models.subject import Subject
 from coordinator.acceptance.models.trunks import trunk_subject
 from coordinator.conductor.merging import Bench
 from coordinator.ledger import ReleaseRow
+from coordinator.masks import mask_of
 from coordinator.models import ModelCache
 from coordinator.round_events import (
     Candidate,
@@ -76,6 +77,12 @@ class Desk:
     @property
     def bench(self) -> Bench:
         return Bench(self.private, self.models)
+
+    @property
+    def mask(self) -> Mask | None:
+        """What the run's updates are under."""
+        wanted = self.config.update.mask
+        return None if wanted is None else mask_of(self.private, wanted.digest, self.space)
 
     @cached_property
     def held_out(self) -> HeldOut:

@@ -29,6 +29,7 @@ from barnraise.releases.store import BlobStore
 from barnraise.updates import Part, Update, add_segments, apply_update, write_update
 from barnraise.updates.space import ParameterSpace
 from coordinator.conductor.parts import pack_part, pack_state, read_state, state_change, unpack_segments
+from coordinator.masks import mask_of
 from coordinator.models import ModelCache
 from coordinator.round_events import (
     Candidate,
@@ -93,6 +94,7 @@ class MergeJob:
             base; None for the first release, where the rule begins and the residual is zero.
         made_from: model digest that the updates are changes of, where that is not the base: they are
             added to the base as they are.
+        mask: digest of the one that the updates are under.
     """
 
     base_digest: str
@@ -101,6 +103,7 @@ class MergeJob:
     merge: MergeConfig
     codec: CodecConfig
     made_from: str | None = None
+    mask: str | None = None
 
     @property
     def rules(self) -> MergeRules:
@@ -245,7 +248,10 @@ def _state_path(bench: Bench, job: MergeJob) -> Path | None:
 
 def _updates(bench: Bench, job: MergeJob) -> list[Update]:
     made_from = job.made_from or job.base_digest
-    return [Update.parse(bench.blobs.map(item.digest), bench.space, base_digest=made_from) for item in job.inputs]
+    mask = None if job.mask is None else mask_of(bench.blobs, job.mask, bench.space)
+    return [
+        Update.parse(bench.blobs.map(item.digest), bench.space, base_digest=made_from, mask=mask) for item in job.inputs
+    ]
 
 
 def _part(updates: Sequence[Update]) -> Part | None:

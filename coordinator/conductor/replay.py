@@ -13,7 +13,7 @@ from typing import Any
 
 from barnraise.config import RunConfig, parse_run_config
 from barnraise.errors import VerificationError
-from barnraise.protocol import BlobRef
+from barnraise.protocol import BlobRef, mask_ref
 from barnraise.releases.manifest import Manifest, read_manifest
 from barnraise.releases.store import BlobStore
 from coordinator.conductor.merging import Bench, MergeInput, MergeJob
@@ -32,7 +32,8 @@ def replay_job(merge: PastMerge, config: RunConfig, base: Known) -> MergeJob:
     """A merge of the past as a job on a base."""
     inputs = tuple(MergeInput(update.digest, update.weight) for update in merge.updates)
     made_from = None if merge.made_from == base.model_digest else merge.made_from
-    return MergeJob(base.model_digest, inputs, base.state_digest, config.merge, config.release.codec, made_from)
+    mask = None if config.update.mask is None else config.update.mask.digest
+    return MergeJob(base.model_digest, inputs, base.state_digest, config.merge, config.release.codec, made_from, mask)
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,10 @@ class Replay:
         for merge in merges:
             for update in merge.updates:
                 self.fetch(BlobRef(digest=update.digest, size_bytes=update.size_bytes))
-            job = replay_job(merge, self.archive.config(merge.config), at)
+            config = self.archive.config(merge.config)
+            if (mask := mask_ref(config.update)) is not None:
+                self.fetch(mask)
+            job = replay_job(merge, config, at)
             candidate = (yield from merge_steps(self.bench, job, self.timeout_s)).candidate
             end = Known(merge.version, (*at.line, merge), candidate.model_digest, candidate.state_digest)
             self.forget(at, end)

@@ -53,7 +53,11 @@ def measure_stale(desk: Desk, digest: str, since: Sequence[ReleaseRow]) -> dict[
     space = desk.space
     try:
         update = Update.parse(
-            desk.private.map(digest), space, base_digest=None, max_bytes=desk.config.gateway.max_update_bytes
+            desk.private.map(digest),
+            space,
+            base_digest=None,
+            max_bytes=desk.config.gateway.max_update_bytes,
+            mask=desk.mask,
         )
         whole = [row.version for row in since if row.patch is None]
         if whole:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from barnraise.config import CodecConfig, UpdateConfig
 from barnraise.errors import AcceptanceError, NonFiniteUpdateError, UnsupportedFormatError, UpdateError
 from barnraise.releases.keyframe import write_keyframe
-from barnraise.updates import Carrier, Update, asked_carrier, canonical_codec
+from barnraise.updates import Carrier, Mask, Update, asked_carrier, canonical_codec
+from barnraise.updates.scope import EVERYWHERE
 from coordinator.acceptance.examples import Examples
 from coordinator.acceptance.kinds import Failure
 from coordinator.acceptance.kinds.loss import Loss, own_loss
@@ -73,8 +74,9 @@ def check_update(desk: Desk, base_digest: str, digest: str, shard: str | None) -
     """
     try:
         data = desk.private.map(digest)
-        update = Update.parse(data, desk.space, base_digest=base_digest, max_bytes=desk.config.gateway.max_update_bytes)
-        _require_as_leased(update, desk.config.update)
+        most, mask = desk.config.gateway.max_update_bytes, desk.mask
+        update = Update.parse(data, desk.space, base_digest=base_digest, max_bytes=most, mask=mask)
+        _require_as_leased(update, desk.config.update, mask)
         base_P = desk.models.get(base_digest)
         alone_P, square_sums = _measured(base_P, update)
     except UpdateError as error:
@@ -114,15 +116,15 @@ def _measured(base_P: NDArray[np.float32], update: Update) -> tuple[NDArray[np.f
     return alone_P, square_sums
 
 
-def _require_as_leased(update: Update, asked: UpdateConfig) -> None:
+def _require_as_leased(update: Update, asked: UpdateConfig, mask: Mask | None) -> None:
     """In another role or codec the same change would be another file, and count as another update."""
     if update.role != "update":
         raise UnsupportedFormatError(f"a contribution has the role update, this file has the role {update.role}")
     wanted = canonical_codec(asked.codec)
     if update.codec != wanted:
         raise UnsupportedFormatError(f"the lease asks for {_named(wanted)}, this file is {_named(update.codec)}")
-    carrier = asked_carrier(update.space, asked)
-    if update.carrier != carrier:
+    carrier = asked_carrier(update.space, asked, mask)
+    if update.scope != (EVERYWHERE if carrier is None else carrier.scope):
         raise UnsupportedFormatError(
             f"the run asks for updates of {_reach(carrier)}, this file is of {_reach(update.carrier)}; "
             "leave and join again"
@@ -137,6 +139,8 @@ def _require_as_leased(update: Update, asked: UpdateConfig) -> None:
 def _reach(carrier: Carrier | None) -> str:
     if carrier is None:
         return "all tensors"
+    if carrier.scope.mask is not None:
+        return f"mask {carrier.scope.mask[:15]}.."
     factors = f"factors of rank {carrier.scope.rank} of " if carrier.scope.rank is not None else ""
     return f"{factors}{sum(carrier.chosen)} of {len(carrier.chosen)} tensors"
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from barnraise.errors import StorageError
-from barnraise.protocol import Lease, LeaseAnswer, LeaseRelease, LeaseReleaseAnswer, LeaseRequest, Signed, Wait
+from barnraise.protocol import Lease, LeaseAnswer, LeaseRelease, LeaseReleaseAnswer, LeaseRequest, Signed, Wait, mask_ref
 from coordinator.admission import Grant, LeaseFacts, Repeat, decide_lease, decide_release
 from coordinator.gateway.keyring import Keyring
 from coordinator.gateway.state import GatewayState
@@ -112,6 +112,7 @@ class Leasing:
             fisher=config.update.fisher,
             train=config.update.train,
             lora=config.update.lora,
+            mask=mask_ref(config.update),
             issued_at_ms=lease.issued_at_ms,
             expires_at_ms=lease.expires_at_ms,
         )

@@ -79,7 +79,7 @@ def _nearest(matrix_RC: Tensor, rank: int) -> tuple[Tensor, Tensor]:
 def _range_of(matrix_RC: Tensor, width: int) -> Tensor:
     """An orthonormal basis, float32 [R, width], of nearly all that a matrix does."""
     draws = torch.Generator().manual_seed(0)
-    basis_RL = matrix_RC @ torch.randn(matrix_RC.shape[1], width, generator=draws)
+    basis_RL: Tensor = matrix_RC @ torch.randn(matrix_RC.shape[1], width, generator=draws)
     for _ in range(ITERATIONS):
         other_CL, _ = torch.linalg.qr(matrix_RC.T @ torch.linalg.qr(basis_RL).Q)
         basis_RL = matrix_RC @ other_CL

@@ -12,14 +12,18 @@ from torch import nn
 
 from barnraise.config import TrainingConfig
 from barnraise.model_config import ByteLMConfig
-from barnraise.updates import ParameterSpace, Part, TensorSpec
+from barnraise.updates import Mask, ParameterSpace, Part, TensorSpec
 from barnraise.updates.factors import Factors, product_of
+from barnraise.updates.mask import write_mask
 from contributor.tasks.byte_lm import ByteLMTask
 from contributor.training.checkpoint import load_checkpoint, save_checkpoint
+from contributor.training.entries import Entries
 from contributor.training.lora import LowRank, wrap_matrices
+from contributor.training.scores import fisher_scores, magnitude_scores
 from contributor.training.trainable import EVERYTHING, Some, WhatTrains
 from contributor.training.trainer import Trainer, Unit
 from merge.architectures import build, flat_of, space_of
+from merge.compress.mask import choose_entries
 
 CPU = torch.device("cpu")
 MODEL = ByteLMConfig(dim=16, layers=1, heads=2, hidden=24, context=16)
@@ -29,7 +33,13 @@ TEXT = b"the same line again\n" * 40
 LEASE = "a" * 32
 MLP = Part.of(SPACE, ["*.mlp.*", "model.norm.weight"])
 FACTORS = Factors(Part.of(SPACE, ["*.mlp.*", "*.self_attn.*"]), 2)
-KINDS: dict[str, WhatTrains] = {"everything": EVERYTHING, "some": Some(MLP), "factors": LowRank(FACTORS, 2.0, 7)}
+MASK = Mask.parse(write_mask(SPACE, "b3:" + "0" * 64, choose_entries(magnitude_scores(BASE_P), SPACE, 0.1)), SPACE)
+KINDS: dict[str, WhatTrains] = {
+    "everything": EVERYTHING,
+    "some": Some(MLP),
+    "factors": LowRank(FACTORS, 2.0, 7),
+    "entries": Entries(MASK),
+}
 every_kind = pytest.mark.parametrize("what", KINDS.values(), ids=KINDS)
 
 
@@ -53,13 +63,13 @@ def test_it_learns(what: WhatTrains) -> None:
 @every_kind
 def test_the_change_makes_a_plain_model_what_training_made_of_this_one(what: WhatTrains) -> None:
     trainer = run(Trainer(unit(what), CPU))
-    target = {"everything": SPACE, "some": MLP.space, "factors": FACTORS.target}[
+    carrier = {"everything": None, "some": MLP, "factors": FACTORS, "entries": MASK}[
         next(name for name, kind in KINDS.items() if kind is what)
     ]
-    changed = SPACE.unflatten(BASE_P.copy())
-    for name, values in target.unflatten(trainer.change()).items():
-        changed[name] += values
-    plain = Unit(ByteLMTask(MODEL, TEXT), SPACE, SPACE.flatten(changed), unit(what).training, 1)
+    where = np.arange(SPACE.size) if carrier is None else carrier.positions(0)  # of the only segment
+    changed_P = BASE_P.copy()
+    changed_P[where] += trainer.change()
+    plain = Unit(ByteLMTask(MODEL, TEXT), SPACE, changed_P, unit(what).training, 1)
     batch = plain.task.batch(3, 3, 4)
     with torch.no_grad():
         mine, theirs = (plain.task.loss(one._module, batch).total for one in (trainer, Trainer(plain, CPU)))
@@ -91,7 +101,7 @@ def test_moments_and_checkpoints_are_as_large_as_what_trains(what: WhatTrains) -
     assert (size < SPACE.size / 2) == (what is not EVERYTHING)
 
 
-@pytest.mark.parametrize("what", [KINDS["some"], KINDS["factors"]], ids=["some", "factors"])
+@pytest.mark.parametrize("what", list(KINDS.values())[1:], ids=list(KINDS)[1:])
 def test_nothing_else_has_a_gradient_or_changes(what: WhatTrains) -> None:
     trainer = run(Trainer(unit(what), CPU))
     trains = {id(parameter) for parameter in trainer._trainable.parameters.values()}
@@ -109,6 +119,19 @@ def test_factors_begin_as_no_change_and_scale_counts() -> None:
     name = FACTORS.target.tensors[0].name
     a, b = (parameters[f"{name}/{side}"].detach().numpy() for side in "ab")
     assert np.array_equal(FACTORS.target.unflatten(trainer.change())[name], product_of(b * np.float32(2), a))
+
+
+def test_a_fisher_is_the_mean_of_squares_of_single_gradients() -> None:
+    task = ByteLMTask(MODEL, TEXT)
+    found = fisher_scores([task], SPACE, BASE_P, 3, seed=4)
+    module = build(MODEL)
+    squares = np.zeros(SPACE.size)
+    for step in range(3):
+        module.zero_grad()
+        loss = task.loss(module, task.batch(4, step, 1))
+        (loss.total / loss.count).backward()
+        squares += SPACE.flatten({name: p.grad.numpy() for name, p in module.named_parameters()}).astype(float) ** 2
+    np.testing.assert_allclose(found, squares / 3, rtol=1e-4, atol=1e-12)
 
 
 class _Tied(nn.Module):
