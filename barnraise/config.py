@@ -6,6 +6,7 @@ read for secrets and addresses only, never for behaviour.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -36,6 +37,7 @@ __all__ = [
     "bundled_config",
     "load_run_config",
     "parse_run_config",
+    "starting_folder",
 ]
 
 
@@ -354,10 +356,58 @@ def load_run_config(path: Path) -> RunConfig:
         ConfigValueError: not TOML, or a value out of range.
     """
     value = read_toml(path, example="configs/runs/stdlib-lm.toml")
+    model = value.get("model")
+    if isinstance(model, dict) and "from" in model:
+        value["model"] = _with_folder(model, path)
     acceptance = value.get("acceptance")
     if isinstance(acceptance, dict) and isinstance(acceptance.get("suite"), str):
         value["acceptance"] = _with_suite(acceptance, path)
     return parse_run_config(value, source=str(path))
+
+
+TAKEN_OVER = "model.json"
+"""Beside the file of a run that was made: what its ``model.from`` was."""
+
+
+def starting_folder(path: Path) -> Path | None:
+    """The folder that ``model.from`` of a run's file names, relative to that file; None where it names none.
+
+    Raises:
+        ConfigMissingError, ConfigValueError: as :func:`load_run_config`.
+    """
+    model = read_toml(path, example="configs/runs/stdlib-lm.toml").get("model")
+    named = model.get("from") if isinstance(model, dict) else None
+    return path.parent / Path(str(named)).expanduser() if named is not None else None
+
+
+def _with_folder(model: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The section with what the folder that it names says: as it was taken over, or as it is now."""
+    if {"config", "start", "files"} & model.keys() or model.get("architecture", "causal-lm") != "causal-lm":
+        raise ConfigValueError(
+            f"{path}: model.from takes configuration, weights and tokeniser of a causal-lm from a folder; remove "
+            "model.config, or model.from"
+        )
+    own = {key: value for key, value in model.items() if key != "from"}
+    kept = path.parent / TAKEN_OVER
+    if kept.is_file():
+        return {**_json(kept), **own}
+    folder = path.parent / Path(str(model["from"])).expanduser()
+    return {"architecture": "causal-lm", "config": _json(folder / "config.json"), **own}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ConfigValueError(
+            f"model.from: {path} cannot be read ({error.strerror}); name a folder with config.json, safetensors "
+            "weights and tokenizer.json"
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigValueError(f"model.from: {path} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ConfigValueError(f"model.from: {path} is no JSON object")
+    return value
 
 
 def _with_suite(acceptance: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from barnraise.modest import immodest
 from barnraise.sections import Positive, Section
 
 __all__ = [
@@ -25,6 +26,11 @@ __all__ = [
     "ImageClassifierConfig",
     "ModelConfig",
 ]
+
+Digest = Annotated[str, Field(pattern=r"^b3:[0-9a-f]{64}$")]
+
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.]{0,63}$")]
+"""Never a path; a release's manifest says which names there can be."""
 
 
 class ByteLMConfig(Section):
@@ -58,23 +64,31 @@ class ByteLMConfig(Section):
 class CausalLMConfig(Section):
     """A causal language model of transformers, built from its configuration and never from code that comes along.
 
+    A run's file may say ``from = "./folder"`` in place of ``config``, ``start`` and ``files``: a checkpoint whose
+    configuration, weights and tokeniser are taken over when the run is made.
+
     Attributes:
         config: what its ``config.json`` says; plain JSON values.
         context: tokens the model sees at once in training and tests.
         init_seed: seed of the first release's weights, where no checkpoint gives them.
+        start: digest of the keyframe with the first release's weights; None: they follow from ``init_seed``.
+        files: name -> digest of what travels with every release, the tokeniser above all; without them a token is a
+            byte.
     """
 
     architecture: Literal["causal-lm"]
     config: dict[str, Any]
     context: Positive = 256
     init_seed: int = 0
+    start: Digest | None = None
+    files: dict[FileName, Digest] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _names_a_type(self) -> CausalLMConfig:
-        if not isinstance(self.config.get("model_type"), str):
-            raise ValueError("config must say its model_type, as the config.json of transformers does")
-        if "auto_map" in self.config:
-            raise ValueError("config asks for code of its own (auto_map), which is never run here")
+    def _can_be_built(self) -> CausalLMConfig:
+        if (wrong := immodest(self.config)) is not None:
+            raise ValueError(f"config {wrong}")
+        if self.files and "tokenizer.json" not in self.files:
+            raise ValueError("files must have a tokenizer.json; a tokeniser of another form is not read here")
         return self
 
     @property

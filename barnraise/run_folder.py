@@ -2,6 +2,7 @@
 
     RUN/
       run.toml          the configuration the run was started with
+      model.json        what its model was begun from, where that was a folder
       acceptance/       the suite that it names, as it was then
       address.json      {"url": ..., "pid": ...} of the gateway that is listening now
       ledger.sqlite     the truth: events and what follows from them
@@ -45,6 +46,10 @@ class RunFolder:
     @property
     def config(self) -> Path:
         return self.root / "run.toml"
+
+    @property
+    def model(self) -> Path:
+        return self.root / "model.json"
 
     @property
     def suites(self) -> Path:

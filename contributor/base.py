@@ -8,7 +8,8 @@ P  elements in the whole parameter space
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +21,7 @@ from barnraise.protocol import BlobRef, Lease, RunInfo
 from barnraise.releases.cache import Cache
 from barnraise.releases.fetch import Fetcher
 from barnraise.releases.http_source import HttpSource
+from barnraise.releases.installed import Installed
 from barnraise.releases.load import load
 from barnraise.releases.pull import PullOptions, pull
 from barnraise.releases.store import BlobStore
@@ -40,6 +42,7 @@ class Base:
         flat_P: float32 [P], may be read-only.
         fetched_bytes: what getting it cost. warnings: what pulling had to say.
         mask: that the lease names, where it names one.
+        side: the content of a file beside the weights, by name; None of one that is not there.
     """
 
     version: str
@@ -49,6 +52,7 @@ class Base:
     fetched_bytes: int
     warnings: tuple[str, ...] = ()
     mask: Mask | None = None
+    side: Callable[[str], bytes | None] = field(default=lambda _: None, compare=False)
 
 
 class BaseSource(Protocol):
@@ -86,7 +90,8 @@ class ReleasedBase:
             )
         model, space, flat_P = load(self.folder.base)
         mask = None if lease.mask is None else self._mask(lease.mask, space)
-        return Base(pulled.version, model, space, flat_P, pulled.fetched_bytes, pulled.warnings, mask)
+        side = Installed.open(self.folder.base).side
+        return Base(pulled.version, model, space, flat_P, pulled.fetched_bytes, pulled.warnings, mask, side)
 
     def _mask(self, ref: BlobRef, space: ParameterSpace) -> Mask:
         """A mask, fetched once and kept.

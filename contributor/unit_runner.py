@@ -12,7 +12,7 @@ nobody knows how far the step got.
 from __future__ import annotations
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -26,10 +26,14 @@ from contributor.parts import Parts
 from contributor.resting import Rest
 from contributor.saving import is_due
 from contributor.state import NodeState, Outgoing
-from contributor.tasks import make_task
+from contributor.tasks import AtHand, Task, make_task
+from contributor.training.busy import Busy
 from contributor.training.checkpoint import load_checkpoint, save_checkpoint
+from contributor.training.horizon import ends_here
+from contributor.training.how import How
 from contributor.training.memory import is_out_of_memory, let_go
 from contributor.training.moments import load_moments, store_moments
+from contributor.training.remembered import Remembered, kind_of_unit
 from contributor.training.trainer import Moments, Progress, Trainer, Unit
 from contributor.unit import Wanted, Work, finish_unit
 
@@ -79,6 +83,8 @@ class UnitRunner:
         self._save_cost_s = 0.0
         self._saved_at_s = 0.0
         self._trained_s = 0.0
+        self._busy: tuple[str, float | None] = ("", None)
+        self._remembered = Remembered(parts.folder.root / "machine.json")
 
     def run(self, lease: Lease, base: Base, *, confirmed: bool) -> None:
         """Train a unit, or what is left of it, and put its update into the outbox.
@@ -102,14 +108,14 @@ class UnitRunner:
 
     def _attempt(self, lease: Lease, base: Base, *, confirmed: bool) -> _Aside | None:
         """Train until the unit is done, or set aside. Nothing of the trainer is left after that."""
-        task = make_task(base.model, self._info.data, lease.shard)
+        task = make_task(base.model, self._info.data, lease.shard, AtHand(lease.seed, base.side))
         wanted = Wanted.of(lease, base.space, base.mask)
         layout = wanted.trains.layout(base.space)
         progress = self._checkpoint(lease, layout)
         moments = self._moments(lease, layout) if progress is None else None
         unit = Unit(task, base.space, base.flat_P, lease.training, lease.seed, moments, wanted.trains)
         try:
-            trainer = Trainer(unit, self._parts.device, self._parts.how)
+            trainer = Trainer(unit, self._parts.device, self._how(lease, layout, task))
             if progress is not None:
                 trainer.restore(progress)
             self._steps(_Job(lease, trainer, layout, confirmed))
@@ -121,6 +127,14 @@ class UnitRunner:
                 raise
             return _Aside(one_line(str(error)) or type(error).__name__)
         return None
+
+    def _how(self, lease: Lease, layout: ParameterSpace, task: Task) -> How:
+        """This machine's way of training, with what earlier units found out; a private unit is paid for here."""
+        parts = self._parts
+        kind = kind_of_unit(layout, lease.training.batch, str(parts.device))
+        known = self._remembered.of(kind).micro_batch
+        how = replace(parts.how or How(), micro_batch=known, say=lambda text: parts.report(Notice(text)))
+        return how if parts.privacy is None else parts.privacy.how(how, lease, task)
 
     def _checkpoint(self, lease: Lease, layout: ParameterSpace) -> Progress | None:
         """Where this unit was stopped, if it was."""
@@ -154,7 +168,8 @@ class UnitRunner:
         """Step until the unit is done; at every step boundary do what was asked meanwhile."""
         parts, trainer, steps = self._parts, job.trainer, job.lease.training.steps
         self._saved_at_s = parts.clock_s()
-        while not trainer.done:
+        busy = Busy(parts.device, parts.clock_s)
+        while not trainer.done and not self._ends_early(job):
             self._obey(job)
             began_s = parts.clock_s()
             loss = trainer.step()
@@ -162,13 +177,33 @@ class UnitRunner:
             self._trained_s += took_s
             parts.report(Step(len(trainer.losses), steps, loss))
             parts.advice.stepped(took_s, trainer.micro_batch)
+            busy.sample()
             if not parts.interrupt.stop:
                 self._hold_back(took_s)
+            parts.tempo.stepped(parts.clock_s() - began_s)
             if is_due(parts.clock_s() - self._saved_at_s, took_s, self._save_cost_s):
                 self._save(job)
         if parts.interrupt.stop:
             self._save(job)
             raise StopRequestedError
+        parts.tempo.trained()
+        self._busy = (busy.what, busy.share())
+        kind = kind_of_unit(job.layout, job.lease.training.batch, str(parts.device))
+        self._remembered.note(kind, micro_batch=trainer.micro_batch)
+
+    def _ends_early(self, job: _Job) -> bool:
+        """Whether the lease has no time for another step; said if so."""
+        lease, parts, trainer = job.lease, self._parts, job.trainer
+        if not trainer.losses or job.confirmed:
+            return False
+        left_s, lease_s = (
+            (lease.expires_at_ms - parts.now_ms()) / 1000,
+            (lease.expires_at_ms - lease.issued_at_ms) / 1000,
+        )
+        reason = ends_here(parts.tempo.horizon(len(trainer.losses), lease.training.steps, left_s, lease_s))
+        if reason is not None:
+            parts.report(Notice(reason))
+        return reason is not None
 
     def _obey(self, job: _Job) -> None:
         """What owner, policies and the clock want at a step boundary."""
@@ -256,7 +291,7 @@ class UnitRunner:
         fisher_P = trainer.fisher() if work.lease.fisher else None
         keep = training.keep_moments and wanted.keeps_moments
         finished = finish_unit(wanted, target_P, fisher_P)
-        envelope = work.envelope(finished.data, trainer.losses, secrets.token_hex(16), parts.now_ms())
+        envelope = work.envelope(finished.data, trainer.stated_losses, secrets.token_hex(16), parts.now_ms())
         outgoing = Outgoing(
             digest=parts.folder.store.put(finished.data),
             envelope=Signed.make(envelope, parts.identity),
@@ -277,6 +312,7 @@ class UnitRunner:
                 self._trained_s,
                 trainer.losses[0],
                 trainer.losses[-1],
+                *self._busy,
             )
         )
         return state.finished(outgoing)

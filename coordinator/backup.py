@@ -184,7 +184,9 @@ def _offline_with_keys(folder: RunFolder) -> tuple[dict[Path, bytes], dict[Path,
 
 def _settings(folder: RunFolder, copier: _Copier) -> Iterator[BackupFile]:
     """The run's configuration, and the scores that were measured."""
-    for path, data in _contents([folder.config, *sorted((folder.private / "scores").glob("*.json"))]).items():
+    for path, data in _contents(
+        [folder.config, folder.model, *sorted((folder.private / "scores").glob("*.json"))]
+    ).items():
         yield _copied(folder, path, data, copier)
 
 

@@ -64,6 +64,10 @@ class Shop:
     def public(self) -> BlobStore:
         return BlobStore(self.folder.public)
 
+    def side(self, digest: str) -> bytes | None:
+        """A file that travels with the releases."""
+        return self.public.read(digest) if self.public.has(digest) else None
+
 
 def blame(shop: Shop, version: str, judge: Callable[[Contender], Judged], tell: Callable[[str], None]) -> Blamed | None:
     """Find the updates that made a release bad.
@@ -147,7 +151,9 @@ class Parts:
         space: ParameterSpace = self.bench.models.space
         flat_P = self.bench.models.get(candidate.model_digest)
         label = f"{len(subset)} updates"
-        return Contender(label, candidate.model_digest, lambda: trunk_subject(flat_P, config.model, space))
+        return Contender(
+            label, candidate.model_digest, lambda: trunk_subject(flat_P, config.model, space, self.shop.side)
+        )
 
     def forget(self, made: Contender) -> None:
         """Remove a model that only the search needed."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from barnraise.model_config import CausalLMConfig, ModelConfig
 from barnraise.protocol import BlobRef
 from barnraise.releases.card import CardFacts, Contributor, render_card
 from barnraise.releases.lineage import Lineage, LineageParent, measure_change
@@ -66,7 +67,7 @@ def describe(desk: Desk, ledger: Ledger, made: Made, left_out: Sequence[str] = (
         DiskFullError: no space left.
     """
     lineage = _lineage(desk, made, left_out)
-    config, files = desk.config, ecosystem_files(desk.config.model)
+    config, files = desk.config, _files(desk)
     card = render_card(
         CardFacts(
             lineage=lineage,
@@ -75,7 +76,7 @@ def describe(desk: Desk, ledger: Ledger, made: Made, left_out: Sequence[str] = (
             created_at_ms=made.created_at_ms,
             tests=made.summary,
             contributors=_contributors(ledger, made.updates),
-            architecture=config.model.model_dump(mode="json"),
+            architecture=_built(config.model),
             data=config.data.shards,
             corpus=config.data.learnt_from,
             task=TASKS.get(config.model.architecture, "other"),
@@ -87,6 +88,23 @@ def describe(desk: Desk, ledger: Ledger, made: Made, left_out: Sequence[str] = (
         lineage=store_blob(desk.public, lineage.canonical()),
         files=tuple(ReleaseFile(name=name, blob=store_blob(desk.public, data)) for name, data in sorted(files.items())),
     )
+
+
+def _files(desk: Desk) -> dict[str, bytes]:
+    """What other software reads beside the weights: what the architecture says, and what the run took over."""
+    model = desk.config.model
+    files = ecosystem_files(model)
+    if isinstance(model, CausalLMConfig):
+        files |= {name: desk.public.read(digest) for name, digest in model.files.items()}
+    return files
+
+
+def _built(model: ModelConfig) -> dict[str, Any]:
+    """What a model is, as name -> value; of a whole configuration of transformers only the words and numbers."""
+    if not isinstance(model, CausalLMConfig):
+        return model.model_dump(mode="json")
+    plain = {name: value for name, value in model.config.items() if isinstance(value, str | int | float)}
+    return {"architecture": model.architecture, **plain}
 
 
 def _lineage(desk: Desk, made: Made, left_out: Sequence[str]) -> Lineage:

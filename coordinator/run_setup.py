@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from barnraise.clock import now_ms
-from barnraise.config import RunConfig, load_run_config
+from barnraise.config import RunConfig, load_run_config, starting_folder
 from barnraise.corpora import corpus_of
+from barnraise.data_config import LocalData
 from barnraise.errors import ConfigValueError, NotARunFolderError
 from barnraise.identity import Identity
 from barnraise.releases.durable import replace_file
@@ -25,6 +26,8 @@ from coordinator.acceptance.models.attachments import read_attachment
 from coordinator.ledger import Ledger
 from coordinator.ledger.events import RunCreated
 from coordinator.masks import keep_mask
+from coordinator.own_text import OwnText
+from coordinator.starting_point import keep, take_over
 
 __all__ = ["OpenRun", "open_run", "prepare_run"]
 
@@ -55,12 +58,14 @@ def prepare_run(folder: RunFolder, source: Path | None) -> RunConfig:
     if source is None:
         config = load_run_config(folder.require().config)
     else:
-        config = load_run_config(source)
+        start = take_over(load_run_config(source), starting_folder(source))
+        config = start.config
         if folder.config.exists():
             _require_same_model(load_run_config(folder.config), config, folder)
         folder.create()
         _copy_suite(folder, source, config)
         keep_mask(folder, source, config)
+        keep(start, folder)
         replace_file(folder.config, source.read_bytes())
     BlobStore(folder.private).sweep()
     BlobStore(folder.public).sweep()
@@ -69,7 +74,7 @@ def prepare_run(folder: RunFolder, source: Path | None) -> RunConfig:
     ledger = Ledger.open(folder.ledger)
     try:
         if ledger.run() is None:
-            _record_new_run(folder, config, ledger, identity)
+            _record_new_run(folder, config, ledger, identity, (source or folder.config).parent)
     finally:
         ledger.close()
     return config
@@ -105,8 +110,15 @@ def _copy_suite(folder: RunFolder, source: Path, config: RunConfig) -> None:
                 store.put(read(suite.parent, name_of_file, wanted))
 
 
-def _record_new_run(folder: RunFolder, config: RunConfig, ledger: Ledger, identity: Identity) -> None:
-    held_out = HeldOut.draw(corpus_of(config.data), config)
+def _record_new_run(folder: RunFolder, config: RunConfig, ledger: Ledger, identity: Identity, beside: Path) -> None:
+    """The run's first event, and its held-out examples.
+
+    Args:
+        beside: the folder of the run's file, where the patterns of held-out text begin.
+    """
+    data = config.data
+    source = OwnText.of(beside, data.held_out) if isinstance(data, LocalData) else corpus_of(data)
+    held_out = HeldOut.draw(source, config)
     digest = BlobStore(folder.private).put(held_out.serialise())
     created = RunCreated(config.name, config.digest, config.model_dump(mode="json"), identity.public, digest)
     ledger.record(created, at_ms=now_ms())

@@ -30,7 +30,7 @@ from barnraise.protocol import Signed, UpdateEnvelope
 from barnraise.releases.repository import Repository
 from barnraise.run_folder import RunFolder
 from barnraise.updates import Role, asked_carrier, write_update
-from contributor.tasks import make_task
+from contributor.tasks import AtHand, make_task
 from contributor.training.trainer import Trainer, Unit
 from contributor.unit import Wanted, finish_unit
 from coordinator.acceptance.heldout import HeldOut
@@ -291,7 +291,7 @@ def _train_task(
     config: RunConfig, shard: str, base_P: NDArray[np.float32], steps: int, seed: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """What a node's trainer does, as the run's configuration says."""
-    task = make_task(config.model, config.data, shard)
+    task = make_task(config.model, config.data, shard, AtHand(seed))
     space = space_of(task.module())
     training = config.training.model_copy(update={"steps": steps})
     trainer = Trainer(Unit(task, space, base_P, training, seed), torch.device("cpu"))

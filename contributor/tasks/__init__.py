@@ -2,6 +2,8 @@
 
     architecture        task
     byte-lm             byte_lm.py
+    causal-lm           causal_lm.py
+    image-classifier    answering.py, as any architecture that answers examples
 
 To add one that ships: a file here with a class that has the shape of :class:`Task`, and its line in
 ``make_task``. Another distribution offers one as an entry point of the group ``barnraise.tasks``.
@@ -9,7 +11,7 @@ To add one that ships: a file here with a class that has the shape of :class:`Ta
 
 from __future__ import annotations
 
-from contributor.tasks.make import make_task
+from contributor.tasks.make import AtHand, make_task
 from contributor.tasks.task import Batch, Loss, Task
 
-__all__ = ["Batch", "Loss", "Task", "make_task"]
+__all__ = ["AtHand", "Batch", "Loss", "Task", "make_task"]

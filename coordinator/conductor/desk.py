@@ -37,7 +37,7 @@ from coordinator.models import ModelCache
 from coordinator.round_events import (
     Candidate,
 )
-from merge.architectures import build, space_of
+from merge.architectures import module_space
 
 __all__ = ["Desk"]
 
@@ -68,7 +68,7 @@ class Desk:
 
     @cached_property
     def space(self) -> ParameterSpace:
-        return space_of(build(self.config.model))
+        return module_space(self.config.model)
 
     @property
     def models(self) -> ModelCache:
@@ -189,7 +189,11 @@ class Desk:
 
     def subject(self, model_digest: str) -> Subject:
         """A model, which is in the cache, as tests see it."""
-        return trunk_subject(self.models.get(model_digest), self.config.model, self.space)
+        return trunk_subject(self.models.get(model_digest), self.config.model, self.space, self.side)
+
+    def side(self, digest: str) -> bytes | None:
+        """A file that travels with the releases."""
+        return self.public.read(digest) if self.public.has(digest) else None
 
     def ensure_model(self, wanted: ReleaseRow, releases: Sequence[ReleaseRow]) -> None:
         """Have a release's model in the cache, rebuilt from the nearest keyframe if need be."""

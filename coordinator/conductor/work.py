@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from barnraise.config import CodecConfig, UpdateConfig
 from barnraise.errors import AcceptanceError, NonFiniteUpdateError, UnsupportedFormatError, UpdateError
-from barnraise.releases.keyframe import write_keyframe
+from barnraise.model_config import CausalLMConfig
+from barnraise.releases.keyframe import parse_keyframe, write_keyframe
 from barnraise.updates import Carrier, Mask, Update, asked_carrier, canonical_codec
 from barnraise.updates.scope import EVERYWHERE
 from coordinator.acceptance.examples import Examples
@@ -60,9 +61,14 @@ class Checked:
 
 
 def first_model(desk: Desk) -> FirstModel:
-    """Build the architecture with its seed and store it as a keyframe."""
-    flat_P = flat_of(build(desk.config.model), desk.space)
-    keyframe = write_keyframe(desk.space, flat_P)
+    """The weights that the run begins with: taken over, or those of the architecture's seed, stored as a keyframe."""
+    model = desk.config.model
+    if isinstance(model, CausalLMConfig) and model.start is not None:
+        keyframe = desk.public.read(model.start)
+        flat_P = parse_keyframe(keyframe, desk.space)
+    else:
+        flat_P = flat_of(build(model), desk.space)
+        keyframe = write_keyframe(desk.space, flat_P)
     return FirstModel(desk.models.put(flat_P), desk.public.put(keyframe), len(keyframe))
 
 
@@ -81,7 +87,7 @@ def check_update(desk: Desk, base_digest: str, digest: str, shard: str | None) -
         alone_P, square_sums = _measured(base_P, update)
     except UpdateError as error:
         return Checked(False, str(error), {"code": error.code}, [])
-    subjects = [trunk_subject(flat_P, desk.config.model, desk.space) for flat_P in (base_P, alone_P)]
+    subjects = [trunk_subject(flat_P, desk.config.model, desk.space, desk.side) for flat_P in (base_P, alone_P)]
     loss = own_loss(subjects[0])
     hidden = _losses(subjects, desk.check_examples, loss)
     verdict = check_alone(hidden.base_N, hidden.alone_N, desk.config.acceptance.check_margin, loss.metric.unit)

@@ -13,6 +13,7 @@ from typing import Any, cast, overload
 from torch import nn
 
 from barnraise.model_config import ByteLMConfig, ModelConfig
+from barnraise.updates.space import ParameterSpace
 from merge.architectures.architecture import Answering, Architecture
 from merge.architectures.byte_lm import ByteLM
 from merge.architectures.flat import flat_of, load_flat, space_of
@@ -29,12 +30,14 @@ __all__ = [
     "flat_of",
     "generate",
     "load_flat",
+    "module_space",
     "parameter_count",
     "space_of",
 ]
 
 _ARCHITECTURES = {
     "byte-lm": "merge.architectures.byte_lm:ByteLMArchitecture",
+    "causal-lm": "merge.architectures.causal_lm:CausalLMArchitecture",
     "image-classifier": "merge.architectures.image_classifier:ImageClassifierArchitecture",
 }
 _SHELF: Shelf[Architecture] = Shelf(
@@ -64,6 +67,11 @@ def build(model: Any) -> nn.Module:
 def parameter_count(model: ModelConfig) -> int:
     """Elements that a module of ``model`` has, found without building one."""
     return architecture_of(model).parameter_count()
+
+
+def module_space(model: ModelConfig) -> ParameterSpace:
+    """The canonical parameter space of a model's module."""
+    return space_of(architecture_of(model).build())
 
 
 def ecosystem_files(model: ModelConfig) -> dict[str, bytes]:

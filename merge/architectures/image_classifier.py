@@ -43,9 +43,7 @@ class ImageClassifierArchitecture:
 
     def parameter_count(self) -> int:
         widths = _widths(self.model)
-        convolutions = sum(
-            9 * before * after + 3 * after for before, after in itertools.pairwise(widths)
-        )
+        convolutions = sum(9 * before * after + 3 * after for before, after in itertools.pairwise(widths))
         return convolutions + (_features(self.model) + 1) * self.model.classes
 
     def files(self) -> dict[str, bytes]:

@@ -8,7 +8,7 @@ P  parameters
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -97,7 +97,15 @@ class Ancestry:
         """
         manifest = self.trunk_manifest(node)
         flat_P = self._derived(node, manifest.space) if "@" in node else self.flat(node)
-        return trunk_subject(flat_P, manifest.model, manifest.space)
+        return trunk_subject(flat_P, manifest.model, manifest.space, partial(self._side, manifest))
+
+    def _side(self, manifest: Manifest, digest: str) -> bytes | None:
+        """A file that travels with a release, by its digest."""
+        found = next((file.blob for file in manifest.files if file.blob.digest == digest), None)
+        if found is None:
+            return None
+        self.catalog.fetch([found])
+        return bytes(self.catalog.blob(found))
 
     def flat(self, version: str) -> NDArray[np.float32]:
         """A release, float32 [P], verified."""

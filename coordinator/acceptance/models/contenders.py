@@ -34,7 +34,7 @@ from barnraise.updates.header import Header
 from barnraise.updates.space import ParameterSpace, model_digest
 from barnraise.versions import split_spec
 from coordinator.acceptance.models.subject import Subject
-from coordinator.acceptance.models.trunks import trunk_subject
+from coordinator.acceptance.models.trunks import Side, trunk_subject
 from coordinator.acceptance.run_suite import Contender
 
 __all__ = ["Finder", "Settled", "Trunk"]
@@ -45,16 +45,17 @@ class Trunk:
     """A model of a run, loaded.
 
     Attributes:
-        flat_P: float32 [P].
+        flat_P: float32 [P]. side: a file that travels with it, by its digest.
     """
 
     digest: str
     model: ModelConfig
     space: ParameterSpace
     flat_P: NDArray[np.float32]
+    side: Side
 
     def subject(self) -> Subject:
-        return trunk_subject(self.flat_P, self.model, self.space)
+        return trunk_subject(self.flat_P, self.model, self.space, self.side)
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,7 @@ class Finder:
         update = Update.parse(data, base.trunk.space, base_digest=header.base)
         flat_P = apply_update(base.trunk.flat_P, update)
         digest = model_digest(update.space, update.space.tensor_digests(flat_P))
-        made = Trunk(digest, base.trunk.model, update.space, flat_P)
+        made = Trunk(digest, base.trunk.model, update.space, flat_P, base.trunk.side)
         label = f"{base.contender.label} plus {path.name}"
         found = Contender(label, digest, made.subject)
         return Settled(found, made, made_from=base, folder=path, settings=base.settings)
@@ -196,7 +197,8 @@ def _installed(path: Path) -> Settled:
     if installed.is_converted:
         digest = model_digest(installed.space, installed.space.tensor_digests(flat_P))
         label += f" as {installed.note.dtype}"
-    trunk = Trunk(digest, manifest.model, installed.space, flat_P)
+    names = {file.blob.digest: file.name for file in manifest.files}
+    trunk = Trunk(digest, manifest.model, installed.space, flat_P, lambda named: installed.side(names.get(named, "")))
     parent = (manifest.parent.version, manifest.parent.model_digest) if manifest.parent is not None else None
     settings = (installed.side(RUN_FILE) or b"").decode("utf-8")
     return Settled(Contender(label, digest, trunk.subject), trunk, parent, folder=path, settings=settings)
