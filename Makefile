@@ -10,7 +10,7 @@ LOOPS  := barnraise/native/_kernels.so
 # the other, for Ray takes every core; the rest of them go to the other processes meanwhile.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaffinity(0))))' 2>/dev/null || echo 2)
 
-.PHONY: setup demo test lint types imports unit e2e laws chaos corruption eval bench bench-convergence clean
+.PHONY: setup demo test lint types imports unit e2e laws chaos corruption monitoring eval bench bench-convergence clean
 
 setup: $(STAMP) $(LOOPS)
 
@@ -30,7 +30,7 @@ $(LOOPS): $(wildcard barnraise/native/src/*.[ch]) barnraise/native/build.py | $(
 demo: setup
 	$(BIN)/barnraise demo
 
-test: setup lint types imports unit e2e
+test: setup lint types imports unit e2e monitoring
 
 lint: setup
 	$(BIN)/ruff check .
@@ -60,6 +60,21 @@ chaos: setup
 # 10,000 pulls, of each of which a transfer is spoiled; `make test` has 200. A quarter of an hour.
 corruption: setup
 	$(BIN)/python benchmarks/corruption.py
+
+# Rules, dashboards and metrics before promtool, and the real Prometheus against a coordinator. Debian's package has both;
+# it is unpacked here, not installed. Where it cannot be had this says so: nothing of it was checked then.
+PROMETHEUS := $(VENV)-prometheus/usr/bin
+
+monitoring: setup
+	@if command -v prometheus >/dev/null && command -v promtool >/dev/null; then tools=; \
+	elif [ -x $(PROMETHEUS)/promtool ] || $(MAKE) --silent $(PROMETHEUS)/promtool; then tools=$(CURDIR)/$(PROMETHEUS); \
+	else echo "monitoring: NOT CHECKED. There is no promtool and no package of it here; on Debian: apt-get install prometheus"; \
+	     exit 0; fi; \
+	BARNRAISE_PROMETHEUS=$$tools $(BIN)/python -m pytest tests/monitoring
+
+$(PROMETHEUS)/promtool:
+	@mkdir -p $(VENV)-prometheus
+	@cd $(VENV)-prometheus && apt-get download --quiet prometheus >/dev/null 2>&1 && dpkg-deb --extract prometheus_*.deb .
 
 # Tests with EleutherAI's harness and transformers, which have an environment of their own: about 1.8 GB.
 eval: $(VENV)-eval/.installed
@@ -98,4 +113,4 @@ $(VENV)/.bench: $(STAMP) constraints.txt
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-eval build dist demo-run .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV)-eval $(VENV)-prometheus build dist demo-run .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

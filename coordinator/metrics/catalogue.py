@@ -214,7 +214,7 @@ PROCESS = (
         "status",
         at_most=ROUTES_MAX * 40,
     ),
-    _seconds("process", "http_request", "Time to the end of an answer.", "route", at_most=ROUTES_MAX),
+    _seconds("process", "http_request", "Time to the first byte of an answer.", "route", at_most=ROUTES_MAX),
     _counter("process", "http_sent_bytes", "Bytes of answers' bodies.", "route", at_most=ROUTES_MAX),
     _counter("process", "http_refusals", "Errors answered, by their code.", "code", at_most=ROUTES_MAX),
     _gauge("process", "http_requests_in_progress", "Requests that are being answered."),
