@@ -1,7 +1,7 @@
 """The node in benchmarks/governor.py: real steps of the byte model, held back by policies of a settings file.
 
-It keeps to the loop of contributor/unit_runner.py: a step, then the pause that the policies wish. It says ``ready``,
-begins when it is told a line, ends with its standard input, and prints what it got done.
+It keeps to the loop of contributor/unit_runner.py: a step, then the pause that the policies wish. It says ``ready``;
+after the line ``go`` it works until the next line, and prints what it got done. It ends with its standard input.
 """
 
 from __future__ import annotations
@@ -65,9 +65,16 @@ def main() -> None:
     governor.training(ByteLMConfig().context)
     governor.wish()
     print("ready", flush=True)
-    sys.stdin.readline()
+    for line in sys.stdin:
+        if line.strip() == "go":
+            print(json.dumps(turn(trains, governor)), flush=True)
+            governor.remember()
+
+
+def turn(trains: Trainer, governor: Governor) -> dict[str, object]:
+    """Work until the next line."""
     stop = threading.Event()
-    threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+    threading.Thread(target=lambda: (sys.stdin.readline(), stop.set()), daemon=True).start()
     began_s, steps, trained_s, reason = time.monotonic(), 0, 0.0, ""
     while not stop.is_set():
         wish = governor.wish()
@@ -83,9 +90,7 @@ def main() -> None:
         reason = wish.reason
         if wish.duty < 1:
             stop.wait(took_s * (1 / wish.duty - 1))
-    wall_s = time.monotonic() - began_s
-    governor.remember()
-    print(json.dumps({"steps": steps, "trained_s": trained_s, "wall_s": wall_s, "reason": reason}), flush=True)
+    return {"steps": steps, "trained_s": trained_s, "wall_s": time.monotonic() - began_s, "reason": reason}
 
 
 if __name__ == "__main__":

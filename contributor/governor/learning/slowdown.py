@@ -1,14 +1,14 @@
 """How much the node slows everybody else, found by experiments that it makes on itself.
 
-A program that wants a processor and does not get one stands in the run queue, and the system counts how long. Per
-second of processor time that the others get, they wait
+A program that wants a processor and does not get one stands in the run queue, and the system counts how long. Of the
+time that others want, they spend in waiting
 
-    wait / cpu = a + b demand + on (c + d demand)
+    wait / (cpu + wait) = a + b demand + on (c + d demand)
 
 where *on* is the share of the time in which the node trains and *demand* is how much of the machine the others want.
-The first half is what they do to each other; the second is the node's doing, and at on = 1 it is their *slowdown*: a
-job that needs 100 s of processor time and waits 7 s more because of us takes 107 s. The two halves can be told apart
-because the node pauses now and then: what waits while it pauses is not its fault.
+The first half is what they do to each other; the second, the *harm*, is the node's doing. The two can be told apart
+because the node pauses now and then: what waits while it pauses is not its fault. A job that gets the share g of what
+it wants, and g - harm beside the node, takes g / (g - harm) - 1 longer: that is its *slowdown*.
 
 What this does not see: slowness inside the processor itself, when the node shares caches, memory bandwidth or a core's
 two threads with a program that never waits. The system has no counter for that which anybody may read.
@@ -28,8 +28,9 @@ __all__ = ["DEMAND_LEAST", "Slowdown", "Window"]
 
 DEMAND_LEAST = 0.02  # of the machine; below it there is nobody to be slowed
 BLAME_HALF_LIFE_S = 60.0
-# Until it is measured, full training is taken to slow others by a fifth or so: enough to begin carefully.
-IGNORANT = prior((0.0, 0.0, 0.2, 0.0), (0.3, 0.3, 0.3, 0.3), noise=0.05, memory=0.99)
+GETS_LEAST_WAIT = 0.99  # of what they want; beyond, a slowdown is a division by nearly nothing
+# Until it is measured, full training is taken to cost others a sixth of their time or so: enough to begin carefully.
+IGNORANT = prior((0.0, 0.0, 0.15, 0.0), (0.3, 0.3, 0.25, 0.25), noise=0.05, memory=0.99)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +77,36 @@ class Slowdown:
         """After one more window. One in which the others wanted next to nothing says nothing."""
         kept = 0.5 ** (window.wall_s / BLAME_HALF_LIFE_S)
         faded = replace(self, cpu_s=kept * self.cpu_s, blamed_s=kept * self.blamed_s)
-        if window.demand < DEMAND_LEAST or window.cpu_s <= 0:
+        wanted_s = window.cpu_s + window.wait_s
+        if window.demand < DEMAND_LEAST or wanted_s <= 0:
             return faded
-        ratio = window.wait_s / window.cpu_s
         x = (1.0, window.demand, window.on, window.on * window.demand)
-        belief = self.belief.see(x, ratio, weight=window.cpu_s)
-        alone = max(0.0, belief.estimate((1.0, window.demand, 0.0, 0.0)).mean)
-        return Slowdown(belief, faded.cpu_s + window.cpu_s, faded.blamed_s + window.wait_s - alone * window.cpu_s)
+        belief = self.belief.see(x, window.wait_s / wanted_s, weight=wanted_s)
+        known = replace(faded, belief=belief, cpu_s=faded.cpu_s + window.cpu_s)
+        return replace(known, blamed_s=faded.blamed_s + window.wait_s - known.waiting_alone(window.demand) * wanted_s)
 
-    def of_full_work(self, demand: float) -> Estimate:
-        """Slowdown of the others if the node trained all the time while they want this much."""
+    def waiting_alone(self, demand: float) -> float:
+        """Share of the time they want that others would wait for each other, without the node."""
+        return min(GETS_LEAST_WAIT, max(0.0, self.belief.estimate((1.0, demand, 0.0, 0.0)).mean))
+
+    def harm(self, demand: float) -> Estimate:
+        """Share of the time they want that others wait for the node, if it trains all the time."""
         return self.belief.estimate((0.0, 0.0, 1.0, demand))
+
+    def of_full_work(self, demand: float) -> tuple[float, float]:
+        """Slowdown of the others if the node trained all the time: what is expected, and by the cautious end."""
+        gets, harm = 1.0 - self.waiting_alone(demand), self.harm(demand)
+
+        def slowdown(lost: float) -> float:
+            return gets / max(gets - max(lost, 0.0), 1.0 - GETS_LEAST_WAIT) - 1.0
+
+        return slowdown(harm.mean), slowdown(harm.high)
+
+    def duty_for(self, slowdown: float, demand: float) -> float:
+        """The share of time to train at which others are slowed by this much, by the cautious end; at most 1."""
+        lost = (1.0 - self.waiting_alone(demand)) * slowdown / (1.0 + slowdown)
+        high = self.harm(demand).high
+        return 1.0 if high <= lost else lost / high
 
     @property
     def of_late(self) -> float:

@@ -25,6 +25,7 @@ from contributor.governor.wish import Wish
 __all__ = ["Knowledge", "Learned", "Marks"]
 
 WINDOW_LEAST_S = 0.5
+BACK, FORTH = 0.9, 0.5  # of the target: how far the last minute may move what is aimed at, down and up
 GB = 1e9
 
 
@@ -99,13 +100,13 @@ class Learned(Section):
         """The share of time to train, and why."""
         if known.demand < DEMAND_LEAST:
             return 1.0, f"others want {known.demand:.0%} of the machine"
-        full = known.slowdown.of_full_work(known.demand)
+        expected, at_most = known.slowdown.of_full_work(known.demand)
         late = known.slowdown.of_late
-        aim = min(max(2 * self.target_slowdown - late, 0.0), 2 * self.target_slowdown)
-        share = max(DUTY_LEAST, min(1.0, aim / full.high)) if full.high > 0 else 1.0
+        slack = min(max(self.target_slowdown - late, -BACK * self.target_slowdown), FORTH * self.target_slowdown)
+        share = max(DUTY_LEAST, known.slowdown.duty_for(self.target_slowdown + slack, known.demand))
         told = (
-            f"others want {known.demand:.0%} of the machine; full work would slow them by {max(full.mean, 0):.1%} "
-            f"(at most {max(full.high, 0):.1%}), the last minute did by {late:.1%}, the target is "
+            f"others want {known.demand:.0%} of the machine; full work would slow them by {expected:.1%} "
+            f"(at most {at_most:.1%}), the last minute did by {late:.1%}, the target is "
             f"{self.target_slowdown:.0%}: training {share:.0%} of the time"
         )
         if seen.others_wait_s is None:

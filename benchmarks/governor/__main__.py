@@ -1,0 +1,191 @@
+"""Does ``learned`` keep the owner's other work below its target, and what does the node get done meanwhile?
+
+    python -m benchmarks.governor [--quick] [--write]
+
+Three jobs that measure their own progress (job.py), each alone and beside four nodes that train the byte model with
+every processor at nice 19 (node.py):
+
+    nice       no policy: the system's scheduler decides
+    idle       the policy idle: works once the owner has been away for 5 s, as its sensor would see it
+    learned    the policy learned, target 5%; it keeps what it has learned from one turn to the next
+    learned2   the same with a target of 2%
+
+All of them take turns, so that a disturbance falls on everybody, and every round begins with another. A job's slowdown
+in a round is its rate alone over its rate beside the node, minus one. A simulated machine, in which nothing else
+happens, gives the figures that noise would hide (model.py); a page says which are which.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.governor.model import Machine, bursts, run, steady
+from benchmarks.governor.plot import draw
+from benchmarks.report import RESULTS, arguments, finish, heading
+from contributor.governor.policies.learned import Learned
+
+HERE = Path(__file__).parent
+JOBS = {"steady": 16.0, "bursts": 30.0, "interactive": 16.0}  # seconds of a turn
+ARMS = {
+    "alone": None,
+    "nice": "",
+    "idle": "[idle]\nafter_s = 5\n[governor]\nresume_after_s = 0\n",
+    "learned": "[learned]\n",
+    "learned2": "[learned]\ntarget_slowdown = 0.02\n",
+}
+TARGET = {"learned": 0.05, "learned2": 0.02}
+Node = subprocess.Popen[str]
+LEARN_TURNS = 2  # ahead of the first round, for each job
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a turn came to.
+
+    Attributes:
+        number: of the round. rate: of the job. wait: for a processor, as a share of the processor time it got.
+        steps_per_min: of the node. reason: that its policies gave last.
+    """
+
+    number: int
+    job: str
+    arm: str
+    rate: float
+    wait: float
+    steps_per_min: float
+    reason: str
+
+
+def main() -> None:
+    parser = arguments(__doc__, quick="two rounds of the job that never rests")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of everybody (5)")
+    options = parser.parse_args()
+    jobs = {"steady": 16.0} if options.quick else JOBS
+    rounds = 2 if options.quick else options.rounds
+    lines = heading("The governor beside the owner's other work", "torch")
+    with tempfile.TemporaryDirectory() as place:
+        turns = list(_turns(Path(place), jobs, rounds))
+    lines += [*_measured(turns, jobs), "", *_simulated()]
+    finish("governor", lines, write=options.write)
+    if options.write:
+        page = max(RESULTS.glob("governor-*.md"))
+        page.with_suffix(".jsonl").write_text("".join(json.dumps(vars(turn)) + "\n" for turn in turns))
+        draw([vars(turn) for turn in turns], page.with_suffix(".png"))
+
+
+def _turns(place: Path, jobs: dict[str, float], rounds: int) -> Iterator[Turn]:
+    (place / "presence").touch()
+    with ExitStack() as stack:
+        nodes = {
+            arm: stack.enter_context(_node(place, arm, settings))
+            for arm, settings in ARMS.items()
+            if settings is not None
+        }
+        for number in range(-LEARN_TURNS, rounds):
+            names = list(ARMS)
+            turned = names[number % len(names) :] + names[: number % len(names)]
+            for job, seconds in jobs.items():
+                for arm in turned if number >= 0 else TARGET:
+                    command = [sys.executable, str(HERE / "job.py"), job, str(seconds), str(place / "presence")]
+                    turn = _turn(command, nodes.get(arm), number=number, job=job, arm=arm)
+                    print(json.dumps(vars(turn)), file=sys.stderr, flush=True)
+                    if number >= 0:
+                        yield turn
+
+
+def _turn(command: list[str], node: Node | None, **named: Any) -> Turn:
+    """The job once, beside a node or alone."""
+    if node is not None:
+        _tell(node, "go")
+    told = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    done: dict[str, Any] = {}
+    if node is not None:
+        _tell(node, "stop")
+        assert node.stdout is not None
+        done = json.loads(node.stdout.readline())
+    per_min = 60 * done["steps"] / done["wall_s"] if done else 0.0
+    wait = told["wait_s"] / told["cpu_s"]
+    return Turn(**named, rate=told["rate"], wait=wait, steps_per_min=per_min, reason=done.get("reason", ""))
+
+
+@contextmanager
+def _node(place: Path, arm: str, settings: str) -> Iterator[Node]:
+    """A node that waits for its turns."""
+    (place / arm).mkdir()
+    (place / arm / "policies.toml").write_text(settings)
+    node = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.governor.node", str(place / arm), str(place / "presence")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert node.stdout is not None
+    node.stdout.readline()
+    try:
+        yield node
+    finally:
+        node.communicate()
+
+
+def _tell(node: Node, line: str) -> None:
+    assert node.stdin is not None
+    node.stdin.write(f"{line}\n")
+    node.stdin.flush()
+
+
+def _measured(turns: list[Turn], jobs: dict[str, float]) -> list[str]:
+    lines = [
+        "Measured on this machine. Slowdown of the job: median over rounds, and the range; the job's waiting for a",
+        "processor, as a share of what it got, is what the kernel counted. Steps of the node a minute: median.",
+        "",
+        "| job | node | slowdown | range | waiting | steps a minute |",
+        "|---|---|---|---|---|---|",
+    ]
+    for job in jobs:
+        alone = {turn.number: turn.rate for turn in turns if (turn.job, turn.arm) == (job, "alone")}
+        for arm in ARMS:
+            mine = [turn for turn in turns if (turn.job, turn.arm) == (job, arm)]
+            slow = [alone[turn.number] / turn.rate - 1 for turn in mine]
+            waited = statistics.median(turn.wait for turn in mine)
+            steps = statistics.median(turn.steps_per_min for turn in mine)
+            told = "-" if arm == "alone" else f"{statistics.median(slow):.1%}"
+            spread = "-" if arm == "alone" else f"{min(slow):.1%} to {max(slow):.1%}"
+            lines.append(f"| {job} | {arm} | {told} | {spread} | {waited:.1%} | {steps:.0f} |")
+    spread = {job: [turn.rate for turn in turns if (turn.job, turn.arm) == (job, "alone")] for job in jobs}
+    noise = "; ".join(f"{job} {max(rates) / min(rates) - 1:.0%}" for job, rates in spread.items())
+    return [*lines, "", f"Noise: between its fastest and slowest turn alone, a job differs by: {noise}."]
+
+
+def _simulated(seconds: float = 300.0) -> list[str]:
+    lines = [
+        "Simulated, 300 s, two processors: a thread of the node takes `steal` of a processor that a thread of the",
+        "owner's wants whole. No noise, nothing else running. `idle` waits 5 s after the last burst.",
+        "",
+        "| job | steal | slowdown with nice | with learned | steps with nice | with idle | with learned |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    jobs = {"one thread": (steady(1), 1.0), "every processor": (steady(2), 1.0), "bursts": (bursts(1, 15.0, 6.0), 0.4)}
+    for steal in (0.08, 0.12, 0.3):
+        machine = Machine(steal=steal)
+        free = run(machine, steady(0), None, seconds=seconds).steps
+        for name, (job, busy) in jobs.items():
+            alone = run(machine, job, None, seconds=seconds, node=False).owner_s
+            beside, learned = (run(machine, job, policy, seconds=seconds) for policy in (None, Learned()))
+            slow = [alone / outcome.owner_s - 1 for outcome in (beside, learned)]
+            idle = 0 if busy == 1.0 else round(free * (15.0 - 6.0 - 5.0) / 15.0)
+            cells = f"{slow[0]:.1%} | {slow[1]:.1%} | {beside.steps} | {idle} | {learned.steps}"
+            lines.append(f"| {name} | {steal:.0%} | {cells} |")
+    return lines
+
+
+if __name__ == "__main__":
+    main()
