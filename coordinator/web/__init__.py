@@ -6,6 +6,7 @@ pages/      what each page says: pure read models
 templates/  HTML; everything is escaped, an unknown name is an error
 static/     one style sheet, a little JavaScript, uPlot (VENDOR.md)
 curves      every test over all that was tested; drawing: as SVG
+layered     where the models of a family stand; family_svg: as SVG
 live        server-sent events
 names       text from strangers, fit for a page; words: numbers, sizes, times
 headers     what goes out with every page: policy, caching, compression
@@ -19,6 +20,7 @@ from fastapi import FastAPI
 
 from coordinator.web.refusals import refusal_of, refuse, wants_page
 from coordinator.web.routes.contributors import add_contributor_pages
+from coordinator.web.routes.lineage import add_lineage_pages
 from coordinator.web.routes.releases import add_release_pages
 from coordinator.web.routes.rounds import add_round_pages
 from coordinator.web.routes.run import add_run_pages
@@ -35,4 +37,5 @@ def add_pages(app: FastAPI, site: Site) -> None:
     add_release_pages(app, site)
     add_round_pages(app, site)
     add_contributor_pages(app, site)
+    add_lineage_pages(app, site)
     site.paths.update(getattr(route, "path", "") for route in app.routes)
