@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from barnraise.config import RunConfig
 from barnraise.errors import NotFoundError
 from barnraise.protocol import UpdateStatus
 from barnraise.records import RoundLine, RoundLines, RoundRecord
 from coordinator.ledger import Ledger, RoundRow, UpdateRow
+from coordinator.ledger.events import RecordedEvent
 
-__all__ = ["LINES_MAX", "round_line", "round_lines", "round_record", "update_status"]
+__all__ = ["LINES_MAX", "event_told", "round_line", "round_lines", "round_record", "update_status"]
 
 LINES_MAX = 100
 PRIVATE = frozenset({"score"})
 """Of the evidence on an update: exact numbers on hidden examples. What may be told of them is beside them."""
+
+
+def event_told(recorded: RecordedEvent) -> dict[str, Any]:
+    """An event as it is told to whoever asks: without exact numbers on hidden examples."""
+    told = recorded.as_json()
+    evidence = told["payload"].get("evidence")
+    if isinstance(evidence, dict):
+        told["payload"] = {**told["payload"], "evidence": {k: v for k, v in evidence.items() if k not in PRIVATE}}
+    return told
 
 
 def round_lines(ledger: Ledger, before: int | None, limit: int) -> RoundLines:

@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from barnraise.digest import is_digest
+from barnraise.digest import digest_bytes, is_digest
 from barnraise.errors import BadRangeError, BarnraiseError, NotFoundError, UnknownFieldError
 from barnraise.protocol import Message, Signed
 from barnraise.releases.store import BlobStore
@@ -23,12 +23,14 @@ from coordinator.gateway.blobs import serve_blob, serve_metadata
 from coordinator.gateway.bodies import read_json, require_plain
 from coordinator.gateway.counting import CountRequests, note_refusal
 from coordinator.gateway.discard import Discarding
+from coordinator.gateway.feed import CONTENT_TYPE as ATOM_TYPE
+from coordinator.gateway.feed import atom, entries_of
 from coordinator.gateway.intake import Intake
 from coordinator.gateway.keyring import Keyring
 from coordinator.gateway.leasing import Leasing
 from coordinator.gateway.state import GatewayState
 from coordinator.gateway.views import current_round_info, run_info
-from coordinator.history import LINES_MAX, round_lines, round_record, update_status
+from coordinator.history import LINES_MAX, event_told, round_lines, round_record, update_status
 from coordinator.metrics import CONTENT_TYPE, GatewayMetrics
 from coordinator.story import update_story
 from coordinator.web import Site, add_pages, refusal_of, refuse, wants_page
@@ -102,7 +104,7 @@ def _add_run_routes(app: FastAPI, state: GatewayState) -> None:
     def events(request: Request) -> Response:
         after = _count(request, "after", 0, COUNT_MAX)
         limit = _count(request, "limit", EVENTS_MAX, EVENTS_MAX)
-        return JSONResponse({"events": [row.as_json() for row in state.ledger.events_after(after, limit)]})
+        return JSONResponse({"events": [event_told(row) for row in state.ledger.events_after(after, limit)]})
 
 
 def _add_work_routes(app: FastAPI, state: GatewayState, intake: Intake, leasing: Leasing) -> None:
@@ -182,6 +184,15 @@ def _add_watching_routes(app: FastAPI, state: GatewayState, metrics: GatewayMetr
     @app.api_route("/v1/health", methods=READ)
     def health() -> Response:
         return JSONResponse({"status": "ok", "run": state.config.name, "seq": state.ledger.last_seq()})
+
+    @app.api_route("/releases.atom", methods=READ)
+    def feed(request: Request) -> Response:
+        base_url = str(state.config.gateway.public_url or "")
+        text = atom(state.config.name, state.identity.public, entries_of(state.ledger), base_url)
+        headers = {"content-type": ATOM_TYPE, "etag": f'"{digest_bytes(text)}"', "cache-control": "max-age=60"}
+        if request.headers.get("if-none-match") == headers["etag"]:
+            return Response(status_code=304, headers=headers)
+        return Response(text, headers=headers)
 
     @app.api_route("/metrics", methods=READ)
     def scrape() -> Response:

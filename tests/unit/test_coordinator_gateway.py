@@ -83,6 +83,20 @@ def test_events_are_paged(door: Doorstep) -> None:
     assert rest[0]["payload"]["base_version"] == "0.1.0"
 
 
+def test_events_tell_no_exact_score_on_hidden_examples(door: Doorstep) -> None:
+    assert door.sent(DATA).status == 200
+    digest = digest_bytes(DATA)
+    score = {"value": 0.123456789, "error": 0.01}
+    door.record(
+        UpdateChecked(digest, 1, [1.0], "fine", {"score": score, "worth": "alone it changes hidden text by 0.1"})
+    )
+    answer = door.call("GET", "/v1/events")
+    assert b"0.1234" not in answer.body
+    checked = next(row for row in answer.value["events"] if row["kind"] == "update-checked")
+    assert checked["payload"]["evidence"] == {"worth": "alone it changes hidden text by 0.1"}
+    assert door.ledger.update(digest).evidence["score"] == score  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(
     "query", ["after=-1", "after=x", "after=1&after=2", "limit=501", "after=9007199254740993", "after=%C2%B2"]
 )
