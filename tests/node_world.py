@@ -43,6 +43,7 @@ class World:
     gateway: PretendGateway = field(default_factory=PretendGateway)
     events: list[NodeEvent] = field(default_factory=list)
     on_event: Callable[[NodeEvent, Interrupt], None] = lambda _event, _interrupt: None
+    on_start: Callable[[Interrupt], None] = lambda _interrupt: None
     on_sleep: Callable[[float, Interrupt], None] = lambda _seconds, _interrupt: None
     change: Change = as_trained
     advice: Advice = field(default_factory=Unrestricted)
@@ -57,6 +58,7 @@ class World:
             self.events.append(event)
             self.on_event(event, interrupt)
 
+        self.on_start(interrupt)
         patience = Patience(URL, interrupt, report, jitter=lambda: 0.5)
         client = GatewayClient(self.gateway)
         device, clock = torch.device("cpu"), lambda: self.gateway.now_ms

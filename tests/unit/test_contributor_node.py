@@ -577,7 +577,7 @@ def test_a_model_that_is_not_what_its_architecture_says_is_not_built() -> None:
 @pytest.mark.parametrize("change", [{"corpus": "../web"}, {"held_out_percent": 99}, {"shards": {"../x": ["os"]}}])
 def test_data_that_this_version_does_not_know_is_refused(change: dict[str, object]) -> None:
     info = PretendGateway().info().model_dump(mode="json")
-    with pytest.raises(UnknownFieldError, match=f"data.{next(iter(change))}"):
+    with pytest.raises(UnknownFieldError, match=rf"data\..*{next(iter(change))}"):
         RunInfo.read({**info, "data": {**info["data"], **change}})
 
 

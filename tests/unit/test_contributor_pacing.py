@@ -1,0 +1,54 @@
+"""How fast bytes may go: pieces and pauses that keep to a rate, which may change on the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from contributor.pacing import PIECE_MAX_BYTES, PIECE_MIN_BYTES, Pacing, pause_s, piece_bytes
+
+RATES = st.floats(1.0, 1e9)
+
+
+@settings(deadline=None)
+@given(RATES)
+def test_a_piece_is_about_a_second_and_within_bounds(rate: float) -> None:
+    assert PIECE_MIN_BYTES <= piece_bytes(rate) <= PIECE_MAX_BYTES
+    assert piece_bytes(None) == PIECE_MAX_BYTES
+    if PIECE_MIN_BYTES <= rate <= PIECE_MAX_BYTES:
+        assert abs(piece_bytes(rate) - rate) <= 1
+
+
+@settings(deadline=None)
+@given(st.integers(1, 1 << 30), st.floats(0, 100), RATES)
+def test_piece_and_pause_together_keep_to_the_rate(sent: int, took_s: float, rate: float) -> None:
+    wait_s = pause_s(sent, took_s, rate)
+    assert wait_s >= 0
+    assert sent <= rate * (took_s + wait_s) * (1 + 1e-9)
+    assert pause_s(sent, took_s, None) == 0
+
+
+@dataclass
+class Line:
+    """A clock that moves when it is slept on, and a rate that a test sets."""
+
+    rate: float | None = 1000.0
+    now_s: float = 0.0
+    slept: list[float] = field(default_factory=list)
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now_s += seconds
+
+
+def test_a_limit_that_is_lifted_or_set_holds_from_the_next_piece_on() -> None:
+    line = Line()
+    pacing = Pacing(lambda: line.rate, line.sleep, lambda: line.now_s)
+    pacing.after(5000, 0.0)
+    line.rate = None
+    pacing.after(5000, line.now_s)
+    line.rate = 500.0
+    pacing.after(5000, line.now_s)
+    assert line.slept == [5.0, 10.0]
