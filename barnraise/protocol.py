@@ -519,4 +519,5 @@ class KeyHistory(Message):
 #   POST /v1/discard           raw bytes, at most 1 MiB -> Discarded; to measure how fast an upload is
 #   GET  /v1/health                             {"status": "ok", ...}
 #   GET  /metrics                               Prometheus text
+#   GET  /releases.atom                         the newest releases as an Atom feed
 # An error is {"error": {"code": ..., "reason": ...}} with the status of its class.
