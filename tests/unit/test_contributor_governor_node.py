@@ -1,0 +1,53 @@
+"""A node with the real governor: policies come and go after every step, and the unit is what it would have been."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from contributor.events import NodeEvent, Step
+from contributor.governor.governor import Governor
+from contributor.governor.look import Look
+from contributor.governor.sensors.clock import ClockSensor
+from contributor.governor.sensors.memory import MemorySensor
+from contributor.governor.settings import remove_table, table_of, write_table
+from contributor.interrupt import Interrupt
+from contributor.state import NodeFolder
+from node_world import World
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(NodeFolder(tmp_path))
+
+
+def test_policies_that_come_and_go_between_steps_lose_none_and_change_no_bit(world: World, tmp_path: Path) -> None:
+    clock = iter(range(1_000_000))
+    look = Look((ClockSensor(), MemorySensor()), lambda: 0, lambda: 2.0 * next(clock))
+    governor = Governor(tmp_path, look, lambda _told: None)
+    loaded: list[tuple[str, ...]] = []
+
+    def on_event(event: NodeEvent, _interrupt: Interrupt) -> None:
+        if isinstance(event, Step):
+            loaded.append(governor.policies)
+            change = [
+                lambda: write_table(tmp_path, "learned", {"target_slowdown": 0.5}),
+                lambda: write_table(tmp_path, "schedule", {"hours": ["daily"], "zone": "UTC"}),
+                lambda: remove_table(tmp_path, "learned"),
+                lambda: write_table(tmp_path, "exclusive-app", {"programs": ["steam"]}),  # nobody tells: no more work
+            ]
+            change[event.step - 1]()
+
+    def on_sleep(_seconds: float, _interrupt: Interrupt) -> None:
+        if table_of(tmp_path, "exclusive-app") is not None:
+            remove_table(tmp_path, "exclusive-app")
+
+    world.advice, world.on_event, world.on_sleep = governor, on_event, on_sleep
+    assert world.process() == "1 of 1 units done"
+    steps = [event.step for event in world.events if isinstance(event, Step)]
+    assert steps == [1, 2, 3, 4]
+    assert loaded == [(), ("learned",), ("learned", "schedule"), ("schedule",)]
+    (digest,) = world.gateway.received
+    assert np.array_equal(world.said(digest) + world.residual(), world.trained(1))
