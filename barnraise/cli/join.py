@@ -41,6 +41,9 @@ def join(
     ] = None,
     page: Annotated[bool, typer.Option("--page", help="Serve a status page, on this machine only.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Agree to what an update can tell, without being asked.")] = False,
+    metrics: Annotated[
+        int | None, typer.Option("--metrics", min=1, max=65535, help="Port on 127.0.0.1 for Prometheus.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object a line.")] = False,
 ) -> None:
     """Train for a run: lease work, train, send the update, again.
@@ -61,7 +64,7 @@ def join(
     choice = None if private is None else Choice.parse(private)
     _show_new_code(key, as_json=as_json)
     interrupt = Interrupt()
-    with _reporter(as_json) as shown, interrupt.on_signals():
+    with _reporter(as_json) as shown, _metered(metrics, shown.report) as report, interrupt.on_signals():
         config = NodeConfig(
             url,
             name,
@@ -75,7 +78,7 @@ def join(
             device=device,
             private=choice,
         )
-        run_node(config, shown.report, units, interrupt)
+        run_node(config, report, units, interrupt)
 
 
 def _show_new_code(key: Path | None, *, as_json: bool) -> None:
@@ -88,6 +91,18 @@ def _show_new_code(key: Path | None, *, as_json: bool) -> None:
     code = first_use(path).code
     if code is not None:
         greet(path, code, as_json=as_json)
+
+
+@contextmanager
+def _metered(port: int | None, report: Callable[[NodeEvent], None]) -> Iterator[Callable[[NodeEvent], None]]:
+    """``report``, which also counts for Prometheus if there is a port for it."""
+    if port is None:
+        yield report
+        return
+    from contributor.metrics import exporting
+
+    with exporting(port, report) as also:
+        yield also
 
 
 @dataclass(frozen=True)
