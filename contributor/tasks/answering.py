@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
@@ -57,6 +58,15 @@ class AnsweringTask:
     def batch(self, seed: int, step: int, size: int) -> Batch:
         picked_B = np.random.default_rng([seed, step]).integers(0, len(self._examples_NW), size=size)
         return {"examples": torch.from_numpy(self._examples_NW[picked_B])}
+
+    @property
+    def examples(self) -> int:
+        """How many there are, for whoever must be able to leave one out."""
+        return len(self._examples_NW)
+
+    def pick(self, numbers: NDArray[np.int64]) -> Batch:
+        """Those of them."""
+        return {"examples": torch.from_numpy(self._examples_NW[numbers])}
 
     def loss(self, module: Any, batch: Batch) -> Loss:
         inputs, wanted_B = self._architecture.split(batch["examples"])
