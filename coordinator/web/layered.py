@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_right, insort
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -27,6 +27,7 @@ N = TypeVar("N", bound=Hashable)
 
 SWEEPS = 8  # over all layers, down and up; the best order of all is kept
 SETTLE = 6
+TRUNK = 1e6  # how much more a place in the trunk weighs than one beside it
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,12 @@ class Drawn(Generic[N]):
     layers: int
 
 
-def draw(nodes: Sequence[N], edges: Iterable[tuple[N, N]]) -> Drawn[N]:
+def draw(nodes: Sequence[N], edges: Iterable[tuple[N, N]], trunk: Collection[N] = ()) -> Drawn[N]:
     """Draw a family. The same nodes and edges in the same order give the same drawing.
 
     Args:
         nodes: each once. edges: (parent, child), of nodes that are there.
+        trunk: nodes whose line is to be straight, even if others have to go round it.
 
     Raises:
         ValueError: somebody is their own ancestor.
@@ -64,9 +66,9 @@ def draw(nodes: Sequence[N], edges: Iterable[tuple[N, N]]) -> Drawn[N]:
         down.setdefault(above, []).append(below)
         up.setdefault(below, []).append(above)
     rows = _ordered(rows, down, up)
-    at = _placed(rows, down, up)
-    layer = {node: number for number, row in enumerate(rows) for node in row}
     index = {node: number for number, node in enumerate(nodes)}
+    at = _placed(rows, down, up, frozenset(index[node] for node in trunk))
+    layer = {node: number for number, row in enumerate(rows) for node in row}
     return Drawn(
         places={node: (at[index[node]], layer[index[node]]) for node in nodes},
         paths={edge: tuple((at[node], layer[node]) for node in chain) for edge, chain in chains.items()},
@@ -164,30 +166,38 @@ def crossings(above: Sequence[int], below: Sequence[int], down: Mapping[int, lis
 
 
 def _placed(
-    rows: Sequence[Sequence[int]], down: Mapping[int, list[int]], up: Mapping[int, list[int]]
+    rows: Sequence[Sequence[int]],
+    down: Mapping[int, list[int]],
+    up: Mapping[int, list[int]],
+    trunk: frozenset[int],
 ) -> dict[int, float]:
     """Node -> how far along its row: near to its neighbours, and at least 1 from the next one."""
     at = {node: float(number) for row in rows for number, node in enumerate(row)}
     for turn in range(SETTLE):
         for row in rows if turn % 2 == 0 else reversed(rows):
             towards = up if turn % 2 == 0 else down
-            wishes = []
-            for node in row:
-                near = [at[other] for other in towards.get(node, ())]
-                wishes.append(sum(near) / len(near) if near else at[node])
-            at.update(zip(row, nearest_places(wishes), strict=True))
+            wishes = [_wish(node, towards.get(node, ()), at, trunk) for node in row]
+            weights = [TRUNK if node in trunk else 1.0 for node in row]
+            at.update(zip(row, nearest_places(wishes, weights), strict=True))
     least = min(at.values(), default=0.0)
     return {node: round(place - least, 3) for node, place in at.items()}
 
 
-def nearest_places(wishes: Sequence[float]) -> list[float]:
-    """The places with the least sum of squared distances from ``wishes`` that are in order and 1 apart."""
-    blocks: list[tuple[float, int]] = []  # mean of a block's wishes, each less what stands before it, and its length
-    for number, wish in enumerate(wishes):
+def _wish(node: int, near: Sequence[int], at: Mapping[int, float], trunk: frozenset[int]) -> float:
+    """The mean place of a node's neighbours; of the trunk, that of those who belong to it, too."""
+    kin = [other for other in near if other in trunk] if node in trunk else near
+    return sum(at[other] for other in kin) / len(kin) if kin else at[node]
+
+
+def nearest_places(wishes: Sequence[float], weights: Sequence[float]) -> list[float]:
+    """The places with the least weighted sum of squared distances from ``wishes`` that are in order and 1 apart."""
+    blocks: list[tuple[float, float, int]] = []  # mean of wishes, each less what stands before it; weight; length
+    for number, (wish, weight) in enumerate(zip(wishes, weights, strict=True)):
         mean, length = wish - number, 1
         while blocks and blocks[-1][0] > mean:
-            other, others = blocks.pop()
-            mean, length = (mean * length + other * others) / (length + others), length + others
-        blocks.append((mean, length))
-    flat = [mean for mean, length in blocks for _ in range(length)]
+            other, heavy, others = blocks.pop()
+            mean = (mean * weight + other * heavy) / (weight + heavy)
+            weight, length = weight + heavy, length + others
+        blocks.append((mean, weight, length))
+    flat = [mean for mean, _, length in blocks for _ in range(length)]
     return [mean + number for number, mean in enumerate(flat)]

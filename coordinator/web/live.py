@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -43,15 +44,17 @@ class Tail:
 
     Attributes:
         stopping: whether the process is about to end; streams end then too.
-        sleep: waits so many seconds.
+        sleep: waits so many seconds. clock_s: goes on meanwhile.
     """
 
     ledger: Ledger
     stopping: Callable[[], bool] = _never
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    clock_s: Callable[[], float] = time.monotonic
     streams: int = 0
     _last_seq: int = 0
     _asked_at_s: float = field(default=float("-inf"))
+    _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def is_full(self) -> bool:
@@ -89,12 +92,12 @@ class Tail:
 
     async def _end(self) -> int:
         """The last sequence number, read anew once in ``POLL_S``."""
-        now_s = asyncio.get_running_loop().time()
-        if now_s - self._asked_at_s >= 0.9 * POLL_S:
-            self._asked_at_s = now_s
-            with suppress(StorageError):
-                self._last_seq = await run_in_threadpool(self.ledger.last_seq)
-        return self._last_seq
+        async with self._asking:  # who comes meanwhile waits for the same answer
+            if self.clock_s() - self._asked_at_s >= 0.9 * POLL_S:
+                with suppress(StorageError):
+                    self._last_seq = await run_in_threadpool(self.ledger.last_seq)
+                self._asked_at_s = self.clock_s()
+            return self._last_seq
 
 
 def last_seen(header: str | None) -> int | None:

@@ -143,7 +143,11 @@ def family_of(everybody: Sequence[Kin], choice: Choice) -> Family:
         kin=tuple(reversed(chosen)),
         total=len(everybody),
         ancestors=ancestors,
-        drawn=draw([kin.label for kin in chosen], [(above, label) for label, above in ancestors.items()]),
+        drawn=draw(
+            [kin.label for kin in chosen],
+            [(above, label) for label, above in ancestors.items()],
+            trunk=[kin.label for kin in chosen if kin.relation == RELEASE],
+        ),
         choice=choice,
         relations=_there((RELEASE, *RELATIONS), [kin.relation for kin in everybody]),
         licences=tuple(sorted({kin.licence for kin in everybody if kin.licence})),

@@ -62,5 +62,9 @@
   });
   viewport.addEventListener("dragstart", (event) => event.preventDefault());
 
-  viewport.scrollLeft = Math.max(0, (drawing.querySelector("a")?.getBBox().x ?? 0) - viewport.clientWidth / 2);
+  // Begin where the newest release is.
+  const newest = (drawing.querySelector(".release") || drawing.querySelector("a"))?.getBBox();
+  if (newest && newest.x + newest.width > viewport.clientWidth) {
+    viewport.scrollLeft = newest.x + newest.width / 2 - viewport.clientWidth / 2;
+  }
 })();
