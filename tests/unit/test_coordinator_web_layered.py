@@ -57,18 +57,21 @@ def test_the_same_family_is_drawn_the_same(family: tuple[list[int], list[Edge]])
 
 
 @settings(deadline=None)
-@given(wishes=st.lists(st.floats(-50, 50), max_size=12), others=st.data())
-def test_places_are_in_order_and_no_other_ones_are_nearer(wishes: list[float], others: st.DataObject) -> None:
-    found = nearest_places(wishes)
+@given(pairs=st.lists(st.tuples(st.floats(-50, 50), st.floats(0.1, 9)), max_size=12), others=st.data())
+def test_places_are_in_order_and_no_other_ones_are_nearer(
+    pairs: list[tuple[float, float]], others: st.DataObject
+) -> None:
+    wishes, weights = [wish for wish, _ in pairs], [weight for _, weight in pairs]
+    found = nearest_places(wishes, weights)
     assert all(right - left >= 1 - 1e-9 for left, right in pairwise(found))
     steps = others.draw(st.lists(st.floats(1, 5), min_size=len(wishes), max_size=len(wishes)))
     start = others.draw(st.floats(-60, 60))
     another = [start + sum(steps[:number]) for number in range(len(wishes))]
-    assert _distance(found, wishes) <= _distance(another, wishes) + 1e-6
+    assert _distance(found, pairs) <= _distance(another, pairs) + 1e-6
 
 
-def _distance(places: list[float], wishes: list[float]) -> float:
-    return sum((place - wish) ** 2 for place, wish in zip(places, wishes, strict=True))
+def _distance(places: list[float], pairs: list[tuple[float, float]]) -> float:
+    return sum(weight * (place - wish) ** 2 for place, (wish, weight) in zip(places, pairs, strict=True))
 
 
 @settings(deadline=None)
@@ -85,6 +88,15 @@ def test_a_chain_is_a_straight_line() -> None:
     drawn = draw(range(50), [(number, number + 1) for number in range(49)])
     assert {place for place, _ in drawn.places.values()} == {0.0}
     assert drawn.layers == 50
+
+
+def test_the_trunk_stays_straight_whatever_grows_beside_it() -> None:
+    trunk = [f"t{number}" for number in range(8)]
+    edges = [(trunk[number], trunk[number + 1]) for number in range(7)]
+    edges += [(trunk[number], f"{side}{number}") for number in (0, 3, 4) for side in "abc"]
+    nodes = list(dict.fromkeys(name for edge in edges for name in edge))
+    drawn = draw(nodes, edges, trunk)
+    assert max(drawn.places[name][0] for name in trunk) - min(drawn.places[name][0] for name in trunk) < 0.01
 
 
 def test_crossings_that_need_not_be_are_undone() -> None:
