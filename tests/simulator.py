@@ -20,12 +20,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from barnraise.config import CodecConfig, RunConfig, parse_run_config
+from barnraise.config import CodecConfig, RunConfig, load_run_config, parse_run_config
 from barnraise.corpora import corpus_of
 from barnraise.corpus import Corpus
 from barnraise.digest import digest_bytes
 from barnraise.identity import Identity
-from barnraise.model_config import ByteLMConfig
+from barnraise.model_config import ByteLMConfig, CausalLMConfig
 from barnraise.protocol import Signed, UpdateEnvelope
 from barnraise.releases.repository import Repository
 from barnraise.run_folder import RunFolder
@@ -37,6 +37,7 @@ from coordinator.acceptance.heldout import HeldOut
 from coordinator.conductor.conductor import Conductor
 from coordinator.conductor.desk import Desk
 from coordinator.conductor.pool import InlinePool
+from coordinator.ledger import Ledger
 from coordinator.ledger.events import ContributorSeen, LeaseGranted, RunCreated, UpdateReceived
 from coordinator.publish import Publisher
 from fresh_ledger import fresh_ledger
@@ -96,6 +97,17 @@ class Simulation:
         self._found_run()
         self.start()
 
+    @classmethod
+    def of(cls, folder: RunFolder) -> Simulation:
+        """A run that ``prepare_run`` has made, as it lies there; its clock stands where the run was made."""
+        made = cls.__new__(cls)
+        made.folder, made.config = folder, load_run_config(folder.config)
+        made.ledger = Ledger.open(folder.ledger)
+        made.identity = Identity.load(folder.key)
+        made.clock = Clock(made.ledger.events_after(0, 1)[0].at_ms)
+        made.start()
+        return made
+
     def start(self) -> None:
         """A new conductor on what is in the folder, as after a crash."""
         created = self.ledger.events_after(0, 1)[0].event
@@ -126,6 +138,11 @@ class Simulation:
             if self.ledger.release(version) is not None:
                 return
         raise AssertionError([(row.number, row.phase, row.reason) for row in self.ledger.rounds()])
+
+    def side(self, name: str) -> bytes:
+        """A file that travels with every release of a model that was begun from a folder."""
+        assert isinstance(self.config.model, CausalLMConfig)
+        return self.desk.public.read(self.config.model.files[name])
 
     def passes(self, seconds: float) -> None:
         self.clock.now_ms += int(seconds * 1000)
@@ -185,7 +202,7 @@ class Contributor:
         base = world.ledger.head()
         assert base is not None
         base_P = np.array(world.desk.models.verified(base.model_digest))
-        trained_P, self.fisher_P = train(world.config, self.shard, base_P, steps, seed=len(self.name))
+        trained_P, self.fisher_P = train(world.config, self.shard, base_P, steps, seed=len(self.name), side=world.side)
         return trained_P - base_P
 
     def noise(self) -> NDArray[np.float32]:
@@ -265,11 +282,16 @@ def _inline(value: Any) -> str:
 
 
 def train(
-    config: RunConfig, shard: str, base_P: NDArray[np.float32], steps: int, seed: int
+    config: RunConfig,
+    shard: str,
+    base_P: NDArray[np.float32],
+    steps: int,
+    seed: int,
+    side: Callable[[str], bytes] = lambda name: b"",
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """A few AdamW steps on a shard's examples; weights and second moments, float32 [P] each."""
     if not isinstance(config.model, ByteLMConfig):
-        return _train_task(config, shard, base_P, steps, seed)
+        return _train_task(config, shard, base_P, steps, seed, side)
     module = build(config.model)
     space = space_of(module)
     load_flat(module, space, base_P)
@@ -288,10 +310,10 @@ def train(
 
 
 def _train_task(
-    config: RunConfig, shard: str, base_P: NDArray[np.float32], steps: int, seed: int
+    config: RunConfig, shard: str, base_P: NDArray[np.float32], steps: int, seed: int, side: Callable[[str], bytes]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """What a node's trainer does, as the run's configuration says."""
-    task = make_task(config.model, config.data, shard, AtHand(seed))
+    task = make_task(config.model, config.data, shard, AtHand(seed, side))
     space = space_of(task.module())
     training = config.training.model_copy(update={"steps": steps})
     trainer = Trainer(Unit(task, space, base_P, training, seed), torch.device("cpu"))
