@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
@@ -54,6 +55,16 @@ class CausalLMTask:
         width = self._model.context + 1
         starts_B = np.random.default_rng([seed, step]).integers(0, len(self._tokens_N) - width + 1, size=size)
         return {"windows": torch.from_numpy(self._tokens_N[starts_B[:, None] + np.arange(width)])}
+
+    @property
+    def examples(self) -> int:
+        """Windows that have no token in common, for whoever must be able to leave one out."""
+        return len(self._tokens_N) // (self._model.context + 1)
+
+    def pick(self, numbers: NDArray[np.int64]) -> Batch:
+        """Those of them."""
+        width = self._model.context + 1
+        return {"windows": torch.from_numpy(self._tokens_N[numbers[:, None] * width + np.arange(width)])}
 
     def loss(self, module: Any, batch: Batch) -> Loss:
         windows_BT1 = batch["windows"].long()
