@@ -98,15 +98,16 @@ class Pulled(_Event):
 
 @dataclass(frozen=True, slots=True)
 class Step(_Event):
-    """One optimiser step. ``loss`` is in bits per byte; ``step`` counts from 1."""
+    """One optimiser step. ``loss`` is in ``unit``, as the task has it; ``step`` counts from 1."""
 
     kind: ClassVar[str] = "step"
     step: int
     steps: int
     loss: float
+    unit: str = "bits per byte"
 
     def line(self) -> str:
-        return f"step {self.step}/{self.steps}: {self.loss:.3f} bits per byte"
+        return f"step {self.step}/{self.steps}: {self.loss:.3f} {one_line(self.unit)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,7 @@ class Sent(_Event):
         ratio = self.dense_bytes / max(self.bytes, 1)
         return (
             f"sent {self.digest[3:13]}: {self.bytes:,} bytes, {ratio:.0f} times fewer than dense; "
-            f"training loss {self.loss_first:.3f} -> {self.loss_last:.3f} bits per byte"
+            f"training loss {self.loss_first:.3f} -> {self.loss_last:.3f}"
         )
 
 

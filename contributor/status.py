@@ -64,6 +64,7 @@ class NodeStatus:
         why: of waiting, resting and having stopped, in words; "" otherwise.
         asked: ``pause`` or ``finish`` or ``leave`` when a person has asked for it; "" otherwise.
         round, base_version, shard, step, steps, loss: of the unit that is being trained; 0 and "" without one.
+        unit: of a loss.
         units, tokens: with a receipt, since the start. bytes_up, bytes_down: of updates and of bases.
         last_receipt: {"digest", "round", "at_ms"}; None before the first.
         fates: of the newest updates, {"digest", "state", "reason", "version", "at_ms"}, newest last.
@@ -87,6 +88,7 @@ class NodeStatus:
     step: int = 0
     steps: int = 0
     loss: float | None = None
+    unit: str = "bits per byte"
     curve: Curve = Curve()
     units: int = 0
     tokens: int = 0
@@ -108,8 +110,8 @@ class NodeStatus:
                 return replace(self, **unit, loss=None).now("pulling", "", at_ms)  # type: ignore[arg-type]
             case Pulled(_, fetched_bytes, _):
                 return replace(self, bytes_down=self.bytes_down + fetched_bytes).now("training", "", at_ms)
-            case Step(step, steps, loss):
-                trained = replace(self, step=step, steps=steps, loss=loss, curve=self.curve.with_loss(loss))
+            case Step(step, steps, loss, unit):
+                trained = replace(self, step=step, steps=steps, loss=loss, unit=unit, curve=self.curve.with_loss(loss))
                 return trained.now("training", "", at_ms)
             case Finished():
                 return replace(self, tokens=self.tokens + event.tokens, step=0, steps=0).now("sending", "", at_ms)

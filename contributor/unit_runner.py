@@ -53,12 +53,16 @@ class _SetAsideError(Exception):
 
 @dataclass(frozen=True)
 class _Job:
-    """A unit in training. ``confirmed``: the coordinator said that the lease holds although this clock says not."""
+    """A unit in training. ``confirmed``: the coordinator said that the lease holds although this clock says not.
+
+    ``unit`` is that of its losses.
+    """
 
     lease: Lease
     trainer: Trainer
     layout: ParameterSpace
     confirmed: bool
+    unit: str
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ class UnitRunner:
 
     def _attempt(self, lease: Lease, base: Base, *, confirmed: bool) -> _Aside | None:
         """Train until the unit is done, or set aside. Nothing of the trainer is left after that."""
-        task = make_task(base.model, self._info.data, lease.shard, AtHand(lease.seed, base.side))
+        task = make_task(base.model, self._info.data, lease.shard, self._at_hand(lease, base))
         wanted = Wanted.of(lease, base.space, base.mask)
         layout = wanted.trains.layout(base.space)
         progress = self._checkpoint(lease, layout)
@@ -118,7 +122,7 @@ class UnitRunner:
             trainer = Trainer(unit, self._parts.device, self._how(lease, layout, task))
             if progress is not None:
                 trainer.restore(progress)
-            self._steps(_Job(lease, trainer, layout, confirmed))
+            self._steps(_Job(lease, trainer, layout, confirmed, task.unit))
             self._finish(trainer, Work(self._info.name, lease, task.tokens), wanted)
         except _SetAsideError:
             return _Aside()
@@ -135,6 +139,10 @@ class UnitRunner:
         known = self._remembered.of(kind).micro_batch
         how = replace(parts.how or How(), micro_batch=known, say=lambda text: parts.report(Notice(text)))
         return how if parts.privacy is None else parts.privacy.how(how, lease, task)
+
+    def _at_hand(self, lease: Lease, base: Base) -> AtHand:
+        """What the task finds on this machine."""
+        return AtHand(lease.seed, base.side, self._parts.own, lambda told: self._parts.report(Notice(told)))
 
     def _checkpoint(self, lease: Lease, layout: ParameterSpace) -> Progress | None:
         """Where this unit was stopped, if it was."""
@@ -175,7 +183,7 @@ class UnitRunner:
             loss = trainer.step()
             took_s = parts.clock_s() - began_s
             self._trained_s += took_s
-            parts.report(Step(len(trainer.losses), steps, loss))
+            parts.report(Step(len(trainer.losses), steps, loss, job.unit))
             parts.advice.stepped(took_s, trainer.micro_batch)
             busy.sample()
             if not parts.interrupt.stop:

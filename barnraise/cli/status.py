@@ -136,7 +136,7 @@ def _of_status(found: dict[str, Any], now: int, *, is_running: bool) -> list[str
     if found["asked"] and is_running:
         lines += field("asked", "finish this unit, then stop" if found["asked"] == "finish" else found["asked"])
     if found["steps"]:
-        loss = f", loss {found['loss']:.3f}" if found["loss"] is not None else ""
+        loss = f", loss {found['loss']:.3f} {found['unit']}" if found["loss"] is not None else ""
         where = f"round {found['round']}, {found['shard']}, from {found['base_version']}"
         lines += field("unit", f"step {found['step']} of {found['steps']}{loss}; {where}")
     lines += field("units", f"{found['units']:,} with a receipt, {found['tokens']:,} tokens, since it was started")

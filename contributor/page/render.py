@@ -30,19 +30,18 @@ WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """What the page is made from. ``form_token`` goes into its buttons; ``unit`` is that of a loss."""
+    """What the page is made from. ``form_token`` goes into its buttons."""
 
     status: NodeStatus
     units: Sequence[UnitLine]
     now_ms: int
     form_token: str
-    unit: str = "bits per byte"
 
 
 def page_html(shown: Shown) -> str:
     """The whole page."""
     status = shown.status
-    curve = curve_svg(status.curve.losses, status.curve.stride, shown.unit)
+    curve = curve_svg(status.curve.losses, status.curve.stride, status.unit)
     return _document(
         f"{status.name or 'node'}: {WORDS.get(status.doing, status.doing)}",
         f"""\
@@ -52,7 +51,7 @@ def page_html(shown: Shown) -> str:
 {_now(shown)}
 {_buttons(shown)}
 <section><h2>Loss</h2>{curve or "<p>No two steps were done yet.</p>"}
-{f'<p class="small">{escape(shown.unit)}, every step since this node started</p>' if curve else ""}</section>
+{f'<p class="small">{escape(status.unit)}, every step since this node started</p>' if curve else ""}</section>
 {_sums(shown)}
 {_notices(shown)}
 {_history(shown)}
@@ -77,7 +76,7 @@ def _now(shown: Shown) -> str:
     if status.why:
         parts.append(f"<p>{escape(status.why)}</p>")
     if status.steps:
-        loss = f", loss {status.loss:.3f} {shown.unit}" if status.loss is not None else ""
+        loss = f", loss {status.loss:.3f} {status.unit}" if status.loss is not None else ""
         parts.append(
             f'<progress max="{status.steps}" value="{status.step}"></progress>'
             f"<p>step {status.step} of {status.steps}{escape(loss)}: round {status.round}, {escape(status.shard)}, "

@@ -49,7 +49,7 @@ def test_every_event_is_one_printable_line_and_plain_json(event: NodeEvent) -> N
 
 def test_what_was_sent_is_compared_with_dense() -> None:
     assert EVENTS[4].line() == (
-        "sent ababababab: 1,000 bytes, 219 times fewer than dense; training loss 4.000 -> 3.500 bits per byte"
+        "sent ababababab: 1,000 bytes, 219 times fewer than dense; training loss 4.000 -> 3.500"
     )
 
 
