@@ -52,9 +52,11 @@ def look_around(folder: Path) -> Look:
 
 
 def only_look(folder: Path, say: Callable[[str], None]) -> Governor:
-    """A governor that ranks nothing, for a command that asks what the policies would wish."""
+    """A governor that ranks nothing and asks every sensor, for a command that tells what policies would wish."""
 
     def leave(_priority: Priority) -> list[str]:
         return []
 
-    return Governor(folder, look_around(folder), say, leave)
+    sensors = sensors_of(folder)
+    look = Look(sensors, now_ms, time.monotonic, always=frozenset(sensor.name for sensor in sensors))
+    return Governor(folder, look, say, leave)

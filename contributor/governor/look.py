@@ -17,16 +17,18 @@ class Look:
 
     Attributes:
         now_ms: milliseconds since the epoch. clock_s: monotonic seconds.
+        always: names of sensors that are asked also when no policy needs them.
     """
 
     sensors: tuple[Sensor, ...]
     now_ms: Callable[[], int]
     clock_s: Callable[[], float]
+    always: frozenset[str] = frozenset()
     _readings: dict[str, tuple[float, Reading]] = field(default_factory=dict)
 
     def around(self, wanted: Iterable[str], node: NodeCounters) -> Observation:
         """What the sensors with these names say now, or said a moment ago."""
-        names, clock_s = set(wanted), self.clock_s()
+        names, clock_s = self.always.union(wanted), self.clock_s()
         values: dict[str, object] = {}
         unknown: dict[str, str] = {}
         for sensor in self.sensors:
