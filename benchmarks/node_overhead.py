@@ -1,0 +1,223 @@
+"""How much of a unit's time is not training?
+
+A real gateway in a process of its own, a conductor in this one (merging while the node waits, so that it is no part of
+a unit), and a real node that pulls patches, trains, compresses, signs and sends over HTTP on this machine. Each unit is
+split by what the node says of itself. After each, the same steps are done once more by a plain loop around AdamW that
+knows nothing of nodes: the peer.
+
+    unit = lease + pull + steps + compress and store + upload
+
+``--steps`` sets the length of a unit; the shipped run's 12 steps are what the demo needs, not what a run over the
+internet would choose.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from report import arguments, finish, heading
+from torch import nn
+
+from barnraise.clock import now_ms
+from barnraise.config import RunConfig
+from barnraise.releases.repository import Repository
+from barnraise.run_folder import RunFolder
+from contributor.events import Finished, Joined, Leased, NodeEvent, Pulled, Received
+from contributor.run import NodeConfig, run_node
+from contributor.tasks.byte_lm import ByteLMTask
+from contributor.training.trainer import Trainer
+from coordinator.conductor.conductor import Conductor
+from coordinator.conductor.desk import Desk
+from coordinator.conductor.pool import InlinePool
+from coordinator.publish import Publisher
+from coordinator.run_setup import open_run, prepare_run
+from merge.architectures import build
+
+SHIPPED = Path(__file__).parent.parent / "configs" / "runs" / "stdlib-lm.toml"
+PHASES = ("lease", "pull", "steps", "compress, store", "upload")
+CLOCKS = ("wall", "processor")
+TICKS_MAX = 2000
+
+
+@dataclass
+class Stopwatch:
+    """When a node said what, in one unit: by the wall's clock, and in seconds of processor time of this process."""
+
+    marks: dict[str, tuple[float, float]] = field(default_factory=dict)
+    steps: list[tuple[float, float]] = field(default_factory=list)
+    fetched_bytes: int = 0
+
+    def __call__(self, event: NodeEvent) -> None:
+        now = time.perf_counter(), time.process_time()
+        self.marks.setdefault(event.kind, now)
+        if isinstance(event, Pulled):
+            self.fetched_bytes = event.fetched_bytes
+
+    def phases(self, clock: int) -> dict[str, float]:
+        """Seconds of each phase: of the wall for 0, of the processor for 1."""
+        at = {kind: mark[clock] for kind, mark in self.marks.items()}
+        stepping = sum(took[clock] for took in self.steps)
+        return {
+            "lease": at[Leased.kind] - at[Joined.kind],
+            "pull": at[Pulled.kind] - at[Leased.kind],
+            "steps": stepping,
+            "compress, store": at[Finished.kind] - at[Pulled.kind] - stepping,
+            "upload": at[Received.kind] - at[Finished.kind],
+        }
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        """Time every optimiser step of this process."""
+        before = Trainer.step
+
+        def timed(trainer: Trainer) -> float:
+            began = time.perf_counter(), time.process_time()
+            loss = before(trainer)
+            self.steps.append((time.perf_counter() - began[0], time.process_time() - began[1]))
+            return loss
+
+        Trainer.step = timed  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            Trainer.step = before  # type: ignore[method-assign]
+
+
+@dataclass(frozen=True)
+class Coordinator:
+    """A run with one contributor: every update makes a release."""
+
+    folder: RunFolder
+    conductor: Conductor
+    url: str
+
+    def merge(self) -> None:
+        """Until the next round is open."""
+        before = len(self.conductor.ledger.releases())
+        for _ in range(TICKS_MAX):
+            self.conductor.tick(0.0)
+            current = self.conductor.ledger.current_round()
+            if len(self.conductor.ledger.releases()) > before and current is not None and current.phase == "collecting":
+                return
+        raise RuntimeError("the round did not end")
+
+
+def config_of(root: Path, steps: int) -> Path:
+    """The shipped run with units of so many steps, which one contributor can carry."""
+    text = SHIPPED.read_text()
+    text = text.replace("steps = 12", f"steps = {steps}").replace("target_updates = 4", "target_updates = 1")
+    text = text.replace("min_updates = 2", "min_updates = 1").replace("lease_for_s = 600", "lease_for_s = 7200")
+    text = text.replace("collect_for_s = 600", "collect_for_s = 7200")
+    path = root / "stdlib-lm.toml"
+    path.write_text(text)
+    return path
+
+
+def plain(config: RunConfig, text: bytes, seed: int) -> tuple[float, float]:
+    """Seconds that the same steps take in a plain loop, of the wall and of the processor."""
+    task, module, training = ByteLMTask(config.model, text), build(config.model), config.training
+    optimiser = torch.optim.AdamW(module.parameters(), lr=training.learning_rate, betas=(0.9, 0.99))
+    began = time.perf_counter(), time.process_time()
+    for step in range(training.steps):
+        optimiser.zero_grad(set_to_none=True)
+        found = task.loss(module, task.batch(seed, step, training.batch))
+        mean = found.total / found.count
+        mean.backward()
+        nn.utils.clip_grad_norm_(module.parameters(), training.clip_grad_norm)
+        optimiser.step()
+        float(mean.detach())
+    return time.perf_counter() - began[0], time.process_time() - began[1]
+
+
+def measure(root: Path, steps: int, units: int) -> dict[str, list[float]]:
+    """Seconds of each phase, of each unit but the first, which pulls a whole model, and of the plain loop."""
+    folder = RunFolder(root / "run")
+    prepare_run(folder, config_of(root, steps))
+    opened = open_run(folder)
+    desk = Desk(folder.root, opened.config, opened.held_out_digest)
+    publisher = Publisher(desk, opened.ledger, Repository.found(folder, opened.config.name, now_ms()), now_ms)
+    conductor = Conductor(opened.config, opened.ledger, desk, publisher, InlinePool(), now_ms)
+    conductor.recover()
+    for _ in range(20):
+        conductor.tick(0.0)
+    command = [sys.executable, "-m", "coordinator.gateway", "--run", str(folder.root)]
+    gateway = subprocess.Popen(command)
+    found: dict[str, list[float]] = defaultdict(list)
+    try:
+        while not folder.address.exists():
+            time.sleep(0.05)
+        coordinator = Coordinator(folder, conductor, json.loads(folder.address.read_bytes())["url"])
+        for unit in range(units + 1):
+            watch = Stopwatch()
+            with watch.watching():
+                run_node(NodeConfig(coordinator.url, home=root / "nodes", key=root / "key"), watch, max_units=1)
+            coordinator.merge()
+            if unit == 0:
+                continue
+            loop = plain(opened.config, _text(opened.config), unit)
+            for clock, name in enumerate(CLOCKS):
+                phases = watch.phases(clock)
+                for phase, seconds in phases.items():
+                    found[f"{name} {phase}"].append(seconds)
+                found[f"{name} plain loop"].append(loop[clock])
+                found[f"{name} not steps"].append(1 - phases["steps"] / sum(phases.values()))
+    finally:
+        gateway.kill()
+        gateway.wait()
+        opened.ledger.close()
+    return found
+
+
+def _text(config: RunConfig) -> bytes:
+    from barnraise.corpora import corpus_of
+
+    return corpus_of(config.data).text(next(iter(config.data.shards)), "train")
+
+
+def table(results: dict[int, dict[str, list[float]]]) -> list[str]:
+    columns = (*PHASES, "plain loop")
+    lines = [f"| steps a unit | clock | {' | '.join(columns)} | not steps |", "|---" * (len(columns) + 3) + "|"]
+    for steps, found in results.items():
+        for clock in CLOCKS:
+            cells = [f"{statistics.median(found[f'{clock} {name}']):.2f} s" for name in columns]
+            share = statistics.median(found[f"{clock} not steps"])
+            lines.append(f"| {steps} | {clock} | {' | '.join(cells)} | {share:.1%} |")
+    return lines
+
+
+def main() -> None:
+    parser = arguments(__doc__, quick="one length of a unit, two units")
+    parser.add_argument("--steps", type=int, nargs="+", default=[12, 120], help="lengths of a unit")
+    parser.add_argument("--units", type=int, default=5, help="units of each length, beside the first")
+    chosen: Any = parser.parse_args()
+    lines = heading("What a node costs beside plain training", "torch", "numpy")
+    lengths, units = ([chosen.steps[0]], 2) if chosen.quick else (chosen.steps, chosen.units)
+    results = {}
+    for steps in lengths:
+        with tempfile.TemporaryDirectory() as root:
+            results[steps] = measure(Path(root), steps, units)
+    lines += [
+        f"The run stdlib-lm (3.1M parameters, batch 8), {units} units of each length after a first one; medians. The",
+        "gateway is a process on the same machine; the conductor merges between units. *Not steps* is the share of a",
+        "unit in which no step is taken. The processor's seconds are those of the node's process alone, and hardly",
+        "depend on what else the machine does; the wall's do.",
+        "",
+        *table(results),
+    ]
+    finish("node_overhead", lines, write=chosen.write)
+
+
+if __name__ == "__main__":
+    main()
