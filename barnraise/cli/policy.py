@@ -154,7 +154,8 @@ def explain(
 
 def _explained(told: Explanation, wishes: dict[str, Any]) -> list[str]:
     lines = ["seen"]
-    lines += _each(f"  {field}: {_short(value)}" for field, value in told.seen.known().items())
+    seen = {field: value for field, value in told.seen.known().items() if field not in {"at_ms", "clock_s"}}
+    lines += _each(f"  {field}: {_short(value)}" for field, value in seen.items())
     lines += _each(f"  {field}: not known, {why}" for field, why in told.seen.unknown.items())
     lines += ["", "wishes"] if wishes else ["", "no policy is loaded"]
     lines += _each(f"  {name}: {_in_words(wish)}: {wish.reason}" for name, wish in wishes.items())
