@@ -18,6 +18,7 @@ from contributor.events import NodeEvent, Notice, Resting, Step, Waiting
 from contributor.governor.wish import Advice, Unrestricted
 from contributor.interrupt import Interrupt
 from contributor.node import Node
+from contributor.own_data import OwnData
 from contributor.parts import Change, Parts, as_trained
 from contributor.patience import Patience
 from contributor.state import NodeFolder
@@ -48,7 +49,9 @@ class World:
     change: Change = as_trained
     advice: Advice = field(default_factory=Unrestricted)
     clock_s: Callable[[], float] = lambda: 0.0
+    own: OwnData | None = None
     slept: float = 0.0
+    slept_max: float = 1000.0
 
     def process(self, max_units: int | None = 1) -> str:
         """Start a node, let it work, and return why it stopped."""
@@ -63,13 +66,13 @@ class World:
         client = GatewayClient(self.gateway)
         device, clock = torch.device("cpu"), lambda: self.gateway.now_ms
         parts = Parts("ada", ME, client, self.gateway.bases, self.folder, patience, report, device, clock)
-        parts = replace(parts, clock_s=self.clock_s, change=self.change, advice=self.advice)
+        parts = replace(parts, clock_s=self.clock_s, change=self.change, advice=self.advice, own=self.own)
         return Node(self.gateway.info(), parts).run(max_units)
 
     def _sleep(self, seconds: float, interrupt: Interrupt) -> None:
         self.slept += seconds
         self.on_sleep(seconds, interrupt)
-        assert self.slept < 1000, "the node waits for something that will not come"
+        assert self.slept < self.slept_max, "the node waits for something that will not come"
 
     def kinds(self) -> list[str]:
         return [event.kind for event in self.events]

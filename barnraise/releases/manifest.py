@@ -226,4 +226,7 @@ def read_message(data: bytes | memoryview, kind: type[M], what: str) -> M:
         return kind.read(json.loads(bytes(data)))
     except (ValueError, RecursionError, MessageError) as error:
         why = str(error) if isinstance(error, MessageError) else "it is not JSON"
-        raise VerificationError(f"{what} is not acceptable: {why}. Use another mirror") from error
+        raise VerificationError(
+            f"{what} is not acceptable: {why}. Use another mirror; if a newer Barnraise has made it: "
+            "pip install -U barnraise"
+        ) from error
