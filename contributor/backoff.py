@@ -49,5 +49,5 @@ def after_failure(failures: int, error: NetworkError, url: str, jitter: float) -
     host = urlsplit(url).netloc
     return Pause(
         delay_s,
-        f"waiting for {host}: {error}; trying again in {delay_s:.1f} s. Check with: barnraise ls --from {url}",
+        f"waiting for {host}: {error}; trying again in {delay_s:.1f} s. Find out why: barnraise doctor {url}",
     )

@@ -56,7 +56,7 @@ class Patience:
                 if self.give_up_after_s is not None and waited_s > self.give_up_after_s:
                     raise UnreachableError(
                         f"gave up on {self.url} after {failures} attempts: {error}. "
-                        f"Check with: barnraise ls --from {self.url}"
+                        f"Find out why: barnraise doctor {self.url}"
                     ) from error
             self.report(Waiting(pause.reason))
             self.interrupt.wait(pause.delay_s, until_stop=busy())

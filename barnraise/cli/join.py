@@ -57,6 +57,7 @@ def join(
     from barnraise.installation import require
 
     require("contributor")
+    from contributor.doctor.at_start import diagnosing
     from contributor.interrupt import Interrupt
     from contributor.privacy.budget import Choice
     from contributor.run import NodeConfig, run_node
@@ -64,7 +65,7 @@ def join(
     choice = None if private is None else Choice.parse(private)
     _show_new_code(key, as_json=as_json)
     interrupt = Interrupt()
-    with _reporter(as_json) as shown, _metered(metrics, shown.report) as report, interrupt.on_signals():
+    with _reporter(as_json) as shown, _metered(metrics, shown.report) as told, interrupt.on_signals():
         config = NodeConfig(
             url,
             name,
@@ -78,7 +79,8 @@ def join(
             device=device,
             private=choice,
         )
-        run_node(config, report, units, interrupt)
+        with diagnosing(url, told) as report:
+            run_node(config, report, units, interrupt)
 
 
 def _show_new_code(key: Path | None, *, as_json: bool) -> None:

@@ -36,7 +36,7 @@ class Finding:
     def sentence(self) -> str:
         """The finding as one sentence, with its cure."""
         needed = f" ({self.needed})" if self.needed else ""
-        cure = f". {self.cure[:1].upper()}{self.cure[1:]}" if self.cure else ""
+        cure = f" -> {self.cure}" if self.cure else ""
         return f"{self.check}: {self.found}{needed}{cure}"
 
 

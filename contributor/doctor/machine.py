@@ -235,7 +235,9 @@ def mib(size_bytes: int) -> str:
         return f"{size_bytes / (1 << 30):,.0f} GiB"
     if size_bytes >= 1 << 30:
         return f"{size_bytes / (1 << 30):,.1f} GiB"
-    return f"{size_bytes / (1 << 20):,.0f} MiB"
+    if size_bytes >= 1 << 20:
+        return f"{size_bytes / (1 << 20):,.0f} MiB"
+    return f"{size_bytes / 1024:,.0f} KiB"
 
 
 def _dotted(version: tuple[int, int] | None) -> str:

@@ -27,7 +27,7 @@ def test_the_reason_says_who_why_when_and_what_to_run() -> None:
     reason = after_failure(1, UnreachableError("the connection was refused"), "http://10.0.0.1:8000", 0.5).reason
     assert reason == (
         "waiting for 10.0.0.1:8000: the connection was refused; trying again in 0.4 s. "
-        "Check with: barnraise ls --from http://10.0.0.1:8000"
+        "Find out why: barnraise doctor http://10.0.0.1:8000"
     )
 
 

@@ -175,7 +175,7 @@ def test_a_silent_coordinator_is_waited_for(world: World) -> None:
     world.gateway.silent_for = 5
     world.process()
     assert world.kinds()[:5] == ["waiting"] * 5
-    assert "Check with: barnraise ls --from http://pretend" in world.events[0].line()
+    assert "Find out why: barnraise doctor http://pretend" in world.events[0].line()
 
 
 @pytest.mark.parametrize("moment", ["leased", "pulled", "step", "PUT", "commit-1", "commit-2", "commit-3"])
