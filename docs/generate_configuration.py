@@ -93,17 +93,16 @@ MEANINGS: dict[str, tuple[str, str]] = {  # key -> (unit, meaning)
         "-",
         "List of patterns such as model.layers.*.mlp.*: only tensors whose names match one train. Empty means all.",
     ),
-    "update.lora.rank": (
-        "components",
-        "Train low-rank factors in place of the matrices that update.train names, or of all, and send the factors.",
-    ),
-    "update.lora.alpha": ("-", "The change is scaled by alpha / rank while it trains; absent means alpha = rank."),
-    "update.mask.file": (
+    "update.lora": (
         "-",
-        "Train the entries of this mask only, and send their values. barnraise mask makes it; it lies beside this file.",
+        "Table: train and send factors of rank (8 if absent) in place of the matrices that update.train names, or of "
+        "all, scaled by alpha / rank (alpha = rank if absent).",
     ),
-    "update.mask.digest": ("-", "What the file must be: the name by which leases and releases know the mask."),
-    "update.mask.size_bytes": ("bytes", "Its size."),
+    "update.mask": (
+        "-",
+        "Table: train the entries of the mask in file, which lies beside this one, and send their values. barnraise mask "
+        "makes the file and prints this table, with the file's digest and size_bytes.",
+    ),
     "update.fisher": ("-", "Contributors send a diagonal Fisher along, which the strategy fisher needs."),
     "release.codec.name": ("-", "How the coordinator compresses a patch."),
     "release.codec.bits": ("bits an element", "Used by blockwise only."),
