@@ -68,14 +68,19 @@ class BaseSource(Protocol):
 
 @dataclass(frozen=True)
 class ReleasedBase:
-    """Pulls tagged releases into the node's folder, by patches where they are cheaper."""
+    """Pulls tagged releases into the node's folder, by patches where they are cheaper.
+
+    Attributes:
+        pace: called with the size of every piece that arrives; it may wait.
+    """
 
     url: str
     info: RunInfo
     folder: NodeFolder
+    pace: Callable[[int], None] | None = None
 
     def fetch(self, lease: Lease) -> Base:
-        source = HttpSource(self.url)
+        source = HttpSource(self.url, pace=self.pace)
         spec = f"{self.info.name}@{lease.base_version}"
         trust = TrustOptions(self.info.root_digest, self.folder.trust)
         options = PullOptions(trust, cache=Cache(self.folder.cache, max_bytes=0))  # the next base builds on this one
@@ -101,7 +106,7 @@ class ReleasedBase:
         """
         store = BlobStore(self.folder.root / "masks")
         if not store.has(ref.digest):
-            Fetcher([HttpSource(self.url)], store).fetch([ref])
+            Fetcher([HttpSource(self.url, pace=self.pace)], store).fetch([ref])
         try:
             return Mask.parse(store.read(ref.digest), space)
         except UpdateError as error:

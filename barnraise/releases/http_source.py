@@ -53,8 +53,11 @@ Opener = Callable[[str, Mapping[str, str]], AbstractContextManager[Reply]]
 class HttpSource:
     """One server. ``opener`` is how it is reached; tests put a simulated one there."""
 
-    def __init__(self, url: str, opener: Opener | None = None) -> None:
+    def __init__(self, url: str, opener: Opener | None = None, pace: Callable[[int], None] | None = None) -> None:
         """Look at the URL, but send nothing yet.
+
+        Args:
+            pace: called with the size of every piece that arrives, from the thread that reads; it may wait.
 
         Raises:
             UsageError: not an http or https URL.
@@ -63,7 +66,8 @@ class HttpSource:
         if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
             raise UsageError(f"{url[:100]!a} is no URL to pull from; one looks like http://127.0.0.1:8000")
         self._url = url.rstrip("/")
-        self._open = opener or _urllib3_opener(self._url)
+        opened = opener or _urllib3_opener(self._url)
+        self._open = opened if pace is None else _paced(opened, pace)
         self._root: str | None = None
 
     @property
@@ -163,6 +167,22 @@ def _upto(pieces: Iterator[bytes], most: int) -> Iterator[bytes]:
         most -= len(piece)
         if most <= 0:
             return
+
+
+def _paced(opener: Opener, pace: Callable[[int], None]) -> Opener:
+    """The same, with a call after every piece."""
+
+    def each(pieces: Iterator[bytes]) -> Iterator[bytes]:
+        for piece in pieces:
+            pace(len(piece))
+            yield piece
+
+    @contextmanager
+    def open_url(url: str, headers: Mapping[str, str]) -> Iterator[Reply]:
+        with opener(url, headers) as reply:
+            yield Reply(reply.status, reply.headers, each(reply.pieces))
+
+    return open_url
 
 
 def _urllib3_opener(url: str) -> Opener:
