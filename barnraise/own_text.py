@@ -90,6 +90,8 @@ def read_file(file: OwnFile, field: str = FIELD) -> Document:
         if file.path.suffix == ARROW:
             return _arrow(file.path, field)
         data = file.path.read_bytes()
+        if len(data) != file.size_bytes:
+            return Document(b"", f"it changed while it was looked at, from {file.size_bytes:,} to {len(data):,} bytes")
     except OSError as error:
         return Document(b"", f"it cannot be read ({error.strerror})")
     if not data.strip():

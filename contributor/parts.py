@@ -17,6 +17,7 @@ from contributor.client import GatewayClient
 from contributor.events import NodeEvent
 from contributor.governor.wish import Advice, Unrestricted
 from contributor.interrupt import Interrupt
+from contributor.own_data import OwnData
 from contributor.patience import Patience
 from contributor.privacy.beginning import Privacy
 from contributor.state import NodeFolder
@@ -43,6 +44,7 @@ class Parts:
         tempo: what steps and sending were measured to take. privacy: the account of private training, if it is wanted.
         change: from what training changed to what is sent.
         card: the key's signed recovery card, for the run to register.
+        own: the owner's text, for a run that trains on what contributors bring.
     """
 
     name: str
@@ -61,6 +63,7 @@ class Parts:
     privacy: Privacy | None = None
     change: Change = as_trained
     card: Signed | None = None
+    own: OwnData | None = None
 
     @property
     def interrupt(self) -> Interrupt:

@@ -20,11 +20,13 @@ from contributor.client import GatewayClient
 from contributor.consent import Consent, agreed, consent_for, remember, require
 from contributor.events import Joined, NodeEvent, Notice, Pulled, Received, Sent, Stopped
 from contributor.first_use import first_use
+from contributor.governor.down_rate import DownRate
 from contributor.governor.governor import Governor
 from contributor.governor.here import check_choices, govern
 from contributor.interrupt import Interrupt, StopRequestedError
 from contributor.live import Life, live
 from contributor.node import Node
+from contributor.own_data import OwnData, check_brought
 from contributor.parts import Change, Parts, as_trained
 from contributor.patience import Patience
 from contributor.privacy.beginning import Privacy
@@ -54,6 +56,7 @@ class NodeConfig:
         agree: shows the owner what an update can tell, and asks; None where a program has decided.
         device: to train on, as :func:`contributor.training.devices.choose` has it.
         private: the privacy that is wanted of training; None for none.
+        own: text to train on, for a run whose contributors bring theirs.
         change: from what training changed to what is sent.
     """
 
@@ -68,6 +71,7 @@ class NodeConfig:
     agree: Callable[[Consent], bool] | None = None
     device: str = "auto"
     private: Choice | None = None
+    own: OwnData | None = None
     change: Change = as_trained
 
 
@@ -102,6 +106,7 @@ def run_node(
     except StopRequestedError:
         report(Stopped(0, "asked to stop"))
         return 0
+    check_brought(info.data, config.own, lambda told: report(Notice(told)))
     folder = NodeFolder.of(config.home or state_home(), info.name, identity.public)
     consent = consent_for(info, url)
     knows = agreed(folder.consent, consent)
@@ -115,7 +120,8 @@ def run_node(
         governor = govern(folder.root, lambda told: report(Notice(told)), config.policies)
         report(Notice(plan.reason))
         tempo = Tempo(time.monotonic)
-        bases = ReleasedBase(url, info, folder)
+        down = DownRate(lambda: governor.wish().down_bytes_per_s, lambda s: interrupt.wait(s, until_stop=True))
+        bases = ReleasedBase(url, info, folder, down.fetched)
         parts = Parts(
             name,
             identity,
@@ -132,6 +138,7 @@ def run_node(
             privacy=Privacy.of(folder, config.private, lambda told: report(Notice(told))),
             change=config.change,
             card=who.card,
+            own=config.own,
         )
         node = Node(info, parts)
         try:

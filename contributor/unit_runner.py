@@ -29,6 +29,7 @@ from contributor.state import NodeState, Outgoing
 from contributor.tasks import AtHand, Task, make_task
 from contributor.training.busy import Busy
 from contributor.training.checkpoint import load_checkpoint, save_checkpoint
+from contributor.training.compiling import whether_to_compile
 from contributor.training.horizon import ends_here
 from contributor.training.how import How
 from contributor.training.memory import is_out_of_memory, let_go
@@ -136,8 +137,13 @@ class UnitRunner:
         """This machine's way of training, with what earlier units found out; a private unit is paid for here."""
         parts = self._parts
         kind = kind_of_unit(layout, lease.training.batch, str(parts.device))
-        known = self._remembered.of(kind).micro_batch
-        how = replace(parts.how or How(), micro_batch=known, say=lambda text: parts.report(Notice(text)))
+        known = self._remembered.of(kind)
+        how = replace(
+            parts.how or How(),
+            micro_batch=known.micro_batch,
+            compile=whether_to_compile(parts.device.type, known.compile),
+            say=lambda text: parts.report(Notice(text)),
+        )
         return how if parts.privacy is None else parts.privacy.how(how, lease, task)
 
     def _at_hand(self, lease: Lease, base: Base) -> AtHand:
@@ -198,6 +204,8 @@ class UnitRunner:
         self._busy = (busy.what, busy.share())
         kind = kind_of_unit(job.layout, job.lease.training.batch, str(parts.device))
         self._remembered.note(kind, micro_batch=trainer.micro_batch)
+        if trainer.compile_pays is not None:
+            self._remembered.note(kind, compile=trainer.compile_pays)
 
     def _ends_early(self, job: _Job) -> bool:
         """Whether the lease has no time for another step; said if so."""

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from barnraise.config import CodecConfig, RunConfig, load_run_config, parse_run_config
 from barnraise.corpora import corpus_of
 from barnraise.corpus import Corpus
+from barnraise.data_config import LocalData
 from barnraise.digest import digest_bytes
 from barnraise.identity import Identity
 from barnraise.model_config import ByteLMConfig, CausalLMConfig
@@ -30,6 +31,7 @@ from barnraise.protocol import Signed, UpdateEnvelope
 from barnraise.releases.repository import Repository
 from barnraise.run_folder import RunFolder
 from barnraise.updates import Role, asked_carrier, write_update
+from contributor.own_data import OwnData
 from contributor.tasks import AtHand, make_task
 from contributor.training.trainer import Trainer, Unit
 from contributor.unit import Wanted, finish_unit
@@ -82,7 +84,13 @@ class Clock:
 
 
 class Simulation:
-    """One coordinator in a folder; may be crashed and started again on the same folder."""
+    """One coordinator in a folder; may be crashed and started again on the same folder.
+
+    Attributes:
+        own: text that every contributor brings, where the run asks for it.
+    """
+
+    own: OwnData | None = None
 
     def __init__(self, root: Path, config: RunConfig | None = None, now_ms: int = Clock.now_ms) -> None:
         self.config = config or tiny_config()
@@ -202,7 +210,8 @@ class Contributor:
         base = world.ledger.head()
         assert base is not None
         base_P = np.array(world.desk.models.verified(base.model_digest))
-        trained_P, self.fisher_P = train(world.config, self.shard, base_P, steps, seed=len(self.name), side=world.side)
+        at_hand = AtHand(len(self.name), world.side, world.own)
+        trained_P, self.fisher_P = train(world.config, self.shard, base_P, steps, len(self.name), at_hand)
         return trained_P - base_P
 
     def noise(self) -> NDArray[np.float32]:
@@ -287,11 +296,11 @@ def train(
     base_P: NDArray[np.float32],
     steps: int,
     seed: int,
-    side: Callable[[str], bytes] = lambda name: b"",
+    at_hand: AtHand | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """A few AdamW steps on a shard's examples; weights and second moments, float32 [P] each."""
-    if not isinstance(config.model, ByteLMConfig):
-        return _train_task(config, shard, base_P, steps, seed, side)
+    if not isinstance(config.model, ByteLMConfig) or isinstance(config.data, LocalData):
+        return _train_task(config, shard, base_P, steps, at_hand or AtHand(seed))
     module = build(config.model)
     space = space_of(module)
     load_flat(module, space, base_P)
@@ -310,13 +319,13 @@ def train(
 
 
 def _train_task(
-    config: RunConfig, shard: str, base_P: NDArray[np.float32], steps: int, seed: int, side: Callable[[str], bytes]
+    config: RunConfig, shard: str, base_P: NDArray[np.float32], steps: int, at_hand: AtHand
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """What a node's trainer does, as the run's configuration says."""
-    task = make_task(config.model, config.data, shard, AtHand(seed, side))
+    task = make_task(config.model, config.data, shard, at_hand)
     space = space_of(task.module())
     training = config.training.model_copy(update={"steps": steps})
-    trainer = Trainer(Unit(task, space, base_P, training, seed), torch.device("cpu"))
+    trainer = Trainer(Unit(task, space, base_P, training, at_hand.seed), torch.device("cpu"))
     while not trainer.done:
         trainer.step()
     return base_P + trainer.change(), trainer.fisher()

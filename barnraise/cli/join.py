@@ -39,6 +39,11 @@ def join(
         str | None,
         typer.Option("--private", help="Bound what updates can tell: EPSILON[,DELTA[,UNITS]], such as 8."),
     ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option("--data", help="Your own text, for a run that asks for it: files, patterns, JSONL. Stays here."),
+    ] = None,
+    field: Annotated[str, typer.Option("--field", help="Field of JSON lines, or column, that is text.")] = "text",
     page: Annotated[bool, typer.Option("--page", help="Serve a status page, on this machine only.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Agree to what an update can tell, without being asked.")] = False,
     metrics: Annotated[
@@ -59,6 +64,7 @@ def join(
     require("contributor")
     from contributor.doctor.at_start import diagnosing
     from contributor.interrupt import Interrupt
+    from contributor.own_data import OwnData
     from contributor.privacy.budget import Choice
     from contributor.run import NodeConfig, run_node
 
@@ -78,6 +84,7 @@ def join(
             agree=_asks(yes, shown.hush),
             device=device,
             private=choice,
+            own=OwnData(tuple(data), Path.cwd(), field) if data else None,
         )
         with diagnosing(url, told) as report:
             run_node(config, report, units, interrupt)

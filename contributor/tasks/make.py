@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from barnraise.corpora import corpus_of
-from barnraise.data_config import DataConfig
+from barnraise.data_config import DataConfig, LocalData
 from barnraise.digest import digest_bytes
 from barnraise.errors import VerificationError
 from barnraise.model_config import ByteLMConfig, CausalLMConfig, ModelConfig
 from barnraise.tokenizer import Tokenizer
+from contributor.own_data import OwnData
 from contributor.tasks.answering import AnsweringTask
 from contributor.tasks.byte_lm import ByteLMTask
 from contributor.tasks.causal_lm import CausalLMTask
@@ -18,6 +19,10 @@ from contributor.tasks.task import Task
 from merge.architectures import ecosystem_files
 
 __all__ = ["AtHand", "make_task"]
+
+
+def _unheard(sentence: str) -> None:
+    return None
 
 
 def _nothing(name: str) -> bytes | None:
@@ -31,10 +36,13 @@ class AtHand:
     Attributes:
         seed: of the lease.
         side: the content of a file beside the weights of the release that the unit starts from, by name.
+        own: the contributor's own text, where there is some. tell: gets a sentence about what of it cannot be used.
     """
 
     seed: int = 0
     side: Callable[[str], bytes | None] = _nothing
+    own: OwnData | None = None
+    tell: Callable[[str], None] = _unheard
 
 
 def make_task(model: ModelConfig, data: DataConfig, shard: str, at_hand: AtHand | None = None) -> Task:
@@ -47,7 +55,10 @@ def make_task(model: ModelConfig, data: DataConfig, shard: str, at_hand: AtHand 
         VerificationError: the release's tokeniser is not the one that its manifest states.
     """
     at_hand = at_hand or AtHand()
-    text = corpus_of(data).text(shard, "train")
+    if isinstance(data, LocalData) and at_hand.own is not None:
+        text = at_hand.own.part(at_hand.seed, at_hand.tell)
+    else:
+        text = corpus_of(data).text(shard, "train")
     if isinstance(model, ByteLMConfig):
         return ByteLMTask(model, text)
     if isinstance(model, CausalLMConfig):
