@@ -185,7 +185,11 @@ class Site:
 
     def starts(self, name: str, *arguments: str) -> Program:
         """``barnraise ARGUMENTS``, in the background; a second start goes on in the same log."""
-        program = Program(["-m", "barnraise", *arguments], self.root / f"{name}.log", self._env)
+        return self.starts_module(name, "barnraise", *arguments)
+
+    def starts_module(self, name: str, module: str, *arguments: str) -> Program:
+        """``python -m MODULE ARGUMENTS``, in the background."""
+        program = Program(["-m", module, *arguments], self.root / f"{name}.log", self._env)
         self._programs.append(program)
         return program
 

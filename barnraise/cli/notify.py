@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from pathlib import Path
 from typing import Annotated
@@ -10,7 +9,7 @@ from typing import Annotated
 import typer
 
 from barnraise.cli.ordering import RunOption, find_run
-from barnraise.cli.output import JsonOption
+from barnraise.cli.output import JsonOption, print_result
 from barnraise.errors import RefusedError, UsageError
 
 __all__ = ["notify"]
@@ -47,17 +46,18 @@ def send_test(
     config = load_run_config(find_run(run).config)
     targets = [one for one in open_targets(config.notify) if target in {None, one.name}]
     if not targets:
-        names = ", ".join(one.name for one in config.notify.targets) or "none; add [[notify.webhooks]] to its file"
-        raise UsageError(f"the run has no target {target or ''}; it has {names}")
-    failed = []
-    for one in targets:
-        answer = one.send(test_message(config.name, now_ms(), secrets.token_hex(16)))
-        value = {"target": one.name, "delivered": answer.delivered, "status": answer.status, "reason": answer.reason}
-        words = f"{one.name}: {'delivered' if answer.delivered else 'NOT delivered'}: {answer.reason}"
-        print(json.dumps(value, sort_keys=True) if as_json else words)
-        failed += [] if answer.delivered else [one.name]
+        names = ", ".join(one.name for one in config.notify.targets) or "none: add [[notify.webhooks]] to its file"
+        raise UsageError(f"no target {target or 'at all'} in this run; it has {names}")
+    answers = {one.name: one.send(test_message(config.name, now_ms(), secrets.token_hex(16))) for one in targets}
+    failed = [name for name, answer in answers.items() if not answer.delivered]
+    lines = [
+        f"{name}: {'delivered' if answer.delivered else 'NOT delivered'}: {answer.reason}"
+        for name, answer in answers.items()
+    ]
     if failed:
-        raise RefusedError(f"{len(failed)} of {len(targets)} targets could not be told: {', '.join(failed)}")
+        raise RefusedError(f"{len(failed)} of {len(targets)} targets could not be told. {'; '.join(lines)}")
+    found = [{"target": name, "status": one.status, "reason": one.reason} for name, one in answers.items()]
+    print_result("notify", {"targets": found}, as_json=as_json, human="\n".join(lines))
 
 
 @notify.command("secret")
@@ -75,4 +75,5 @@ def make_secret(
     from coordinator.notify.secrets import write_secret
 
     write_secret(file)
-    print(json.dumps({"file": str(file)}) if as_json else f"a new secret is in {file}; give the target a copy of it")
+    words = f"a new secret is in {file}; give the target a copy of it"
+    print_result("notify", {"file": str(file)}, as_json=as_json, human=words)
