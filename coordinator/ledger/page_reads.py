@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, Select, distinct, func, select
+from sqlalchemy import Engine, Executable, distinct, func, select
 
 from coordinator.ledger import schema
 from coordinator.ledger.engine import reading
@@ -65,6 +65,13 @@ class PageReads:
         query = select(table.version, table.patch).where(table.patch.is_not(None)).order_by(table.seq)
         return {row["version"]: int(row["patch"]["size_bytes"]) for row in self._all(query)}
 
+    def patch_total(self) -> Counted:
+        """How many patches there are, and their bytes."""
+        patch = schema.releases.c.patch
+        total = func.coalesce(func.sum(patch["size_bytes"].as_integer()), 0)
+        (row,) = self._all(select(func.count().label("updates"), total.label("size_bytes")).where(patch.is_not(None)))
+        return Counted(updates=int(row["updates"]), size_bytes=int(row["size_bytes"]))
+
     def merged(self) -> dict[str, Counted]:
         """Version -> what was merged in it."""
         table = schema.updates.c
@@ -95,6 +102,6 @@ class PageReads:
         rows = self._all(select(table.number).order_by(table.number.desc()).limit(limit))
         return [int(row["number"]) for row in reversed(rows)]
 
-    def _all(self, query: Select[Any]) -> list[dict[str, Any]]:
+    def _all(self, query: Executable) -> list[dict[str, Any]]:
         with reading(self.engine) as connection:
             return [dict(row) for row in connection.execute(query).mappings()]

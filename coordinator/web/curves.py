@@ -13,7 +13,7 @@ from typing import Any
 
 from coordinator.ledger import Ledger, ReleaseRow, RoundRow
 
-__all__ = ["Curve", "CurveBook", "Judged", "curves", "held_out", "judged_of_release", "judged_of_round"]
+__all__ = ["Chapter", "Curve", "CurveBook", "Judged", "curves", "held_out", "judged_of_release", "judged_of_round"]
 
 LOSS_UNIT = "bits/"
 
@@ -147,23 +147,43 @@ def held_out(judged: Sequence[Judged]) -> Curve | None:
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False)  # compared and kept by what it is, not by what is in it
+class Chapter:
+    """Everything that was judged, and what follows from it.
+
+    Attributes:
+        judged: in the order of time. loss: the mean of all losses, None without one. curves: one a test.
+    """
+
+    judged: tuple[Judged, ...]
+    loss: Curve | None
+    curves: tuple[Curve, ...]
+
+    @classmethod
+    def of(cls, judged: Sequence[Judged]) -> Chapter:
+        return cls(tuple(judged), held_out(judged), curves(judged))
+
+
 @dataclass
 class CurveBook:
-    """Everything that was judged, as far as it was read already. For any number of threads."""
+    """What was judged, as far as it was read already. For any number of threads."""
 
     ledger: Ledger
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _seen: list[Judged] = field(default_factory=list)
     _release_seq: int = 0
     _round: int = 0
+    _chapter: Chapter = field(default_factory=lambda: Chapter.of(()))
 
-    def judged(self) -> list[Judged]:
-        """In the order of time."""
+    def read(self) -> Chapter:
+        """All of it; the same object as long as nothing new was judged."""
         with self._lock:
             self._read_releases(self.ledger.pages.releases_after(self._release_seq))
             self._read_rounds(self.ledger.pages.rounds_after(self._round))
-            self._seen.sort(key=lambda point: (point.at_ms, point.round))  # nearly in order: costs next to nothing
-            return list(self._seen)
+            if len(self._seen) != len(self._chapter.judged):
+                self._seen.sort(key=lambda point: (point.at_ms, point.round))  # nearly in order: next to no work
+                self._chapter = Chapter.of(self._seen)
+            return self._chapter
 
     def _read_releases(self, rows: Iterable[ReleaseRow]) -> None:
         for row in rows:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.ledger import Tally
+from coordinator.ledger.page_reads import Counted
 from coordinator.web.curves import CurveBook, Judged, curves, held_out
 from coordinator.web.drawing import curve_svg, thinned
 from coordinator.web.pages.run import traffic
@@ -60,12 +61,12 @@ def test_the_held_out_loss_is_the_mean_of_the_losses_and_of_nothing_else() -> No
 
 def test_what_was_read_once_is_read_no_more_and_what_is_new_is_added(run: SeededRun) -> None:
     book = CurveBook(run.ledger)
-    seen = book.judged()
+    seen = book.read().judged
     assert [point.accepted for point in seen].count(False) == 1  # round 9
     assert len(seen) == ROUNDS + 1
-    assert seen == sorted(seen, key=lambda point: point.at_ms)
-    assert book.judged() == seen
-    fresh = CurveBook(run.ledger).judged()
+    assert list(seen) == sorted(seen, key=lambda point: point.at_ms)
+    assert book.read() is book.read()
+    fresh = CurveBook(run.ledger).read().judged
     assert fresh == seen
 
 
@@ -78,7 +79,7 @@ def test_a_long_curve_is_thinned_evenly_and_keeps_its_ends(count: int, most: int
 
 
 def test_a_picture_has_no_style_of_its_own_and_stays_inside(run: SeededRun) -> None:
-    for curve in curves(CurveBook(run.ledger).judged()):
+    for curve in CurveBook(run.ledger).read().curves:
         picture = read_html(str(curve_svg(curve)))
         for mark in picture.all("line"):
             assert 0 <= float(mark.attributes["x1"]) <= 1000
@@ -134,9 +135,9 @@ def test_before_anything_happened_the_page_says_so(tmp_path: Path) -> None:
 
 def test_bytes_are_compared_with_whole_models() -> None:
     tally = Tally(1, 1, 1, 1, {}, {"merged": 3, "rejected": 1}, 4000, 0)
-    found = traffic(tally, [500, 500], 1000)
+    found = traffic(tally, Counted(2, 0, 1000), 1000)
     assert (found.up_dense_bytes, found.up_times, found.down_dense_bytes, found.down_times) == (16_000, 4.0, 8000, 8.0)
-    unknown = traffic(replace(tally, updates={}, received_bytes=0), [], None)
+    unknown = traffic(replace(tally, updates={}, received_bytes=0), Counted(), None)
     assert (unknown.up_times, unknown.down_times) == (None, None)
 
 

@@ -12,6 +12,7 @@ from barnraise.releases.manifest import Manifest
 from coordinator.admission import AdmissionPolicy, collecting_ends_ms
 from coordinator.ledger import ChannelRow, LeaseRow, ReleaseRow, RoundRow, Tally, UpdateRow
 from coordinator.ledger.events import RecordedEvent
+from coordinator.ledger.page_reads import Counted
 
 __all__ = [
     "Happening",
@@ -208,15 +209,15 @@ class Traffic:
         return self.down_dense_bytes / self.down_bytes if self.down_dense_bytes and self.down_bytes else None
 
 
-def traffic(tally: Tally, patches: Sequence[int], parameters: int | None) -> Traffic:
+def traffic(tally: Tally, patches: Counted, parameters: int | None) -> Traffic:
     """Args:
-    patches: sizes of all patches. parameters: of the model, None while unknown.
+    patches: how many, and their bytes. parameters: of the model, None while unknown.
     """
     return Traffic(
         up_bytes=tally.received_bytes,
         updates=sum(tally.updates.values()),
-        down_bytes=sum(patches),
-        patches=len(patches),
+        down_bytes=patches.size_bytes,
+        patches=patches.updates,
         dense_bytes=FLOAT_BYTES * parameters if parameters else None,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from typing import Any
 
 from fastapi import FastAPI
@@ -10,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from coordinator.ledger import Ledger, RoundRow
-from coordinator.web.curves import Curve, curves, held_out
+from coordinator.web.curves import Chapter, Curve
 from coordinator.web.headers import SECURITY, kept
 from coordinator.web.live import last_seen
 from coordinator.web.pages.run import (
@@ -41,15 +42,7 @@ def add_run_pages(app: FastAPI, site: Site) -> None:
 
     @app.api_route("/data/curves.json", methods=READ)
     def curve_data(request: Request) -> Response:
-        judged = site.book.judged()
-        loss = held_out(judged)
-        data = {
-            "labels": [point.label for point in judged],
-            "at_s": [point.at_ms / 1000 for point in judged],
-            "accepted": [point.accepted for point in judged],
-            "curves": [_curve_json(curve) for curve in (*((loss,) if loss else ()), *curves(judged))],
-        }
-        return kept(request, json.dumps(data, separators=(",", ":")).encode("ascii"), "application/json")
+        return kept(request, as_data(site.book.read()), "application/json")
 
     @app.get("/live")
     async def live(request: Request) -> Response:
@@ -61,6 +54,19 @@ def add_run_pages(app: FastAPI, site: Site) -> None:
         return StreamingResponse(site.tail.stream(seen), media_type="text/event-stream", headers=headers)
 
 
+@lru_cache(maxsize=2)
+def as_data(chapter: Chapter) -> bytes:
+    """The curves as JSON; made once, as long as nothing new was judged."""
+    loss = (chapter.loss,) if chapter.loss else ()
+    data = {
+        "labels": [point.label for point in chapter.judged],
+        "at_s": [point.at_ms / 1000 for point in chapter.judged],
+        "accepted": [point.accepted for point in chapter.judged],
+        "curves": [_curve_json(curve) for curve in (*loss, *chapter.curves)],
+    }
+    return json.dumps(data, separators=(",", ":")).encode("ascii")
+
+
 def _curve_json(curve: Curve) -> dict[str, Any]:
     return {"name": curve.name, "unit": curve.unit, "places": curve.places, "values": curve.values}
 
@@ -69,7 +75,7 @@ def _run_context(site: Site, request: Request) -> dict[str, Any]:
     ledger = site.ledger
     newest, current, tally, url = ledger.newest_release(), ledger.current_round(), ledger.tally(), site.url(request)
     manifest = site.manifest(newest.manifest_digest) if newest else None
-    judged = site.book.judged()
+    chapter = site.book.read()
     model = model_view(site.config, manifest)
     events = ledger.events_after(max(0, ledger.last_seq() - LATELY_READ), LATELY_READ)
     names = {row.contributor: row.name for row in ledger.contributors()}
@@ -78,10 +84,10 @@ def _run_context(site: Site, request: Request) -> dict[str, Any]:
         "newest": newest_view(newest, ledger.channel_rows(), model.name, url) if newest else None,
         "join": f"barnraise join {url}",
         "tally": tally,
-        "loss": held_out(judged),
-        "curves": curves(judged),
+        "loss": chapter.loss,
+        "curves": chapter.curves,
         "round": _round_now(ledger, site, current, names) if current else None,
-        "traffic": traffic(tally, list(ledger.pages.patch_sizes().values()), model.parameters),
+        "traffic": traffic(tally, ledger.pages.patch_total(), model.parameters),
         "lately": happenings(events, names),
     }
 

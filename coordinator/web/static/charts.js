@@ -4,6 +4,7 @@
 const plots = [];
 let data = null;
 let axis = "place";
+let drawing = 0;
 
 function colour(name) {
   const probe = document.createElement("span");
@@ -112,12 +113,24 @@ function draw(holder) {
   plots.push({ holder, plot });
 }
 
+// One curve a frame, the first one at once. The measures are what benchmarks/web_curve.py reads: until the frame with
+// it is on the screen.
 function drawAll() {
   performance.mark("curves-begin");
   plots.splice(0).forEach(({ plot }) => plot.destroy());
-  document.querySelectorAll("[data-curve]").forEach(draw);
-  // A measure of what the browser needs, for benchmarks/web_curve.py: until the next frame is on the screen.
-  requestAnimationFrame(() => setTimeout(() => performance.measure("curves-painted", "curves-begin")));
+  const waiting = [...document.querySelectorAll("[data-curve]")];
+  const count = waiting.length;
+  const mine = ++drawing;
+  const next = () => {
+    if (mine !== drawing || waiting.length === 0) return;
+    draw(waiting.shift());
+    const done = waiting.length === 0 ? "curves-painted" : waiting.length === count - 1 ? "curve-painted" : "";
+    requestAnimationFrame(() => {
+      if (done) setTimeout(() => performance.measure(done, "curves-begin"));
+      next();
+    });
+  };
+  next();
 }
 
 async function load() {
