@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import torch
 
 from contributor.training.accumulate import Gradients, Plain
+from contributor.training.compiling import Compile
 
 __all__ = ["How"]
 
@@ -24,7 +25,8 @@ class How:
         micro_batch: examples at once to begin with; None tries the whole batch.
         autocast: type of the forward pass's arithmetic where that may be coarser; None is float32 throughout.
         compute_again: of activations, from the first step on; where memory is short it is done anyway.
-        compile: the module with torch.compile.
+        compile: the module with torch.compile: no, yes, or a trial whether it pays.
+        backend: of torch.compile.
         gradients: how examples become gradients.
         say: told in words what was changed on the way, such as a smaller micro-batch.
     """
@@ -32,6 +34,7 @@ class How:
     micro_batch: int | None = None
     autocast: torch.dtype | None = None
     compute_again: bool = False
-    compile: bool = False
+    compile: Compile = "no"
+    backend: str = "inductor"
     gradients: Gradients = field(default_factory=Plain)
     say: Callable[[str], None] = _nobody

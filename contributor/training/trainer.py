@@ -14,6 +14,7 @@ P  elements of what trains: of the whole parameter space, or of a part
 from __future__ import annotations
 
 import math
+import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, cast
@@ -29,6 +30,7 @@ from barnraise.updates.space import ParameterSpace
 from contributor.tasks import Task
 from contributor.training.accumulate import Pass
 from contributor.training.blocks import compute_again
+from contributor.training.compiling import Trial
 from contributor.training.how import How
 from contributor.training.memory import asked_bytes, free_bytes, is_out_of_memory, let_go
 from contributor.training.micro_batch import MicroBatch
@@ -100,6 +102,7 @@ class Trainer:
 
     Attributes:
         losses: training loss of every step done, in bits per byte, or whatever the task's unit is.
+        compile_pays: what a trial of torch.compile found; None where there was none, or it is not over.
     """
 
     def __init__(self, unit: Unit, device: torch.device, how: How | None = None) -> None:
@@ -118,7 +121,10 @@ class Trainer:
         self._computes_again = False
         if self._how.compute_again:
             self._compute_again()
-        self._forward = cast(nn.Module, torch.compile(self._module)) if self._how.compile else self._module
+        self._trial = Trial() if self._how.compile == "trial" else None
+        self._compiles = self._how.compile == "yes"
+        self._compiled: nn.Module | None = None
+        self.compile_pays: bool | None = None
         self._earlier_steps = 0
         if unit.moments is not None:
             self._begin_with(unit.moments)
@@ -152,6 +158,7 @@ class Trainer:
         index = len(self.losses)
         for group in self._optimiser.param_groups:
             group["lr"] = training.learning_rate * min(1.0, (index + 1) / max(training.warmup_steps, 1))
+        began_s = time.perf_counter()
         bits = self._gradients_that_fit(index) / math.log(2)
         if not math.isfinite(bits):
             raise NonFiniteUpdateError(
@@ -161,7 +168,16 @@ class Trainer:
         self._optimiser.step()
         self._search = self._search.worked()
         self.losses.append(bits)
+        if self._trial is not None:
+            self._go_on_with_the_trial(self._trial.stepped(time.perf_counter() - began_s))
         return bits
+
+    def _go_on_with_the_trial(self, trial: Trial) -> None:
+        self._trial, self._compiles = trial, trial.compiled
+        if trial.pays is not None:
+            self.compile_pays = self._compiles = trial.pays
+            self._trial = None
+            self._how.say(trial.words())
 
     def _gradients_that_fit(self, index: int) -> float:
         """Gradients of one step in the parameters, clipped, and its mean loss in nats, however small its parts."""
@@ -172,17 +188,21 @@ class Trainer:
                 nn.utils.clip_grad_norm_(self._parameters, self._unit.training.clip_grad_norm)
                 return nats
             except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
+                out_of_memory = is_out_of_memory(error)
+                if not out_of_memory and not self._compiles:
                     raise
                 failure = str(error) or type(error).__name__
                 asked = asked_bytes(error)
+            if not out_of_memory:
+                self._do_not_compile(failure)
+                continue
             self._make_do(failure, asked)  # outside of the handler, where nothing holds the failed step any more
 
     def _pass(self, index: int) -> Pass:
         unit = self._unit
         return Pass(
             task=unit.task,
-            module=self._forward,
+            module=self._forward(),
             parameters=self._parameters,
             device=self._device,
             size=self._search.size,
@@ -191,6 +211,19 @@ class Trainer:
             index=index,
             batch=unit.training.batch,
         )
+
+    def _forward(self) -> nn.Module:
+        """What examples go through: the module, or its compiled form."""
+        if not self._compiles:
+            return self._module
+        if self._compiled is None:
+            self._compiled = cast(nn.Module, torch.compile(self._module, backend=self._how.backend))
+        return self._compiled
+
+    def _do_not_compile(self, failure: str) -> None:
+        """Go on as before, whatever the compiler has met; if that is not the reason, the plain step says it again."""
+        self._compiles, self._trial, self._compiled, self.compile_pays = False, None, None, False
+        self._how.say(f"torch.compile failed, the model trains without: {failure[:160]}")
 
     def _autocast(self) -> AbstractContextManager[Any]:
         how = self._how.autocast
