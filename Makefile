@@ -10,7 +10,8 @@ LOOPS  := barnraise/native/_kernels.so
 # the other, for Ray takes every core; the rest of them go to the other processes meanwhile.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaffinity(0))))' 2>/dev/null || echo 2)
 
-.PHONY: setup demo test lint types imports unit e2e laws chaos corruption monitoring eval bench bench-convergence clean
+.PHONY: setup demo test lint types imports unit e2e laws chaos corruption monitoring browser chromium eval bench \
+    bench-convergence clean
 
 setup: $(STAMP) $(LOOPS)
 
@@ -45,7 +46,7 @@ imports: setup
 unit: setup
 	$(BIN)/python -m pytest tests/unit tests/sim -n $(WORKERS) --dist worksteal
 
-e2e: setup
+e2e: setup chromium
 	$(BIN)/python -m pytest tests/e2e -n $(WORKERS) --dist loadgroup
 
 # The long way of every law, of which `make test` takes the short one: all moments of a crash, examples drawn anew.
@@ -75,6 +76,17 @@ monitoring: setup
 $(PROMETHEUS)/promtool:
 	@mkdir -p $(VENV)-prometheus
 	@cd $(VENV)-prometheus && apt-get download --quiet prometheus >/dev/null 2>&1 && dpkg-deb --extract prometheus_*.deb .
+
+# Every page in a real browser, at three widths and in both themes, hostile names too; build/screenshots keeps what it
+# saw. `make test` has the short version.
+browser: setup chromium
+	BARNRAISE_BROWSER=1 BARNRAISE_SCREENSHOTS=build/screenshots $(BIN)/python -m pytest tests/e2e/test_browser.py
+
+# The system's own Chromium; where apt-get cannot bring one, install it by hand, or name it in BARNRAISE_CHROMIUM.
+chromium:
+	@command -v chromium >/dev/null || test -n "$$BARNRAISE_CHROMIUM" || { \
+	    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium \
+	        >/dev/null; } || { echo "Chromium is missing: install it, or name it in BARNRAISE_CHROMIUM" >&2; exit 1; }; }
 
 # Tests with EleutherAI's harness and transformers, which have an environment of their own: about 1.8 GB.
 eval: $(VENV)-eval/.installed
