@@ -181,6 +181,7 @@ class ContributorRecord(Message):
     Attributes:
         why: how its place comes about, in words.
         updates: the newest of ``updates_total``, newest first.
+        keys: all that it has had, oldest first; the last one signs.
     """
 
     kind: ClassVar[str] = "contributor-record"
@@ -188,3 +189,4 @@ class ContributorRecord(Message):
     why: str
     updates: tuple[ContributionLine, ...]
     updates_total: Count
+    keys: tuple[Key, ...] = ()

@@ -77,12 +77,12 @@ def contributor_record(ledger: Ledger, name: str) -> ContributorRecord:
     """Everything about one contributor.
 
     Args:
-        name: the public key, or at least the first 8 hex digits of it.
+        name: a public key that it has or had, or at least the first 8 hex digits of one.
 
     Raises:
         NotFoundError: no key begins so, or several do.
     """
-    row = _find(ledger.contributors(), name)
+    row = _find(ledger, name)
     standings, sums = _standings(ledger), _sums(ledger).get(row.contributor, _Sums())
     ban = ledger.ban(row.contributor)
     line = _line(row, standings, sums, {row.contributor: ban.reason} if ban else {})
@@ -92,6 +92,7 @@ def contributor_record(ledger: Ledger, name: str) -> ContributorRecord:
         why=_why(line, standings),
         updates=tuple(_contribution(update) for update in newest),
         updates_total=sum(sums.updates.values()),
+        keys=(row.contributor, *(step.key for step in ledger.keys.chain(row.contributor))),
     )
 
 
@@ -201,10 +202,12 @@ def _why(line: ContributorLine, standings: _Standings) -> str:
     )
 
 
-def _find(rows: Sequence[ContributorRow], name: str) -> ContributorRow:
+def _find(ledger: Ledger, name: str) -> ContributorRow:
+    """Who has or had the one key that begins so."""
     if not _KEY.match(name):
         raise NotFoundError(f"{name[:80]!a} is no key; give at least its first 8 hex digits, such as 3b6a27bc")
-    found = [row for row in rows if row.contributor.startswith(name)]
+    later = {step.contributor for step in ledger.keys.beginning(name)}
+    found = [row for row in ledger.contributors() if row.contributor.startswith(name) or row.contributor in later]
     if not found:
         raise NotFoundError(f"no key that begins with {name} has asked for work here; see: barnraise leaderboard")
     if len(found) > 1:

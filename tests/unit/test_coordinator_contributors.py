@@ -27,6 +27,7 @@ from coordinator.ledger.events import (
     UpdateReceived,
     UpdateRejected,
 )
+from coordinator.ledger.key_events import KeyReplaced
 from coordinator.ledger.order_events import ContributorBanned
 from doorstep import doorstep
 from fresh_ledger import fresh_ledger
@@ -93,6 +94,18 @@ def test_those_who_cannot_be_told_apart_share_a_place(story: Story) -> None:
         story.round(number, {"ada": 0.100, "bob": 0.101, "eve": 0.099}, error=0.05)
     assert set(story.places().values()) == {1}
     assert "shared with 2 who cannot be told apart" in contributor_record(story.ledger, key("ada")).why
+
+
+def test_a_contributor_is_found_by_any_key_that_it_has_had(story: Story) -> None:
+    story.round(1, {"ada": 0.1, "bob": 0.2})
+    first, second, third = key("ada"), "5" * 64, "6" * 64
+    story.record(KeyReplaced(first, first, second, "rotated", "both have signed", {}))
+    story.record(KeyReplaced(first, second, third, "recovered", "nobody objected", {}))
+    records = [contributor_record(story.ledger, name) for name in (first, second[:8], third)]
+    assert {(record.line.name, record.updates_total) for record in records} == {("ada", 1)}
+    assert records[0].keys == (first, second, third)
+    assert contributor_record(story.ledger, key("bob")).keys == (key("bob"),)
+    assert len(story.places()) == 2
 
 
 def test_nobody_has_a_place_before_anything_can_be_compared(story: Story) -> None:
