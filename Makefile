@@ -47,7 +47,7 @@ unit: setup
 	$(BIN)/python -m pytest tests/unit tests/sim -n $(WORKERS) --dist worksteal
 
 e2e: setup chromium
-	$(BIN)/python -m pytest tests/e2e -n $(WORKERS) --dist loadgroup
+	$(if $(CI),BARNRAISE_SCREENSHOTS=build/screenshots) $(BIN)/python -m pytest tests/e2e -n $(WORKERS) --dist loadgroup
 
 # The long way of every law, of which `make test` takes the short one: all moments of a crash, examples drawn anew.
 laws: setup
