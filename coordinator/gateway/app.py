@@ -55,6 +55,7 @@ def create_app(state: GatewayState) -> FastAPI:
         BlobStore(state.folder.public),
         state.now_ms,
         lambda: state.keys.root_digest,
+        metrics.readings,
         state.config.gateway.public_url,
     )
     app.state.site = site

@@ -45,7 +45,8 @@ class GatewayMetrics:
     def __init__(self, ledger: Ledger, folder: RunFolder, now_ms: Callable[[], int] = now_ms) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
-        self._registry.register(_Readers(LedgerReader(ledger), FolderGauges(folder), now_ms))
+        self._readers = _Readers(LedgerReader(ledger), FolderGauges(folder), now_ms)
+        self._registry.register(self._readers)
         self._requests = Counter(*_head("barnraise_http_requests_total"), registry=self._registry)
         self._sent = Counter(*_head("barnraise_http_sent_bytes_total"), registry=self._registry)
         self._refusals = Counter(*_head("barnraise_http_refusals_total"), registry=self._registry)
@@ -73,6 +74,10 @@ class GatewayMetrics:
     def refused(self, code: str) -> None:
         """Count an error that was answered, by its class's code."""
         self._refusals.labels(code).inc()
+
+    def readings(self) -> Readings:
+        """What ledger, folder and conductor say at this moment, without the door's own numbers."""
+        return self._readers.read()
 
     def render(self) -> bytes:
         """The Prometheus text of this moment."""
@@ -121,10 +126,13 @@ class _Readers(Collector):
     def describe(self) -> Iterable[Family]:
         return ()  # so that registering does not read the ledger
 
-    def collect(self) -> Iterator[Family]:
+    def read(self) -> Readings:
         readings, growth = self._ledger.read(self._now_ms())
         readings.update(self._folder.readings(growth))
-        yield from families(readings, CATALOGUE)
+        return readings
+
+    def collect(self) -> Iterator[Family]:
+        yield from families(self.read(), CATALOGUE)
 
 
 def _head(name: str) -> tuple[str, str, tuple[str, ...]]:

@@ -20,6 +20,7 @@ from fastapi import FastAPI
 
 from coordinator.web.refusals import refusal_of, refuse, wants_page
 from coordinator.web.routes.contributors import add_contributor_pages
+from coordinator.web.routes.health import add_health_pages
 from coordinator.web.routes.lineage import add_lineage_pages
 from coordinator.web.routes.releases import add_release_pages
 from coordinator.web.routes.rounds import add_round_pages
@@ -38,4 +39,5 @@ def add_pages(app: FastAPI, site: Site) -> None:
     add_round_pages(app, site)
     add_contributor_pages(app, site)
     add_lineage_pages(app, site)
+    add_health_pages(app, site)
     site.paths.update(getattr(route, "path", "") for route in app.routes)

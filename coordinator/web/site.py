@@ -19,6 +19,7 @@ from starlette.responses import Response
 import barnraise
 from barnraise.config import RunConfig
 from barnraise.errors import BlobMissingError, StorageError, VerificationError
+from barnraise.metric import Readings
 from barnraise.narrate import short
 from barnraise.protocol import BlobRef
 from barnraise.releases.manifest import Manifest, read_manifest
@@ -64,7 +65,7 @@ class Site:
     Attributes:
         public: the blobs that are published. public_url: where the run is reached from outside; None for the
             address that a visitor used.
-        now_ms: the clock. root_digest: what a consumer pins.
+        now_ms: the clock. root_digest: what a consumer pins. readings: the numbers of this moment.
         paths: those that the application answers; the menu follows from them.
     """
 
@@ -73,6 +74,7 @@ class Site:
     public: BlobStore
     now_ms: Callable[[], int]
     root_digest: Callable[[], str]
+    readings: Callable[[], Readings]
     public_url: str | None = None
     paths: set[str] = field(default_factory=set)
 

@@ -22,7 +22,7 @@ from seeded_run import NAMES, SeededRun, seeded_run
 LONG = bool(os.environ.get("BARNRAISE_BROWSER"))
 SHOTS = os.environ.get("BARNRAISE_SCREENSHOTS")
 WINDOWS = [(360, "light"), (1440, "dark")]
-SHORT = ("run", "releases", "release", "rounds", "round", "culprit", "contributors", "contributor", "lineage")
+SHORT = ("run", "releases", "release", "rounds", "round", "culprit", "contributors", "contributor", "lineage", "health")
 if LONG:
     WINDOWS = [(width, theme) for width in (360, 768, 1440) for theme in ("light", "dark")]
 
@@ -67,6 +67,7 @@ def paths(run: SeededRun) -> dict[str, str]:
         "unmerged": f"/updates/{late}",
         "contributors": "/contributors",
         "lineage": "/lineage",
+        "health": "/health",
         "contributor": f"/contributors/{run.key_of('ada')}",
     }
     return found if LONG else {name: found[name] for name in SHORT}
