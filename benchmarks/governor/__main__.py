@@ -8,7 +8,10 @@ every processor at nice 19 (node.py):
     nice       no policy: the system's scheduler decides
     idle       the policy idle: works once the owner has been away for 5 s, as its sensor would see it
     learned    the policy learned, target 5%; it keeps what it has learned from one turn to the next
-    learned2   the same with a target of 2%
+    both       learned, and the policy nice, which ranks the node's session as well as its threads
+
+Job and node are started from two terminals, so to speak: each has a session of its own, among which Linux divides
+processors before it looks at any rank (autogroup).
 
 All of them take turns, so that a disturbance falls on everybody, and every round begins with another. A job's slowdown
 in a round is its rate alone over its rate beside the node, minus one. A simulated machine, in which nothing else
@@ -40,9 +43,9 @@ ARMS = {
     "nice": "",
     "idle": "[idle]\nafter_s = 5\n[governor]\nresume_after_s = 0\n",
     "learned": "[learned]\n",
-    "learned2": "[learned]\ntarget_slowdown = 0.02\n",
+    "both": "[learned]\n[nice]\n",
 }
-TARGET = {"learned": 0.05, "learned2": 0.02}
+TARGET = 0.05
 Node = subprocess.Popen[str]
 LEARN_TURNS = 2  # ahead of the first round, for each job
 
@@ -94,7 +97,7 @@ def _turns(place: Path, jobs: dict[str, float], rounds: int) -> Iterator[Turn]:
             names = list(ARMS)
             turned = names[number % len(names) :] + names[: number % len(names)]
             for job, seconds in jobs.items():
-                for arm in turned if number >= 0 else TARGET:
+                for arm in turned if number >= 0 else ("learned", "both"):
                     command = [sys.executable, str(HERE / "job.py"), job, str(seconds), str(place / "presence")]
                     turn = _turn(command, nodes.get(arm), number=number, job=job, arm=arm)
                     print(json.dumps(vars(turn)), file=sys.stderr, flush=True)
@@ -127,6 +130,7 @@ def _node(place: Path, arm: str, settings: str) -> Iterator[Node]:
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     assert node.stdout is not None
     node.stdout.readline()

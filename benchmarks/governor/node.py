@@ -21,6 +21,7 @@ from barnraise.config import TrainingConfig
 from barnraise.model_config import ByteLMConfig
 from contributor.governor.governor import Governor
 from contributor.governor.look import Look
+from contributor.governor.priority import rank
 from contributor.governor.sensors import sensors_of
 from contributor.governor.sensors.sensor import Reading
 from contributor.tasks.byte_lm import ByteLMTask
@@ -61,7 +62,7 @@ def main() -> None:
     trains.step()
     sensors = tuple(sensor for sensor in sensors_of(folder) if sensor.name != "input")
     look = Look((*sensors, Presence(presence)), now_ms, time.monotonic)
-    governor = Governor(folder, look, lambda told: print(told, file=sys.stderr))
+    governor = Governor(folder, look, lambda told: print(told, file=sys.stderr), rank)
     governor.training(ByteLMConfig().context)
     governor.wish()
     print("ready", flush=True)

@@ -10,8 +10,8 @@ from typing import Any
 
 __all__ = ["draw"]
 
-COLOURS = {"nice": "#d55e00", "idle": "#999999", "learned": "#0072b2", "learned2": "#56b4e9"}
-LABELS = {"nice": "nice 19", "idle": "idle, on/off", "learned": "learned, 5%", "learned2": "learned, 2%"}
+COLOURS = {"nice": "#d55e00", "idle": "#999999", "learned": "#0072b2", "both": "#56b4e9"}
+LABELS = {"nice": "nice 19", "idle": "idle, on/off", "learned": "learned, 5%", "both": "learned and nice"}
 
 
 def draw(turns: Sequence[dict[str, Any]], path: Path) -> None:
@@ -37,7 +37,6 @@ def draw(turns: Sequence[dict[str, Any]], path: Path) -> None:
             for x, dots in zip(at, values, strict=True):
                 axes.plot([x] * len(dots), dots, ".", color="black", markersize=4)
     slow.axhline(5, color="#0072b2", linestyle="--", linewidth=1)
-    slow.axhline(2, color="#56b4e9", linestyle="--", linewidth=1)
     slow.set_ylabel("slowdown of the owner's job, %")
     steps.set_ylabel("steps of the node a minute")
     for axes in (slow, steps):

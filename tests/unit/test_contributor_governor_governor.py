@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import EntryPoint
@@ -20,7 +21,7 @@ from contributor.governor.governor import Governor
 from contributor.governor.look import Look
 from contributor.governor.observation import Observation
 from contributor.governor.policies.nice import Priority
-from contributor.governor.priority import own_cgroup
+from contributor.governor.priority import own_cgroup, rank_group
 from contributor.governor.sensors.sensor import Reading
 from contributor.governor.settings import FILE, parse_choice, read_settings, remove_table, table_of, write_table
 
@@ -296,6 +297,31 @@ def test_only_a_cgroup_of_one_s_own_is_weighed(tmp_path: Path, monkeypatch: pyte
     assert own_cgroup("0::/app/node.scope\n", tmp_path) is None
     assert own_cgroup("0::/\n", tmp_path) is None
     assert own_cgroup("1:cpu:/x\n", tmp_path) is None
+
+
+@pytest.mark.parametrize(("alone", "enabled"), [(True, "1"), (False, "1"), (True, "0")])
+def test_a_session_is_ranked_if_it_is_the_node_s_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alone: bool, enabled: str
+) -> None:
+    monkeypatch.setattr("os.getsid", lambda _pid: os.getpid() if alone else 1)
+    proc = tmp_path / "self"
+    (tmp_path / "sys" / "kernel").mkdir(parents=True)
+    proc.mkdir()
+    (tmp_path / "sys" / "kernel" / "sched_autogroup_enabled").write_text(f"{enabled}\n")
+    (proc / "cgroup").write_text("0::/\n")
+    (proc / "autogroup").write_text("/autogroup-130 nice 0\n")
+    told = rank_group(Priority(19), proc, tmp_path)
+    assert ((proc / "autogroup").read_text() == "19\n") == (alone and enabled == "1")
+    assert bool(told) == (not alone)
+    assert all("shares its session" in line for line in told)
+
+
+def test_a_cgroup_with_others_in_it_is_left_alone_and_that_is_said(tmp_path: Path) -> None:
+    proc = tmp_path / "self"
+    proc.mkdir()
+    (proc / "cgroup").write_text("0::/user.slice/app.scope\n")
+    (told,) = rank_group(Priority(19, cgroup_weight=1), proc, tmp_path)
+    assert "shares its cgroup with other programs" in told
 
 
 # -- the settings file ---------------------------------------------------------------------
