@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from barnraise.config import CodecConfig
 from barnraise.errors import LeaseError, RefusedError, UnreachableError, UsageError
 from barnraise.model_config import ByteLMConfig, CausalLMConfig
 from barnraise.protocol import KeyHistory, RunInfo
+from contributor.doctor import machine
 from contributor.doctor.at_start import diagnosing
 from contributor.doctor.examine import REFUSALS, Diagnosis, judge_error, judge_refusal
 from contributor.doctor.finding import Finding, main_cause
@@ -423,3 +425,13 @@ def test_an_error_at_the_start_has_its_cause_beside_it() -> None:
     with pytest.raises(UsageError) as usage:
         started([], UsageError("which run?"))
     assert str(usage.value) == "which run?"
+
+
+def test_every_cause_is_on_the_page() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text(encoding="ascii")
+    told = {
+        name for line in page.splitlines() if line.startswith("| `") for name in re.findall(r"`([a-z0-9-]+)`", line)
+    }
+    source = "".join(path.read_text(encoding="ascii") for path in Path(machine.__file__).parent.glob("*.py"))
+    causes = set(re.findall(r'cause="([a-z0-9-]+)"', source)) | {cause for cause, _ in REFUSALS.values()}
+    assert causes - told == set()
