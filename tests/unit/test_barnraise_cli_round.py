@@ -60,7 +60,7 @@ def over_http(ended: Simulation, monkeypatch: pytest.MonkeyPatch) -> str:
         answer = door.call("GET", url.removeprefix("http://door"))
         yield Reply(answer.status, answer.headers, iter([answer.body]))
 
-    monkeypatch.setattr(http_source, "_urllib3_opener", lambda: open_url)
+    monkeypatch.setattr(http_source, "_urllib3_opener", lambda _url: open_url)
     return "http://door"
 
 
@@ -144,7 +144,7 @@ def test_a_static_server_of_releases_knows_no_rounds(
     def open_url(url: str, headers: Mapping[str, str]) -> Iterator[Reply]:
         yield Reply(404, {}, iter([b"<html>"]))
 
-    monkeypatch.setattr(http_source, "_urllib3_opener", lambda: open_url)
+    monkeypatch.setattr(http_source, "_urllib3_opener", lambda _url: open_url)
     assert "has releases only" in told(capsys, "show", "--from", "http://mirror")["reason"]
 
 

@@ -72,7 +72,7 @@ def over_http(lived: tuple[Simulation, dict[str, str]], monkeypatch: pytest.Monk
         answer = door.call("GET", url.removeprefix("http://door"))
         yield Reply(answer.status, answer.headers, iter([answer.body]))
 
-    monkeypatch.setattr(http_source, "_urllib3_opener", lambda: open_url)
+    monkeypatch.setattr(http_source, "_urllib3_opener", lambda _url: open_url)
     return "http://door"
 
 
