@@ -2,7 +2,7 @@
 
     SIGINT, finish     finish what was begun, send it, then stop
     SIGINT again       stop at the step boundary with a checkpoint
-    SIGTERM            the same as the second SIGINT
+    SIGTERM, SIGHUP    the same as the second SIGINT; the latter when the terminal is closed
     SIGINT once more   leave at once; everything on disk is consistent anyway
     pause, resume      rest at the step boundary with a checkpoint, and go on from there
     leave              stop at the step boundary and give the lease back
@@ -91,7 +91,7 @@ class Interrupt:
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """Listen to SIGINT and SIGTERM inside the block. Main thread only."""
+        """Listen to SIGINT, SIGTERM and SIGHUP inside the block, but to none that is ignored. Main thread only."""
 
         def pressed(_number: int, _frame: FrameType | None) -> None:
             self.press()
@@ -99,9 +99,13 @@ class Interrupt:
         def terminated(_number: int, _frame: FrameType | None) -> None:
             self.terminate()
 
-        before = signal.signal(signal.SIGINT, pressed), signal.signal(signal.SIGTERM, terminated)
+        handlers = {signal.SIGINT: pressed, signal.SIGTERM: terminated, signal.SIGHUP: terminated}
+        before = {number: signal.getsignal(number) for number in handlers}
+        for number, handler in handlers.items():
+            if number is not signal.SIGHUP or before[number] is not signal.SIG_IGN:  # nohup ignores it
+                signal.signal(number, handler)
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before[0])
-            signal.signal(signal.SIGTERM, before[1])
+            for number, former in before.items():
+                signal.signal(number, former)

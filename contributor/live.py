@@ -8,6 +8,7 @@ events --> the owner's terminal
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -61,7 +62,8 @@ def live(life: Life) -> Iterator[Report]:
         watch.tell(event, at_ms)
         failed_before = journal.failure
         journal.note(event, at_ms)
-        life.report(event)
+        with _gone_terminal_allowed():
+            life.report(event)
         if journal.failure and journal.failure != failed_before:
             report(Notice(journal.failure))
 
@@ -77,6 +79,16 @@ def live(life: Life) -> Iterator[Report]:
             crashed = crash(error, life.folder.reports, flight, life.now_ms())
             watch.now("crashed", str(crashed), life.now_ms())
             raise crashed from error
+
+
+@contextmanager
+def _gone_terminal_allowed() -> Iterator[None]:
+    """A terminal that was closed takes no more lines; what was begun is saved all the same."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
 
 
 def _open(life: Life, watch: Watch, report: Report, stack: ExitStack) -> None:

@@ -35,8 +35,9 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -45,13 +46,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barnraise.digest import canonical_json, digest_bytes
-from barnraise.errors import MessageError, VerificationError
+from barnraise.errors import FolderLockedError, MessageError, VerificationError
 from barnraise.protocol import Count, Digest, Key, Message, Number, Signed, check_run_name
 from barnraise.releases.durable import make_folder, replace_file
 from barnraise.releases.store import BlobStore
 from barnraise.run_folder import locked_file
 
 __all__ = ["KeptMoments", "NodeFolder", "NodeState", "Outgoing", "SentUpdate", "state_home"]
+
+
+LOCK_ATTEMPTS, LOCK_PAUSE_S = 3, 0.02
+"""Whoever asks whether a node runs holds the lock for a moment (control/asking.py)."""
 
 
 class KeptMoments(Message):
@@ -306,7 +311,16 @@ class NodeFolder:
             FolderLockedError: another node with this key does.
         """
         make_folder(self.root)
-        with locked_file(self.root / "lock", f"another node with this key already works in {self.root}"):
+        with ExitStack() as stack:
+            for attempt in range(LOCK_ATTEMPTS):
+                try:
+                    refusal = f"another node with this key already works in {self.root}"
+                    stack.enter_context(locked_file(self.root / "lock", refusal))
+                    break
+                except FolderLockedError:
+                    if attempt == LOCK_ATTEMPTS - 1:
+                        raise
+                    time.sleep(LOCK_PAUSE_S)
             yield
 
     def load(self) -> NodeState:

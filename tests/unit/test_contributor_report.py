@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -109,3 +110,12 @@ def test_a_calm_end_is_kept_for_whoever_asks_later(life: Life) -> None:
     status = read_status(life.folder.status)
     assert status is not None
     assert (status.doing, status.why) == ("stopped", "2 of 2 units done")
+
+
+def test_a_terminal_that_was_closed_is_no_fault(life: Life) -> None:
+    def gone(_event: NodeEvent) -> None:
+        raise OSError(5, "Input/output error")
+
+    with live(replace(life, report=gone)) as report:
+        report(Stopped(0, "asked to stop"))
+    assert not life.folder.reports.exists()
