@@ -32,7 +32,7 @@ def fit(text: str, most: int = TEXT_SHOWN) -> str:
         kind = unicodedata.category(char)
         marks = marks + 1 if kind in _MARKS else 0
         if marks <= MARKS_IN_A_ROW:
-            fits.append(INSTEAD if kind in _MARKS and char not in "\n\t" else char)
+            fits.append(INSTEAD if kind in _HIDES and char not in "\n\t" else char)
     return "".join(fits[:-1]) + "\N{HORIZONTAL ELLIPSIS}" if len(text) > most else "".join(fits)
 
 
