@@ -52,7 +52,8 @@ _HOW = """\
     arxiv.org/abs/2012.07805); a release cannot be called back
 Compression and merging make both harder, and rule out neither. Give this run no
 text that must stay secret. Clipping plus noise bounds what any one example can
-tell, and an account of it is kept: docs/privacy.md says how and at what price."""
+tell, and an account of it is kept: join --private 8, and docs/privacy.md says
+what the 8 means and what it costs."""
 
 
 @dataclass(frozen=True, slots=True)
