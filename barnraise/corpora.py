@@ -6,7 +6,8 @@ length, one after the other.
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
 from typing import Literal, Protocol, cast
 
 from barnraise.corpus import Corpus
@@ -59,9 +60,20 @@ def _foreign(data: ForeignData) -> Source:
             f"no corpus {data.corpus!r}: this Barnraise has python-stdlib, digits and local, and no installed "
             f"distribution offers it as an entry point of {GROUP}; install the one that does"
         )
-    try:
-        return cast(Source, next(iter(found)).load()(data))
-    except Exception as error:  # somebody else's code raises anything
-        raise ConfigValueError(
-            f"corpus {data.corpus!r} of {next(iter(found)).value} cannot be used: {type(error).__name__}: {error}"
-        ) from error
+    return _Foreign(data, next(iter(found)))
+
+
+@dataclass(frozen=True)
+class _Foreign:
+    """A corpus of another distribution, whose mistakes are told as ours."""
+
+    data: ForeignData
+    offer: EntryPoint
+
+    def text(self, shard: str, split: Literal["train", "held-out"]) -> bytes:
+        try:
+            return bytes(cast(Source, self.offer.load()(self.data)).text(shard, split))
+        except Exception as error:  # somebody else's code raises anything
+            raise ConfigValueError(
+                f"corpus {self.data.corpus!r} of {self.offer.value} cannot be used: {type(error).__name__}: {error}"
+            ) from error

@@ -36,6 +36,11 @@ MEANINGS: dict[str, tuple[str, str]] = {  # key -> (unit, meaning)
     "model (causal-lm).config": ("-", "Table: its config.json, plain values only; code that it asks for is never run."),
     "model (causal-lm).context": ("tokens", "How much the model sees at once in training and tests."),
     "model (causal-lm).init_seed": ("-", "Seed of the first release's weights."),
+    "model (causal-lm).start": (
+        "-",
+        "Digest of the first release's weights; written where the file says from, a folder to begin with.",
+    ),
+    "model (causal-lm).files": ("-", "Table: name = digest of what travels with every release; written likewise."),
     "model (image-classifier).architecture": ("-", "A small convolutional classifier of square pictures."),
     "model (image-classifier).size": ("pixels", "Edge of a picture; a multiple of 2 ** blocks."),
     "model (image-classifier).channels": ("-", "Numbers in a pixel."),

@@ -6,7 +6,8 @@
     image-classifier    answering.py, as any architecture that answers examples
 
 To add one that ships: a file here with a class that has the shape of :class:`Task`, and its line in
-``make_task``. Another distribution offers one as an entry point of the group ``barnraise.tasks``.
+``make_task``. Another distribution offers one as an entry point of the group ``barnraise.tasks``, named
+as the architecture; an architecture that answers (:class:`merge.architectures.Answering`) needs none.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import entry_points
+from typing import cast
 
 from barnraise.corpora import corpus_of
 from barnraise.data_config import DataConfig, LocalData
@@ -17,8 +19,12 @@ from contributor.tasks.byte_lm import ByteLMTask
 from contributor.tasks.causal_lm import CausalLMTask
 from contributor.tasks.task import Task
 from merge.architectures import ecosystem_files
+from merge.strategies.registry import Shelf
 
 __all__ = ["AtHand", "make_task"]
+
+
+_SHELF: Shelf[Task] = Shelf("task", "barnraise.tasks", {}, ("unit", "module", "batch", "loss", "tokens"))
 
 
 def _unheard(sentence: str) -> None:
@@ -63,6 +69,8 @@ def make_task(model: ModelConfig, data: DataConfig, shard: str, at_hand: AtHand 
         return ByteLMTask(model, text)
     if isinstance(model, CausalLMConfig):
         return CausalLMTask(model, _tokenizer(model, at_hand.side), text)
+    if entry_points(group=_SHELF.group, name=model.architecture):
+        return cast(Callable[..., Task], _SHELF.find(model.architecture))(model, text)
     return AnsweringTask(model, text)
 
 
