@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable
 from threading import Event as StopEvent
 
+from barnraise.errors import StorageError
 from coordinator.ledger import Ledger
 from coordinator.ledger.notice_events import NoticesBegun, NoticeSettled
 from coordinator.notify.messages import message_of, notice_of
@@ -20,6 +21,7 @@ __all__ = ["Notifier", "taken_up"]
 
 BATCH = 500
 POLL_S = 1.0
+LATER_S = 10.0
 SETTLED_MAX = 10_000
 _log = logging.getLogger("barnraise.notify")
 
@@ -36,36 +38,57 @@ class Notifier:
         self._run = run
         self._target = target
         self._clock = clock
-        self._outbox, self._settled = taken_up(ledger, target.name, clock())
+        self._opened: tuple[Outbox, set[int]] | None = None
+        self._unrecorded: NoticeSettled | None = None
 
     def run(self, stop: StopEvent) -> None:
-        """Work until ``stop`` is set."""
+        """Work until ``stop`` is set. A ledger that cannot be used for a while is waited for."""
         while not stop.is_set():
-            if not self.turn():
+            try:
+                busy = self.turn()
+            except StorageError as error:
+                _log.warning("%s waits for the ledger: %s", self._target.name, error)
+                stop.wait(LATER_S)
+                continue
+            if not busy:
                 stop.wait(POLL_S)
 
     def turn(self) -> bool:
-        """Take in what is new, and make one attempt if one is due; whether one was."""
-        self._look()
-        due = self._outbox.next(self._clock())
+        """Take in what is new, and make one attempt if one is due; whether one was.
+
+        Raises:
+            StorageError: the ledger cannot be used now; nothing is lost, the next turn goes on.
+        """
+        self._record()
+        outbox = self._looked()
+        due = outbox.next(self._clock())
         if not isinstance(due, Attempt):
             return False
         answer = self._target.send(due.message)
-        self._outbox, settled = self._outbox.answered(due, answer, self._clock())
+        outbox, self._unrecorded = outbox.answered(due, answer, self._clock())
+        self._opened = (outbox, set())
         words = f"{self._target.name}, event {due.message.seq}, attempt {due.number}: {answer.reason}"
         (_log.info if answer.delivered else _log.warning)("%s", words)
-        if settled is not None:
-            self._ledger.record(settled, at_ms=self._clock())
+        self._record()
         return True
 
-    def _look(self) -> None:
-        while batch := self._ledger.events_after(self._outbox.seen_to, BATCH):
+    def _record(self) -> None:
+        """Let the ledger know what was settled, also what it could not be told the last time."""
+        if self._unrecorded is not None:
+            self._ledger.record(self._unrecorded, at_ms=self._clock())
+            self._unrecorded = None
+
+    def _looked(self) -> Outbox:
+        """The outbox with what is new in the ledger."""
+        outbox, settled = self._opened or taken_up(self._ledger, self._target.name, self._clock())
+        while batch := self._ledger.events_after(outbox.seen_to, BATCH):
             for recorded in batch:
                 notice = notice_of(recorded)
-                wanted = notice in self._target.events and recorded.seq not in self._settled
+                wanted = notice in self._target.events and recorded.seq not in settled
                 message = message_of(recorded, notice, self._run) if notice is not None and wanted else None
-                self._outbox = self._outbox.saw(recorded.seq, message)
-        self._settled.clear()
+                outbox = outbox.saw(recorded.seq, message)
+        self._opened = (outbox, set())
+        return outbox
 
 
 def taken_up(ledger: Ledger, target: str, now_ms: int) -> tuple[Outbox, set[int]]:

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barnraise.config import RunConfig, parse_run_config
-from barnraise.errors import ConfigValueError, MissingExtraError, UnreachableError
+from barnraise.errors import ConfigValueError, MissingExtraError, StorageError, UnreachableError
 from barnraise.narrate import narrate
 from barnraise.notify_config import NOTICES, NotifyConfig
 from barnraise.sections import parse_section
@@ -237,7 +237,7 @@ def test_a_new_target_is_told_of_what_comes_and_the_ledger_knows_since_when(tmp_
     ledger = fresh_ledger(tmp_path / "ledger.sqlite")
     ledger.record(banned(1), at_ms=START_MS)
     told = Told()
-    notifier(ledger, told)  # ends before it did anything
+    notifier(ledger, told).turn()  # ends before anything happened
     assert ledger.events_after(1, 5)[0].event == NoticesBegun("ops", 1)
     ledger.record(banned(2), at_ms=START_MS)
     again = notifier(ledger, told)
@@ -410,3 +410,26 @@ def test_apprise_is_asked_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told == [("json://x", "toy: notify.test", "a test notification of run toy; nothing has happened")]
     (target,) = open_targets(config, {"CHAT": "nonsense://x"})
     assert not target.send(test_message("toy", START_MS, "0" * 32)).delivered
+
+
+def test_what_the_ledger_could_not_be_told_it_is_told_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = fresh_ledger(tmp_path / "ledger.sqlite")
+    told = Told()
+    living = notifier(ledger, told)
+    living.turn()
+    ledger.record(banned(1), at_ms=START_MS)
+    with monkeypatch.context() as locked:
+        locked.setattr(ledger, "record", refuse)
+        with pytest.raises(StorageError):
+            living.turn()
+        with pytest.raises(StorageError):
+            living.turn()
+    assert not living.turn()
+    settled = [row.event for row in ledger.events_after(0) if isinstance(row.event, NoticeSettled)]
+    assert [event.seq for event in settled] == [2]
+    assert len(told.ids) == 1  # and it was not told twice
+    ledger.close()
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise StorageError("the ledger cannot be used: database is locked")
