@@ -63,14 +63,15 @@ def show(
     if url is not None:
         with _naming(url):
             history = _client(url).key_history(public)
-    lines = [public, f"its private half is in {path}{', made just now' if made else ''}; keep it to yourself"]
+    lines = [public]
+    lines += wrapped(f"its private half is in {path}{', made just now' if made else ''}; keep it to yourself")
     if found.card is None:
         lines += wrapped(
             "no recovery code goes with this very key; runs that know one of yours keep it, for others make one: "
             "barnraise identity new-code"
         )
     if url is not None:
-        lines += _told(history) if history is not None else [f"{url} has never seen this key"]
+        lines += _told(history, public) if history is not None else [f"{url} has never seen this key"]
     result = {
         "public": public,
         "file": str(path),
@@ -347,18 +348,22 @@ def _write_new(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _told(history: KeyHistory) -> list[str]:
-    """What a run knows of a key, in words."""
+def _told(history: KeyHistory, mine: str) -> list[str]:
+    """What a run knows of whoever has, had or will have a key, in words."""
+    pending = history.pending
+    hours = 0.0 if pending is None else max(0, pending.effective_at_ms - now_ms()) / 3_600_000
+    if pending is not None and pending.new == mine:
+        who = f"{short(history.contributor)} of {history.run}"
+        return wrapped(f"this key takes the place of {who} in {hours:.1f} h, unless the key in use objects", "  ")
     if history.contributor == history.keys[-1].key:
         lines = [f"in {history.run} you are {short(history.contributor)}"]
     else:
         chain = " -> ".join(short(step.key) for step in history.keys)
         lines = wrapped(f"in {history.run} you are {short(history.contributor)}; your keys: {chain}", "  ")
     lines.append("a recovery code is registered there" if history.recovery else "no recovery code is registered there")
-    if history.pending is not None:
-        hours = max(0, history.pending.effective_at_ms - now_ms()) / 3_600_000
+    if pending is not None:
         lines += wrapped(
-            f"WATCH OUT: key {short(history.pending.new)} takes the place of yours in {hours:.1f} h. If that is not "
+            f"WATCH OUT: key {short(pending.new)} takes the place of yours in {hours:.1f} h. If that is not "
             "you: barnraise identity object",
             "  ",
         )
