@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -35,7 +37,7 @@ from barnraise.protocol import (
     UploadStatus,
     Wait,
 )
-from barnraise.updates.space import model_digest
+from barnraise.updates import Mask, model_digest
 from contributor.base import Base
 from contributor.transport import Answer
 from merge.architectures import build, flat_of, space_of
@@ -54,10 +56,11 @@ class PretendBases:
         self.space = space_of(module)
         self.flat_P = flat_of(module, self.space)
         self.digest = model_digest(self.space, self.space.tensor_digests(self.flat_P))
+        self.mask: Mask | None = None
 
     def fetch(self, lease: Lease) -> Base:
         assert lease.base_digest == self.digest
-        return Base(lease.base_version, MODEL, self.space, np.array(self.flat_P), 0)
+        return Base(lease.base_version, MODEL, self.space, np.array(self.flat_P), 0, mask=self.mask)
 
 
 @dataclass
@@ -66,6 +69,7 @@ class PretendGateway:
 
     Attributes:
         round: a contributor gets one lease in each; raise it to open the next.
+        kind: what leases say of the kind of updates.
         fates: update digest -> what became of it.
         silent_for: requests that get no answer, from now on.
         deaf_after: "METHOD path-prefix" -> such a request is carried out but its answer is lost, so often.
@@ -77,6 +81,7 @@ class PretendGateway:
     bases: PretendBases = field(default_factory=PretendBases)
     codec: CodecConfig = field(default_factory=lambda: CodecConfig(name="topk", k=64))
     fisher: bool = False
+    kind: Mapping[str, Any] = field(default_factory=dict)
     training: TrainingConfig = TRAINING
     identity: Identity = field(default_factory=lambda: Identity.from_seed(bytes(32)))
     residual_decay: float = 1.0
@@ -180,6 +185,7 @@ class PretendGateway:
             training=self.training,
             codec=self.codec,
             fisher=self.fisher,
+            **self.kind,
             issued_at_ms=self.now_ms,
             expires_at_ms=self.now_ms + self.lease_for_ms,
         )
