@@ -203,7 +203,8 @@ class UnitRunner:
         parts.tempo.trained()
         self._busy = (busy.what, busy.share())
         kind = kind_of_unit(job.layout, job.lease.training.batch, str(parts.device))
-        self._remembered.note(kind, micro_batch=trainer.micro_batch)
+        if trainer.fitting is not None:
+            self._remembered.note(kind, micro_batch=trainer.fitting)
         if trainer.compile_pays is not None:
             self._remembered.note(kind, compile=trainer.compile_pays)
 

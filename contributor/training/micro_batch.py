@@ -58,6 +58,11 @@ class MicroBatch:
         """The largest size that may be tried."""
         return self.batch if self.most is None else max(1, min(self.batch, self.most))
 
+    @property
+    def found(self) -> int | None:
+        """What the next unit may begin with; None where it was a limit from outside that decided, not memory."""
+        return self.size if self.failed_at is not None or self.size == self.batch else None
+
     def limited(self, most: int | None) -> MicroBatch:
         """With another limit from outside. Below it is gone at once; above it is found by trial."""
         limited = replace(self, most=most)

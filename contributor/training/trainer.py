@@ -139,6 +139,11 @@ class Trainer:
         return self._search.size
 
     @property
+    def fitting(self) -> int | None:
+        """Examples that fit into memory at once, as far as that was found out."""
+        return self._search.found
+
+    @property
     def stated_losses(self) -> list[float]:
         """One number a step that may leave this machine: the losses, or zeros where those would tell too much."""
         return [0.0] * len(self.losses) if self._how.gradients.private else list(self.losses)

@@ -95,3 +95,11 @@ def test_a_limit_holds_at_once_and_goes_at_once_when_nothing_had_failed() -> Non
 def test_a_size_out_of_range_is_an_error_of_ours() -> None:
     with pytest.raises(ValueError, match="from 1 to the batch of 4"):
         MicroBatch(4, 5)
+
+
+def test_what_a_limit_decides_is_not_what_was_found_out() -> None:
+    assert MicroBatch.begin(8).found == 8
+    assert MicroBatch.begin(8).limited(2).found is None
+    smaller = MicroBatch.begin(8).failed()
+    assert smaller is not None
+    assert smaller.found == 4
