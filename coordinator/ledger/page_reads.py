@@ -9,6 +9,7 @@ from sqlalchemy import Engine, Executable, distinct, func, select
 
 from coordinator.ledger import schema
 from coordinator.ledger.engine import reading
+from coordinator.ledger.migrate import require_current
 from coordinator.ledger.rows import ReleaseRow, RoundRow
 
 __all__ = ["Counted", "LeaseCounts", "PageReads"]
@@ -37,6 +38,14 @@ class PageReads:
     """Reads the tables of one ledger for pages."""
 
     engine: Engine
+
+    def require_current(self) -> None:
+        """Refuse a ledger that is not of this version's schema any more.
+
+        Raises:
+            LedgerVersionError: a newer Barnraise has migrated it.
+        """
+        require_current(self.engine)
 
     def rounds_after(self, number: int) -> list[RoundRow]:
         """Rounds with a higher number, oldest first."""

@@ -14,9 +14,10 @@ from barnraise.errors import BarnraiseError, BlobMissingError, DiskFullError, Le
 from coordinator.web.headers import html
 from coordinator.web.site import Site
 
-__all__ = ["Refusal", "refusal_of", "refuse", "wants_page"]
+__all__ = ["Refusal", "cause_of", "refusal_of", "refuse", "wants_page"]
 
 API = ("/v1", "/metrics")
+BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
 RETRY_AFTER_S = 10
 TITLES = {
     400: "That cannot be read",
@@ -73,6 +74,21 @@ def refusal_of(status: int, error: Exception | None, reason: str) -> Refusal:
     ours = status >= 500 and not isinstance(error, BarnraiseError)
     advice = "The log of the gateway has the details." if ours else "Go back, or begin at the first page."
     return Refusal(status, title, reason, advice, RETRY_AFTER_S if status in (429, 503) else None)
+
+
+def cause_of(site: Site, error: BarnraiseError) -> BarnraiseError:
+    """Why the ledger cannot be used: a newer version has migrated it, where it has; else the error itself."""
+    if type(error) is not StorageError or getattr(_origin(error), "sqlite_errorname", "") in BUSY:
+        return error
+    try:
+        site.ledger.pages.require_current()
+    except StorageError as newer:
+        return newer if isinstance(newer, LedgerVersionError) else error
+    return error
+
+
+def _origin(error: BarnraiseError) -> object:
+    return getattr(error.__cause__, "orig", None)
 
 
 def refuse(site: Site, request: Request, refusal: Refusal) -> Response:
