@@ -1,4 +1,4 @@
-"""A run's mask: taken from beside its configuration, kept in its stores, and read for tasks."""
+"""A run's mask: taken from beside its configuration, published, and read for tasks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["keep_mask", "mask_of"]
 
 
 def keep_mask(folder: RunFolder, source: Path, config: RunConfig) -> None:
-    """Have the mask that a configuration names in the run's stores: contributors fetch it, tasks read it.
+    """Have the mask that a configuration names in the run's public store.
 
     Args:
         source: the configuration; the file lies beside it.
@@ -25,9 +25,8 @@ def keep_mask(folder: RunFolder, source: Path, config: RunConfig) -> None:
     Raises:
         ConfigValueError: the file is missing, another one, or no mask for this model.
     """
-    wanted = config.update.mask
-    stores = [BlobStore(folder.private), BlobStore(folder.public)]
-    if wanted is None or all(store.has(wanted.digest) for store in stores):
+    wanted, store = config.update.mask, BlobStore(folder.public)
+    if wanted is None or store.has(wanted.digest):
         return
     path = source.parent / wanted.file
     try:
@@ -43,8 +42,7 @@ def keep_mask(folder: RunFolder, source: Path, config: RunConfig) -> None:
             f"{path} is {mask.digest} of {len(data)} bytes, update.mask says {wanted.digest} of {wanted.size_bytes}; "
             "name the file that is meant"
         )
-    for store in stores:
-        store.put(data)
+    store.put(data)
 
 
 def mask_of(blobs: BlobStore, digest: str, space: ParameterSpace) -> Mask:

@@ -76,13 +76,16 @@ class Desk:
 
     @property
     def bench(self) -> Bench:
+        wanted = self.config.update.mask
+        if wanted is not None and not self.private.has(wanted.digest):  # backups and collecting garbage know the other
+            self.private.put(self.public.read(wanted.digest))
         return Bench(self.private, self.models)
 
     @property
     def mask(self) -> Mask | None:
         """What the run's updates are under."""
         wanted = self.config.update.mask
-        return None if wanted is None else mask_of(self.private, wanted.digest, self.space)
+        return None if wanted is None else mask_of(self.public, wanted.digest, self.space)
 
     @cached_property
     def held_out(self) -> HeldOut:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import permutations
 from pathlib import Path
 from typing import Any
@@ -163,3 +164,18 @@ def test_a_round_of_fewer_tensors_leaves_the_rest_as_it_is_though_momentum_would
     assert sizes[1] < sizes[0] - 1000
     parsed = Update.parse(simulation.desk.public.read(patches[1]), simulation.desk.space, base_digest=None)
     assert sum(parsed.chosen) == 1
+
+
+def test_tasks_have_the_mask_though_only_its_public_copy_is_left(tmp_path: Path) -> None:
+    """As in a run that was restored from a backup, which has what manifests name."""
+    simulation = run_of(tmp_path, "entries of a mask")
+    pinned = simulation.config.update.mask
+    assert pinned is not None
+    simulation.desk.private.delete(pinned.digest)
+    for name, shard in SHARDS.items():
+        simulation.contributor(name, shard).delivers()
+    simulation.runs_until("released")
+    newest = simulation.ledger.newest_release()
+    assert newest is not None
+    manifest = json.loads(simulation.desk.public.read(newest.manifest_digest))
+    assert manifest["mask"] == {"digest": pinned.digest, "size_bytes": pinned.size_bytes}
