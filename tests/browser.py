@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from coordinator.gateway import GatewayState, create_app
 from coordinator.gateway.__main__ import listen
@@ -37,6 +37,7 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
+expect.set_options(timeout=60_000)  # a machine may be busy
 GRAVE = frozenset({"serious", "critical"})
 WATCH = """
 window.__refused = [];

@@ -9,7 +9,7 @@ from barnraise.releases.manifest import Manifest
 from coordinator.ledger import ReleaseRow
 from coordinator.web.pages.tests import VerdictRow, verdict_rows
 
-__all__ = ["Change", "Comparison", "Path", "compared", "path_between"]
+__all__ = ["Between", "Change", "Comparison", "Path", "compared", "path_between"]
 
 TENSORS_SHOWN = 50
 """Names of changed tensors that are listed."""
@@ -35,8 +35,10 @@ class Path:
 
 
 def path_between(parents: Mapping[str, str | None], version: str, against: str) -> Path:
-    """Args:
-    parents: version -> the one it was made from.
+    """From where two releases meet to each of them.
+
+    Args:
+        parents: version -> the one it was made from.
     """
     mine, other = _line(parents, version), _line(parents, against)
     places = {one: place for place, one in enumerate(mine)}
@@ -93,27 +95,37 @@ class Comparison:
     contributors: tuple[tuple[str, str, int], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Between:
+    """What lies between two releases.
+
+    Attributes:
+        patches: version -> bytes of its patch. given: contributor -> updates merged on the path.
+        names: contributor -> display name.
+    """
+
+    path: Path
+    patches: Mapping[str, int]
+    given: Mapping[str, int]
+    names: Mapping[str, str]
+
+
 def compared(
-    row: ReleaseRow,
-    against: ReleaseRow,
-    manifests: tuple[Manifest, Manifest],
-    path: Path,
-    *,
-    patches: Mapping[str, int],
-    given: Mapping[str, int],
-    names: Mapping[str, str],
+    row: ReleaseRow, against: ReleaseRow, manifests: tuple[Manifest, Manifest], between: Between
 ) -> Comparison:
-    """Args:
-    manifests: of the release and of the other one. patches: version -> bytes of its patch.
-    given: contributor -> updates merged in between.
+    """One release against another.
+
+    Args:
+        manifests: of the release and of the other one.
     """
     mine, other = manifests
+    path = between.path
     before = {entry.name: entry.digest for entry in other.tensors}
     sizes = {spec.name: spec.size for spec in mine.space.tensors}
     changed = [entry.name for entry in mine.tensors if before.get(entry.name) != entry.digest]
-    steps = [patches.get(version) for version in path.after]
+    steps = [between.patches.get(version) for version in path.after]
     reachable = path.meet == against.version and all(step is not None for step in steps)
-    people = sorted(given.items(), key=lambda item: (-item[1], item[0]))
+    people = sorted(between.given.items(), key=lambda item: (-item[1], item[0]))
     return Comparison(
         version=row.version,
         against=against.version,
@@ -126,7 +138,7 @@ def compared(
         parameters_most=sum(sizes[name] for name in changed),
         parameters=mine.space.size,
         patch_bytes=sum(step for step in steps if step is not None) if reachable else None,
-        contributors=tuple((key, names.get(key, ""), count) for key, count in people),
+        contributors=tuple((key, between.names.get(key, ""), count) for key, count in people),
     )
 
 

@@ -104,8 +104,10 @@ class ContributorView:
 
 
 def contributor_view(record: ContributorRecord, leases: LeaseCounts, rounds: Sequence[int]) -> ContributorView:
-    """Args:
-    rounds: numbers of the newest rounds, oldest first.
+    """A contributor from the message that tells of it.
+
+    Args:
+        rounds: numbers of the newest rounds, oldest first.
     """
     tones = {update.round: TONES[update.state] for update in reversed(record.updates)}
     strip = tuple((number, tones.get(number, "")) for number in rounds)

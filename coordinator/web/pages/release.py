@@ -11,7 +11,7 @@ from coordinator.ledger import DerivedRow, ReleaseRow
 from coordinator.web.pages.releases import Mark
 from coordinator.web.pages.tests import VerdictRow, reach_of, verdict_rows
 
-__all__ = ["Given", "Relative", "ReleaseView", "TensorLine", "around", "release_view"]
+__all__ = ["Beside", "Given", "Relative", "ReleaseView", "TensorLine", "around", "release_view"]
 
 TENSORS_SHOWN = 200
 
@@ -90,19 +90,27 @@ class ReleaseView:
     url: str
 
 
-def release_view(
-    row: ReleaseRow,
-    manifest: Manifest,
-    lineage: Lineage | None,
-    *,
-    names: Mapping[str, str],
-    relatives: tuple[Relative, ...],
-    marks: tuple[Mark, ...],
-    card: str,
-    url: str,
-) -> ReleaseView:
-    """Args:
-    lineage: its entry in the family tree; None where that cannot be read. names: contributor -> display name.
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What a page tells of a release beside the release itself.
+
+    Attributes:
+        names: contributor -> display name. card: its text, "" where it cannot be read.
+        url: where this run is reached from outside.
+    """
+
+    names: Mapping[str, str]
+    relatives: tuple[Relative, ...]
+    marks: tuple[Mark, ...]
+    card: str
+    url: str
+
+
+def release_view(row: ReleaseRow, manifest: Manifest, lineage: Lineage | None, beside: Beside) -> ReleaseView:
+    """A release from its row and manifest.
+
+    Args:
+        lineage: its entry in the family tree; None where that cannot be read.
     """
     verdict = verdict_rows(row.summary)
     return ReleaseView(
@@ -112,12 +120,12 @@ def release_view(
         bump=row.bump,
         reason=row.reason,
         round=row.round,
-        marks=marks,
+        marks=beside.marks,
         yanked=row.yanked,
         verdict=verdict,
         reach=reach_of(verdict),
-        given=_given(manifest, names),
-        around=relatives,
+        given=_given(manifest, beside.names),
+        around=beside.relatives,
         changed=_changed(lineage),
         merged_by=lineage.merged_by if lineage else (),
         patch_bytes=row.patch["size_bytes"] if row.patch else None,
@@ -129,9 +137,9 @@ def release_view(
         suite=manifest.suite,
         tensors=_tensors(manifest),
         tensors_total=len(manifest.tensors),
-        card=card,
-        pull=f"barnraise pull {manifest.name}@{row.version} --from {url} --into ./{manifest.name}",
-        url=url,
+        card=beside.card,
+        pull=f"barnraise pull {manifest.name}@{row.version} --from {beside.url} --into ./{manifest.name}",
+        url=beside.url,
     )
 
 

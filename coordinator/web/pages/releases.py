@@ -51,8 +51,10 @@ def release_lines(
     channels: Iterable[ChannelRow],
     reverted: Mapping[str, str],
 ) -> tuple[ReleaseLine, ...]:
-    """Args:
-    rows: newest first. reverted: version -> the release that was made without one of its updates.
+    """The list.
+
+    Args:
+        rows: newest first. reverted: version -> the release that was made without one of its updates.
     """
     pointing = list(channels)
     losses = {row.version: _loss(row) for row in rows}

@@ -150,8 +150,10 @@ class RoundView:
 
 
 def round_view(record: RoundRecord, events: Sequence[RecordedEvent], newest: int) -> RoundView:
-    """Args:
-    events: about the round itself, oldest first. newest: number of the newest round.
+    """A round from the message that tells of it.
+
+    Args:
+        events: about the round itself, oldest first. newest: number of the newest round.
     """
     merge, verdict = record.merge or {}, record.verdict or {}
     conflicts = merge.get("conflicts") or {}

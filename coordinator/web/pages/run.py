@@ -76,8 +76,10 @@ class NewestView:
 
 
 def newest_view(row: ReleaseRow, channels: Iterable[ChannelRow], name: str, url: str) -> NewestView:
-    """Args:
-    url: where this run is reached from outside.
+    """The newest release, and how to have it.
+
+    Args:
+        url: where this run is reached from outside.
     """
     return NewestView(
         version=row.version,
@@ -210,8 +212,10 @@ class Traffic:
 
 
 def traffic(tally: Tally, patches: Counted, parameters: int | None) -> Traffic:
-    """Args:
-    patches: how many, and their bytes. parameters: of the model, None while unknown.
+    """Bytes so far, against whole models.
+
+    Args:
+        patches: how many, and their bytes. parameters: of the model, None while unknown.
     """
     return Traffic(
         up_bytes=tally.received_bytes,

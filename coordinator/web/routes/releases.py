@@ -12,8 +12,8 @@ from barnraise.errors import NotFoundError, VerificationError
 from barnraise.releases.lineage import Lineage, read_lineage
 from barnraise.releases.manifest import Manifest
 from coordinator.ledger import ReleaseRow
-from coordinator.web.pages.comparing import Comparison, compared, path_between
-from coordinator.web.pages.release import around, release_view
+from coordinator.web.pages.comparing import Between, Comparison, compared, path_between
+from coordinator.web.pages.release import Beside, around, release_view
 from coordinator.web.pages.releases import marks_of, release_lines
 from coordinator.web.refusals import Refusal, refuse
 from coordinator.web.site import Site
@@ -82,11 +82,13 @@ def _release_context(site: Site, request: Request, row: ReleaseRow, manifest: Ma
         row,
         manifest,
         _lineage(site, manifest),
-        names=_names(site, [update.contributor for update in manifest.updates]),
-        relatives=around(row, name, children, [one.version for one in found if one.reverts], ledger.derived()),
-        marks=marks_of(row, ledger.channel_rows(), _reverted(site).get(row.version)),
-        card=site.small_text(manifest.card),
-        url=site.url(request),
+        Beside(
+            names=_names(site, [update.contributor for update in manifest.updates]),
+            relatives=around(row, name, children, [one.version for one in found if one.reverts], ledger.derived()),
+            marks=marks_of(row, ledger.channel_rows(), _reverted(site).get(row.version)),
+            card=site.small_text(manifest.card),
+            url=site.url(request),
+        ),
     )
     others = [version for version in reversed(parents) if version != row.version][:OFFERED]
     return {"release": view, "others": others, "root": site.root_digest()}
@@ -105,9 +107,7 @@ def _compared(site: Site, row: ReleaseRow, manifest: Manifest, against: str) -> 
     pages = site.ledger.pages
     path = path_between(pages.parents(), row.version, other.version)
     given = pages.merged_by([*path.after, *path.before])
-    return compared(
-        row, other, (manifest, its), path, patches=pages.patch_sizes(), given=given, names=_names(site, list(given))
-    )
+    return compared(row, other, (manifest, its), Between(path, pages.patch_sizes(), given, _names(site, list(given))))
 
 
 def _lineage(site: Site, manifest: Manifest) -> Lineage | None:
