@@ -164,7 +164,8 @@ def table(rows: dict[str, list[float]], events: int, size_bytes: int, text: byte
         "|---|---|---|",
     ]
     lines += [
-        f"| {words[name]} | {1000 * seconds:,.1f} | {middle['whole'] / seconds:,.0f} times less |"
+        f"| {words[name]} | {1000 * seconds:,.1f} | "
+        + ("- |" if name == "whole" else f"{middle['whole'] / seconds:,.0f} times less |")
         for name, seconds in middle.items()
     ]
     return lines
