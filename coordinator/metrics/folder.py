@@ -41,9 +41,12 @@ class FolderGauges:
         self._look_again_s = -math.inf
 
     def readings(self, growth_bytes_per_s: float) -> Readings:
-        """All metrics that come from the folder and from the conductor's file."""
+        """All metrics that come from the folder and from the conductor's file; of a disk that is away, none."""
         found = Readings()
-        disk = shutil.disk_usage(self._folder.root)
+        try:
+            disk = shutil.disk_usage(self._folder.root)
+        except OSError:
+            return found
         found.put("barnraise_disk_free_bytes", disk.free)
         found.put("barnraise_disk_size_bytes", disk.total)
         found.put("barnraise_disk_full_forecast_seconds", full_in_s(disk.free, growth_bytes_per_s))
@@ -132,5 +135,5 @@ def _under(path: Path) -> tuple[int, int]:
 def _size(path: Path) -> int:
     try:
         return path.lstat().st_size
-    except FileNotFoundError:
+    except OSError:
         return 0

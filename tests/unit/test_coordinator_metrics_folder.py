@@ -181,6 +181,16 @@ def test_metrics_are_there_while_the_ledger_is_not(tmp_path: Path) -> None:
         assert "barnraise_updates{" not in text  # rather none than a number that may be wrong
 
 
+def test_metrics_are_there_while_the_disk_is_not(tmp_path: Path) -> None:
+    with doorstep(tmp_path / "run") as door:
+        (tmp_path / "run").rename(tmp_path / "away")
+        text = door.call("GET", "/metrics").body.decode()
+        assert "barnraise_disk_free_bytes" not in text
+        assert "barnraise_ledger_readable" in text
+        (tmp_path / "away").rename(tmp_path / "run")
+        assert "barnraise_disk_free_bytes" in door.call("GET", "/metrics").body.decode()
+
+
 def test_counters_go_on_after_a_restart(tmp_path: Path) -> None:
     with doorstep(tmp_path / "run") as door:
         door.sent(b"x" * 100)
