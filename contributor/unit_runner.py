@@ -42,6 +42,7 @@ __all__ = ["LeaseOverError", "UnitRunner"]
 
 FULL_DISK_LOOK_S = 30.0
 NO_MEMORY_LOOK_S = 60.0
+ASK_AGAIN_S = 0.5  # policies, in a pause that they wished for
 
 
 class LeaseOverError(Exception):
@@ -246,11 +247,15 @@ class UnitRunner:
         trainer.limit(parts.advice.wish().micro_batch_max)
 
     def _hold_back(self, step_s: float) -> None:
-        """Pause after a step for as long as the duty that policies want leaves free."""
-        duty = self._parts.advice.wish().duty
-        if duty < 1:
-            interrupt = self._parts.interrupt
-            interrupt.wait(step_s * (1 / duty - 1), until_stop=True, until=lambda: interrupt.paused)
+        """Pause after a step for as long as the duty that policies want leaves free. They may change their mind."""
+        interrupt, paused_s = self._parts.interrupt, 0.0
+        while not (interrupt.stop or interrupt.paused):
+            left_s = step_s * (1 / self._parts.advice.wish().duty - 1) - paused_s
+            if left_s <= 0:
+                return
+            slice_s = min(left_s, ASK_AGAIN_S)
+            interrupt.wait(slice_s, until_stop=True, until=lambda: interrupt.paused)
+            paused_s += slice_s
 
     def _save(self, job: _Job) -> bool:
         """A checkpoint of the unit as it is; False when the disk has no room for it. Of nothing done, nothing."""

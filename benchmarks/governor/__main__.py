@@ -2,13 +2,12 @@
 
     python -m benchmarks.governor [--quick] [--write]
 
-Three jobs that measure their own progress (job.py), each alone and beside four nodes that train the byte model with
+Three jobs that measure their own progress (job.py), each alone and beside three nodes that train the byte model with
 every processor at nice 19 (node.py):
 
     nice       no policy: the system's scheduler decides
     idle       the policy idle: works once the owner has been away for 5 s, as its sensor would see it
     learned    the policy learned, target 5%; it keeps what it has learned from one turn to the next
-    both       learned, and the policy nice, which ranks the node's session as well as its threads
 
 Job and node are started from two terminals, so to speak: each has a session of its own, among which Linux divides
 processors before it looks at any rank (autogroup).
@@ -43,10 +42,10 @@ ARMS = {
     "nice": "",
     "idle": "[idle]\nafter_s = 5\n[governor]\nresume_after_s = 0\n",
     "learned": "[learned]\n",
-    "both": "[learned]\n[nice]\n",
 }
-TARGET = 0.05
 Node = subprocess.Popen[str]
+Figures = dict[str, dict[str, tuple[list[float], list[float]]]]
+SIMULATED_S = 300.0
 LEARN_TURNS = 2  # ahead of the first round, for each job
 
 
@@ -71,18 +70,46 @@ class Turn:
 def main() -> None:
     parser = arguments(__doc__, quick="two rounds of the job that never rests")
     parser.add_argument("--rounds", type=int, default=5, help="turns of everybody (5)")
+    parser.add_argument("--simulated", action="store_true", help="only the simulated machine: for one that is busy")
     options = parser.parse_args()
     jobs = {"steady": 16.0} if options.quick else JOBS
-    rounds = 2 if options.quick else options.rounds
     lines = heading("The governor beside the owner's other work", "torch")
-    with tempfile.TemporaryDirectory() as place:
-        turns = list(_turns(Path(place), jobs, rounds))
-    lines += [*_measured(turns, jobs), "", *_simulated()]
-    finish("governor", lines, write=options.write)
+    simulated, turns = _simulated(), []
+    if options.simulated:
+        lines += ["Not measured on a real machine in this run; see `python -m benchmarks.governor`.", ""]
+    else:
+        with tempfile.TemporaryDirectory() as place:
+            turns = list(_turns(Path(place), jobs, 2 if options.quick else options.rounds))
+        lines += [*_measured(turns, jobs), ""]
+    finish("governor", [*lines, *_table(simulated)], write=options.write)
     if options.write:
         page = max(RESULTS.glob("governor-*.md"))
-        page.with_suffix(".jsonl").write_text("".join(json.dumps(vars(turn)) + "\n" for turn in turns))
-        draw([vars(turn) for turn in turns], page.with_suffix(".png"))
+        rows = [vars(turn) for turn in turns] + [{"simulated": True, **row} for row in simulated]
+        page.with_suffix(".jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        figures = _figures(turns) if turns else _simulated_figures(simulated)
+        title = "Measured" if turns else "Simulated: nothing here was measured on a real machine"
+        draw(figures, page.with_suffix(".png"), title)
+
+
+def _figures(turns: list[Turn]) -> Figures:
+    """Job -> arm -> slowdowns in percent, and steps a minute, of every round."""
+    alone = {(turn.job, turn.number): turn.rate for turn in turns if turn.arm == "alone"}
+    figures: Figures = {}
+    for turn in turns:
+        if turn.arm != "alone":
+            slow, steps = figures.setdefault(turn.job, {}).setdefault(turn.arm, ([], []))
+            slow.append(100 * (alone[turn.job, turn.number] / turn.rate - 1))
+            steps.append(turn.steps_per_min)
+    return figures
+
+
+def _simulated_figures(rows: list[dict[str, Any]]) -> Figures:
+    return {
+        f"{row['job']},\nsteal {row['steal']:.0%}": {
+            arm: ([100 * row[arm][0]], [60 * row[arm][1] / SIMULATED_S]) for arm in ("nice", "idle", "learned")
+        }
+        for row in rows
+    }
 
 
 def _turns(place: Path, jobs: dict[str, float], rounds: int) -> Iterator[Turn]:
@@ -97,7 +124,7 @@ def _turns(place: Path, jobs: dict[str, float], rounds: int) -> Iterator[Turn]:
             names = list(ARMS)
             turned = names[number % len(names) :] + names[: number % len(names)]
             for job, seconds in jobs.items():
-                for arm in turned if number >= 0 else ("learned", "both"):
+                for arm in turned if number >= 0 else ("learned",):
                     command = [sys.executable, str(HERE / "job.py"), job, str(seconds), str(place / "presence")]
                     turn = _turn(command, nodes.get(arm), number=number, job=job, arm=arm)
                     print(json.dumps(vars(turn)), file=sys.stderr, flush=True)
@@ -169,25 +196,40 @@ def _measured(turns: list[Turn], jobs: dict[str, float]) -> list[str]:
     return [*lines, "", f"Noise: between its fastest and slowest turn alone, a job differs by: {noise}."]
 
 
-def _simulated(seconds: float = 300.0) -> list[str]:
+def _simulated() -> list[dict[str, Any]]:
+    """Slowdown and steps of three nodes beside three jobs, on simulated machines that differ in what a node takes."""
+    jobs = {
+        "one thread": (steady(1), 0.0),
+        "every processor": (steady(2), 0.0),
+        "bursts": (bursts(1, 15.0, 6.0), 4 / 15),
+    }
+    rows = []
+    for steal in (0.08, 0.12, 0.3):
+        machine = Machine(steal=steal)
+        free = run(machine, steady(0), None, seconds=SIMULATED_S).steps
+        for name, (job, away) in jobs.items():
+            alone = run(machine, job, None, seconds=SIMULATED_S, node=False).owner_s
+            row: dict[str, Any] = {"job": name, "steal": steal, "idle": (0.0, round(free * away))}
+            for arm, policy in (("nice", None), ("learned", Learned())):
+                outcome = run(machine, job, policy, seconds=SIMULATED_S)
+                row[arm] = alone / outcome.owner_s - 1, outcome.steps
+            rows.append(row)
+    return rows
+
+
+def _table(rows: list[dict[str, Any]]) -> list[str]:
     lines = [
-        "Simulated, 300 s, two processors: a thread of the node takes `steal` of a processor that a thread of the",
-        "owner's wants whole. No noise, nothing else running. `idle` waits 5 s after the last burst.",
+        f"Simulated, {SIMULATED_S:.0f} s, two processors: a thread of the node takes `steal` of a processor that a",
+        "thread of the owner's wants whole. No noise, nothing else running, learning included. `idle` begins 5 s after",
+        "a burst of 6 s, which comes every 15 s; beside the other jobs it never begins.",
         "",
         "| job | steal | slowdown with nice | with learned | steps with nice | with idle | with learned |",
         "|---|---|---|---|---|---|---|",
     ]
-    jobs = {"one thread": (steady(1), 1.0), "every processor": (steady(2), 1.0), "bursts": (bursts(1, 15.0, 6.0), 0.4)}
-    for steal in (0.08, 0.12, 0.3):
-        machine = Machine(steal=steal)
-        free = run(machine, steady(0), None, seconds=seconds).steps
-        for name, (job, busy) in jobs.items():
-            alone = run(machine, job, None, seconds=seconds, node=False).owner_s
-            beside, learned = (run(machine, job, policy, seconds=seconds) for policy in (None, Learned()))
-            slow = [alone / outcome.owner_s - 1 for outcome in (beside, learned)]
-            idle = 0 if busy == 1.0 else round(free * (15.0 - 6.0 - 5.0) / 15.0)
-            cells = f"{slow[0]:.1%} | {slow[1]:.1%} | {beside.steps} | {idle} | {learned.steps}"
-            lines.append(f"| {name} | {steal:.0%} | {cells} |")
+    for row in rows:
+        (nice, nice_steps), (learned, learned_steps), (_, idle_steps) = row["nice"], row["learned"], row["idle"]
+        cells = f"{nice:.1%} | {learned:.1%} | {nice_steps} | {idle_steps} | {learned_steps}"
+        lines.append(f"| {row['job']} | {row['steal']:.0%} | {cells} |")
     return lines
 
 

@@ -17,6 +17,7 @@ from contributor.governor.policy import Policy
 __all__ = ["Machine", "Outcome", "bursts", "slowdown", "steady"]
 
 TICK_S = 0.01
+ASK_AGAIN_S = 0.5
 Job = Callable[[float], int]  # seconds since the start -> threads that want a processor
 
 
@@ -56,41 +57,61 @@ def bursts(threads: int, every_s: float, busy_s: float) -> Job:
 
 def run(machine: Machine, job: Job, policy: Policy | None, *, seconds: float, node: bool = True) -> Outcome:
     """What becomes of the job and of the node, under a policy or none."""
-    owner_s = waited_s = left_s = pause_s = trained_s = 0.0
-    began_s, steps, duties, state = 0.0, 0, [], None
-    left_s = machine.step_cpu_s if node else 0.0
+    owner_s = waited_s = 0.0
+    one = _Node(machine, policy)
     for tick in range(round(seconds / TICK_S)):
         now_s = tick * TICK_S
         wanted = job(now_s)
-        training = node and pause_s <= 0
-        shared = machine.cpus if training else 0
-        got = min(wanted, machine.cpus) * TICK_S
-        stolen = machine.steal * TICK_S * min(wanted, shared)
-        owner_s += got - stolen
-        waited_s += max(0, wanted - machine.cpus) * TICK_S + stolen
-        if training:
-            left_s -= max(0, machine.cpus - wanted) * TICK_S + stolen
-            if left_s <= 0:
-                step_s = now_s + TICK_S - began_s
-                trained_s, steps, left_s = trained_s + step_s, steps + 1, machine.step_cpu_s
-                pause_s = 0.0
-                if policy is not None:
-                    counters = NodeCounters(trained_s=trained_s, steps=steps, step_s=step_s, micro_batch=1)
-                    seen = Observation(
-                        at_ms=round(1000 * now_s),
-                        clock_s=now_s + TICK_S,
-                        others_cpu_s=owner_s,
-                        others_wait_s=waited_s,
-                        cpus=machine.cpus,
-                        node=counters,
-                    )
-                    wish, state = policy.judge(seen, state)
-                    duties.append(wish.duty)
-                    pause_s = step_s * (1 - wish.duty) / wish.duty
-                began_s = now_s + TICK_S + pause_s
-        elif node:
-            pause_s -= TICK_S
-    return Outcome(owner_s, steps, tuple(duties))
+        shared = machine.cpus if node and one.training else 0
+        stolen_s = machine.steal * TICK_S * min(wanted, shared)
+        owner_s += min(wanted, machine.cpus) * TICK_S - stolen_s
+        waited_s += max(0, wanted - machine.cpus) * TICK_S + stolen_s
+        if node:
+            one.tick(now_s + TICK_S, max(0, machine.cpus - wanted) * TICK_S + stolen_s, owner_s, waited_s)
+    return Outcome(owner_s, one.steps, tuple(one.duties))
+
+
+class _Node:
+    """Steps and pauses, as contributor/unit_runner.py has them."""
+
+    def __init__(self, machine: Machine, policy: Policy | None) -> None:
+        self.training, self.steps = True, 0
+        self.duties: list[float] = []
+        self._machine, self._policy, self._state = machine, policy, None
+        self._left_s, self._began_s, self._ended_s = machine.step_cpu_s, 0.0, 0.0
+        self._step_s = self._trained_s = self._asked_s = 0.0
+
+    def tick(self, now_s: float, got_s: float, owner_s: float, waited_s: float) -> None:
+        """A tick has passed, in which the node got so much processor time while it trained."""
+        if self.training:
+            self._left_s -= got_s
+            if self._left_s > 0:
+                return
+            self._step_s, self._ended_s = now_s - self._began_s, now_s
+            self._trained_s, self.steps = self._trained_s + self._step_s, self.steps + 1
+        elif now_s - self._asked_s < ASK_AGAIN_S and now_s < self._until_s:
+            return
+        duty = self._duty(now_s, owner_s, waited_s)
+        self._asked_s, self._until_s = now_s, self._ended_s + self._step_s * (1 / duty - 1)
+        self.training = now_s >= self._until_s
+        if self.training:
+            self._left_s, self._began_s = self._machine.step_cpu_s, now_s
+
+    def _duty(self, now_s: float, owner_s: float, waited_s: float) -> float:
+        if self._policy is None:
+            return 1.0
+        counters = NodeCounters(trained_s=self._trained_s, steps=self.steps, step_s=self._step_s, micro_batch=1)
+        seen = Observation(
+            at_ms=round(1000 * now_s),
+            clock_s=now_s,
+            others_cpu_s=owner_s,
+            others_wait_s=waited_s,
+            cpus=self._machine.cpus,
+            node=counters,
+        )
+        wish, self._state = self._policy.judge(seen, self._state)
+        self.duties.append(wish.duty)
+        return wish.duty
 
 
 def slowdown(machine: Machine, job: Job, policy: Policy | None, *, seconds: float) -> float:

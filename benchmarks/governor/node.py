@@ -29,6 +29,7 @@ from contributor.training.trainer import Trainer, Unit
 from merge.architectures import build, flat_of, space_of
 
 BATCH = 4
+ASK_AGAIN_S = 0.5
 
 
 class Presence:
@@ -89,8 +90,10 @@ def turn(trains: Trainer, governor: Governor) -> dict[str, object]:
         governor.stepped(took_s, BATCH)
         wish = governor.wish()
         reason = wish.reason
-        if wish.duty < 1:
-            stop.wait(took_s * (1 / wish.duty - 1))
+        paused_s = 0.0
+        while (left_s := took_s * (1 / governor.wish().duty - 1) - paused_s) > 0 and not stop.is_set():
+            stop.wait(min(left_s, ASK_AGAIN_S))
+            paused_s += min(left_s, ASK_AGAIN_S)
     return {"steps": steps, "trained_s": trained_s, "wall_s": time.monotonic() - began_s, "reason": reason}
 
 

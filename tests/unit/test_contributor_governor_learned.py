@@ -36,13 +36,13 @@ def test_the_job_is_slowed_by_less_than_the_target_and_without_the_policy_by_mor
     assert slowdown(machine, job, Learned(target_slowdown=0.05), seconds=MINUTES_S) < 0.05
 
 
-@pytest.mark.parametrize("steal", [0.03, 0.3])
-def test_it_works_harder_where_it_hurts_less(steal: float) -> None:
-    machine = Machine(steal=steal)
-    done = run(machine, steady(1), Learned(), seconds=MINUTES_S)
-    free = run(machine, steady(1), None, seconds=MINUTES_S)
-    assert (done.steps > 0.6 * free.steps) == (steal == 0.03)
-    assert slowdown(machine, steady(1), Learned(), seconds=MINUTES_S) < 0.05
+def test_it_works_harder_where_it_hurts_less() -> None:
+    def share(steal: float) -> float:
+        machine = Machine(steal=steal)
+        done = run(machine, steady(1), Learned(), seconds=MINUTES_S)
+        return done.steps / run(machine, steady(1), None, seconds=MINUTES_S).steps
+
+    assert share(0.03) > 1.5 * share(0.1) > 1.5 * 1.5 * share(0.3)
 
 
 def test_a_higher_target_gets_more_done() -> None:

@@ -25,7 +25,7 @@ from contributor.governor.wish import Wish
 __all__ = ["Knowledge", "Learned", "Marks"]
 
 WINDOW_LEAST_S = 0.5
-BACK, FORTH = 0.9, 0.5  # of the target: how far the last minute may move what is aimed at, down and up
+AIM_LEAST = 0.1  # of the target, after a minute in which it was missed
 GB = 1e9
 
 
@@ -83,8 +83,8 @@ class Learned(Section):
         """Learn from what happened since the last look, then choose duty and micro-batch."""
         known = _learn(state or Knowledge(), seen)
         if known.steps == seen.node.steps and state is not None and state.steps == known.steps:
-            told_duty, rhythm = known.duty, known.rhythm  # asked twice after one step
             share, reason = self._share(known, seen)
+            told_duty, rhythm = (1.0 if share == 1 else known.duty), known.rhythm  # asked again after the same step
         else:
             share, reason = self._share(known, seen)
             told_duty, rhythm = known.rhythm.after(seen.node.trained_s - known.trained_s, share)
@@ -102,8 +102,8 @@ class Learned(Section):
             return 1.0, f"others want {known.demand:.0%} of the machine"
         expected, at_most = known.slowdown.of_full_work(known.demand)
         late = known.slowdown.of_late
-        slack = min(max(self.target_slowdown - late, -BACK * self.target_slowdown), FORTH * self.target_slowdown)
-        share = max(DUTY_LEAST, known.slowdown.duty_for(self.target_slowdown + slack, known.demand))
+        aim = min(max(2 * self.target_slowdown - late, AIM_LEAST * self.target_slowdown), self.target_slowdown)
+        share = max(DUTY_LEAST, known.slowdown.duty_for(aim, known.demand))
         told = (
             f"others want {known.demand:.0%} of the machine; full work would slow them by {expected:.1%} "
             f"(at most {at_most:.1%}), the last minute did by {late:.1%}, the target is "
