@@ -181,9 +181,9 @@ class Watch:
             self._status = self._status.now(doing, why, at_ms)
 
     def keep(self, path: Path) -> None:
-        """Leave the status for whoever asks when this process is gone. Nothing depends on it."""
+        """Leave the status for whoever asks later, without the page's token. Nothing depends on it."""
         try:
-            replace_file(path, json.dumps(self.status.as_json()).encode("ascii"))
+            replace_file(path, json.dumps(replace(self.status, page="").as_json()).encode("ascii"))
         except OSError:
             return  # a node that ends because the disk is full must not fail for this
 

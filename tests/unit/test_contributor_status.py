@@ -92,3 +92,11 @@ def test_notices_and_fates_are_bounded() -> None:
     status = told(*(Notice(str(i)) for i in range(50)), *(Fate(DIGEST, "merged", str(i)) for i in range(50)))
     assert [notice["text"] for notice in status.notices] == [str(i) for i in range(40, 50)]
     assert len(status.fates) == 10
+
+
+def test_the_token_of_the_page_is_not_left_on_the_disk(tmp_path: Path) -> None:
+    watch = Watch(told())
+    watch.set(page="http://127.0.0.1:1/secret/")
+    assert watch.status.page
+    watch.keep(tmp_path / "status.json")
+    assert "secret" not in (tmp_path / "status.json").read_text()
