@@ -120,6 +120,7 @@ def run_node(
         governor = govern(folder.root, lambda told: report(Notice(told)), config.policies)
         report(Notice(plan.reason))
         tempo = Tempo(time.monotonic)
+        governor.training(int(getattr(info.model, "context", 1)))  # of what has no context an example is one thing
         down = DownRate(lambda: governor.wish().down_bytes_per_s, lambda s: interrupt.wait(s, until_stop=True))
         bases = ReleasedBase(url, info, folder, down.fetched)
         parts = Parts(
