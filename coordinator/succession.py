@@ -19,7 +19,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from barnraise.errors import BadSignatureError, ReplayedMessageError, RetiredKeyError, SuccessionError
+from barnraise.errors import (
+    BadSignatureError,
+    QuotaExceededError,
+    ReplayedMessageError,
+    RetiredKeyError,
+    SuccessionError,
+)
 from barnraise.narrate import short
 from barnraise.protocol import Objection, RecoveryRequest, Rotation, Signed, Wait
 from coordinator.admission import AdmissionPolicy, require_near, require_run
@@ -44,6 +50,8 @@ __all__ = [
 
 
 LOOK_AGAIN_S = 60.0
+ROTATIONS_MAX = 64
+"""Of one contributor: whoever asks for nothing but rotations does not fill the ledger. A recovery counts apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +64,7 @@ class KeyFacts:
         in_use: the key that signs for its contributor now.
         replaced_by: the key that came in its place; None while nothing did.
         claim: the open claim on its contributor. claimed_for: the open claim by which it would come to somebody.
+        rotations: how many keys of its contributor came by rotation.
     """
 
     key: str
@@ -65,6 +74,7 @@ class KeyFacts:
     replaced_by: KeyRow | None = None
     claim: ClaimRow | None = None
     claimed_for: ClaimRow | None = None
+    rotations: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +158,7 @@ def decide_rotation(
         BadSignatureError: not signed by the two keys that it names.
         RetiredKeyError: ``old`` was replaced by another key before.
         SuccessionError: the run does not know ``old``, ``new`` is taken, or a claim is open.
+        QuotaExceededError: this contributor has rotated too often.
     """
     rotation = Rotation.read(accepted.statement.body)
     require_run(rotation.run, policy)
@@ -167,6 +178,8 @@ def decide_rotation(
             f"a recovery to key {short(old.claim.new_key)} was asked for and is open. If that was not you, first: "
             "barnraise identity object"
         )
+    if old.rotations >= ROTATIONS_MAX:
+        raise QuotaExceededError(f"your key was rotated {old.rotations} times, no more are possible in this run")
     _require_free(new)
     reason = f"{short(old.key)} and {short(new.key)} have both signed that the second takes the place of the first"
     event = KeyReplaced(old.contributor, old.key, new.key, "rotated", reason, accepted.kept)

@@ -66,6 +66,7 @@ class Keyring:
             replaced_by=keys.replacement(key),
             claim=keys.open_claim(contributor),
             claimed_for=claimed_for,
+            rotations=sum(row.how == "rotated" for row in keys.chain(contributor)),
         )
 
     def in_use(self, key: str) -> KeyFacts:

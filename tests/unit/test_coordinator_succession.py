@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from coordinator.ledger.order_events import ContributorBanned
 from coordinator.orders import LiftBan, Revoke
 from coordinator.orders.rules import Done, Refuse, decide
 from coordinator.orders.settling import facts_for
+from coordinator.succession import ROTATIONS_MAX
 from doorstep import ADA, BOB, Answer, Doorstep, doorstep
 
 NEW, NEWER, MALLORY = (Identity.from_seed(letter * 32) for letter in (b"n", b"m", b"x"))
@@ -48,6 +50,12 @@ def rotation(door: Doorstep, old: Identity = ADA, new: Identity = NEW, **changes
 
 def accepted(message: Message, by: Identity, new: Identity) -> Signed:
     return Signed.make(KeyAccepted(statement=Signed.make(message, by)), new)
+
+
+def in_the_name_of(victim: Identity, message: Message, thief: Identity) -> Signed:
+    """A statement that names a key and is signed by another, accepted by the thief's."""
+    forged = Signed.make(message, thief).model_copy(update={"key": victim.public})
+    return Signed.make(KeyAccepted(statement=forged), thief)
 
 
 def rotate(door: Doorstep, old: Identity = ADA, new: Identity = NEW, **changes: Any) -> Answer:
@@ -157,12 +165,15 @@ def test_a_replay_after_another_rotation_changes_nothing(door: Doorstep) -> None
     assert door.ledger.keys.key_of(ADA.public) == NEWER.public
 
 
-@pytest.mark.parametrize("forged", ["by mallory", "accepted by mallory", "altered", "as another message", "one key"])
+@pytest.mark.parametrize(
+    "forged", ["by mallory", "in ada's name", "accepted by mallory", "altered", "as another message", "one key"]
+)
 def test_a_forged_rotation_is_refused(door: Doorstep, forged: str) -> None:
     door.leased()
     body = Rotation(run="toy", old=ADA.public, new=MALLORY.public, nonce=door.nonce(), at_ms=door.now_ms)
     signed = {
         "by mallory": accepted(body, MALLORY, MALLORY),
+        "in ada's name": in_the_name_of(ADA, body, MALLORY),
         "accepted by mallory": accepted(body.model_copy(update={"new": NEW.public}), ADA, MALLORY),
         "altered": rotation(door).model_copy(update={"body": rotation(door, ADA, MALLORY).body, "key": MALLORY.public}),
         "as another message": Signed.make(RecoveryCard(contributor=ADA.public), MALLORY),
@@ -229,6 +240,18 @@ def test_a_key_that_is_or_was_somebodys_takes_no_place(door: Doorstep, taken: st
     answer = rotate(door, old, target)
     assert no_trace(door, answer, before)
     assert answer.code == "succession"
+
+
+def test_nobody_fills_the_ledger_with_rotations(door: Doorstep) -> None:
+    register(door)
+    chain = [ADA, *(Identity.from_seed(bytes([number]) * 32) for number in range(150, 150 + ROTATIONS_MAX))]
+    for old, new in pairwise(chain):
+        assert rotate(door, old, new).status == 200
+    before = door.trace()
+    answer = rotate(door, chain[-1], NEW)
+    assert no_trace(door, answer, before)
+    assert answer.code == "quota-exceeded"
+    assert history(recover(door)).pending is not None  # a lost key can still be replaced
 
 
 def test_whom_nobody_knows_has_no_history_to_keep(door: Doorstep) -> None:
@@ -371,6 +394,21 @@ def test_an_objection_after_the_time_is_too_late(door: Doorstep) -> None:
     assert pending is not None
     door.now_ms += DAYS_3_MS
     assert objection(door, pending.claim).code == "retired-key"
+
+
+def test_a_forged_recovery_or_objection_is_refused(door: Doorstep) -> None:
+    register(door)
+    request = RecoveryRequest(run="toy", new=MALLORY.public, nonce=door.nonce(), at_ms=door.now_ms)
+    before = door.trace()
+    forged = door.post("/v1/keys/recoveries", in_the_name_of(CODE, request, MALLORY))
+    assert no_trace(door, forged, before)
+    assert forged.code == "bad-signature"
+    pending = history(recover(door)).pending
+    assert pending is not None
+    message = Objection(run="toy", claim=pending.claim, nonce=door.nonce(), at_ms=door.now_ms)
+    signed = Signed.make(message, MALLORY).model_copy(update={"key": ADA.public})
+    assert door.post("/v1/keys/objections", signed).code == "bad-signature"
+    assert door.ledger.keys.open_claim(ADA.public) is not None
 
 
 def test_a_wrong_code_recovers_nothing(door: Doorstep) -> None:
