@@ -66,6 +66,9 @@ def _ordered(kind: str, payload: Mapping[str, Any], update: str, who: str) -> st
     match kind:
         case "order-placed":
             return f"order {payload['order_id']}: {payload['order']['kind']}"
+        case "operator-acted":
+            order = f" (order {payload['order_id']})" if payload["order_id"] else ""
+            return f"operator {payload['session']} {payload['what'].replace('-', ' ')} from {payload['place']}{order}"
         case "order-settled":
             return f"order {payload['order_id']}: {'done' if payload['done'] else 'REFUSED'}: {payload['reason']}"
         case "release-yanked" if payload["reason"] is None:

@@ -59,6 +59,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "fsck": ("barnraise.cli.fsck", "Check all that a run or a mirror stores, and mend it."),
     "backup": ("barnraise.cli.backup", "Operator: back up a run, which may be running."),
     "restore": ("barnraise.cli.restore", "Operator: make a run again from a backup."),
+    "operator": ("barnraise.cli.operator", "Operator: the token for the operator's page, and who did what."),
     "notify": ("barnraise.cli.notify", "Operator: try who is told what happens in a run."),
     "promote": ("barnraise.cli.promote", "Maintainer: sign a release for stable, hand it on."),
     "keys": ("barnraise.cli.keys", "Show and change who signs for a run."),

@@ -33,7 +33,8 @@ from coordinator.gateway.views import current_round_info, run_info
 from coordinator.history import LINES_MAX, event_told, round_lines, round_record, update_status
 from coordinator.metrics import CONTENT_TYPE, GatewayMetrics
 from coordinator.story import update_story
-from coordinator.web import Site, add_pages, refusal_of, refuse, wants_page
+from coordinator.web import Sessions, Site, add_pages, cause_of, refusal_of, refuse, wants_page
+from coordinator.web.operator.token import read_token
 
 __all__ = ["create_app"]
 
@@ -64,7 +65,7 @@ def create_app(state: GatewayState) -> FastAPI:
     _add_work_routes(app, state, intake, Leasing(state))
     _add_release_routes(app, state)
     _add_watching_routes(app, state, metrics)
-    add_pages(app, site)
+    add_pages(app, site, Sessions(lambda: read_token(state.folder), state.now_ms))
     return app
 
 
@@ -207,7 +208,8 @@ def _answer_errors(app: FastAPI, site: Site) -> None:
     async def ours(request: Request, error: BarnraiseError) -> Response:
         note_refusal(request, error.code)
         if wants_page(request):
-            return refuse(site, request, refusal_of(error.http_status, error, error.reason))
+            cause = await run_in_threadpool(cause_of, site, error)
+            return refuse(site, request, refusal_of(cause.http_status, cause, cause.reason))
         headers = {"content-range": f"bytes */{error.size_bytes}"} if isinstance(error, BadRangeError) else None
         return _refuse(error.http_status, error.code, error.reason, headers)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, get_args
 
+from coordinator.ledger.audit_events import AuditEvent
 from coordinator.ledger.key_events import KeyEvent
 from coordinator.ledger.notice_events import NoticeEvent
 from coordinator.ledger.order_events import OrderEvent
@@ -332,6 +333,7 @@ Event = (
     | ChannelMoved
     | NoticeEvent
     | KeyEvent
+    | AuditEvent
     | OrderEvent
 )
 

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from barnraise.errors import ReplayedMessageError, TagExistsError
 from coordinator.ledger import schema
+from coordinator.ledger.audit_events import OperatorActed
 from coordinator.ledger.events import (
     ChannelMoved,
     ContributorSeen,
@@ -102,6 +103,8 @@ def project(connection: Connection, recorded: RecordedEvent) -> None:
             _channel_moved(connection, event)
         case NoticesBegun() | NoticeSettled():
             pass  # the outboxes of targets are read from the events
+        case OperatorActed():
+            pass  # the audit log is read from the events
         case RecoveryRegistered() | KeyReplaced() | RecoveryClaimed() | RecoveryEnded():
             project_key(connection, event, at_ms)
         case _:

@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, expect
 
 from browser import axe_findings, chromium, serving, visit
 from coordinator.ledger.events import RoundMoved
+from coordinator.web.operator.token import make_token
 from hostile_names import HOSTILE
 from seeded_run import NAMES, SeededRun, seeded_run
 
@@ -193,3 +194,27 @@ def test_hostile_names_are_only_names(browser: Browser, tmp_path: Path) -> None:
                     assert axe_findings(page) == [], path
                     seen.screenshot(shot(f"hostile{path.replace('/', '-')[:30]}-360", tmp_path))
     run.ledger.close()
+
+
+def test_an_operator_signs_in_gives_an_order_and_finds_it_in_the_log(
+    browser: Browser, url: str, run: SeededRun, tmp_path: Path
+) -> None:
+    token = make_token(run.folder)
+    with visit(browser, f"{url}/operator?version=0.2.3", width=360) as seen:
+        page = seen.page
+        page.fill("#token", token)
+        page.click("form.sign-in button")
+        expect(page.locator("#yank-version")).to_have_value("0.2.3")
+        assert axe_findings(page) == []
+        page.fill("#yank-reason", "it repeats itself")
+        page.locator("form.action", has_text="Yank a release").locator("button").click()
+        expect(page.locator("h1")).to_have_text("Yank a release")
+        assert axe_findings(page) == []
+        page.click("button.danger")
+        expect(page.locator("#log")).to_contain_text("yank 0.2.3: it repeats itself")
+        seen.screenshot(shot("operator-audit", tmp_path))
+        assert axe_findings(page) == []
+        assert (seen.overflow(), seen.complaints, seen.refused()) == (0, [], [])
+        page.goto(f"{url}/operator")
+        page.get_by_role("button", name="Sign out").click()
+        expect(page.locator("#token")).to_be_visible()

@@ -86,7 +86,7 @@ def _ledger(numbers: Numbers, now_s: float, run: str) -> Iterator[Finding]:
             "The ledger cannot be read",
             "Its database was locked, or its disk away, when this page was made.",
             "Find the process that holds it; a check says whether the file is whole.",
-            f"barnraise fsck {run}",
+            f"barnraise fsck --run {run}",
         )
     if unread := numbers.one("ledger_unread_events"):
         yield Finding(
@@ -142,7 +142,7 @@ def _disk(numbers: Numbers, now_s: float, run: str) -> Iterator[Finding]:
             "The disk fills up",
             f"{size(free)} of {size(whole)} are free; {when}.",
             "Remove what no release needs, or move the run to a larger disk; first look what would go.",
-            f"barnraise gc {run} --dry-run",
+            f"barnraise gc --run {run} --dry-run",
         )
 
 
@@ -163,7 +163,7 @@ def _metadata(numbers: Numbers, now_s: float, run: str) -> Iterator[Finding]:
                 f"Maintainers have to sign again: {role}",
                 f"{_ends(left_s)}; after that nobody can pull.",
                 "Prepare it, hand it on until enough have signed, and apply it.",
-                f"barnraise keys renew {run}",
+                f"barnraise keys renew --run {run}",
             )
 
 
@@ -207,7 +207,9 @@ def _rounds(numbers: Numbers, now_s: float, run: str) -> Iterator[Finding]:
         count = numbers.one("rounds_in_a_row", outcome) or 0
         if count >= IN_A_ROW:
             reason = f"The last {int(count):,} rounds were {outcome}."
-            yield Finding("warning", f"Round after round is {outcome}", reason, advice, "barnraise round ls")
+            yield Finding(
+                "warning", f"Round after round is {outcome}", reason, advice, f"barnraise round ls --from {run}"
+            )
     for (test,), left in numbers.all("test_hidden_left").items():
         wanted = numbers.one("test_hidden_wanted", test) or 0
         if left < HIDDEN_DRAWS * wanted:
