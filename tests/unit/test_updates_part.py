@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -186,3 +187,14 @@ def test_a_round_of_a_part_moves_that_part_alone_whatever_the_order(tmp_path):
     patch = Update.parse(bench.blobs.read(merged[0].candidate.patch_digest), space, base_digest=yard.base_digest)
     assert patch.carrier == part
     assert patch.size_bytes < 4 * part.space.size + 2000  # dense, and nothing for the largest tensor
+
+
+@pytest.mark.parametrize("what", ["support", "levels", "scales"])
+def test_bytes_where_nothing_is_addressed_are_refused(what):
+    codec = CodecConfig(name="dense")
+    segments, _ = compress(torch.from_numpy(random_change(CHOSEN.space)), CHOSEN.space, codec)
+    assert CHOSEN.space.cuts[1] == CHOSEN.space.cuts[2]
+    segments[1] = replace(segments[1], **{what: b"more"})
+    data = write_update(SPACE, BASE, codec, segments, role="update", carrier=CHOSEN)
+    with pytest.raises(NonCanonicalUpdateError, match="nothing is addressed"):
+        Update.parse(data, SPACE, base_digest=BASE)
