@@ -100,7 +100,10 @@ def _words(known: dict[str, Any]) -> list[str]:
     if known["problem"]:
         lines += field("problem", known["problem"])
     if found is not None:
-        lines += _of_status(found, now, is_running=known["running"])
+        is_begun = known["running"] or known["checkpoint"]
+        lines += _of_status(
+            found if is_begun else {**found, "steps": 0}, now, is_running=known["running"]
+        )  # what was given back is no unit any more
     if known["outbox"]:
         waiting = ", ".join(short(digest) for digest in known["outbox"])
         lines += field("outbox", f"{waiting}: finished, and without a receipt yet")
