@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from coordinator.ledger import Ledger, ReleaseRow, RoundRow
@@ -36,7 +37,7 @@ class Judged:
     higher: frozenset[str]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)  # one may have 10,000 points: it is itself, and what follows from it is kept
 class Curve:
     """One test over everything that has it, in the order of time.
 
@@ -53,15 +54,15 @@ class Curve:
     values: tuple[float, ...]
     of: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def released(self) -> list[float]:
         return [value for point, value in zip(self.points, self.values, strict=True) if point.accepted]
 
-    @property
+    @cached_property
     def rejected(self) -> int:
         return sum(not point.accepted for point in self.points)
 
-    @property
+    @cached_property
     def gain(self) -> float | None:
         """From the first release to the newest, positive where it got better; None with fewer than two."""
         values = self.released

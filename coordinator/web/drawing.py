@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 
 from markupsafe import Markup
@@ -18,6 +19,7 @@ __all__ = ["Scale", "curve_svg", "interval_svg", "share_svg", "strip_svg", "thin
 
 WIDTH, HEIGHT, EDGE = 1000, 200, 8
 MARKS_MOST = 400
+CURVES_KEPT = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,7 @@ def thinned(count: int, most: int) -> list[int]:
     return sorted({round(index * (count - 1) / (most - 1)) for index in range(most)})
 
 
+@lru_cache(maxsize=CURVES_KEPT)
 def curve_svg(curve: Curve) -> Markup:
     """Releases as a line with dots, rejected candidates as crosses."""
     released = [index for index, point in enumerate(curve.points) if point.accepted]
