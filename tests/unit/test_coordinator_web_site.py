@@ -5,15 +5,15 @@ from __future__ import annotations
 import gzip
 import json
 import re
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from barnraise.digest import digest_bytes
-from barnraise.errors import LedgerVersionError, StorageError
+from barnraise.errors import StorageError
 from coordinator.web.assets import FOLDER, assets
-from coordinator.web.refusals import refusal_of
 from coordinator.web.words import ago, duration, sentence, signed, size
 from doorstep import Doorstep, doorstep
 from web_pages import Pages, read_html
@@ -124,9 +124,17 @@ def test_a_ledger_that_is_away_is_a_page_that_says_when_to_come_back(
     assert door.call("GET", "/v1/run").code == "storage"
 
 
-def test_a_ledger_of_a_newer_version_is_said_to_be_one() -> None:
-    found = refusal_of(500, LedgerVersionError("the ledger is at schema 9"), "the ledger is at schema 9")
-    assert (found.status, found.title) == (503, "The ledger has moved on")
+def test_a_ledger_that_a_newer_version_has_migrated_is_said_to_be_one(door: Doorstep) -> None:
+    with sqlite3.connect(door.state.folder.ledger) as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+        assert door.call("GET", "/", headers=PAGE).status == 200  # nothing that it needs is another
+        database.execute("ALTER TABLE releases RENAME COLUMN model_digest TO model")
+    answer = door.call("GET", "/", headers=PAGE)
+    assert (answer.status, answer.headers["retry-after"]) == (503, "60")
+    page = read_html(answer.body.decode())
+    assert page.one("h1").text == "The ledger has moved on"
+    assert "schema 9999" in page.one("main").text
+    database.close()
 
 
 # -- the address in the lines to copy --------------------------------------------------------------
