@@ -133,7 +133,8 @@ def _turns(place: Path, jobs: dict[str, float], rounds: int) -> Iterator[Turn]:
 
 
 def _turn(command: list[str], node: Node | None, **named: Any) -> Turn:
-    """The job once, beside a node or alone."""
+    """The job once, beside a node or alone. Its owner has just sat down."""
+    Path(command[-1]).touch()
     if node is not None:
         _tell(node, "go")
     told = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from contributor.events import NodeEvent, Step
+from contributor.governor import Wish
 from contributor.governor.governor import Governor
 from contributor.governor.look import Look
 from contributor.governor.sensors.clock import ClockSensor
@@ -51,3 +52,25 @@ def test_policies_that_come_and_go_between_steps_lose_none_and_change_no_bit(wor
     assert loaded == [(), ("learned",), ("learned", "schedule"), ("schedule",)]
     (digest,) = world.gateway.received
     assert np.array_equal(world.said(digest) + world.residual(), world.trained(1))
+
+
+class Fickle:
+    """Wishes for a long pause after each step, until it has been asked three times in it."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def wish(self) -> Wish:
+        self.asked += 1
+        return Wish(True, "others are busy", duty=0.01) if self.asked < 3 else Wish(True, "others have gone")
+
+    def stepped(self, step_s: float, micro_batch: int) -> None:
+        self.asked = 0
+
+
+def test_a_pause_ends_when_the_policies_change_their_mind(world: World) -> None:
+    ticks = iter(range(1_000_000))
+    world.clock_s = lambda: float(next(ticks))
+    world.advice = Fickle()
+    assert world.process() == "1 of 1 units done"
+    assert world.slept == pytest.approx(4 * 2 * 0.5)  # after each of four steps two looks, half a second apart
