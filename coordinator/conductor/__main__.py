@@ -66,6 +66,7 @@ def _conduct(folder: RunFolder, stop: Event) -> None:
     publisher = Publisher(desk, run.ledger, Repository(folder), now_ms)
     watchdog.promise(watchdog.START_S)
     with local_ray(run.config.conductor.workers):
+        watchdog.promise(watchdog.TURN_S)  # the model is built before the first turn, by a library that loads slowly
         stop_on_signals(stop)  # again: Ray puts its own handlers in place, which end the process on the spot
         pool = RayPool(beat=Heartbeat(folder, now_ms).beat)
         try:
