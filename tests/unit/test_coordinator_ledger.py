@@ -27,6 +27,7 @@ from barnraise.errors import (
     TagExistsError,
 )
 from coordinator.ledger import Ledger, LedgerMovedError, schema
+from coordinator.ledger.audit_events import OperatorActed
 from coordinator.ledger.engine import writing
 from coordinator.ledger.events import (
     EVENTS,
@@ -142,6 +143,7 @@ STORY: tuple[Event, ...] = (
 ORDERS: tuple[Event, ...] = (
     *STORY,
     OrderPlaced("1", {"kind": "yank", "version": "0.1.0", "reason": "wrong licence"}),
+    OperatorActed("0123abcd", "ordered", "this machine", "1"),
     OrderPlaced("2", {"kind": "revert", "updates": [digest(1)]}),
     ReleaseYanked("0.1.0", "wrong licence"),
     OrderSettled("1", True, "0.1.0 is yanked", {"version": "0.1.0"}),
