@@ -161,6 +161,8 @@ def measure(root: Path, steps: int, units: int) -> dict[str, list[float]]:
     found: dict[str, list[float]] = defaultdict(list)
     try:
         while not folder.address.exists():
+            if gateway.poll() is not None:
+                raise RuntimeError(f"the gateway ended with {gateway.returncode}")
             time.sleep(0.05)
         coordinator = Coordinator(folder, conductor, json.loads(folder.address.read_bytes())["url"])
         for unit in range(units + 1):
