@@ -13,7 +13,7 @@ from dataclasses import dataclass
 __all__ = ["CYCLE_S", "DUTY_LEAST", "Rhythm"]
 
 CYCLE_S = 4.0
-PAUSE_MOST_S = 10.0
+PAUSE_MOST_S = 300.0
 DUTY_LEAST = 0.02
 GOLDEN = 0.6180339887498949
 

@@ -47,7 +47,7 @@ class Knowledge:
         marks: where the present window began; None before the first, and after a restart.
         demands: share of the machine that others wanted in the last two windows.
         trained_s, steps: of the node, at the last look.
-        duty: that the last look ended with.
+        duty: that was told after the last step. share: of time to train, that it came from.
     """
 
     slowdown: Slowdown = field(default_factory=Slowdown)
@@ -58,6 +58,7 @@ class Knowledge:
     trained_s: float = 0.0
     steps: int = 0
     duty: float = 1.0
+    share: float = 1.0
 
     @property
     def demand(self) -> float:
@@ -82,14 +83,14 @@ class Learned(Section):
     def judge(self, seen: Observation, state: Knowledge | None) -> tuple[Wish, Knowledge]:
         """Learn from what happened since the last look, then choose duty and micro-batch."""
         known = _learn(state or Knowledge(), seen)
-        if known.steps == seen.node.steps and state is not None and state.steps == known.steps:
-            share, reason = self._share(known, seen)
-            told_duty, rhythm = (1.0 if share == 1 else known.duty), known.rhythm  # asked again after the same step
+        share, reason = self._share(known, seen)
+        if state is not None and state.steps == seen.node.steps:
+            told_duty = _shortened(known, share)  # asked again after the same step: perhaps in a pause
         else:
-            share, reason = self._share(known, seen)
             told_duty, rhythm = known.rhythm.after(seen.node.trained_s - known.trained_s, share)
+            known = replace(known, rhythm=rhythm, duty=told_duty, share=share)
+        known = replace(known, trained_s=seen.node.trained_s, steps=seen.node.steps)
         micro_batch_max, room = self._micro_batch(known.pace, seen)
-        known = replace(known, rhythm=rhythm, duty=told_duty, trained_s=seen.node.trained_s, steps=seen.node.steps)
         if micro_batch_max == 0:
             return Wish(False, f"{room}: not one example fits"), known
         if micro_batch_max is not None:
@@ -125,6 +126,14 @@ class Learned(Section):
         if fits == 2 * now:
             return None, ""
         return fits, f"{free_bytes / GB:.1f} GB of {place} are free, {self.leave_gb:.1f} GB are to be left"
+
+
+def _shortened(known: Knowledge, share: float) -> float:
+    """The duty of the last step, with a pause that is as much shorter as the share of time to train has grown."""
+    if share <= known.share or known.share >= 1:
+        return known.duty
+    rest = (1 / share - 1) / (1 / known.share - 1)
+    return 1 / (1 + (1 / known.duty - 1) * rest)
 
 
 def _learn(known: Knowledge, seen: Observation) -> Knowledge:
