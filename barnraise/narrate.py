@@ -85,6 +85,10 @@ def _ordered(kind: str, payload: Mapping[str, Any], update: str, who: str) -> st
             return f"BANNED {who}: {payload['reason']}"
         case "ban-lifted":
             return f"{who} may contribute again"
+        case "contributor-quarantined":
+            return f"{who} is in quarantine: {payload['reason']}"
+        case "quarantine-ended":
+            return f"{who} is in quarantine no more"
         case "channel-probed":
             return f"channel {payload['channel']} at {payload['version']}: {payload['reason']}"
         case "key-replaced":

@@ -54,6 +54,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "yank": ("barnraise.cli.yank", "Operator: let no range choose a release any more."),
     "revert": ("barnraise.cli.revert", "Operator: release as if an update had never been merged."),
     "revoke": ("barnraise.cli.revoke", "Operator: ban a key, and take out what it sent."),
+    "quarantine": ("barnraise.cli.quarantine", "Operator: measure what a key sends, and merge none of it."),
     "import": ("barnraise.cli.import_", "Operator: list a fine-tune beside the trunk."),
     "gc": ("barnraise.cli.gc", "Operator: remove what a run does not need."),
     "fsck": ("barnraise.cli.fsck", "Check all that a run or a mirror stores, and mend it."),

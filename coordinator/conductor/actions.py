@@ -77,13 +77,13 @@ class Finished:
 Work = Generator[list[Task], list[Any], Finished]
 
 
-def check(desk: Desk, current: Round, digest: str, shard: str | None) -> Work:
+def check(desk: Desk, current: Round, digest: str, shard: str | None, held: str | None = None) -> Work:
     """Check one update; whatever is wrong with it is its own rejection.
 
     A check that ends without an answer (too slow, out of memory) blames nobody: the update is not merged.
 
     Args:
-        shard: the domain that it was trained on.
+        shard: the domain that it was trained on. held: why its contributor is in quarantine; None of all others.
     """
     task = Task(work.check_update, (desk, current.base_digest, digest, shard), desk.config.conductor.check_timeout_s)
     try:
@@ -93,6 +93,10 @@ def check(desk: Desk, current: Round, digest: str, shard: str | None) -> Work:
         return Finished(CheckFailed(digest), (unmerged,))
     if found.accepted:
         checked = UpdateChecked(digest, current.number, found.segment_square_sums, found.reason, found.evidence)
+        if held is not None:
+            reason = f"{found.reason}; measured and not merged, for its contributor is in quarantine: {held}"
+            unmerged = UpdateUnmerged(digest, current.number, reason, found.evidence, "quarantine")
+            return Finished(CheckFailed(digest), (checked, unmerged))
         return Finished(CheckPassed(digest), (checked,))
     rejected = UpdateRejected(digest, current.number, "check", found.reason, found.evidence)
     return Finished(CheckFailed(digest), (rejected,))

@@ -32,6 +32,7 @@ from coordinator.ledger.rows import (
     DerivedRow,
     LeaseRow,
     OrderRow,
+    QuarantineRow,
     ReleaseRow,
     RoundRow,
     RunRow,
@@ -342,6 +343,11 @@ class Ledger:
 
     def ban(self, contributor: str) -> BanRow | None:
         return self._one(BanRow, schema.bans, schema.bans.c.contributor == contributor)
+
+    def quarantines(self) -> dict[str, QuarantineRow]:
+        """First key of a contributor -> why what it sends is not merged."""
+        rows = self._all(QuarantineRow, select(schema.quarantines).order_by(schema.quarantines.c.contributor))
+        return {row.contributor: row for row in rows}
 
     # -- sums over the whole run, for metrics ------------------------------------------------------
 

@@ -13,10 +13,12 @@ __all__ = [
     "BanLifted",
     "ChannelProbed",
     "ContributorBanned",
+    "ContributorQuarantined",
     "ModelDerived",
     "OrderEvent",
     "OrderPlaced",
     "OrderSettled",
+    "QuarantineEnded",
     "ReleasePromoted",
     "ReleaseWithdrawn",
     "ReleaseYanked",
@@ -159,6 +161,32 @@ class BanLifted:
 
 
 @dataclass(frozen=True, slots=True)
+class ContributorQuarantined:
+    """What a contributor sends from now on is measured and not merged."""
+
+    kind: ClassVar[str] = "contributor-quarantined"
+    contributor: str
+    reason: str
+
+    @property
+    def subject(self) -> str:
+        return self.contributor
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineEnded:
+    """What the contributor sends is merged again."""
+
+    kind: ClassVar[str] = "quarantine-ended"
+    contributor: str
+    reason: str
+
+    @property
+    def subject(self) -> str:
+        return self.contributor
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelProbed:
     """A channel's release was compared with the one before it, after it moved there.
 
@@ -190,5 +218,7 @@ OrderEvent = (
     | ContributorBanned
     | ModelDerived
     | BanLifted
+    | ContributorQuarantined
+    | QuarantineEnded
     | ChannelProbed
 )

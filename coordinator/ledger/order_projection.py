@@ -17,10 +17,12 @@ from coordinator.ledger.order_events import (
     BanLifted,
     ChannelProbed,
     ContributorBanned,
+    ContributorQuarantined,
     ModelDerived,
     OrderEvent,
     OrderPlaced,
     OrderSettled,
+    QuarantineEnded,
     ReleasePromoted,
     ReleaseWithdrawn,
     ReleaseYanked,
@@ -60,6 +62,14 @@ def project_order(connection: Connection, event: OrderEvent, seq: int, at_ms: in
         case BanLifted(contributor):
             gone = connection.execute(delete(schema.bans).where(schema.bans.c.contributor == contributor))
             require_one(gone.rowcount, f"{contributor} is not banned")
+        case ContributorQuarantined(contributor, reason):
+            values = {"contributor": contributor, "reason": reason, "since_ms": at_ms}
+            twice = RuntimeError(f"{contributor} is in quarantine already")
+            insert_row(connection, schema.quarantines, values, twice)
+        case QuarantineEnded(contributor):
+            table = schema.quarantines
+            gone = connection.execute(delete(table).where(table.c.contributor == contributor))
+            require_one(gone.rowcount, f"{contributor} is not in quarantine")
         case ChannelProbed():
             _probed(connection, event)
         case _ as never:

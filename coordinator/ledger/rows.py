@@ -13,6 +13,7 @@ __all__ = [
     "DerivedRow",
     "LeaseRow",
     "OrderRow",
+    "QuarantineRow",
     "ReleaseRow",
     "RoundRow",
     "RunRow",
@@ -200,6 +201,15 @@ class BanRow:
     since_ms: int
     reason: str
     banned_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineRow:
+    """A contributor whose updates are measured and not merged."""
+
+    contributor: str
+    reason: str
+    since_ms: int
 
 
 @dataclass(frozen=True, slots=True)

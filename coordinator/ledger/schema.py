@@ -34,6 +34,7 @@ __all__ = [
     "metadata",
     "nonces",
     "orders",
+    "quarantines",
     "recoveries",
     "releases",
     "rounds",
@@ -195,6 +196,14 @@ bans = Table(
     Column("banned_at_ms", BigInteger, nullable=False),
 )
 
+quarantines = Table(
+    "quarantines",
+    metadata,
+    Column("contributor", String(64), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("since_ms", BigInteger, nullable=False),
+)
+
 derived = Table(
     "derived",
     metadata,
@@ -248,6 +257,7 @@ PROJECTIONS = (
     recoveries,
     keys,
     derived,
+    quarantines,
     bans,
     orders,
     channels,

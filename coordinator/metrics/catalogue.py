@@ -18,7 +18,7 @@ OUTCOMES = PHASES[3:]
 STATES = ("received", "checked", "rejected", "merged", "unmerged", "reverted")
 REASONS = {
     "rejected": ("harmful", "malformed", "culprit", "banned", "other"),
-    "unmerged": ("late", "unchecked", "round-rejected", "round-abandoned", "other"),
+    "unmerged": ("late", "unchecked", "quarantine", "round-rejected", "round-abandoned", "other"),
 }
 """Why an update was not merged, in one word; the sentence is in the ledger."""
 

@@ -13,11 +13,13 @@ __all__ = [
     "KINDS",
     "AcceptRegression",
     "Derive",
+    "EndQuarantine",
     "LiftBan",
     "MoveChannel",
     "Order",
     "Promoted",
     "PublishSigned",
+    "Quarantine",
     "Revert",
     "Revoke",
     "WithdrawAcceptance",
@@ -107,6 +109,24 @@ class LiftBan:
 
 
 @dataclass(frozen=True, slots=True)
+class Quarantine:
+    """Measure what a contributor sends, and merge none of it; ``contributor`` may be how its key begins."""
+
+    kind: ClassVar[str] = "quarantine"
+    contributor: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndQuarantine:
+    """Merge again what a contributor sends from now on."""
+
+    kind: ClassVar[str] = "end-quarantine"
+    contributor: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Derive:
     """List a derived model whose blobs are all stored; see ``barnraise.releases.derived``.
 
@@ -161,6 +181,8 @@ Order = (
     | Revert
     | Revoke
     | LiftBan
+    | Quarantine
+    | EndQuarantine
     | Derive
     | AcceptRegression
     | WithdrawAcceptance

@@ -14,13 +14,15 @@ from typing import Any, assert_never
 
 from barnraise.narrate import short
 from barnraise.versions import parse_version
-from coordinator.ledger import TRUNK, BanRow, DerivedRow, OrderRow, ReleaseRow, UpdateRow
+from coordinator.ledger import TRUNK, BanRow, DerivedRow, OrderRow, QuarantineRow, ReleaseRow, UpdateRow
 from coordinator.ledger.events import ChannelMoved, Event
 from coordinator.ledger.order_events import (
     BanLifted,
     ContributorBanned,
+    ContributorQuarantined,
     ModelDerived,
     OrderSettled,
+    QuarantineEnded,
     ReleasePromoted,
     ReleaseWithdrawn,
     ReleaseYanked,
@@ -28,11 +30,13 @@ from coordinator.ledger.order_events import (
 from coordinator.orders.kinds import (
     AcceptRegression,
     Derive,
+    EndQuarantine,
     LiftBan,
     MoveChannel,
     Order,
     Promoted,
     PublishSigned,
+    Quarantine,
     Revert,
     Revoke,
     WithdrawAcceptance,
@@ -67,7 +71,7 @@ class Facts:
     Attributes:
         releases: all, oldest first. channels: channel -> version.
         updates: those that a revert names by how they begin, or all of a revoked key's.
-        contributors: first keys of all whom the ledger knows. bans: of those, the ones that are banned.
+        contributors: first keys of all whom the ledger knows. bans, quarantines: of those, the ones that are.
         later_keys: key that came in another's place -> the first key of its contributor.
         run: name of the trunk. derived: all that is listed of derived models.
         accepted: regressions that were accepted before this order, and wait for their candidate.
@@ -79,6 +83,7 @@ class Facts:
     updates: Sequence[UpdateRow] = ()
     contributors: Sequence[str] = ()
     bans: Mapping[str, BanRow] = field(default_factory=dict)
+    quarantines: Mapping[str, QuarantineRow] = field(default_factory=dict)
     later_keys: Mapping[str, str] = field(default_factory=dict)
     run: str = ""
     derived: Sequence[DerivedRow] = ()
@@ -150,6 +155,10 @@ def decide(order: Order, facts: Facts) -> Decision:
             return _revoke(order, facts)
         case LiftBan():
             return _lift(order, facts)
+        case Quarantine():
+            return _quarantine(order, facts)
+        case EndQuarantine():
+            return _end_quarantine(order, facts)
         case Derive():
             return _derive(order, facts)
         case AcceptRegression():
@@ -283,6 +292,27 @@ def _lift(order: LiftBan, facts: Facts) -> Decision:
         return Refuse(_not_one("banned contributor", order.contributor, found))
     reason = f"{short(found[0])} may contribute again; what was reverted stays reverted"
     return Done((BanLifted(found[0], order.reason),), reason, {"contributor": found[0]})
+
+
+def _quarantine(order: Quarantine, facts: Facts) -> Decision:
+    found = _whose(order.contributor, facts.contributors, facts)
+    if len(found) != 1 or len(order.contributor) < PREFIX_MIN:
+        return Refuse(_not_one("contributor", order.contributor, found))
+    (key,) = found
+    if (standing := facts.quarantines.get(key)) is not None:
+        return Refuse(f"{short(key)} is in quarantine already: {standing.reason}")
+    if key in facts.bans:
+        return Refuse(f"{short(key)} is banned, so nothing comes in that could be measured; first lift the ban")
+    reason = f"{short(key)} is in quarantine: {order.reason}; what it sends is measured and not merged"
+    return Done((ContributorQuarantined(key, order.reason),), reason, {"contributor": key})
+
+
+def _end_quarantine(order: EndQuarantine, facts: Facts) -> Decision:
+    found = _whose(order.contributor, facts.quarantines, facts)
+    if len(found) != 1 or len(order.contributor) < PREFIX_MIN:
+        return Refuse(_not_one("contributor in quarantine", order.contributor, found))
+    reason = f"{short(found[0])} is in quarantine no more; what it sends from now on is merged"
+    return Done((QuarantineEnded(found[0], order.reason),), reason, {"contributor": found[0]})
 
 
 def _derive(order: Derive, facts: Facts) -> Decision:

@@ -15,8 +15,10 @@ from coordinator.ledger.order_events import OrderSettled
 from coordinator.orders.kinds import (
     AcceptRegression,
     Derive,
+    EndQuarantine,
     LiftBan,
     Order,
+    Quarantine,
     Revert,
     Revoke,
     WithdrawAcceptance,
@@ -86,7 +88,13 @@ def facts_for(order: Order, ledger: Ledger, placed_seq: int = 0) -> Facts:
             later = _later_keys(ledger, name)
             meant = {key for key in keys if key.startswith(name)} | set(later.values())
             sent = [row for key in sorted(meant) for row in ledger.updates_of(key)]
-            return Facts(ledger.releases(), ledger.channels(), sent, keys, ledger.bans(), later)
+            return Facts(ledger.releases(), ledger.channels(), sent, keys, ledger.bans(), later_keys=later)
+        case Quarantine(contributor=name) | EndQuarantine(contributor=name):
+            keys = [row.contributor for row in ledger.contributors()]
+            later, held = _later_keys(ledger, name), ledger.quarantines()
+            return Facts(
+                ledger.releases(), ledger.channels(), (), keys, ledger.bans(), quarantines=held, later_keys=later
+            )
         case LiftBan(contributor=name):
             later = _later_keys(ledger, name)
             return Facts(ledger.releases(), ledger.channels(), bans=ledger.bans(), later_keys=later)

@@ -18,7 +18,7 @@ from coordinator.conductor.conductor import Conductor
 from coordinator.ledger import OrderRow, ReleaseRow
 from coordinator.ledger.events import ChannelMoved
 from coordinator.ledger.order_events import ChannelProbed, OrderSettled
-from coordinator.orders import LiftBan, MoveChannel, Order, Revert, Revoke, Yank
+from coordinator.orders import EndQuarantine, LiftBan, MoveChannel, Order, Quarantine, Revert, Revoke, Yank
 from coordinator.orders.placing import append, place
 from coordinator.recompute import recompute
 from laws import moments
@@ -386,6 +386,24 @@ def test_everything_that_a_revoked_key_sent_is_taken_out_and_nothing_more_is_tak
     assert simulation.ledger.bans() == {}
     released(simulation, "0.1.4")
     assert mallory.identity.public in {one.contributor for one in manifest_of(simulation, "0.1.4").updates}
+
+
+def test_what_comes_from_quarantine_is_measured_and_not_merged(tmp_path: Path) -> None:
+    simulation = world(tmp_path)
+    mallory = simulation.contributor("mallory")
+    released(simulation, "0.1.1")
+    done(simulation, Quarantine(mallory.identity.public[:12], "too good to be true"))
+    by = released(simulation, "0.1.2")
+    held = simulation.ledger.update(by["mallory"])
+    assert held is not None
+    assert held.state == "unmerged"
+    assert "in quarantine: too good to be true" in (held.reason or "")
+    assert "score" in held.evidence
+    assert mallory.identity.public not in {one.contributor for one in manifest_of(simulation, "0.1.2").updates}
+    assert len(manifest_of(simulation, "0.1.2").updates) == len(by) - 1
+    done(simulation, EndQuarantine(mallory.identity.public, "it is as good"))
+    released(simulation, "0.1.3")
+    assert mallory.identity.public in {one.contributor for one in manifest_of(simulation, "0.1.3").updates}
 
 
 def test_a_ban_ends_a_round_that_has_an_update_of_the_key_and_rejects_only_that(tmp_path: Path) -> None:

@@ -54,9 +54,11 @@ from coordinator.ledger.order_events import (
     BanLifted,
     ChannelProbed,
     ContributorBanned,
+    ContributorQuarantined,
     ModelDerived,
     OrderPlaced,
     OrderSettled,
+    QuarantineEnded,
     ReleasePromoted,
     ReleaseWithdrawn,
     ReleaseYanked,
@@ -154,6 +156,9 @@ ORDERS: tuple[Event, ...] = (
     ContributorBanned("c0", 5, "it lies"),
     ContributorBanned("c1", 6, "a mistake"),
     BanLifted("c1", "it was a mistake"),
+    ContributorQuarantined("c2", "too good"),
+    ContributorQuarantined("c3", "a mistake"),
+    QuarantineEnded("c3", "it was one"),
     replace(tagged("0.1.2", "0.1.1"), reverts=[digest(1)]),
     UpdateReverted(digest(1), "0.1.2", "as if it had never been merged"),
     ChannelMoved("nightly", "0.1.1", "0.1.2"),
@@ -302,6 +307,8 @@ def test_keys_follow_each_other_and_name_one_contributor(ledger: Ledger) -> None
         UpdateReverted(digest(2), "0.1.2", "it was rejected"),
         ContributorBanned("c0", 1, "twice"),
         BanLifted("c1", "twice"),
+        ContributorQuarantined("c2", "twice"),
+        QuarantineEnded("c3", "twice"),
         ChannelProbed("nightly", "0.1.0", "0.1.1", True, "it moved on"),
         ChannelProbed("weekly", "0.1.0", "0.1.1", True, "no such channel"),
         ModelDerived("toy-de", "0.1.0", digest(9), digest(9), 1000, "toy", "0.1.2", "listed already"),
@@ -457,12 +464,12 @@ def test_a_ledger_of_the_first_schema_is_brought_along_with_all_it_holds(tmp_pat
     for table, columns in added.items():
         for column in columns:
             database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-    for table in ("orders", "bans", "derived", "keys", "recoveries", "claims"):
+    for table in ("orders", "bans", "derived", "keys", "recoveries", "claims", "quarantines"):
         database.execute(f"DROP TABLE {table}")
     database.execute("UPDATE alembic_version SET version_num = '0001'")
     database.commit()
     database.close()
-    with pytest.raises(LedgerVersionError, match="reads schema 0005"):
+    with pytest.raises(LedgerVersionError, match="reads schema 0006"):
         Ledger.open_reading(path)
     brought = Ledger.open(path)
     found = everything(brought)

@@ -10,22 +10,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barnraise.errors import OrderRefusedError
-from coordinator.ledger import BanRow, ReleaseRow, UpdateRow
+from coordinator.ledger import BanRow, QuarantineRow, ReleaseRow, UpdateRow
 from coordinator.ledger.events import ChannelMoved
 from coordinator.ledger.order_events import (
     BanLifted,
     ContributorBanned,
+    ContributorQuarantined,
+    QuarantineEnded,
     ReleasePromoted,
     ReleaseWithdrawn,
     ReleaseYanked,
 )
 from coordinator.orders.kinds import (
     KINDS,
+    EndQuarantine,
     LiftBan,
     MoveChannel,
     Order,
     Promoted,
     PublishSigned,
+    Quarantine,
     Revert,
     Revoke,
     Withdrawn,
@@ -203,6 +207,21 @@ def test_a_key_is_banned_once_and_may_be_let_in_again() -> None:
     assert isinstance(again, Compute)
     assert again.events == ()
     assert done(LiftBan(MALLORY[:10], "a mistake"), facts).events == (BanLifted(MALLORY, "a mistake"),)
+
+
+def test_a_key_is_put_into_quarantine_once_and_let_out_once() -> None:
+    found = done(Quarantine(MALLORY[:10], "too good"))
+    assert found.events == (ContributorQuarantined(MALLORY, "too good"),)
+    assert "measured and not merged" in found.reason
+    held = replace(FACTS, quarantines={MALLORY: QuarantineRow(MALLORY, "too good", 60)})
+    again = decide(Quarantine(MALLORY, "twice"), held)
+    assert isinstance(again, Refuse)
+    assert "already: too good" in again.reason
+    assert done(EndQuarantine(MALLORY[:10], "it is"), held).events == (QuarantineEnded(MALLORY, "it is"),)
+    banned = decide(Quarantine(MALLORY, "x"), replace(FACTS, bans={MALLORY: BanRow(MALLORY, 50, "lies", 60)}))
+    assert isinstance(banned, Refuse)
+    nobody = decide(EndQuarantine(MALLORY), FACTS)
+    assert isinstance(nobody, Refuse)
 
 
 def test_the_trunk_is_a_release_and_its_ancestors() -> None:

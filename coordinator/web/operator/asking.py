@@ -10,7 +10,17 @@ from barnraise.errors import UsageError
 from barnraise.suite import SuiteConfig
 from coordinator.ledger import Ledger
 from coordinator.orders.accepting import accept
-from coordinator.orders.kinds import LiftBan, MoveChannel, Order, Revert, Revoke, WithdrawAcceptance, Yank
+from coordinator.orders.kinds import (
+    EndQuarantine,
+    LiftBan,
+    MoveChannel,
+    Order,
+    Quarantine,
+    Revert,
+    Revoke,
+    WithdrawAcceptance,
+    Yank,
+)
 from coordinator.orders.rules import Compute, Done, Refuse, Wait, decide
 from coordinator.orders.settling import facts_for
 
@@ -64,6 +74,19 @@ ACTIONS = (
         "Its key gets no work any more, and what it sent is reverted.",
         (("contributor", "Key, or how it begins"), ("since", "Since (YYYY-MM-DD, empty: from the beginning)")),
         True,
+    ),
+    Action(
+        "quarantine",
+        "Put into quarantine",
+        "What it sends is measured and not merged, until you let it out.",
+        (("contributor", "Key, or how it begins"),),
+        True,
+    ),
+    Action(
+        "end-quarantine",
+        "Let out of quarantine",
+        "What it sends from then on is merged.",
+        (("contributor", "Key, or how it begins"),),
     ),
     Action(
         "lift-ban", "Lift a ban", "The key may contribute again; what was reverted stays so.", (("contributor", "Key"),)
@@ -135,6 +158,10 @@ def _order(name: str, asked: Mapping[str, str]) -> Order:
             return Revert((asked["update"],), reason)
         case "revoke":
             return Revoke(asked["contributor"], _millis(asked["since"]), reason)
+        case "quarantine":
+            return Quarantine(asked["contributor"], reason)
+        case "end-quarantine":
+            return EndQuarantine(asked["contributor"], reason)
         case "lift-ban":
             return LiftBan(asked["contributor"], reason)
         case _:
