@@ -105,8 +105,8 @@ MEANINGS: dict[str, tuple[str, str]] = {  # key -> (unit, meaning)
     ),
     "update.mask": (
         "-",
-        "Table: train the entries of the mask in file, which lies beside this one, and send their values. barnraise mask "
-        "makes the file and prints this table, with the file's digest and size_bytes.",
+        "Table: train the entries of the mask in file, which lies beside this one, and send their values. "
+        "barnraise mask makes the file and prints this table, with the file's digest and size_bytes.",
     ),
     "update.fisher": ("-", "Contributors send a diagonal Fisher along, which the strategy fisher needs."),
     "release.codec.name": ("-", "How the coordinator compresses a patch."),
@@ -293,7 +293,7 @@ def _walk(schema: dict[str, Any], defs: dict[str, Any], prefix: str, given: dict
 
 
 def _choices(choices: list[Any], defs: dict[str, Any], name: str, given: dict[str, Any]) -> Iterator[Key]:
-    """The keys of a section that is one of several, as its architecture or corpus tells; those of the first are plain."""
+    """The keys of a section that is one of several, as architecture or corpus tells; those of the first are plain."""
     for number, choice in enumerate(choices):
         section = _referred(choice, defs) or {}
         tells = next(key for key in ("architecture", "corpus") if key in section["properties"])

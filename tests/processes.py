@@ -204,7 +204,8 @@ class Site:
     def joins(self, name: str, *options: str) -> Program:
         """A contributor of this name, with its own key and state."""
         home = self.root / name
-        arguments = ["--name", name, "--home", str(home), "--key", str(home / "key"), "--threads", "1", "--json", "--yes"]
+        arguments = ["--name", name, "--home", str(home), "--key", str(home / "key"), "--threads", "1"]
+        arguments += ["--json", "--yes"]
         return self.starts(name, "join", self.url, *arguments, *options)
 
     def runs(self, *arguments: str) -> Answer:
