@@ -152,7 +152,9 @@ class MergeConfig(Section):
         strategy: name of a strategy; ``options`` are its hyperparameters.
         before: pre-aggregations, in their order: ``nnm``, ``bucketing``.
         clip_norm_at: an update's norm is clipped at this multiple of the round's median norm.
-        weight_by: ``equal``, or ``tokens``: stated, and plausible (coordinator/plausible.py).
+        weight_by: ``equal``; ``tokens``: stated, and plausible (coordinator/plausible.py); or ``scores``: what each
+            update does to hidden text, where scores differ by more than chance. weight_bound: how many times another
+            update's weight one may have by that.
         segments_per_task: segments that one Ray task merges.
     """
 
@@ -160,7 +162,8 @@ class MergeConfig(Section):
     options: dict[str, float | str] = Field(default_factory=dict)
     before: tuple[PreAggregationConfig, ...] = ()
     clip_norm_at: Annotated[float, Field(gt=0)] = 2.0
-    weight_by: Literal["equal", "tokens"] = "equal"
+    weight_by: Literal["equal", "tokens", "scores"] = "equal"
+    weight_bound: Annotated[float, Field(ge=1, le=10)] = 2.0
     segments_per_task: Positive = 1
     outer: OuterConfig = OuterConfig()
 
@@ -257,6 +260,23 @@ class UpdateConfig(Section):
         return self
 
 
+class StandingConfig(Section):
+    """What the scores of a contributor's updates come to: a number that goes up with help and down with harm.
+
+    Attributes:
+        enforce: what somebody suspended sends is measured and not merged. Without it nothing is held back.
+        new_for: updates scored before anybody is judged. trust_at, suspend_at: borders of the number.
+        penalty: points that a harmful or recognised update takes. suspended_rounds: how long a suspension lasts.
+    """
+
+    enforce: bool = False
+    new_for: Annotated[int, Field(ge=1)] = 2
+    trust_at: Annotated[int, Field(ge=1)] = 5
+    suspend_at: Annotated[int, Field(le=-1)] = -5
+    penalty: Annotated[int, Field(ge=1)] = 2
+    suspended_rounds: Positive = 20
+
+
 class GatewayConfig(Section):
     """The public door. ``port = 0`` lets the system choose; it is written to ``address.json``.
 
@@ -301,6 +321,7 @@ class RunConfig(Section):
     channels: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{1,31}$")], ChannelConfig] = Field(
         default_factory=dict
     )
+    standing: StandingConfig = StandingConfig()
     gateway: GatewayConfig = GatewayConfig()
     conductor: ConductorConfig = ConductorConfig()
     notify: Annotated[NotifyConfig, Field(exclude=True)] = NotifyConfig()  # left out of ledger, manifests and digest

@@ -25,7 +25,7 @@ from coordinator.acceptance.promised import with_questions
 from coordinator.acceptance.suite import judge_models
 from coordinator.card import describe
 from coordinator.conductor.desk import Desk
-from coordinator.conductor.merging import plan_inputs
+from coordinator.conductor.merging import inputs_of
 from coordinator.conductor.work import FirstModel
 from coordinator.ledger import TRUNK, Ledger, ReleaseRow
 from coordinator.ledger.events import ChannelMoved, Event, ReleaseTagged, UpdateMerged
@@ -262,7 +262,7 @@ class Publisher:
         wanted = set(merge_set)
         rows = [row for row in self.ledger.updates(round=number) if row.digest in wanted]
         by_digest = {row.digest: row for row in rows}
-        inputs = plan_inputs(self.desk.config.merge, [(row.digest, row.tokens) for row in rows])
+        inputs = inputs_of(self.desk.config.merge, rows)
         return tuple(
             MergedUpdate(
                 digest=item.digest,

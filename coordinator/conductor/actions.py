@@ -27,7 +27,7 @@ from coordinator.acceptance.promised import with_questions
 from coordinator.acceptance.verdict import Verdict
 from coordinator.conductor import work
 from coordinator.conductor.desk import Desk
-from coordinator.conductor.merging import MergeJob, plan_inputs, state_note
+from coordinator.conductor.merging import MergeJob, inputs_of, state_note
 from coordinator.conductor.pool import Task
 from coordinator.conductor.record import agreement_in_words, merge_record, recognised_of, record_in_words
 from coordinator.conductor.stale import PATCHES_MAX, measure_stale, merged_since
@@ -83,7 +83,8 @@ def check(desk: Desk, current: Round, digest: str, shard: str | None, held: str 
     A check that ends without an answer (too slow, out of memory) blames nobody: the update is not merged.
 
     Args:
-        shard: the domain that it was trained on. held: why its contributor is in quarantine; None of all others.
+        shard: the domain that it was trained on.
+        held: why what its contributor sends is not merged; None of all others.
     """
     task = Task(work.check_update, (desk, current.base_digest, digest, shard), desk.config.conductor.check_timeout_s)
     try:
@@ -94,7 +95,7 @@ def check(desk: Desk, current: Round, digest: str, shard: str | None, held: str 
     if found.accepted:
         checked = UpdateChecked(digest, current.number, found.segment_square_sums, found.reason, found.evidence)
         if held is not None:
-            reason = f"{found.reason}; measured and not merged, for its contributor is in quarantine: {held}"
+            reason = f"{found.reason}; measured and not merged, for {held}"
             unmerged = UpdateUnmerged(digest, current.number, reason, found.evidence, "quarantine")
             return Finished(CheckFailed(digest), (checked, unmerged))
         return Finished(CheckPassed(digest), (checked,))
@@ -211,7 +212,7 @@ def _job(config: RunConfig, ledger: Ledger, current: Round, merge_set: tuple[str
     rows = [row for row in ledger.updates(round=current.number) if row.digest in wanted]
     return MergeJob(
         base_digest=current.base_digest,
-        inputs=plan_inputs(config.merge, [(row.digest, row.tokens) for row in rows]),
+        inputs=inputs_of(config.merge, rows),
         state_digest=_base(ledger, current).state_digest,
         merge=config.merge,
         codec=config.release.codec,

@@ -52,6 +52,7 @@ from coordinator.round_events import (
     Tick,
     UpdateArrived,
 )
+from coordinator.standing import held_back
 
 __all__ = ["Conductor"]
 
@@ -333,9 +334,9 @@ class Conductor:
                 row = self.ledger.update(digest)
                 lease = self.ledger.lease(row.lease_id) if row is not None else None
                 shard = lease.shard if lease is not None else None
-                held = self.ledger.quarantines().get(row.contributor) if row is not None else None
-                why = held.reason if held is not None else None
-                self._jobs.start(actions.check(self.desk, self.round, digest, shard, why))
+                whose = row.contributor if row is not None else ""
+                held = held_back(self.ledger, whose, self.round.number, self.config.standing)
+                self._jobs.start(actions.check(self.desk, self.round, digest, shard, held))
             case Merge(merge_set):
                 self._jobs.start(actions.merge(self.desk, self.ledger, self.round, merge_set, self.clock))
             case RunTests(candidate):

@@ -28,7 +28,9 @@ from barnraise.errors import MergeError
 from barnraise.releases.store import BlobStore
 from barnraise.updates import Part, Update, add_segments, apply_update, write_update
 from barnraise.updates.space import ParameterSpace
+from coordinator.acceptance.updates.ranking import weights_from_scores
 from coordinator.conductor.parts import pack_part, pack_state, read_state, state_change, unpack_segments
+from coordinator.ledger import UpdateRow
 from coordinator.masks import mask_of
 from coordinator.models import ModelCache
 from coordinator.round_events import (
@@ -48,6 +50,7 @@ __all__ = [
     "RangePlan",
     "assemble",
     "by_magnitude",
+    "inputs_of",
     "measure_range",
     "merge_range",
     "merge_rules",
@@ -140,6 +143,24 @@ def merge_rules(config: MergeConfig, seed: int = 0) -> MergeRules:
 def by_magnitude(rules: MergeRules) -> bool:
     """Whether whole tensors' magnitudes must be counted for the strategy."""
     return isinstance(rules.strategy, PrunesUpdates) and rules.strategy.by_magnitude
+
+
+def inputs_of(config: MergeConfig, rows: Sequence[UpdateRow]) -> tuple[MergeInput, ...]:
+    """Order and weights of a round's updates, as the ledger has them.
+
+    Weights by scores are whole sixteenths: a score is a measurement, and its last digits are the machine's. Where an
+    update has none, all weigh the same.
+    """
+    planned = plan_inputs(config, [(row.digest, row.tokens) for row in rows])
+    scores = {row.digest: row.evidence["score"] for row in rows if "score" in (row.evidence or {})}
+    if config.weight_by != "scores" or len(scores) < len(planned) or len(planned) < 2:
+        return planned
+    values = [float(scores[item.digest]["value"]) for item in planned]
+    errors = [float(scores[item.digest]["error"]) for item in planned]
+    weights = weights_from_scores([item.weight for item in planned], values, errors, config.weight_bound)
+    return tuple(
+        MergeInput(item.digest, round(16 * weight) / 16) for item, weight in zip(planned, weights, strict=True)
+    )
 
 
 def plan_inputs(config: MergeConfig, updates: Sequence[tuple[str, int]]) -> tuple[MergeInput, ...]:
