@@ -174,12 +174,25 @@ class AcceptanceConfig(SuiteConfig):
     Attributes:
         suite: the file with the suite: ``NAME.toml`` beside this one, or one that ships with Barnraise.
         check_examples: held-out examples for the cheap check of every single update.
+        check_pool: so many are at hand, of which each round draws its own; None: always the same ones.
         check_margin: bits per byte, or per answer, by which an update alone may worsen them.
     """
 
     suite: Annotated[str, Field(pattern=r"^[a-z0-9-]{1,48}$")] | None = None
     check_examples: Annotated[int, Field(ge=8)] = 32
+    check_pool: Annotated[int, Field(ge=8)] | None = None
     check_margin: Annotated[float, Field(gt=0)] = 0.3
+
+    @model_validator(mode="after")
+    def _pool_is_enough(self) -> AcceptanceConfig:
+        if self.check_pool is not None and self.check_pool < self.check_examples:
+            raise ValueError(f"check_pool {self.check_pool} is fewer than the check_examples {self.check_examples}")
+        return self
+
+    @property
+    def check_at_hand(self) -> int:
+        """Examples that the checks of all rounds are drawn from."""
+        return self.check_examples if self.check_pool is None else self.check_pool
 
 
 class ChannelConfig(Section):

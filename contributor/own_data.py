@@ -106,8 +106,9 @@ def _cut(text: bytes, room: int, draw: str) -> bytes:
         return text
     start = int(draw[3:19], 16) % (len(text) - room)
     line = text.find(b"\n", start, start + room)
-    start = line + 1 if 0 <= line < start + room - 1 else start
-    cut = text[start : start + room]
+    if not 0 <= line < start + room - 1:  # no line begins here
+        return text[start : start + room].rstrip(b"\n")
+    cut = text[line + 1 : line + 1 + room]
     last = cut.rfind(b"\n")
     return cut[: last + 1] if last > 0 else cut
 

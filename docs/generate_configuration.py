@@ -138,6 +138,10 @@ MEANINGS: dict[str, tuple[str, str]] = {  # key -> (unit, meaning)
     "merge.outer.tau": ("-", "How far fed-adagrad, fed-adam and fed-yogi adapt; smaller adapts more."),
     "acceptance.alpha": ("probability", "Family-wise error rate of calling a worse model non-inferior."),
     "acceptance.check_examples": ("examples", "Held-out examples for the check of every single update."),
+    "acceptance.check_pool": (
+        "examples",
+        "So many are at hand, of which each round draws its own; absent: always the same ones.",
+    ),
     "acceptance.check_margin": ("bits per byte or answer", "By how much an update alone may worsen those."),
     "acceptance.name": ("-", "Name of the suite, for people."),
     "acceptance.description": ("-", "One line about the suite."),

@@ -57,13 +57,13 @@ class HeldOut:
         for _, look in config.looks:
             if look.shard is not None:
                 wanted[look.shard] = max(wanted[look.shard], look.at_hand)
-        each = -(-config.acceptance.check_examples // len(shards))
+        each = -(-config.acceptance.check_at_hand // len(shards))
         drawn = {
             shard: draw_windows(corpus.text(shard, "held-out"), wanted[shard] + each, width, shard) for shard in shards
         }
         check = np.stack([drawn[shard][wanted[shard] :] for shard in shards], axis=1).reshape(-1, width)
         windows = {shard: drawn[shard][:count] for shard, count in wanted.items() if count}
-        return cls(windows, check[: config.acceptance.check_examples])
+        return cls(windows, check[: config.acceptance.check_at_hand])
 
     def check_windows(self, examples: int) -> Windows:
         """Windows for the check of single updates, uint8 [examples, T + 1].
@@ -73,8 +73,8 @@ class HeldOut:
         """
         if len(self.check) < examples:
             raise AcceptanceError(
-                f"acceptance.check_examples is {examples}, {len(self.check)} windows were drawn when the run was made; "
-                "lower it, or start a new run"
+                f"the check wants {examples} windows, {len(self.check)} were drawn when the run was made; "
+                "lower acceptance.check_pool or check_examples, or start a new run"
             )
         return self.check[:examples]
 

@@ -202,7 +202,7 @@ def _with_suite(config: RunConfig, suite: SuiteConfig) -> RunConfig:
     """A run's configuration with the tests of another suite, and without probes, which are about its own data."""
     value = config.model_dump(mode="json")
     asked = suite.model_dump(mode="json", include={"alpha", "data", "attachments", "tests"})
-    kept = {key: value["acceptance"][key] for key in ("check_examples", "check_margin")}
+    kept = {key: value["acceptance"][key] for key in ("check_examples", "check_pool", "check_margin")}
     return parse_run_config({**value, "acceptance": {**kept, **asked}, "channels": {}}, source="the suite")
 
 

@@ -86,7 +86,8 @@ def check(desk: Desk, current: Round, digest: str, shard: str | None, held: str 
         shard: the domain that it was trained on.
         held: why what its contributor sends is not merged; None of all others.
     """
-    task = Task(work.check_update, (desk, current.base_digest, digest, shard), desk.config.conductor.check_timeout_s)
+    asked = (desk, current.base_digest, digest, shard, desk.check_seed(current.number))
+    task = Task(work.check_update, asked, desk.config.conductor.check_timeout_s)
     try:
         (found,) = yield [task]
     except (AcceptanceError, MergeError) as error:

@@ -23,7 +23,7 @@ from barnraise.updates.space import ParameterSpace
 from coordinator.acceptance.examples import NOTHING, Examples, parse_rows
 from coordinator.acceptance.heldout import HeldOut
 from coordinator.acceptance.hidden.drawing import chain_of
-from coordinator.acceptance.hidden.draws import SeedChain
+from coordinator.acceptance.hidden.draws import SeedChain, draw
 from coordinator.acceptance.kept import KeptValues
 from coordinator.acceptance.kinds import Measured
 from coordinator.acceptance.measuring import Part, examples_of, measurement
@@ -98,17 +98,26 @@ class Desk:
         """The seeds that hidden examples are drawn with. Whoever has it knows every draw to come."""
         return chain_of(Identity.load(self.folder.key))
 
-    @property
-    def check_examples(self) -> Examples:
-        """Windows for the check of single updates."""
-        return Examples.of_windows(self.held_out.check_windows(self.config.acceptance.check_examples))
+    def check_seed(self, number: int) -> bytes | None:
+        """What the examples of a round's checks are drawn with; None where they are always the same."""
+        return None if self.config.acceptance.check_pool is None else self.chain.seed(number)
 
-    def own_examples(self, shard: str | None) -> Examples:
+    def check_examples(self, seed: bytes | None) -> Examples:
+        """Windows for the check of single updates, fresh ones for every seed."""
+        pool = Examples.of_windows(self.held_out.check_windows(self.config.acceptance.check_at_hand))
+        return self._some(pool, "check", seed)
+
+    def own_examples(self, shard: str | None, seed: bytes | None) -> Examples:
         """Windows of one domain, as many as single updates are checked on, to score those who trained on it."""
         windows = self.held_out.windows.get(shard) if shard is not None else None
         if windows is None:
             return NOTHING
-        return Examples.of_windows(windows[: self.config.acceptance.check_examples])
+        return self._some(Examples.of_windows(windows), f"own {shard}", seed)
+
+    def _some(self, pool: Examples, what: str, seed: bytes | None) -> Examples:
+        """As many examples of a pool as a check looks at: those of a seed, else the first."""
+        count = min(self.config.acceptance.check_examples, len(pool))
+        return pool.take(range(count) if seed is None else draw(seed, pool.digest, what, range(len(pool)), count))
 
     def examples(self, look: LookConfig) -> Examples:
         """Everything that a test or a probe can look at.

@@ -72,11 +72,12 @@ def first_model(desk: Desk) -> FirstModel:
     return FirstModel(desk.models.put(flat_P), desk.public.put(keyframe), len(keyframe))
 
 
-def check_update(desk: Desk, base_digest: str, digest: str, shard: str | None) -> Checked:
+def check_update(desk: Desk, base_digest: str, digest: str, shard: str | None, seed: bytes | None = None) -> Checked:
     """Decode an update in full, and measure what it alone does to the held-out check windows.
 
     Args:
         shard: the domain that it was trained on, whose windows go into its score.
+        seed: of the round's draw of windows; None looks at the same ones in every round.
     """
     try:
         data = desk.private.map(digest)
@@ -89,9 +90,9 @@ def check_update(desk: Desk, base_digest: str, digest: str, shard: str | None) -
         return Checked(False, str(error), {"code": error.code}, [])
     subjects = [trunk_subject(flat_P, desk.config.model, desk.space, desk.side) for flat_P in (base_P, alone_P)]
     loss = own_loss(subjects[0])
-    hidden = _losses(subjects, desk.check_examples, loss)
+    hidden = _losses(subjects, desk.check_examples(seed), loss)
     verdict = check_alone(hidden.base_N, hidden.alone_N, desk.config.acceptance.check_margin, loss.metric.unit)
-    own = desk.own_examples(shard)
+    own = desk.own_examples(shard, seed)
     score = score_update(hidden, _losses(subjects, own, loss) if len(own) > 1 else None, unit=loss.metric.unit)
     evidence = {**verdict.evidence, "score": score.as_json(), "worth": told_score(score)}
     return Checked(verdict.accepted, verdict.reason, evidence, square_sums)

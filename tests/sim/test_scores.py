@@ -6,7 +6,10 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from barnraise.config import RunConfig
+from barnraise.errors import ConfigValueError
 from barnraise.releases.manifest import MergedUpdate, read_manifest
 from barnraise.releases.source import FolderSource
 from coordinator.ledger import UpdateRow
@@ -75,3 +78,46 @@ def test_without_a_word_of_the_run_nobody_is_held_back(tmp_path: Path) -> None:
     simulation = Simulation(tmp_path, tiny_config(round=ROUNDS))
     released(simulation, "0.1.1", 1.0, 0.9, -200.0)
     assert row_of(simulation, released(simulation, "0.1.2", 1.0, 0.9, 0.8)[2]).state == "merged"
+
+
+# -- fresh windows for the checks -------------------------------------------------------------------------
+
+
+def pooled(pool: int | None) -> RunConfig:
+    config = tiny_config()
+    return config.model_copy(update={"acceptance": config.acceptance.model_copy(update={"check_pool": pool})})
+
+
+def test_every_round_checks_on_windows_of_its_own_and_the_same_round_on_the_same(tmp_path: Path) -> None:
+    simulation = Simulation(tmp_path, pooled(48))
+    desk, again = simulation.desk, Simulation(tmp_path, pooled(48)).desk
+    drawn = {number: desk.check_examples(desk.check_seed(number)) for number in (1, 2, 3)}
+    assert len({examples.digest for examples in drawn.values()}) == 3
+    assert {len(examples) for examples in drawn.values()} == {16}
+    for number, examples in drawn.items():
+        repeated = again.check_examples(again.check_seed(number))
+        assert repeated.digest == examples.digest
+        assert repeated.windows is not None
+        assert examples.windows is not None
+        assert np.array_equal(repeated.windows, examples.windows)
+        assert len(np.unique(examples.windows, axis=0)) == 16  # none comes twice
+    own = {desk.own_examples("text", desk.check_seed(number)).digest for number in (1, 2, 3)}
+    assert len(own) == 3
+
+
+def test_without_a_pool_all_rounds_check_on_the_same_windows(tmp_path: Path) -> None:
+    desk = Simulation(tmp_path, pooled(None)).desk
+    assert desk.check_seed(1) is desk.check_seed(2) is None
+    assert desk.check_examples(None).digest == desk.check_examples(desk.check_seed(7)).digest
+
+
+def test_a_run_with_a_pool_rejects_poison_and_releases_the_rest(tmp_path: Path) -> None:
+    config = pooled(48).model_copy(update={"round": tiny_config(round=ROUNDS).round})
+    simulation = Simulation(tmp_path, config)
+    sent = released(simulation, "0.1.1", 1.0, 0.9, -200.0)
+    assert [row_of(simulation, digest).state for digest in sent] == ["merged", "merged", "rejected"]
+
+
+def test_a_pool_smaller_than_a_draw_is_refused() -> None:
+    with pytest.raises(ConfigValueError, match="check_pool 8 is fewer"):
+        tiny_config(acceptance=tiny_config().acceptance.model_dump(mode="json") | {"check_pool": 8})
