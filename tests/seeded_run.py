@@ -171,10 +171,14 @@ class SeededRun:
         shard = SHARDS[self.names.index(name) % len(SHARDS)]
         granted = LeaseGranted(
             lease, self.key_of(name), number, self._base, self._base_digest, shard,
-            self._digest()[3:35], self.now_ms, self.now_ms + lasts_ms,
+            self._digest()[3:35], self.now_ms, self.now_ms + lasts_ms, self._node(name, number),
         )  # fmt: skip
         self.says(granted)
         return lease
+
+    def _node(self, name: str, number: int) -> str:
+        """Which machine somebody works on: ada has two, the others one."""
+        return digest_bytes(f"{name} {number % 2 if name == 'ada' else 0}".encode())[3:35]
 
     def sent(self, number: int, name: str) -> tuple[str, str]:
         """Somebody gets a lease and delivers; digest and name."""

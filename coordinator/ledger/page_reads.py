@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,10 +10,14 @@ from sqlalchemy import Engine, Executable, distinct, func, select
 
 from coordinator.ledger import schema
 from coordinator.ledger.engine import reading
+from coordinator.ledger.events import LeaseGranted
 from coordinator.ledger.migrate import require_current
 from coordinator.ledger.rows import ReleaseRow, RoundRow
 
 __all__ = ["Counted", "LeaseCounts", "PageReads"]
+
+
+NEWEST = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,11 +31,16 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class LeaseCounts:
-    """Leases of a contributor: given, those an update came for, and those that ran out without one."""
+    """Leases of a contributor: given, those an update came for, and those that ran out without one.
+
+    Attributes:
+        machines: that the newest 100 of them went to; 0 where none said which it is.
+    """
 
     given: int
     delivered: int
     expired: int
+    machines: int = 0
 
 
 @dataclass(frozen=True)
@@ -103,7 +113,13 @@ class PageReads:
             given = connection.execute(mine).scalar() or 0
             delivered = connection.execute(mine.where(table.update_digest.is_not(None))).scalar() or 0
             late = mine.where(table.update_digest.is_(None) & (table.expires_at_ms <= now_ms))
-            return LeaseCounts(int(given), int(delivered), int(connection.execute(late).scalar() or 0))
+            expired = connection.execute(late).scalar() or 0
+            newest = select(table.lease_id).where(table.contributor == contributor)
+            lately = [row[0] for row in connection.execute(newest.order_by(table.issued_at_ms.desc()).limit(NEWEST))]
+            events = schema.events.c
+            granted = select(events.payload).where((events.kind == LeaseGranted.kind) & events.subject.in_(lately))
+            nodes = {json.loads(row[0]).get("node", "") for row in connection.execute(granted)} - {""}
+            return LeaseCounts(int(given), int(delivered), int(expired), len(nodes))
 
     def newest_round_numbers(self, limit: int) -> list[int]:
         """Numbers of the newest rounds, oldest first."""

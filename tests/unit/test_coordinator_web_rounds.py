@@ -144,6 +144,8 @@ def test_a_contributor_is_told_how_its_place_comes_about(run: SeededRun, pages: 
     assert "against everybody's mean" in text
     given = sum(row.contributor == key for row in run.ledger.updates())
     assert f"{given} leases: {given} brought an update" in text
+    assert "The newest went to 2 machines." in text
+    assert "The newest went to 1 machine." in pages.html(f"/contributors/{run.key_of('grace')}").one("main").text
     links = [one for one in page.all("a") if one.attributes["href"].startswith("/updates/")]
     assert len(links) == given
     banned = pages.html(f"/contributors/{run.key_of(POISONER)}").one("p", class_="bad").text
