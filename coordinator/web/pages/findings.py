@@ -88,13 +88,6 @@ def _ledger(numbers: Numbers, now_s: float, run: str) -> Iterator[Finding]:
             "Find the process that holds it; a check says whether the file is whole.",
             f"barnraise fsck --run {run}",
         )
-    if unread := numbers.one("ledger_unread_events"):
-        yield Finding(
-            "warning",
-            "The ledger is being taken in",
-            f"{plural(int(unread), 'event')} are not in these numbers yet.",
-            "Right after a start this takes some seconds; reload the page.",
-        )
 
 
 def _conductor(numbers: Numbers, now_s: float, run: str) -> Iterator[Finding]:
@@ -217,7 +210,8 @@ def _rounds(numbers: Numbers, now_s: float, run: str) -> Iterator[Finding]:
                 "warning",
                 f"Hidden examples run out: {test}",
                 f"{int(left):,} may still be drawn, a round takes {int(wanted):,}.",
-                "Give the test a larger pool, in the suite's file.",
+                "Give the test a larger pool in the suite's file, in RUN/acceptance, and start the coordinator again.",
+                f"barnraise serve {run}",
             )
 
 
@@ -228,7 +222,8 @@ def _people(numbers: Numbers, now_s: float, run: str) -> Iterator[Finding]:
             "warning",
             "One contributor outweighs all others",
             f"{percent(share)} of the last 100 merged updates are of one key, with {int(live)} at work.",
-            "See who it is on the page of contributors; a robust strategy bounds what one can do.",
+            "See who it is on the page of contributors; in quarantine it is measured and not merged.",
+            f"barnraise quarantine KEY --reason WHY --run {run}",
         )
     offset = numbers.one("contributor_clock_offset_seconds", "median")
     if offset is not None and abs(offset) > CLOCK_S:

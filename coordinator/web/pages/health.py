@@ -69,6 +69,7 @@ def _groups(numbers: Numbers, now_s: float) -> Iterator[Group]:
         "Ledger",
         (
             Reading("Events", told("ledger_events_total", whole)),
+            Reading("Not taken in yet", told("ledger_unread_events", whole)),
             Reading("Size", told("ledger_size_bytes", size)),
             Reading("Readable", told("ledger_readable", lambda value: "yes" if value else "no")),
         ),
