@@ -128,6 +128,14 @@ class Program:
         assert len(said) >= times, self.log.read_text()[-2000:]
         return said[-1]
 
+    def notes(self, words: str) -> None:
+        """Wait until a notice of it has these words."""
+        until(lambda: self._has_noted(words) or self.ended, f"{self.log.name} to say that {words}")
+        assert self._has_noted(words), self.log.read_text()[-2000:]
+
+    def _has_noted(self, words: str) -> bool:
+        return any(words in notice["text"] for notice in self.said("notice"))
+
     @property
     def ended(self) -> bool:
         return self.process.poll() is not None
