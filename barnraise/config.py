@@ -17,7 +17,7 @@ from barnraise.digest import digest_json
 from barnraise.errors import ConfigMissingError, ConfigValueError
 from barnraise.model_config import ByteLMConfig, ForeignConfig, ImageClassifierConfig, ModelConfig
 from barnraise.notify_config import NotifyConfig
-from barnraise.sections import Fraction, Positive, Section, bundled, parse_section, read_toml
+from barnraise.sections import Digest, Fraction, Positive, Section, bundled, parse_section, read_toml
 from barnraise.suite import LookConfig, ProbeConfig, SuiteConfig, find_suite, load_suite_config
 
 __all__ = [
@@ -233,7 +233,7 @@ class MaskConfig(Section):
     """
 
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$")]
-    digest: Annotated[str, Field(pattern=r"^b3:[0-9a-f]{64}$")]
+    digest: Digest
     size_bytes: Positive
 
 

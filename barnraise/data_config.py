@@ -13,14 +13,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, Field, Tag
 
-from barnraise.sections import Section
+from barnraise.sections import Section, named_by
 
 __all__ = ["LOCAL", "DataConfig", "DigitsData", "ForeignData", "LocalData", "StdlibData"]
 
 LOCAL = "local"
 """The one shard of a run whose contributors bring their own text."""
+
+BUILT_IN = ("python-stdlib", "digits", "local")
 
 ShardName = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,32}$")]
 Percent = Annotated[int, Field(ge=1, le=50)]
@@ -110,18 +112,10 @@ class ForeignData(Section):
         return self.corpus
 
 
-BUILT_IN = ("python-stdlib", "digits", "local")
-
-
-def _which(value: Any) -> str:
-    named = value.get("corpus", "python-stdlib") if isinstance(value, dict) else getattr(value, "corpus", "")
-    return named if named in BUILT_IN else "foreign"
-
-
 DataConfig = Annotated[
     Annotated[StdlibData, Tag("python-stdlib")]
     | Annotated[DigitsData, Tag("digits")]
     | Annotated[LocalData, Tag("local")]
     | Annotated[ForeignData, Tag("foreign")],
-    Discriminator(_which),
+    named_by("corpus", "python-stdlib", BUILT_IN),
 ]

@@ -13,13 +13,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Field, Tag, model_validator
 
 from barnraise.modest import immodest
-from barnraise.sections import Positive, Section
+from barnraise.sections import Digest, Positive, Section, named_by
 
 __all__ = [
-    "BUILT_IN",
     "ByteLMConfig",
     "CausalLMConfig",
     "ForeignConfig",
@@ -27,7 +26,7 @@ __all__ = [
     "ModelConfig",
 ]
 
-Digest = Annotated[str, Field(pattern=r"^b3:[0-9a-f]{64}$")]
+BUILT_IN = ("byte-lm", "causal-lm", "image-classifier")
 
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.]{0,63}$")]
 """Never a path; a release's manifest says which names there can be."""
@@ -147,18 +146,10 @@ class ForeignConfig(Section):
         return self.context
 
 
-BUILT_IN = ("byte-lm", "causal-lm", "image-classifier")
-
-
-def _which(value: Any) -> str:
-    named = value.get("architecture", "byte-lm") if isinstance(value, dict) else getattr(value, "architecture", "")
-    return named if named in BUILT_IN else "foreign"
-
-
 ModelConfig = Annotated[
     Annotated[ByteLMConfig, Tag("byte-lm")]
     | Annotated[CausalLMConfig, Tag("causal-lm")]
     | Annotated[ImageClassifierConfig, Tag("image-classifier")]
     | Annotated[ForeignConfig, Tag("foreign")],
-    Discriminator(_which),
+    named_by("architecture", "byte-lm", BUILT_IN),
 ]

@@ -6,7 +6,7 @@ secrets themselves are never in the file; it names a variable of the environment
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
@@ -27,7 +27,7 @@ Notice = Literal[
     "contributor.banned",
     "order.refused",
 ]
-NOTICES: tuple[Notice, ...] = Notice.__args__  # type: ignore[attr-defined]
+NOTICES: tuple[Notice, ...] = get_args(Notice)
 USUAL: tuple[Notice, ...] = ("release.tagged", "round.rejected", "suite.failed", "channel.moved-back")
 
 

@@ -12,14 +12,15 @@ import typing
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, Tag, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 
 from barnraise.errors import ConfigMissingError, ConfigUnknownKeyError, ConfigValueError
 
-__all__ = ["Fraction", "Positive", "Section", "bundled", "parse_section", "read_toml"]
+__all__ = ["Digest", "Fraction", "Positive", "Section", "bundled", "named_by", "parse_section", "read_toml"]
 
 Positive = Annotated[int, Field(gt=0)]
 Fraction = Annotated[float, Field(gt=0, lt=1)]
+Digest = Annotated[str, Field(pattern=r"^b3:[0-9a-f]{64}$")]
 
 SectionT = TypeVar("SectionT", bound="Section")
 
@@ -28,6 +29,20 @@ class Section(BaseModel):
     """A table of a configuration file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def named_by(key: str, default: str, built_in: tuple[str, ...]) -> Discriminator:
+    """Which section a table is, where one key of it names that: the name is the tag, ``foreign`` that of all others.
+
+    Args:
+        default: the name where a table says none.
+    """
+
+    def tag(value: Any) -> str:
+        name = value.get(key, default) if isinstance(value, dict) else getattr(value, key, None)
+        return name if name in built_in else "foreign"
+
+    return Discriminator(tag)
 
 
 def read_toml(path: Path, *, example: str) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from barnraise.digest import digest_json
 from barnraise.errors import ConfigMissingError
-from barnraise.sections import Fraction, Positive, Section, bundled, parse_section, read_toml
+from barnraise.sections import Digest, Fraction, Positive, Section, bundled, parse_section, read_toml
 
 __all__ = [
     "AcceptanceTestConfig",
@@ -80,7 +80,7 @@ class DataSetConfig(Section):
     """
 
     path: Annotated[str, AfterValidator(_inside), Field(max_length=200)]
-    digest: Annotated[str, Field(pattern=r"^b3:[0-9a-f]{64}$")]
+    digest: Digest
     hidden: bool = False
 
 

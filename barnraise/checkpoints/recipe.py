@@ -21,6 +21,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from barnraise.errors import ConfigMissingError, ConfigUnknownKeyError, ConfigValueError, UsageError
+from barnraise.sections import Digest
 
 __all__ = ["RECIPE", "Override", "Recipe", "RecipeInput", "RecipeModel", "load_recipe", "render_recipe"]
 
@@ -30,7 +31,6 @@ BASE = "base"
 
 Options = dict[str, float | str]
 Weight = Annotated[float, Field(ge=0)]
-Digest = Annotated[str, Field(pattern=r"^b3:[0-9a-f]{64}$")]
 
 
 class _Section(BaseModel):

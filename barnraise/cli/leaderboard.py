@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -30,16 +31,16 @@ def leaderboard(
 
     Example: barnraise leaderboard --from http://127.0.0.1:8000
     """
-    with find_rounds(source or _node_url(source, home)) as run:
+    with find_rounds(source or _node_url(home)) as run:
         lines, label = run.contributors(limit), run.label
     mine = {node.key for node in nodes_here(home)}
     result = {"from": label, **lines.model_dump(mode="json")}
     print_result("leaderboard", result, as_json=as_json, human="\n".join(_words(lines, mine)))
 
 
-def _node_url(source: str | None, home: object) -> str | None:
+def _node_url(home: Path | None) -> str | None:
     """The only coordinator that nodes of this user work for; None leaves it to the usual places."""
-    urls = {node.url for node in nodes_here(None if home is None else home)}  # type: ignore[arg-type]
+    urls = {node.url for node in nodes_here(home)}
     if len(urls) > 1:
         raise UsageError(f"which run? Nodes here work for {', '.join(sorted(urls))}; name one with --from URL")
     return next(iter(urls), None)
