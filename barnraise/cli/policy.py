@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from barnraise.cli.nodes import HomeOption, KeyOption, RunNameOption, find_node
 from barnraise.cli.output import JsonOption, print_result, wrapped
 from barnraise.installation import require
 
@@ -29,20 +31,21 @@ policy = typer.Typer(
     """,
 )
 
+LOOK_AGAIN_S = 1.0
+
 NameArgument = Annotated[str, typer.Argument(help="A policy, such as idle. See: barnraise policy ls")]
 SettingsArgument = Annotated[list[str] | None, typer.Argument(help="Settings: after_s=600, or programs='[\"steam\"]'.")]
-RunOption = Annotated[str | None, typer.Option("--run", help="Name of the run, where this machine has several nodes.")]
-KeyOption = Annotated[str | None, typer.Option("--key", help="How the node's public key begins.")]
-HomeOption = Annotated[Path | None, typer.Option("--home", help="The folder that was given to barnraise join.")]
 
 
 @policy.command("ls")
-def list_(run: RunOption = None, key: KeyOption = None, home: HomeOption = None, as_json: JsonOption = False) -> None:
+def list_(
+    run: RunNameOption = None, key: KeyOption = None, home: HomeOption = None, as_json: JsonOption = False
+) -> None:
     """List the policies that are loaded, with their settings, and those that could be.
 
     Example: barnraise policy ls
     """
-    node = _node(run, key, home)
+    node = _node(run, home, key)
     from contributor.governor.policy import available, summary
     from contributor.governor.settings import FILE, read_settings
 
@@ -60,7 +63,7 @@ def list_(run: RunOption = None, key: KeyOption = None, home: HomeOption = None,
 def add(
     name: NameArgument,
     settings: SettingsArgument = None,
-    run: RunOption = None,
+    run: RunNameOption = None,
     key: KeyOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -69,7 +72,7 @@ def add(
 
     Example: barnraise policy add exclusive-app 'programs=["steam", "blender"]'
     """
-    node = _node(run, key, home)
+    node = _node(run, home, key)
     from contributor.governor.settings import parse_values, write_table
 
     _changed(name, write_table(node.folder, name, parse_values(settings or [])).policies.get(name), as_json, "loaded")
@@ -79,7 +82,7 @@ def add(
 def set_(
     name: NameArgument,
     settings: Annotated[list[str], typer.Argument(help="Settings to change: after_s=600.")],
-    run: RunOption = None,
+    run: RunNameOption = None,
     key: KeyOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -88,7 +91,7 @@ def set_(
 
     Example: barnraise policy set learned target_slowdown=0.02
     """
-    node = _node(run, key, home)
+    node = _node(run, home, key)
     from contributor.governor.settings import change_table, parse_values
 
     changed = change_table(node.folder, name, parse_values(settings))
@@ -98,7 +101,7 @@ def set_(
 @policy.command()
 def remove(
     name: NameArgument,
-    run: RunOption = None,
+    run: RunNameOption = None,
     key: KeyOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -107,7 +110,7 @@ def remove(
 
     Example: barnraise policy remove idle
     """
-    node = _node(run, key, home)
+    node = _node(run, home, key)
     from contributor.governor.settings import remove_table
 
     left = list(remove_table(node.folder, name).policies)
@@ -118,7 +121,7 @@ def remove(
 @policy.command()
 def explain(
     name: Annotated[str | None, typer.Argument(help="Only this policy.")] = None,
-    run: RunOption = None,
+    run: RunNameOption = None,
     key: KeyOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -127,9 +130,7 @@ def explain(
 
     Example: barnraise policy explain
     """
-    node = _node(run, key, home)
-    import time
-
+    node = _node(run, home, key)
     from barnraise.errors import UsageError
     from contributor.governor.here import only_look
 
@@ -138,7 +139,7 @@ def explain(
     if name is not None and name not in governor.policies:
         raise UsageError(f"policy {name!r} is not loaded; loaded: {', '.join(governor.policies) or 'none'}")
     governor.wish()
-    time.sleep(1.0)  # some sensors tell how much has changed between two looks
+    time.sleep(LOOK_AGAIN_S)  # nothing else runs here, and some sensors tell what has changed between two looks
     governor.wish()
     told = governor.explain()
     wishes = {one: wish for one, wish in told.wishes.items() if name in {None, one}}
@@ -218,11 +219,7 @@ def _shown(settings: dict[str, Any]) -> str:
     return ", ".join(f"{key}={value}" for key, value in settings.items() if value is not None) or "no settings"
 
 
-def _node(run: str | None, key: str | None, home: Path | None) -> FoundNode:
-    """The node that is meant: the only one, or the one that the options name."""
+def _node(run: str | None, home: Path | None, key: str | None) -> FoundNode:
+    """The node that is meant; policies look at the machine with what only contributors install."""
     require("contributor")
-    from contributor.control.finding import choose, known_nodes
-    from contributor.state import state_home
-
-    place = home or state_home()
-    return choose(known_nodes(place), place, run, key)
+    return find_node(run, home, key)
