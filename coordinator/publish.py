@@ -33,9 +33,7 @@ from coordinator.ledger.order_events import OrderSettled, UpdateReverted
 from coordinator.listing import accepted_in, index_of
 from coordinator.orders.accepting import failing
 from coordinator.round import Round
-from coordinator.round_events import (
-    Tag,
-)
+from coordinator.round_events import Tag
 
 __all__ = ["CHANNEL", "Draft", "Publisher", "Remade"]
 

@@ -28,9 +28,7 @@ from coordinator.conductor.replay import Archive, Replay
 from coordinator.conductor.steps import drive
 from coordinator.models import ModelCache
 from coordinator.remerge import Known, Line, nearest
-from coordinator.round_events import (
-    Candidate,
-)
+from coordinator.round_events import Candidate
 
 __all__ = ["Recomputed", "recompute"]
 

@@ -40,7 +40,7 @@ def send_test(
     require("coordinator")
     from barnraise.clock import now_ms
     from barnraise.config import load_run_config
-    from coordinator.notify.messages import test_message
+    from coordinator.notify.messages import trial_message
     from coordinator.notify.targets import open_targets
 
     config = load_run_config(find_run(run).config)
@@ -48,7 +48,7 @@ def send_test(
     if not targets:
         names = ", ".join(one.name for one in config.notify.targets) or "none: add [[notify.webhooks]] to its file"
         raise UsageError(f"no target {target or 'at all'} in this run; it has {names}")
-    answers = {one.name: one.send(test_message(config.name, now_ms(), secrets.token_hex(16))) for one in targets}
+    answers = {one.name: one.send(trial_message(config.name, now_ms(), secrets.token_hex(16))) for one in targets}
     failed = [name for name, answer in answers.items() if not answer.delivered]
     lines = [
         f"{name}: {'delivered' if answer.delivered else 'NOT delivered'}: {answer.reason}"

@@ -34,9 +34,7 @@ from coordinator.conductor.merging import Bench
 from coordinator.ledger import ReleaseRow
 from coordinator.masks import mask_of
 from coordinator.models import ModelCache
-from coordinator.round_events import (
-    Candidate,
-)
+from coordinator.round_events import Candidate
 from merge.architectures import module_space
 
 __all__ = ["Desk"]

@@ -33,9 +33,7 @@ from coordinator.conductor.parts import pack_part, pack_state, read_state, state
 from coordinator.ledger import UpdateRow
 from coordinator.masks import mask_of
 from coordinator.models import ModelCache
-from coordinator.round_events import (
-    Candidate,
-)
+from coordinator.round_events import Candidate
 from merge.magnitudes import Magnitudes
 from merge.measure import Measured, Piece, TensorMeasure, measure_pieces, pieces_of
 from merge.plan import MergePlan, MergeRules

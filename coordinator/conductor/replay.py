@@ -21,9 +21,7 @@ from coordinator.conductor.pool import Task
 from coordinator.conductor.steps import merge_steps
 from coordinator.ledger import ReleaseRow
 from coordinator.remerge import Known, Line, Past, PastMerge, lines_of, past_of
-from coordinator.round_events import (
-    Candidate,
-)
+from coordinator.round_events import Candidate
 
 __all__ = ["Archive", "Replay", "replay_job"]
 

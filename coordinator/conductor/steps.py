@@ -19,9 +19,7 @@ from coordinator.conductor.merging import (
     segment_ranges,
 )
 from coordinator.conductor.pool import Pool, Task
-from coordinator.round_events import (
-    Candidate,
-)
+from coordinator.round_events import Candidate
 from merge.measure import Measured, total
 from merge.plan import MergePlan, plan_merge
 

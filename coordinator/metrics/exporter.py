@@ -43,7 +43,7 @@ class GatewayMetrics:
     """The metrics of one gateway."""
 
     def __init__(self, ledger: Ledger, folder: RunFolder, now_ms: Callable[[], int] = now_ms) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library gives it no type
         self._registry = CollectorRegistry()
         self._readers = _Readers(LedgerReader(ledger), FolderGauges(folder), now_ms)
         self._registry.register(self._readers)

@@ -20,7 +20,7 @@ from coordinator.ledger.order_events import (
     ReleaseYanked,
 )
 
-__all__ = ["Message", "message_of", "notice_of", "test_message"]
+__all__ = ["Message", "message_of", "notice_of", "trial_message"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ def message_of(recorded: RecordedEvent, notice: str, run: str) -> Message:
     return Message(f"msg_{identity[3:35]}", recorded.seq, recorded.at_ms, notice, run, line, payload)
 
 
-def test_message(run: str, now_ms: int, draw: str) -> Message:
+def trial_message(run: str, now_ms: int, draw: str) -> Message:
     """What ``barnraise notify test`` sends.
 
     Args:
@@ -94,6 +94,3 @@ def test_message(run: str, now_ms: int, draw: str) -> Message:
     """
     line = f"a test notification of run {run}; nothing has happened"
     return Message(f"msg_{draw}", 0, now_ms, "notify.test", run, line, {})
-
-
-test_message.__test__ = False  # type: ignore[attr-defined]  # for pytest it is none

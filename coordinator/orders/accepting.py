@@ -22,10 +22,7 @@ from coordinator.ledger import Ledger, ReleaseRow, RoundRow
 from coordinator.orders.kinds import AcceptRegression, order_of
 from coordinator.orders.rules import Wait
 from coordinator.orders.settling import outlook
-from coordinator.round_events import (
-    Accepted,
-    Judged,
-)
+from coordinator.round_events import Accepted, Judged
 
 __all__ = ["accept", "failing", "limits_of", "unless_accepted", "waiting", "why_not_covered"]
 

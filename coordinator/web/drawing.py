@@ -18,6 +18,7 @@ from coordinator.web.curves import Curve
 __all__ = ["Scale", "curve_svg", "interval_svg", "share_svg", "strip_svg", "thinned", "value_svg"]
 
 WIDTH, HEIGHT, EDGE = 1000, 200, 8
+BAR = 10  # how high a bar is
 MARKS_MOST = 400
 CURVES_KEPT = 128
 
@@ -61,9 +62,9 @@ def curve_svg(curve: Curve) -> Markup:
         return round(EDGE + (WIDTH - 2 * EDGE) * curve.places[index] / last, 1), y
 
     drawn = [at(released[index]) for index in thinned(len(released), MARKS_MOST)]
-    marks = [f'<line class="rule" x1="0" x2="{WIDTH}" y1="{y}" y2="{y}"/>' for y in (EDGE, HEIGHT - EDGE)]
+    marks = [_line("rule", (0, y), (WIDTH, y)) for y in (EDGE, HEIGHT - EDGE)]
     if len(drawn) > 1:
-        marks.append(f'<polyline class="line" points="{" ".join(f"{x},{y}" for x, y in drawn)}"/>')
+        marks.append(_polyline("line", " ".join(f"{x},{y}" for x, y in drawn)))
     if len(drawn) <= 60:
         marks += [_dot("dot", x, y) for x, y in drawn]
     marks += [_dot("miss", *at(rejected[index])) for index in thinned(len(rejected), MARKS_MOST)]
@@ -76,23 +77,37 @@ def share_svg(shares: Sequence[tuple[str, float]]) -> Markup:
     for _, share in shares:
         ends.append(min(1.0, ends[-1] + max(0.0, share)))
     parts = [_bar(name, start, end) for (name, _), (start, end) in zip(shares, pairwise(ends), strict=True)]
-    return _svg(10, "share-svg", [_bar("rest", 0.0, 1.0), *parts])
+    return _svg(BAR, "share-svg", [_bar("rest", 0.0, 1.0), *parts])
 
 
-def _bar(kind: str, start: float, end: float) -> str:
+def _bar(kind: str, start: float, end: float) -> Markup:
     """From one share of the width to another; as much as can be seen, where there is anything."""
     width = max(3.0 if end > start else 0.0, WIDTH * (end - start))
-    return f'<rect class="{kind}" x="{WIDTH * start:.1f}" y="0" width="{width:.1f}" height="10"/>'
+    return _rect(kind, f"{WIDTH * start:.1f}", f"{width:.1f}", BAR)
 
 
-def _dot(kind: str, x: float, y: float) -> str:
+def _dot(kind: str, x: float, y: float) -> Markup:
     """A line of no length with round ends: it keeps its shape however far the picture is stretched."""
-    return f'<line class="{kind}" x1="{x}" x2="{x}" y1="{y}" y2="{y}"/>'
+    return _line(kind, (x, y), (x, y))
 
 
-def _svg(height: int, name: str, marks: Sequence[str]) -> Markup:
-    head = f'<svg class="{name}" viewBox="0 0 {WIDTH} {height}" preserveAspectRatio="none" aria-hidden="true">'
-    return Markup(f"{head}{''.join(marks)}</svg>")  # noqa: S704  # numbers and our own class names only
+def _line(kind: str, start: tuple[float, float], end: tuple[float, float]) -> Markup:
+    (x1, y1), (x2, y2) = start, end
+    return Markup('<line class="{}" x1="{}" x2="{}" y1="{}" y2="{}"/>').format(kind, x1, x2, y1, y2)
+
+
+def _polyline(kind: str, points: str) -> Markup:
+    return Markup('<polyline class="{}" points="{}"/>').format(kind, points)
+
+
+def _rect(kind: str, x: str, width: str, height: int) -> Markup:
+    return Markup('<rect class="{}" x="{}" y="0" width="{}" height="{}"/>').format(kind, x, width, height)
+
+
+def _svg(height: int, name: str, marks: Sequence[Markup]) -> Markup:
+    return Markup('<svg class="{}" viewBox="0 0 {} {}" preserveAspectRatio="none" aria-hidden="true">{}</svg>').format(
+        name, WIDTH, height, Markup("").join(marks)
+    )
 
 
 def interval_svg(bounds: tuple[float, float, float], reach: float, state: str) -> Markup:
@@ -107,16 +122,16 @@ def interval_svg(bounds: tuple[float, float, float], reach: float, state: str) -
 
     low, effect, high = bounds
     marks = [
-        f'<rect class="beyond" x="{x(1)}" y="0" width="{WIDTH - x(1):.1f}" height="24"/>',
-        f'<line class="zero" x1="{x(0)}" x2="{x(0)}" y1="0" y2="24"/>',
-        f'<line class="margin" x1="{x(1)}" x2="{x(1)}" y1="0" y2="24"/>',
-        f'<line class="span {state}" x1="{x(low)}" x2="{x(high)}" y1="12" y2="12"/>',
+        _rect("beyond", str(x(1)), f"{WIDTH - x(1):.1f}", 24),
+        _line("zero", (x(0), 0), (x(0), 24)),
+        _line("margin", (x(1), 0), (x(1), 24)),
+        _line(f"span {state}", (x(low), 12), (x(high), 12)),
     ]
     if abs(effect) <= reach:
-        marks.append(f'<line class="dot {state}" x1="{x(effect)}" x2="{x(effect)}" y1="12" y2="12"/>')
+        marks.append(_dot(f"dot {state}", x(effect), 12))
     else:
         points = "12,5 2,12 12,19" if effect < 0 else f"{WIDTH - 12},5 {WIDTH - 2},12 {WIDTH - 12},19"
-        marks.append(f'<polyline class="off {state}" points="{points}"/>')
+        marks.append(_polyline(f"off {state}", points))
     return _svg(24, "interval-svg", marks)
 
 
@@ -124,15 +139,14 @@ def value_svg(value: float, most: float) -> Markup:
     """A bar from the middle: to the right where the value is positive."""
     part = 0.5 * min(1.0, abs(value) / most) if most > 0 else 0.0
     start, end = (0.5, 0.5 + part) if value >= 0 else (0.5 - part, 0.5)
-    bar = _bar("good" if value >= 0 else "soft", start, end) if part else ""
-    return _svg(10, "value-svg", [bar, f'<line class="zero" x1="{WIDTH / 2}" x2="{WIDTH / 2}" y1="0" y2="10"/>'])
+    bars = [_bar("good" if value >= 0 else "soft", start, end)] if part else []
+    return _svg(BAR, "value-svg", [*bars, _line("zero", (WIDTH / 2, 0), (WIDTH / 2, BAR))])
 
 
 def strip_svg(tones: Sequence[str]) -> Markup:
     """A field for each of a row of things, in the colour of its tone; pale where there is none."""
     width = WIDTH / max(1, len(tones))
     fields = [
-        f'<rect class="{tone or "rest"}" x="{place * width:.1f}" y="0" width="{0.86 * width:.1f}" height="10"/>'
-        for place, tone in enumerate(tones)
+        _rect(tone or "rest", f"{place * width:.1f}", f"{0.86 * width:.1f}", BAR) for place, tone in enumerate(tones)
     ]
-    return _svg(10, "strip-svg", fields)
+    return _svg(BAR, "strip-svg", fields)

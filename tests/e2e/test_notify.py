@@ -20,13 +20,13 @@ from coordinator.ledger import Ledger
 from coordinator.ledger.notice_events import NoticeSettled
 from coordinator.ledger.order_events import ContributorBanned
 from coordinator.notify import webhook
-from coordinator.notify.messages import test_message
+from coordinator.notify.messages import trial_message
 from coordinator.notify.secrets import write_secret
 from coordinator.notify.webhook import post, read_secret_text
 from processes import TINY, Program, Site, until
 
 KEY = b"k" * 32
-MESSAGE = test_message("toy", 1_700_000_000_000, "0" * 32)
+MESSAGE = trial_message("toy", 1_700_000_000_000, "0" * 32)
 
 
 @dataclass

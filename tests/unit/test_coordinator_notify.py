@@ -35,7 +35,7 @@ from coordinator.ledger.order_events import (
 )
 from coordinator.notify import targets as targets_module
 from coordinator.notify.addresses import choose_address, is_public
-from coordinator.notify.messages import Message, message_of, notice_of, test_message
+from coordinator.notify.messages import Message, message_of, notice_of, trial_message
 from coordinator.notify.notifier import Notifier, taken_up
 from coordinator.notify.outbox import GAPS_S, TOO_OLD_MS, Answer, Attempt, Outbox, Rest
 from coordinator.notify.secrets import read_secret, write_secret
@@ -406,10 +406,10 @@ def test_apprise_is_asked_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(targets_module.importlib.util, "find_spec", lambda _name: object())
     config = parse_section(NotifyConfig, CHAT, source="toy")
     (target,) = open_targets(config, {"CHAT": "json://x"})
-    assert target.send(test_message("toy", START_MS, "0" * 32)) == Answer(True, "told")
+    assert target.send(trial_message("toy", START_MS, "0" * 32)) == Answer(True, "told")
     assert told == [("json://x", "toy: notify.test", "a test notification of run toy; nothing has happened")]
     (target,) = open_targets(config, {"CHAT": "nonsense://x"})
-    assert not target.send(test_message("toy", START_MS, "0" * 32)).delivered
+    assert not target.send(trial_message("toy", START_MS, "0" * 32)).delivered
 
 
 def test_what_the_ledger_could_not_be_told_it_is_told_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from barnraise.checkpoints.dtypes import FLOATS
 from barnraise.errors import AcceptanceError, UsageError
 from barnraise.releases.catalog import Catalog
 from barnraise.releases.convert import Stored, widen
@@ -27,8 +29,6 @@ from coordinator.acceptance.models.trunks import trunk_subject
 from coordinator.acceptance.run_suite import Contender
 
 __all__ = ["Ancestry"]
-
-FLOATS: tuple[Stored, ...] = ("F32", "BF16", "F16")
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class Ancestry:
         flat_P = np.empty(space.size, dtype=np.float32)
         for start, spec in zip(space.tensor_starts[:-1].tolist(), space.tensors, strict=True):
             data = self.family.read(ref, spec.name)
-            flat_P[start : start + spec.size] = widen(data, specs[spec.name].dtype)  # type: ignore[arg-type]
+            flat_P[start : start + spec.size] = widen(data, cast(Stored, specs[spec.name].dtype))
         return flat_P
 
     def require_ends(self, good: str, bad: str) -> None:
