@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from barnraise.digest import digest_json
 from barnraise.errors import BadNameError, UsageError
-from barnraise.protocol import check_run_name
+from barnraise.message import check_run_name
 from barnraise.releases.cache import cache_home
 from barnraise.releases.convert import NAMES, Stored
 from barnraise.releases.installed import Form

@@ -21,7 +21,7 @@ from pydantic import Field
 from barnraise.digest import canonical_json
 from barnraise.errors import ConfigValueError, MessageError, UsageError
 from barnraise.identity import Identity
-from barnraise.protocol import Key, Message, Signed
+from barnraise.message import Key, Message, Signed
 
 __all__ = ["PASSPHRASE_MIN", "opened", "sealed"]
 

@@ -1,178 +1,38 @@
 """What contributors, consumers and the coordinator say to each other, as validated messages.
 
-Every message refuses unknown fields, and numbers that are written as text. Signed ones travel
-as :class:`Signed`: the body as plain JSON, the key that signed it, and the signature over the
-body's canonical JSON. Times are whole milliseconds since the Unix epoch. The HTTP paths are
-listed at the end.
+What is said of keys is in key_messages.py, what is told to people in records.py. The HTTP paths are listed at the end.
 """
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from typing import Annotated, Any, ClassVar, Literal, Self, TypeVar
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from barnraise.config import CodecConfig, DataConfig, LoraConfig, TrainingConfig, UpdateConfig
-from barnraise.digest import canonical_json, is_digest
-from barnraise.errors import BadNameError, UnknownFieldError
-from barnraise.identity import Identity, verify_signature
+from barnraise.message import BlobRef, Count, Digest, Key, LeaseId, Message, Millis, Name, Nonce, Number, Signed
 from barnraise.model_config import ModelConfig
 
 __all__ = [
     "PROTOCOL_VERSION",
-    "BlobRef",
     "Discarded",
-    "KeyAccepted",
-    "KeyHistory",
-    "KeyStep",
     "Lease",
     "LeaseAnswer",
     "LeaseRelease",
     "LeaseReleaseAnswer",
     "LeaseRequest",
-    "Message",
-    "Objection",
-    "PendingRecovery",
     "Receipt",
-    "RecoveryCard",
-    "RecoveryRequest",
-    "Rotation",
     "RoundInfo",
     "RunInfo",
     "RunTerms",
-    "Signed",
     "UpdateEnvelope",
     "UpdateStatus",
     "UploadStatus",
     "Wait",
-    "check_name",
-    "check_run_name",
     "mask_ref",
 ]
 
 PROTOCOL_VERSION = 1
-NAME_MAX = 64
-INVISIBLE_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")  # no control characters, yet nothing to see
-_RUN_NAME = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,62}[a-z0-9])?\Z")
-
-
-def check_name(text: str) -> str:
-    """A display name: 1 to 64 printable characters, no separator, nothing invisible.
-
-    Raises:
-        BadNameError: what is wrong with it.
-    """
-    if not 1 <= len(text) <= NAME_MAX:
-        raise BadNameError(f"a name has 1 to {NAME_MAX} characters, this one has {len(text)}")
-    if text != text.strip() or text in {".", ".."}:
-        raise BadNameError("a name does not begin or end with a space and is not a dot")
-    for char in text:
-        category = unicodedata.category(char)
-        if category[0] == "C" or category in {"Zl", "Zp"} or char in INVISIBLE_LETTERS or char in "/\\":
-            raise BadNameError(f"a name has no control, invisible or path character; found U+{ord(char):04X}")
-    return text
-
-
-def check_run_name(text: str) -> str:
-    """A run or model name: lower-case letters, digits and hyphens, as in a package index.
-
-    Raises:
-        BadNameError: anything else.
-    """
-    if not _RUN_NAME.match(text):
-        raise BadNameError("a model name has 1 to 64 lower-case letters, digits and inner hyphens")
-    return text
-
-
-def _name(text: str) -> str:
-    try:
-        return check_name(text)
-    except BadNameError as error:
-        raise ValueError(f"bad name: {error}") from error
-
-
-def _digest(text: str) -> str:
-    if not is_digest(text):
-        raise ValueError("not a digest of the form b3:<64 hex>")
-    return text
-
-
-Name = Annotated[str, AfterValidator(_name)]
-Digest = Annotated[str, AfterValidator(_digest)]
-Key = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Signature = Annotated[str, Field(pattern=r"^[0-9a-f]{128}$")]
-Nonce = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-LeaseId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
-Millis = Annotated[int, Field(strict=True, ge=0, lt=1 << 53)]
-Count = Annotated[int, Field(strict=True, ge=0, lt=1 << 53)]
-Number = Annotated[float, Field(strict=True)]
-
-
-M = TypeVar("M", bound="Message")
-
-
-class Message(BaseModel):
-    """Base of all messages: frozen, strict about fields.
-
-    ``kind`` names the message inside signatures.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-    kind: ClassVar[str] = "message"
-
-    @classmethod
-    def read(cls, value: Any) -> Self:
-        """Validate a decoded JSON value.
-
-        Raises:
-            BadNameError: a name in it is not acceptable.
-            UnknownFieldError: any other mismatch, naming the first field at fault.
-        """
-        try:
-            return cls.model_validate(value)
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join(str(part) for part in first["loc"])[:80] or "the message"
-            if "bad name: " in first["msg"]:
-                raise BadNameError(f"{where}: {first['msg'].split('bad name: ', 1)[1]}") from error
-            raise UnknownFieldError(f"{cls.kind}: {where}: {first['msg'][:200]}") from error
-
-    def canonical(self) -> bytes:
-        return canonical_json(self.model_dump(mode="json"))
-
-
-class Signed(Message):
-    """A body with the key that signed it."""
-
-    kind: ClassVar[str] = "signed"
-    body: dict[str, Any]
-    key: Key
-    signature: Signature
-
-    @classmethod
-    def make(cls, message: Message, identity: Identity) -> Signed:
-        body = message.model_dump(mode="json")
-        return cls(body=body, key=identity.public, signature=identity.sign(message.kind, canonical_json(body)))
-
-    def open(self, message: type[M]) -> M:
-        """Check the signature and validate the body as ``message``.
-
-        Raises:
-            BadSignatureError: not signed by ``key`` as this kind of message.
-            UnknownFieldError, BadNameError: the body is not such a message.
-        """
-        verify_signature(self.key, message.kind, canonical_json(self.body), self.signature)
-        return message.read(self.body)
-
-
-class BlobRef(Message):
-    """A stored blob: what it is called and how many bytes it has."""
-
-    kind: ClassVar[str] = "blob"
-    digest: Digest
-    size_bytes: Count
 
 
 def mask_ref(update: UpdateConfig) -> BlobRef | None:
@@ -185,7 +45,8 @@ class LeaseRequest(Message):
     """A contributor asks for work. Signed. The nonce makes a repeated request the same request.
 
     Attributes:
-        recovery: a signed :class:`RecoveryCard`; the run registers the first that it sees of a contributor.
+        recovery: a signed :class:`~barnraise.key_messages.RecoveryCard`; the run registers the first that it sees of a
+            contributor.
         node: random, of the folder that asks; tells two nodes with one key apart. "" says nothing.
     """
 
@@ -397,102 +258,11 @@ class RunInfo(Message):
     terms: RunTerms | None = None
 
 
-class RecoveryCard(Message):
-    """A recovery key says whose it is. Signed by the recovery key, whose private half is the recovery code."""
-
-    kind: ClassVar[str] = "recovery-card"
-    contributor: Key
-
-
-class Rotation(Message):
-    """A contributor puts ``new`` in the place of its key ``old``. Signed by ``old``, and accepted by ``new``."""
-
-    kind: ClassVar[str] = "rotation"
-    run: str
-    old: Key
-    new: Key
-    nonce: Nonce
-    at_ms: Millis
-
-
-class RecoveryRequest(Message):
-    """Whoever holds the recovery code wants ``new`` in the place of a lost key. Signed by the recovery key."""
-
-    kind: ClassVar[str] = "recovery"
-    run: str
-    new: Key
-    nonce: Nonce
-    at_ms: Millis
-
-
-class KeyAccepted(Message):
-    """A new key takes the place that a signed statement gives it. Signed by the new key.
-
-    Attributes:
-        statement: a signed :class:`Rotation` or :class:`RecoveryRequest`.
-    """
-
-    kind: ClassVar[str] = "key-accepted"
-    statement: Signed
-
-
-class Objection(Message):
-    """A key that is in use says that a recovery is not its owner's doing. Signed by that key.
-
-    Attributes:
-        claim: nonce of the recovery request.
-    """
-
-    kind: ClassVar[str] = "objection"
-    run: str
-    claim: Nonce
-    nonce: Nonce
-    at_ms: Millis
-
-
-class KeyStep(Message):
-    """A key of a contributor. ``how`` it came: ``first``, ``rotated`` or ``recovered``."""
-
-    kind: ClassVar[str] = "key-step"
-    key: Key
-    how: Literal["first", "rotated", "recovered"]
-    since_ms: Millis
-
-
 class Discarded(Message):
     """Bytes that came and were thrown away, to measure how fast they came."""
 
     kind: ClassVar[str] = "discarded"
     size_bytes: Count
-
-
-class PendingRecovery(Message):
-    """A recovery that takes effect at ``effective_at_ms`` unless the key in use objects before."""
-
-    kind: ClassVar[str] = "pending-recovery"
-    claim: Nonce
-    new: Key
-    effective_at_ms: Millis
-
-
-class KeyHistory(Message):
-    """The keys of one contributor, oldest first; the last one signs.
-
-    Attributes:
-        contributor: its first key, which names it for ever.
-        recovery: the recovery key that is registered; None when there is none.
-        banned: why it may not contribute; None of all others.
-        reason: what was just decided, in words; "" when nothing was asked.
-    """
-
-    kind: ClassVar[str] = "key-history"
-    run: str
-    contributor: Key
-    keys: tuple[KeyStep, ...]
-    recovery: Key | None = None
-    pending: PendingRecovery | None = None
-    banned: str | None = None
-    reason: str = ""
 
 
 # Paths, below the coordinator's base URL. Bodies and answers are JSON unless said otherwise.

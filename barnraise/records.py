@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from barnraise.protocol import Count, Digest, Key, Message, Millis, Phase, UpdateState, UpdateStatus
+from barnraise.message import Count, Digest, Key, Message, Millis
+from barnraise.protocol import Phase, UpdateState, UpdateStatus
 
 __all__ = [
     "ContributionLine",

@@ -18,7 +18,8 @@ from blake3 import blake3
 
 from barnraise.errors import UsageError
 from barnraise.identity import Identity
-from barnraise.protocol import RecoveryCard, Signed
+from barnraise.key_messages import RecoveryCard
+from barnraise.message import Signed
 
 __all__ = ["RecoveryCode"]
 

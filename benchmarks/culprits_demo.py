@@ -22,8 +22,8 @@ from pathlib import Path
 from report import arguments, finish, heading
 
 from barnraise.config import load_run_config
+from barnraise.message import BlobRef
 from barnraise.narrate import short
-from barnraise.protocol import BlobRef
 from barnraise.releases.catalog import Catalog
 from barnraise.releases.manifest import MergedUpdate
 from barnraise.releases.source import FolderSource

@@ -32,8 +32,8 @@ from barnraise.clock import now_ms
 from barnraise.config import CodecConfig, bundled_config, load_run_config
 from barnraise.corpus import Corpus
 from barnraise.digest import canonical_json, digest_file
+from barnraise.message import BlobRef
 from barnraise.model_config import ByteLMConfig
-from barnraise.protocol import BlobRef
 from barnraise.releases.card import CardFacts, render_card
 from barnraise.releases.index import IndexEntry, ReleaseIndex
 from barnraise.releases.installed import Content, Form, Installed, install, of_flat

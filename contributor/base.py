@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barnraise.errors import NoSuchVersionError, UnreachableError, UpdateError, VerificationError
+from barnraise.message import BlobRef
 from barnraise.model_config import ModelConfig
-from barnraise.protocol import BlobRef, Lease, RunInfo
+from barnraise.protocol import Lease, RunInfo
 from barnraise.releases.cache import Cache
 from barnraise.releases.fetch import Fetcher
 from barnraise.releases.http_source import HttpSource

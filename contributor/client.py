@@ -12,16 +12,9 @@ from typing import Any
 
 from barnraise.digest import canonical_json
 from barnraise.errors import RefusedError
-from barnraise.protocol import (
-    KeyHistory,
-    LeaseAnswer,
-    LeaseReleaseAnswer,
-    RoundInfo,
-    RunInfo,
-    Signed,
-    UpdateStatus,
-    UploadStatus,
-)
+from barnraise.key_messages import KeyHistory
+from barnraise.message import Signed
+from barnraise.protocol import LeaseAnswer, LeaseReleaseAnswer, RoundInfo, RunInfo, UpdateStatus, UploadStatus
 from contributor.events import one_line
 from contributor.pacing import UNPACED, Pacing, piece_bytes
 from contributor.transport import HttpTransport, Transport

@@ -14,7 +14,8 @@ from dataclasses import dataclass, replace
 
 from barnraise.errors import NetworkError, RefusedError, VerificationError
 from barnraise.identity import Identity
-from barnraise.protocol import Receipt, RunInfo, Signed, UpdateEnvelope, UpdateStatus
+from barnraise.message import Signed
+from barnraise.protocol import Receipt, RunInfo, UpdateEnvelope, UpdateStatus
 from contributor.backoff import worth_repeating
 from contributor.client import GatewayClient
 from contributor.events import Fate, NodeEvent, Received, Sent

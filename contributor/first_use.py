@@ -9,7 +9,8 @@ from pathlib import Path
 from barnraise.digest import canonical_json
 from barnraise.errors import MessageError
 from barnraise.identity import Identity
-from barnraise.protocol import RecoveryCard, Signed
+from barnraise.key_messages import RecoveryCard
+from barnraise.message import Signed
 from barnraise.recovery import RecoveryCode
 from barnraise.releases.durable import replace_file
 

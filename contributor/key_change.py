@@ -19,8 +19,9 @@ from pathlib import Path
 
 from barnraise.errors import FolderLockedError, RetiredKeyError, SuccessionError, UnreachableError, UsageError
 from barnraise.identity import Identity
+from barnraise.key_messages import KeyAccepted, KeyHistory, Objection, RecoveryRequest, Rotation
+from barnraise.message import Message, Signed
 from barnraise.narrate import short
-from barnraise.protocol import KeyAccepted, KeyHistory, Message, Objection, RecoveryRequest, Rotation, Signed
 from barnraise.recovery import RecoveryCode
 from contributor.client import GatewayClient
 from contributor.first_use import first_use, load_card, store_card

@@ -14,7 +14,8 @@ from __future__ import annotations
 import secrets
 
 from barnraise.errors import DiskFullError, NetworkError, RefusedError, VerificationError
-from barnraise.protocol import Lease, LeaseRelease, LeaseRequest, RunInfo, Signed, Wait
+from barnraise.message import Signed
+from barnraise.protocol import Lease, LeaseRelease, LeaseRequest, RunInfo, Wait
 from contributor.base import Base, check_base
 from contributor.delivery import Delivered, Delivery
 from contributor.events import Leased, Notice, Pulled, Waiting

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from barnraise.identity import Identity
-from barnraise.protocol import Signed
+from barnraise.message import Signed
 from contributor.base import BaseSource
 from contributor.client import GatewayClient
 from contributor.events import NodeEvent

@@ -13,7 +13,8 @@ from barnraise import __version__
 from barnraise.clock import now_ms
 from barnraise.errors import RefusedError, UnknownFieldError
 from barnraise.identity import config_home
-from barnraise.protocol import PROTOCOL_VERSION, RunInfo, check_name
+from barnraise.message import check_name
+from barnraise.protocol import PROTOCOL_VERSION, RunInfo
 from barnraise.releases.durable import replace_file
 from contributor.base import ReleasedBase
 from contributor.client import GatewayClient

@@ -47,7 +47,7 @@ from numpy.typing import NDArray
 
 from barnraise.digest import canonical_json, digest_bytes
 from barnraise.errors import FolderLockedError, MessageError, VerificationError
-from barnraise.protocol import Count, Digest, Key, Message, Number, Signed, check_run_name
+from barnraise.message import Count, Digest, Key, Message, Number, Signed, check_run_name
 from barnraise.releases.durable import make_folder, replace_file
 from barnraise.releases.store import BlobStore
 from barnraise.run_folder import locked_file

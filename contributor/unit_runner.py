@@ -17,7 +17,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from barnraise.errors import DiskFullError, NotEnoughMemoryError
-from barnraise.protocol import Lease, RunInfo, Signed
+from barnraise.message import Signed
+from barnraise.protocol import Lease, RunInfo
 from barnraise.updates.space import ParameterSpace
 from contributor.base import Base
 from contributor.events import Finished, Notice, Step, Waiting, one_line

@@ -21,7 +21,7 @@ from pathlib import Path
 from barnraise.config import load_run_config
 from barnraise.digest import digest_bytes
 from barnraise.errors import BackupError, BlobMissingError
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.releases.durable import disk_full_translated, make_folder, write_all, write_temporary
 from barnraise.releases.store import BlobStore
 from barnraise.run_folder import RunFolder, locked_file

@@ -21,7 +21,7 @@ from pydantic import Field
 
 from barnraise.digest import digest_bytes
 from barnraise.errors import BackupError, BlobMissingError, MessageError
-from barnraise.protocol import BlobRef, Digest, Message, Millis
+from barnraise.message import BlobRef, Digest, Message, Millis
 from barnraise.releases.durable import make_folder, replace_file, write_all, write_temporary
 from barnraise.releases.manifest import RunName
 from barnraise.releases.store import BlobStore

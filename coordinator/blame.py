@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from barnraise.config import MergeConfig
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.releases.store import BlobStore
 from barnraise.run_folder import RunFolder
 from barnraise.updates.space import ParameterSpace

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from barnraise.message import BlobRef
 from barnraise.model_config import CausalLMConfig, ModelConfig
-from barnraise.protocol import BlobRef
 from barnraise.releases.card import CardFacts, Contributor, render_card
 from barnraise.releases.lineage import Lineage, LineageParent, measure_change
 from barnraise.releases.manifest import MergedUpdate, ReleaseFile

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.releases.index import DerivedEntry, IndexEntry, ReleaseIndex
 from barnraise.releases.store import BlobStore
 from coordinator.ledger import DerivedRow, Ledger, ReleaseRow

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from barnraise.digest import canonical_json
+from barnraise.message import BlobRef
 from barnraise.promises import difference, promises_of
-from barnraise.protocol import BlobRef, mask_ref
+from barnraise.protocol import mask_ref
 from barnraise.releases.keyframe import write_keyframe
 from barnraise.releases.manifest import AcceptedRegression, Manifest, MergedUpdate, ParentRef, Remerged
 from barnraise.releases.publish import store_blob, store_manifest, tensor_entries

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from barnraise.errors import VerificationError
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.releases.catalog import Catalog
 from barnraise.releases.keyframe import parse_keyframe
 from barnraise.releases.manifest import Manifest

@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
 from barnraise.errors import BrokenChainError
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.releases.manifest import Manifest, MergedUpdate
 
 __all__ = ["Known", "Line", "Past", "PastMerge", "lines_of", "nearest", "past_of", "without"]

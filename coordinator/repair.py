@@ -12,7 +12,7 @@ from pathlib import Path
 
 from barnraise.digest import digest_file
 from barnraise.errors import BarnraiseError, UsageError
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.releases.durable import TEMPORARY_SUFFIX, make_folder
 from barnraise.releases.source import MANIFEST_MAX_BYTES, ReleaseSource, copy_blob
 from barnraise.releases.store import BlobStore, blob_path

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from barnraise.errors import BackupError
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.releases.durable import (
     disk_full_translated,
     fsync_folder,

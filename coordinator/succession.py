@@ -26,8 +26,10 @@ from barnraise.errors import (
     RetiredKeyError,
     SuccessionError,
 )
+from barnraise.key_messages import Objection, RecoveryRequest, Rotation
+from barnraise.message import Signed
 from barnraise.narrate import short
-from barnraise.protocol import Objection, RecoveryRequest, Rotation, Signed, Wait
+from barnraise.protocol import Wait
 from coordinator.admission import AdmissionPolicy, require_near, require_run
 from coordinator.ledger import ClaimRow, KeyRow, RecoveryRow
 from coordinator.ledger.key_events import KeyEvent, KeyReplaced, RecoveryClaimed, RecoveryEnded, RecoveryRegistered
@@ -79,7 +81,7 @@ class KeyFacts:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A statement, and the signed :class:`~barnraise.protocol.KeyAccepted` that it came in; both signatures checked."""
+    """A statement, and the signed ``KeyAccepted`` that it came in; both signatures checked."""
 
     statement: Signed
     acceptance: Signed

@@ -8,7 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from barnraise.identity import Identity
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.releases.ceremony import Appoint, Promote, Request
 from barnraise.releases.charter import Charter
 from barnraise.releases.index import Promotion

@@ -17,7 +17,8 @@ from typing import Any
 from barnraise.config import RunConfig, parse_run_config
 from barnraise.digest import canonical_json, digest_bytes
 from barnraise.identity import Identity
-from barnraise.protocol import LeaseRequest, Message, Signed, UpdateEnvelope
+from barnraise.message import Message, Signed
+from barnraise.protocol import LeaseRequest, UpdateEnvelope
 from barnraise.releases.repository import Repository
 from barnraise.run_folder import RunFolder
 from coordinator.gateway import GatewayState, create_app

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from barnraise.checkpoints.checkpoint import Checkpoint
 from barnraise.checkpoints.write import CheckpointWriter, plan_shards
 from barnraise.clock import now_ms
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.releases.catalog import Catalog
 from barnraise.releases.convert import Stored, narrow
 from barnraise.releases.derived.family import Family

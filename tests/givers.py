@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from barnraise.digest import digest_bytes
 from barnraise.errors import BlobMissingError, UnreachableError
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.releases.stream import BlobStream
 
 __all__ = ["Giver", "as_blobs", "blob_of"]

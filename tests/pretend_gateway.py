@@ -21,6 +21,7 @@ from barnraise.data_config import StdlibData
 from barnraise.digest import digest_bytes
 from barnraise.errors import BarnraiseError, LeaseError, OffsetMismatchError, UnreachableError
 from barnraise.identity import Identity
+from barnraise.message import Message, Signed
 from barnraise.model_config import ByteLMConfig
 from barnraise.protocol import (
     Lease,
@@ -28,10 +29,8 @@ from barnraise.protocol import (
     LeaseRelease,
     LeaseReleaseAnswer,
     LeaseRequest,
-    Message,
     Receipt,
     RunInfo,
-    Signed,
     UpdateEnvelope,
     UpdateStatus,
     UploadStatus,

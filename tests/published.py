@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from barnraise.clock import now_ms
 from barnraise.config import CodecConfig
 from barnraise.digest import canonical_json
+from barnraise.message import BlobRef
 from barnraise.model_config import ByteLMConfig
-from barnraise.protocol import BlobRef
 from barnraise.releases.index import IndexEntry, ReleaseIndex
 from barnraise.releases.keyframe import write_keyframe
 from barnraise.releases.lineage import Lineage, LineageParent, measure_change

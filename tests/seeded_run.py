@@ -19,7 +19,7 @@ from typing import Any
 from barnraise.config import RunConfig, bundled_config, load_run_config
 from barnraise.digest import canonical_json, digest_bytes
 from barnraise.identity import Identity
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.releases.lineage import Lineage, LineageChange, LineageParent
 from barnraise.releases.manifest import Manifest, MergedUpdate, ParentRef, TensorEntry
 from barnraise.releases.publish import store_blob, store_manifest

@@ -26,8 +26,9 @@ from barnraise.corpus import Corpus
 from barnraise.data_config import LocalData
 from barnraise.digest import digest_bytes
 from barnraise.identity import Identity
+from barnraise.message import Signed
 from barnraise.model_config import ByteLMConfig, CausalLMConfig
-from barnraise.protocol import Signed, UpdateEnvelope
+from barnraise.protocol import UpdateEnvelope
 from barnraise.releases.repository import Repository
 from barnraise.run_folder import RunFolder
 from barnraise.updates import Role, asked_carrier, write_update

@@ -19,7 +19,7 @@ from barnraise.identity import Identity, config_home
 from barnraise.narrate import short
 
 if TYPE_CHECKING:
-    from barnraise.protocol import KeyHistory
+    from barnraise.key_messages import KeyHistory
 
 __all__ = ["identity"]
 

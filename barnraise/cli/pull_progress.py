@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.releases.derived.plan import DerivedPlan
 from barnraise.releases.fetch import Progress
 from barnraise.releases.plan import Plan

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 from barnraise.cli.sources import find_source
 from barnraise.errors import RefusedError, UsageError, VerificationError
-from barnraise.protocol import Message
+from barnraise.message import Message
 from barnraise.records import ContributorLines, RoundLines, RoundRecord, UpdateStory
 from barnraise.releases.source import ReleaseSource
 from barnraise.run_folder import RunFolder

@@ -13,7 +13,7 @@ import typer
 from barnraise.cli.output import field, print_result, print_warnings, table, wrapped
 from barnraise.cli.sources import FromOption, JsonOption, TrustOption, find_source
 from barnraise.errors import VerificationError
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.releases.catalog import Catalog
 from barnraise.releases.derived.names import derived_names, select_derived
 from barnraise.releases.layout import side_files

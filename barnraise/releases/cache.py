@@ -24,7 +24,7 @@ from pathlib import Path
 
 from barnraise.digest import digest_file, is_digest
 from barnraise.errors import BadNameError, ConfigValueError, DiskFullError, StorageError
-from barnraise.protocol import check_run_name
+from barnraise.message import check_run_name
 from barnraise.releases.durable import make_folder, replace_file
 from barnraise.releases.locks import lock_path, unlock_path, waiting_lock
 from barnraise.releases.partial import JOURNAL_SUFFIX, PARTIAL_FOLDER

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 
 from barnraise.digest import digest_file
 from barnraise.errors import BarnraiseError, BlobMissingError, NetworkError, NoSuchVersionError, VerificationError
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.releases.fetch import Fetcher, FetchOptions, Progress
 from barnraise.releases.index import IndexEntry, ReleaseIndex
 from barnraise.releases.manifest import Manifest, read_manifest

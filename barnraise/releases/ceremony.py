@@ -28,8 +28,8 @@ from pydantic import Field
 from tuf.api.metadata import DelegatedRole, Key, Metadata, Role, Root, Snapshot, TargetFile, Targets, Timestamp
 
 from barnraise.errors import OrderRefusedError
-from barnraise.protocol import Count, Message
-from barnraise.protocol import Key as PublicHex
+from barnraise.message import Count, Message
+from barnraise.message import Key as PublicHex
 from barnraise.releases.charter import Charter, delegated
 from barnraise.releases.index import Promotion, ReleaseIndex, StableList
 from barnraise.releases.maintainer import PublicKey

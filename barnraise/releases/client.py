@@ -34,7 +34,7 @@ from barnraise.errors import (
     StorageError,
     VerificationError,
 )
-from barnraise.protocol import check_run_name
+from barnraise.message import check_run_name
 from barnraise.releases.durable import disk_full_translated, exchange_folders, fsync_folder, make_folder, replace_file
 from barnraise.releases.locks import waiting_lock
 from barnraise.releases.roles import INDEX_TARGET, STABLE, STABLE_TARGET, run_name

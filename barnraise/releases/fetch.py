@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from barnraise.digest import digest_file
 from barnraise.errors import BarnraiseError, BlobMissingError, NetworkError, UnreachableError, VerificationError
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.releases.partial import Partial, Stretch
 from barnraise.releases.store import BlobStore
 from barnraise.releases.stream import BlobGiver, BlobStream

@@ -19,7 +19,7 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from barnraise.errors import BlobMissingError, RefusedError, UnreachableError, UsageError
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.proxies import connections
 from barnraise.releases.store import blob_path
 from barnraise.releases.stream import PIECE_BYTES, BlobStream, capped

@@ -13,7 +13,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from barnraise.errors import NoSuchVersionError, VerificationError
-from barnraise.protocol import BlobRef, Digest, Message
+from barnraise.message import BlobRef, Digest, Message
 from barnraise.releases.manifest import ReleaseVersion, RunName
 from barnraise.versions import is_channel
 

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING
 from barnraise.checkpoints.dtypes import FLOATS, ITEM_BYTES
 from barnraise.checkpoints.folder import INDEX, SINGLE, TRAVELLING
 from barnraise.digest import canonical_json
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.updates.space import TensorSpec
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from barnraise.errors import MessageError, VerificationError
-from barnraise.protocol import Count, Digest, Message
+from barnraise.message import Count, Digest, Message
 from barnraise.releases.manifest import MergedUpdate, ReleaseVersion, RunName
 from barnraise.updates.space import ParameterSpace
 from barnraise.versions import Bump

@@ -28,8 +28,8 @@ from pydantic import Field
 from securesystemslib.signer import CryptoSigner, Key, Signature, SSlibKey
 
 from barnraise.errors import ConfigValueError
-from barnraise.protocol import Key as PublicHex
-from barnraise.protocol import Message
+from barnraise.message import Key as PublicHex
+from barnraise.message import Message
 
 __all__ = ["NAME_FIELD", "KeyPair", "PublicKey", "is_encrypted", "name_of", "named_keys"]
 

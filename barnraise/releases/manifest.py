@@ -14,8 +14,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from barnraise.checkpoints.folder import TRAVELLING, TRAVELLING_MAX_BYTES
 from barnraise.errors import BadNameError, BadVersionError, MessageError, VerificationError
+from barnraise.message import BlobRef, Count, Digest, Key, Message, Millis, check_run_name
 from barnraise.model_config import ModelConfig
-from barnraise.protocol import BlobRef, Count, Digest, Key, Message, Millis, check_run_name
 from barnraise.updates.space import ParameterSpace, TensorSpec, model_digest
 from barnraise.versions import Bump, parse_version
 

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from barnraise.errors import UsageError
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.releases.catalog import Catalog
 from barnraise.releases.derived.names import read_derived_manifest
 from barnraise.releases.durable import disk_full_translated, exchange_folders, fsync_folder, make_folder, replace_file

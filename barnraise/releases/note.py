@@ -12,7 +12,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from barnraise.errors import MessageError, VerificationError
-from barnraise.protocol import Digest, Message
+from barnraise.message import Digest, Message
 
 __all__ = ["InstalledNote", "read_note"]
 

@@ -17,7 +17,7 @@ import os
 import struct
 import threading
 
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.releases.durable import disk_full_translated, make_folder, write_all
 from barnraise.releases.locks import lock_path, unlock_path
 from barnraise.releases.store import BlobStore

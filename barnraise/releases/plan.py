@@ -22,7 +22,7 @@ from itertools import count
 from typing import Any
 
 from barnraise.errors import BrokenChainError
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.releases.index import IndexEntry, ReleaseIndex
 
 __all__ = ["PatchStep", "Plan", "make_plan", "once", "step_as_json"]

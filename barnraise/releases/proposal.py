@@ -24,7 +24,7 @@ from pydantic import Field
 from tuf.api.metadata import Metadata, Root, Targets, VerificationResult
 
 from barnraise.errors import NotEnoughSignaturesError, OrderRefusedError, VerificationError
-from barnraise.protocol import Message, Millis
+from barnraise.message import Message, Millis
 from barnraise.releases.ceremony import Request, follow
 from barnraise.releases.ceremony_words import changes
 from barnraise.releases.charter import Charter

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.releases.manifest import Manifest, TensorEntry
 from barnraise.releases.store import BlobStore
 from barnraise.updates.space import ParameterSpace

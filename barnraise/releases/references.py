@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from barnraise.protocol import BlobRef, Message
+from barnraise.message import BlobRef, Message
 
 __all__ = ["blob_refs"]
 

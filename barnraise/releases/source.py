@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from barnraise.errors import BlobMissingError, NotARunFolderError, VerificationError
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.releases.durable import disk_full_translated
 from barnraise.releases.store import blob_path
 from barnraise.releases.stream import PIECE_BYTES, BlobStream, capped

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from barnraise.errors import VerificationError
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 
 __all__ = ["PIECE_BYTES", "BlobGiver", "BlobStream", "capped"]
 

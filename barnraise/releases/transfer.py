@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from barnraise.errors import BarnraiseError, BlobMissingError, UnreachableError
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.releases.partial import Stretch, merged, missing
 
 __all__ = ["EARLIER", "Standing", "Transfer"]

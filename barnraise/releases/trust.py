@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 from barnraise.clock import now_ms
 from barnraise.digest import digest_bytes, is_digest
 from barnraise.errors import BlobMissingError, MessageError, NoSuchVersionError, UsageError, VerificationError
-from barnraise.protocol import Message
+from barnraise.message import Message
 from barnraise.releases.endings import CONSUMERS_TOLD, ending_in_words
 from barnraise.releases.index import ReleaseIndex, StableList, check_promises
 from barnraise.releases.source import ReleaseSource

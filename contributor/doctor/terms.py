@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from barnraise.key_messages import KeyHistory
 from barnraise.narrate import short
-from barnraise.protocol import PROTOCOL_VERSION, KeyHistory, RunInfo
+from barnraise.protocol import PROTOCOL_VERSION, RunInfo
 from contributor.doctor.finding import Finding, fail, ok, skipped, warn
 from contributor.doctor.machine import MachineFacts, mib
 from contributor.doctor.need import Need, shape_of, unit_seconds, what_it_needs

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from barnraise.digest import canonical_json
 from barnraise.errors import BudgetSpentError, MessageError, UsageError, VerificationError
-from barnraise.protocol import Count, Message, Number
+from barnraise.message import Count, Message, Number
 from barnraise.releases.durable import replace_file
 from contributor.privacy.accountant import Spent, epsilon_of, noise_for
 

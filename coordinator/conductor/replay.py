@@ -13,7 +13,8 @@ from typing import Any
 
 from barnraise.config import RunConfig, parse_run_config
 from barnraise.errors import VerificationError
-from barnraise.protocol import BlobRef, mask_ref
+from barnraise.message import BlobRef
+from barnraise.protocol import mask_ref
 from barnraise.releases.manifest import Manifest, read_manifest
 from barnraise.releases.store import BlobStore
 from coordinator.conductor.merging import Bench, MergeInput, MergeJob

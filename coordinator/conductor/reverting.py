@@ -16,8 +16,8 @@ from typing import Any
 
 from barnraise.digest import canonical_json
 from barnraise.errors import BarnraiseError, RayLostError, StorageError
+from barnraise.message import BlobRef
 from barnraise.narrate import short
-from barnraise.protocol import BlobRef
 from barnraise.releases.manifest import Remerged
 from barnraise.releases.publish import store_blob
 from coordinator.acceptance.hidden.telling import told_of

@@ -16,7 +16,7 @@ from starlette.requests import ClientDisconnect
 
 from barnraise.digest import digest_bytes, is_digest
 from barnraise.errors import BadRangeError, BarnraiseError, NotFoundError, UnknownFieldError
-from barnraise.protocol import Message, Signed
+from barnraise.message import Message, Signed
 from barnraise.releases.store import BlobStore
 from coordinator.contributors import CONTRIBUTORS_MAX, contributor_lines, contributor_record
 from coordinator.gateway.blobs import serve_blob, serve_metadata

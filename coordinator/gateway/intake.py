@@ -15,7 +15,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
 from barnraise.errors import BarnraiseError, OversizedUpdateError, ReplayedMessageError
-from barnraise.protocol import Receipt, Signed, UpdateEnvelope, UploadStatus
+from barnraise.message import Signed
+from barnraise.protocol import Receipt, UpdateEnvelope, UploadStatus
 from barnraise.releases.store import BlobStore
 from coordinator.admission import Admit, Already, UpdateFacts, decide_update
 from coordinator.gateway.keyring import Keyring

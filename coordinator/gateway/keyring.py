@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from barnraise.errors import NotFoundError, StorageError
-from barnraise.protocol import (
+from barnraise.key_messages import (
     KeyAccepted,
     KeyHistory,
     KeyStep,
@@ -19,8 +19,8 @@ from barnraise.protocol import (
     RecoveryCard,
     RecoveryRequest,
     Rotation,
-    Signed,
 )
+from barnraise.message import Signed
 from coordinator.gateway.state import GatewayState
 from coordinator.ledger import LedgerMovedError
 from coordinator.ledger.key_events import RecoveryRegistered

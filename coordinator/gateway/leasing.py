@@ -12,16 +12,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from barnraise.errors import StorageError
-from barnraise.protocol import (
-    Lease,
-    LeaseAnswer,
-    LeaseRelease,
-    LeaseReleaseAnswer,
-    LeaseRequest,
-    Signed,
-    Wait,
-    mask_ref,
-)
+from barnraise.message import Signed
+from barnraise.protocol import Lease, LeaseAnswer, LeaseRelease, LeaseReleaseAnswer, LeaseRequest, Wait, mask_ref
 from coordinator.admission import Grant, LeaseFacts, Repeat, decide_lease, decide_release
 from coordinator.gateway.keyring import Keyring
 from coordinator.gateway.state import GatewayState

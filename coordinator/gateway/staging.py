@@ -25,7 +25,8 @@ from barnraise.errors import (
     OversizedUpdateError,
     VerificationError,
 )
-from barnraise.protocol import Signed, UpdateEnvelope
+from barnraise.message import Signed
+from barnraise.protocol import UpdateEnvelope
 from barnraise.releases.durable import disk_full_translated, fsync_folder, replace_file, write_all
 from barnraise.releases.store import BlobStore
 

@@ -19,9 +19,9 @@ from starlette.responses import Response
 import barnraise
 from barnraise.config import RunConfig
 from barnraise.errors import BlobMissingError, StorageError, VerificationError
+from barnraise.message import BlobRef
 from barnraise.metric import Readings
 from barnraise.narrate import short
-from barnraise.protocol import BlobRef
 from barnraise.releases.manifest import Manifest, read_manifest
 from barnraise.releases.source import MANIFEST_MAX_BYTES
 from barnraise.releases.store import BlobStore

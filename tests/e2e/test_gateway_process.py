@@ -23,7 +23,8 @@ import urllib3
 from barnraise.digest import canonical_json, digest_bytes
 from barnraise.errors import ConfigValueError, PortInUseError
 from barnraise.identity import Identity
-from barnraise.protocol import LeaseRequest, Message, Signed, UpdateEnvelope
+from barnraise.message import Message, Signed
+from barnraise.protocol import LeaseRequest, UpdateEnvelope
 from barnraise.releases.store import BlobStore
 from barnraise.run_folder import RunFolder
 from coordinator.ledger import Ledger

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from barnraise.errors import UnreachableError
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.releases.cache import Cache
 from barnraise.releases.fetch import Fetcher, FetchOptions
 from barnraise.releases.http_source import HttpSource

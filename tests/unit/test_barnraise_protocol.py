@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from barnraise.errors import BadNameError, BadSignatureError, MessageError, UnknownFieldError
 from barnraise.identity import Identity
-from barnraise.protocol import LeaseRequest, Signed, UpdateEnvelope, check_name, check_run_name
+from barnraise.message import Signed, check_name, check_run_name
+from barnraise.protocol import LeaseRequest, UpdateEnvelope
 
 ADA = Identity.from_seed(b"a" * 32)
 BOB = Identity.from_seed(b"b" * 32)

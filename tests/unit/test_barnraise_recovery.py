@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from barnraise.errors import BadSignatureError, ConfigValueError, UsageError
 from barnraise.identity import Identity
 from barnraise.identity_export import opened, sealed
-from barnraise.protocol import RecoveryCard
+from barnraise.key_messages import RecoveryCard
 from barnraise.recovery import ALPHABET, RecoveryCode
 from contributor.first_use import card_path, first_use, load_card
 

@@ -20,7 +20,7 @@ from barnraise.errors import (
     OrderRefusedError,
     VerificationError,
 )
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.releases import ceremony
 from barnraise.releases.ceremony import Appoint, Rekey, Renew, Request, Withdraw
 from barnraise.releases.charter import Charter, delegated

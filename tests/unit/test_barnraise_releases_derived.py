@@ -239,7 +239,7 @@ def listed(run: FamilyRun, manifest: DerivedManifest) -> ModelRef:
     """List a manifest that no import has made."""
     run.derived.clear()
     data = manifest.canonical()
-    from barnraise.protocol import BlobRef
+    from barnraise.message import BlobRef
 
     run.lists(manifest, BlobRef(digest=run.run.store.put(data), size_bytes=len(data)))
     return manifest.ref

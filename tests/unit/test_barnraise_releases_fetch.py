@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barnraise.errors import BlobMissingError, DiskFullError, NetworkError, UnreachableError, VerificationError
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.releases import partial as partial_module
 from barnraise.releases.fetch import Fetcher, FetchOptions
 from barnraise.releases.partial import Partial, Stretch, merged, missing

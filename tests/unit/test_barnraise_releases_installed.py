@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from safetensors.torch import load_file as load_torch
 
 from barnraise.errors import DiskFullError, UnknownFieldError, UsageError, VerificationError
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.releases import installed as installed_module
 from barnraise.releases import model_files
 from barnraise.releases.convert import Stored

@@ -13,7 +13,7 @@ import pytest
 
 from barnraise.digest import digest_bytes
 from barnraise.errors import BarnraiseError, BlobMissingError, FolderLockedError, UsageError, VerificationError
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.releases import mirror as mirror_module
 from barnraise.releases import store as store_module
 from barnraise.releases.load import load

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from barnraise.digest import digest_bytes
 from barnraise.errors import BrokenChainError, NoSuchVersionError
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.releases.index import IndexEntry, ReleaseIndex
 from barnraise.releases.plan import make_plan
 

@@ -26,7 +26,7 @@ from barnraise.errors import (
     UsageError,
     VerificationError,
 )
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.releases import durable as durable_module
 from barnraise.releases import installed as installed_module
 from barnraise.releases import model_files as model_files_module

@@ -21,7 +21,8 @@ from barnraise.errors import (
     UsageError,
 )
 from barnraise.identity import Identity
-from barnraise.protocol import Receipt, Signed, UpdateEnvelope
+from barnraise.message import Signed
+from barnraise.protocol import Receipt, UpdateEnvelope
 from contributor.client import GatewayClient
 from contributor.pacing import PIECE_MAX_BYTES as PIECE_BYTES
 from contributor.transport import Answer, HttpTransport, base_url

@@ -15,7 +15,7 @@ from barnraise.config import CodecConfig
 from barnraise.digest import digest_bytes
 from barnraise.errors import DiskFullError, UnreachableError
 from barnraise.identity import Identity
-from barnraise.protocol import Signed
+from barnraise.message import Signed
 from contributor.events import Fate, NodeEvent, Received
 from contributor.interrupt import Interrupt
 from contributor.state import KeptMoments, NodeFolder, NodeState, Outgoing

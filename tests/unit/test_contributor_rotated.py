@@ -9,7 +9,8 @@ import pytest
 import node_world
 from barnraise.errors import RefusedError, RetiredKeyError
 from barnraise.identity import Identity
-from barnraise.protocol import LeaseAnswer, Signed
+from barnraise.message import Signed
+from barnraise.protocol import LeaseAnswer
 from contributor.state import NodeFolder
 from node_world import ME, World, only
 

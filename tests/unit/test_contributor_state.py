@@ -11,7 +11,8 @@ import pytest
 from barnraise.digest import digest_bytes
 from barnraise.errors import BadNameError, BlobMissingError, FolderLockedError, VerificationError
 from barnraise.identity import Identity
-from barnraise.protocol import RunInfo, Signed
+from barnraise.message import Signed
+from barnraise.protocol import RunInfo
 from contributor.state import KeptMoments, NodeFolder, NodeState, Outgoing
 from pretend_gateway import PretendGateway
 

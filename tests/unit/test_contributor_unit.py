@@ -11,7 +11,7 @@ import pytest
 
 from barnraise.config import CodecConfig, LoraConfig, UpdateConfig
 from barnraise.errors import VerificationError
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.updates import Carrier, Mask, Update, asked_carrier
 from barnraise.updates.mask import write_mask
 from contributor.state import NodeFolder

@@ -18,16 +18,8 @@ from hypothesis import strategies as st
 
 from barnraise.digest import canonical_json, digest_bytes
 from barnraise.errors import BadRangeError, NotARunFolderError, UnknownFieldError
-from barnraise.protocol import (
-    Lease,
-    LeaseRequest,
-    Receipt,
-    RoundInfo,
-    RunInfo,
-    Signed,
-    UpdateStatus,
-    UploadStatus,
-)
+from barnraise.message import Signed
+from barnraise.protocol import Lease, LeaseRequest, Receipt, RoundInfo, RunInfo, UpdateStatus, UploadStatus
 from barnraise.releases.store import BlobStore
 from barnraise.run_folder import RunFolder
 from coordinator.gateway import GatewayState

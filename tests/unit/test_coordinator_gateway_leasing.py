@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from barnraise.identity import Identity
-from barnraise.protocol import LeaseRelease, LeaseReleaseAnswer, Signed
+from barnraise.message import Signed
+from barnraise.protocol import LeaseRelease, LeaseReleaseAnswer
 from doorstep import ADA, BOB, Answer, Doorstep, doorstep
 
 HERE, THERE = "1" * 32, "2" * 32

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from barnraise.digest import digest_bytes
 from barnraise.errors import BrokenChainError, ConfigError, VerificationError
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.releases.manifest import Manifest, MergedUpdate
 from coordinator.conductor.replay import Archive
 from coordinator.remerge import Known, Line, Past, PastMerge, lines_of, nearest, without

@@ -12,16 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barnraise.identity import Identity
-from barnraise.protocol import (
-    KeyAccepted,
-    KeyHistory,
-    Message,
-    Objection,
-    RecoveryCard,
-    RecoveryRequest,
-    Rotation,
-    Signed,
-)
+from barnraise.key_messages import KeyAccepted, KeyHistory, Objection, RecoveryCard, RecoveryRequest, Rotation
+from barnraise.message import Message, Signed
 from coordinator.ledger.key_events import RecoveryEnded
 from coordinator.ledger.order_events import ContributorBanned
 from coordinator.orders import LiftBan, Revoke

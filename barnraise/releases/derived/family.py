@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from barnraise.digest import digest_bytes
 from barnraise.errors import BrokenChainError, NoSuchVersionError, VerificationError
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.releases.catalog import Catalog
 from barnraise.releases.derived.manifest import DerivedManifest, DerivedTensor, ModelRef
 from barnraise.releases.derived.names import derived_entry, read_derived_manifest

@@ -14,7 +14,7 @@ from typing import Any
 from barnraise.checkpoints.checkpoint import Checkpoint
 from barnraise.checkpoints.folder import travelling
 from barnraise.errors import BadNameError, NotACheckpointError, UsageError
-from barnraise.protocol import BlobRef, check_run_name
+from barnraise.message import BlobRef, check_run_name
 from barnraise.releases.catalog import Catalog
 from barnraise.releases.derived.family import Family
 from barnraise.releases.derived.known import KnownTensors

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.releases.derived.manifest import DerivedManifest, ModelRef
 from barnraise.releases.manifest import Manifest
 

@@ -19,7 +19,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from barnraise.checkpoints.dtypes import ITEM_BYTES
 from barnraise.checkpoints.folder import TRAVELLING
-from barnraise.protocol import BlobRef, Count, Digest, Message, Millis
+from barnraise.message import BlobRef, Count, Digest, Message, Millis
 from barnraise.releases.manifest import (
     ELEMENTS_MAX,
     SIDE_MAX_BYTES,

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from barnraise.protocol import BlobRef
+from barnraise.message import BlobRef
 from barnraise.releases.derived.family import Family
 from barnraise.releases.index import DerivedEntry
 from barnraise.releases.layout import side_files

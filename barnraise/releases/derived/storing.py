@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from barnraise.checkpoints.checkpoint import Checkpoint
 from barnraise.digest import digest_bytes
 from barnraise.errors import VerificationError
+from barnraise.message import BlobRef
 from barnraise.native import threads
-from barnraise.protocol import BlobRef
 from barnraise.releases.derived.family import Family
 from barnraise.releases.derived.known import KnownTensors, Stored
 from barnraise.releases.derived.manifest import DerivedTensor, ModelRef, TensorRef
