@@ -32,7 +32,8 @@ from coordinator.ledger.events import (
     UpdateUnmerged,
 )
 from coordinator.orders.accepting import unless_accepted
-from coordinator.orders.rules import Compute, Done, moves_trunk
+from coordinator.orders.decision import Compute, Done
+from coordinator.orders.rules import moves_trunk
 from coordinator.orders.settling import settle
 from coordinator.publish import Publisher
 from coordinator.rehearsal import require_mergeable

@@ -31,7 +31,7 @@ from coordinator.conductor.replay import Archive, Replay
 from coordinator.ledger import Ledger, ReleaseRow
 from coordinator.ledger.events import Event
 from coordinator.ledger.order_events import OrderSettled
-from coordinator.orders.rules import Compute
+from coordinator.orders.decision import Compute
 from coordinator.publish import Publisher, Remade
 from coordinator.remerge import Known, Line, nearest, without
 

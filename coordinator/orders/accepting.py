@@ -19,8 +19,8 @@ from typing import Any
 from barnraise.errors import OrderRefusedError
 from barnraise.suite import SuiteConfig
 from coordinator.ledger import Ledger, ReleaseRow, RoundRow
+from coordinator.orders.decision import Wait
 from coordinator.orders.kinds import AcceptRegression, order_of
-from coordinator.orders.rules import Wait
 from coordinator.orders.settling import outlook
 from coordinator.round_events import Accepted, Judged
 

@@ -22,8 +22,8 @@ from barnraise.run_folder import RunFolder
 from coordinator.ledger import Ledger, OrderRow
 from coordinator.ledger.order_events import OrderPlaced
 from coordinator.listing import index_of
+from coordinator.orders.decision import Compute, Wait
 from coordinator.orders.kinds import Order, as_json
-from coordinator.orders.rules import Compute, Wait
 from coordinator.orders.settling import outlook, settle
 
 __all__ = ["Settled", "append", "pause", "place"]

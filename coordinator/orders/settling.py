@@ -12,6 +12,7 @@ from barnraise.errors import OrderRefusedError, StorageError
 from coordinator.ledger import TRUNK, Ledger, LedgerMovedError, OrderRow
 from coordinator.ledger.events import ChannelMoved
 from coordinator.ledger.order_events import OrderSettled
+from coordinator.orders.decision import Compute, Decision, Done, Facts, Refuse, Wait
 from coordinator.orders.kinds import (
     AcceptRegression,
     Derive,
@@ -24,7 +25,7 @@ from coordinator.orders.kinds import (
     WithdrawAcceptance,
     order_of,
 )
-from coordinator.orders.rules import Compute, Decision, Done, Facts, Refuse, Wait, decide
+from coordinator.orders.rules import decide
 
 __all__ = ["facts_for", "outlook", "settle"]
 

@@ -14,8 +14,9 @@ from coordinator.ledger import OrderRow
 from coordinator.ledger.order_events import OrderSettled
 from coordinator.orders import AcceptRegression, WithdrawAcceptance
 from coordinator.orders.accepting import failing, limits_of, why_not_covered
+from coordinator.orders.decision import Done, Facts, Refuse, Wait
 from coordinator.orders.kinds import as_json, order_of
-from coordinator.orders.rules import Done, Facts, Refuse, Wait, decide
+from coordinator.orders.rules import decide
 
 AT = {"nightly": "0.1.3"}
 

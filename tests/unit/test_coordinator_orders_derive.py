@@ -9,8 +9,9 @@ import pytest
 
 from coordinator.ledger import DerivedRow, ReleaseRow
 from coordinator.ledger.order_events import ModelDerived
+from coordinator.orders.decision import Done, Facts, Refuse
 from coordinator.orders.kinds import Derive, as_json, order_of
-from coordinator.orders.rules import Done, Facts, Refuse, decide
+from coordinator.orders.rules import decide
 
 
 def row(name: str, version: str, parent: str = "toy") -> DerivedRow:

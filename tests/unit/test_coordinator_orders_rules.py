@@ -21,6 +21,8 @@ from coordinator.ledger.order_events import (
     ReleaseWithdrawn,
     ReleaseYanked,
 )
+from coordinator.orders.contributions import trunk_of
+from coordinator.orders.decision import Compute, Done, Facts, Refuse
 from coordinator.orders.kinds import (
     KINDS,
     EndQuarantine,
@@ -37,7 +39,7 @@ from coordinator.orders.kinds import (
     as_json,
     order_of,
 )
-from coordinator.orders.rules import Compute, Done, Facts, Refuse, decide, trunk_of
+from coordinator.orders.rules import decide
 
 ADA, MALLORY = "a" * 64, "b" * 64
 

@@ -17,7 +17,8 @@ from barnraise.message import Message, Signed
 from coordinator.ledger.key_events import RecoveryEnded
 from coordinator.ledger.order_events import ContributorBanned
 from coordinator.orders import LiftBan, Revoke
-from coordinator.orders.rules import Done, Refuse, decide
+from coordinator.orders.decision import Done, Refuse
+from coordinator.orders.rules import decide
 from coordinator.orders.settling import facts_for
 from coordinator.succession import ROTATIONS_MAX
 from doorstep import ADA, BOB, Answer, Doorstep, doorstep
