@@ -1,4 +1,4 @@
-"""Orders about what contributors send: an update is reverted, its sender banned, put into quarantine or let in again."""
+"""Orders about what contributors send: updates are reverted, senders banned, put into quarantine or let in again."""
 
 from __future__ import annotations
 

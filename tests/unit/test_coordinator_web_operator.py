@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -163,8 +164,11 @@ def run(tmp_path: Path) -> Iterator[SeededRun]:
 class Browser:
     """Somebody at the pages of a run, who keeps the cookie."""
 
-    def __init__(self, run: SeededRun) -> None:
-        self.run, self.pages = run, Pages(run.state())
+    def __init__(self, run: SeededRun, public_url: str | None = None) -> None:
+        state = run.state()
+        gateway = state.config.gateway.model_copy(update={"public_url": public_url})
+        self.run = run
+        self.pages = Pages(replace(state, config=state.config.model_copy(update={"gateway": gateway})))
         self.token = make_token(run.folder)
         self.cookie = ""
 
@@ -210,9 +214,22 @@ def test_signing_in_takes_the_token_and_gives_a_careful_cookie(browser: Browser)
     assert browser.get("/operator").headers["cache-control"] == "no-store"
 
 
-def test_a_proxy_with_tls_makes_the_cookie_secure(browser: Browser) -> None:
+@pytest.mark.parametrize(("public_url", "secure"), [("https://models.example", True), ("http://models.lan", False)])
+def test_the_cookie_is_secure_where_the_run_says_that_it_is_reached_over_tls(
+    run: SeededRun, public_url: str, secure: bool
+) -> None:
+    browser = Browser(run, public_url)
+    signed_in = browser.post("/operator/sign-in", token=browser.token)
+    assert ("secure" in signed_in.headers["set-cookie"].lower()) == secure
+    form = browser.html("/operator").all("input", name="form")[0].attributes["value"]
+    signed_out = browser.post("/operator/sign-out", form=form)
+    assert ("secure" in signed_out.headers["set-cookie"].lower()) == secure
+
+
+def test_a_header_that_anybody_can_send_does_not_say_how_the_run_is_reached(browser: Browser) -> None:
     answer = browser.post("/operator/sign-in", OURS | {"x-forwarded-proto": "https"}, token=browser.token)
-    assert "secure" in answer.headers["set-cookie"].lower()
+    assert answer.status == 303
+    assert "secure" not in answer.headers["set-cookie"].lower()
 
 
 @pytest.mark.parametrize("path", ["/operator/sign-in", "/operator/sign-out", "/operator/confirm", "/operator/order"])

@@ -10,6 +10,7 @@ from barnraise.errors import UsageError
 from barnraise.suite import SuiteConfig
 from coordinator.ledger import Ledger
 from coordinator.orders.accepting import accept
+from coordinator.orders.decision import Compute, Done, Refuse, Wait
 from coordinator.orders.kinds import (
     EndQuarantine,
     LiftBan,
@@ -21,7 +22,7 @@ from coordinator.orders.kinds import (
     WithdrawAcceptance,
     Yank,
 )
-from coordinator.orders.rules import Compute, Done, Refuse, Wait, decide
+from coordinator.orders.rules import decide
 from coordinator.orders.settling import facts_for
 
 __all__ = ["ACTIONS", "Action", "Outlook", "order_from", "outlook_of"]

@@ -5,15 +5,18 @@ Orders of commands on the coordinator's machine are in it as well; they have no 
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from starlette.datastructures import Address
 
 from coordinator.ledger import Ledger, OrderRow
 from coordinator.ledger.audit_events import OPERATOR, OperatorActed
 from coordinator.ledger.events import RecordedEvent
 
-__all__ = ["Entry", "audit_log", "entries"]
+__all__ = ["Entry", "audit_log", "entries", "place_of"]
 
 SHOWN = 200
 
@@ -57,6 +60,17 @@ def entries(acts: Iterable[RecordedEvent], orders: Iterable[OrderRow]) -> tuple[
         outcome = "waiting" if row.settled_at_ms is None else "done" if row.done else "refused"
         found.append(Entry(row.placed_at_ms, who, _in_words(row.order), place, outcome, row.reason or ""))
     return tuple(sorted([*begun, *found], key=lambda entry: entry.at_ms)[::-1])
+
+
+def place_of(client: Address | None) -> str:
+    """Where a request comes from, no closer than the audit log needs."""
+    try:
+        address = ipaddress.ip_address(client.host if client is not None else "")
+    except ValueError:
+        return "elsewhere"
+    if address.is_loopback:
+        return "this machine"
+    return "a private network" if address.is_private else "elsewhere"
 
 
 def _in_words(order: Mapping[str, Any]) -> str:
