@@ -9,19 +9,18 @@ caller decides whether to wait or to go on with other work.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from barnraise.errors import NetworkError, RefusedError, VerificationError
-from barnraise.identity import Identity
 from barnraise.message import Signed
 from barnraise.protocol import Receipt, RunInfo, UpdateEnvelope, UpdateStatus
 from contributor.backoff import worth_repeating
-from contributor.client import GatewayClient
-from contributor.events import Fate, NodeEvent, Received, Sent
-from contributor.interrupt import Interrupt, StopRequestedError
-from contributor.pacing import UNPACED, Pacing
-from contributor.state import NodeFolder, NodeState, Outgoing
+from contributor.events import Fate, Received, Sent
+from contributor.interrupt import StopRequestedError
+from contributor.pacing import Pacing
+from contributor.parts import Parts
+from contributor.state import NodeState, Outgoing
 
 __all__ = ["Delivered", "Delivery"]
 
@@ -51,13 +50,7 @@ class Delivery:
     """Sends from one node's folder to one coordinator."""
 
     info: RunInfo
-    identity: Identity
-    folder: NodeFolder
-    client: GatewayClient
-    interrupt: Interrupt
-    report: Callable[[NodeEvent], None]
-    now_ms: Callable[[], int]
-    pacing: Pacing = UNPACED
+    parts: Parts
 
     def deliver(self, state: NodeState) -> Delivered:
         """Try every update in the outbox once, oldest first.
@@ -85,56 +78,58 @@ class Delivery:
         Raises:
             NetworkError: no answer, or one that is not a coordinator's.
         """
+        parts = self.parts
         for update in state.sent:
             status = self._status(update.digest)
             if status is None:
-                state = self.folder.commit(state.settled(update.digest, fold_back=False))
-                self.report(Fate(update.digest, "unknown", "the coordinator does not know this update"))
+                state = parts.folder.commit(state.settled(update.digest, fold_back=False))
+                parts.report(Fate(update.digest, "unknown", "the coordinator does not know this update"))
             elif status.state in FINAL_STATES:
                 fold_back = status.state == "unmerged" and status.fold_back and not update.foreign
-                self.report(_fate(status, fold_back=fold_back))
-                state = self.folder.commit(state.settled(update.digest, fold_back=fold_back))
+                parts.report(_fate(status, fold_back=fold_back))
+                state = parts.folder.commit(state.settled(update.digest, fold_back=fold_back))
         return state
 
     def _offer(self, so_far: Delivered, outgoing: Outgoing) -> Delivered:
         """Send one update, under a new signature if its old one is too old by now, or by a key that was replaced."""
-        if outgoing.envelope.key != self.identity.public:
-            outgoing = self._signed_now(outgoing)
-            so_far = replace(so_far, state=self.folder.commit(so_far.state.resigned(outgoing)))
+        parts = self.parts
+        if outgoing.envelope.key != parts.identity.public:
+            so_far, outgoing = self._signed_again(so_far, outgoing)
         try:
             return self._received(so_far, outgoing, self._upload(outgoing))
         except RefusedError as refusal:
             if not refusal.remote_code or worth_repeating(refusal) or refusal.remote_code == "retired-key":
                 raise
             if refusal.remote_code == "clock-skew" and self._is_old(outgoing):
-                renewed = self._signed_now(outgoing)
-                return self._offer(replace(so_far, state=self.folder.commit(so_far.state.resigned(renewed))), renewed)
-            self.report(Fate(outgoing.digest, "refused", str(refusal)))
-            state = self.folder.commit(so_far.state.refused(outgoing.digest))
+                return self._offer(*self._signed_again(so_far, outgoing))
+            parts.report(Fate(outgoing.digest, "refused", str(refusal)))
+            state = parts.folder.commit(so_far.state.refused(outgoing.digest))
             return replace(so_far, state=state, refusals=(*so_far.refusals, refusal))
 
     def _received(self, so_far: Delivered, outgoing: Outgoing, receipt: Receipt) -> Delivered:
-        said = outgoing.envelope.open(UpdateEnvelope)
-        self.report(Sent(said.update_digest, said.size_bytes, outgoing.dense_bytes, said.loss_first, said.loss_last))
-        state = self.folder.commit(so_far.state.received(outgoing.digest, receipt.round))
-        self.report(Received(receipt.update_digest, receipt.round))
+        said, report = outgoing.envelope.open(UpdateEnvelope), self.parts.report
+        report(Sent(said.update_digest, said.size_bytes, outgoing.dense_bytes, said.loss_first, said.loss_last))
+        state = self.parts.folder.commit(so_far.state.received(outgoing.digest, receipt.round))
+        report(Received(receipt.update_digest, receipt.round))
         return replace(so_far, state=state, receipts=so_far.receipts + 1)
 
     def _upload(self, outgoing: Outgoing) -> Receipt:
-        data = self.folder.store.read(outgoing.digest)
-        stop = self.interrupt
-        signed = self.client.upload(outgoing.envelope, data, stop=lambda: stop.stop, pacing=self.pacing)
+        parts, interrupt = self.parts, self.parts.interrupt
+        wait = partial(interrupt.wait, until_stop=True)
+        pacing = Pacing(lambda: parts.advice.wish().up_bytes_per_s, wait, parts.clock_s)
+        data = parts.folder.store.read(outgoing.digest)
+        signed = parts.client.upload(outgoing.envelope, data, stop=lambda: interrupt.stop, pacing=pacing)
         if signed is None:
             raise StopRequestedError
         receipt = signed.open(Receipt)
         found = signed.key, receipt.update_digest, receipt.contributor
-        if found != (self.info.coordinator_key, outgoing.digest, self.identity.public):
+        if found != (self.info.coordinator_key, outgoing.digest, parts.identity.public):
             raise VerificationError("the receipt is not this coordinator's for this update; the update is kept to send")
         return receipt
 
     def _status(self, digest: str) -> UpdateStatus | None:
         try:
-            return self.client.status(digest)
+            return self.parts.client.status(digest)
         except RefusedError as refusal:
             if refusal.status == 404 and refusal.remote_code:
                 return None
@@ -142,13 +137,14 @@ class Delivery:
 
     def _is_old(self, outgoing: Outgoing) -> bool:
         """Whether the envelope was signed so long ago that a new signature may help."""
-        return self.now_ms() - int(outgoing.envelope.body["at_ms"]) > RESIGN_AFTER_MS
+        return self.parts.now_ms() - int(outgoing.envelope.body["at_ms"]) > RESIGN_AFTER_MS
 
-    def _signed_now(self, outgoing: Outgoing) -> Outgoing:
-        """The same update under an envelope of this moment."""
+    def _signed_again(self, so_far: Delivered, outgoing: Outgoing) -> tuple[Delivered, Outgoing]:
+        """The same update under an envelope of this moment, committed."""
         envelope = outgoing.envelope.open(UpdateEnvelope)
-        renewed = envelope.model_copy(update={"nonce": secrets.token_hex(16), "at_ms": self.now_ms()})
-        return outgoing.model_copy(update={"envelope": Signed.make(renewed, self.identity)})
+        renewed = envelope.model_copy(update={"nonce": secrets.token_hex(16), "at_ms": self.parts.now_ms()})
+        outgoing = outgoing.model_copy(update={"envelope": Signed.make(renewed, self.parts.identity)})
+        return replace(so_far, state=self.parts.folder.commit(so_far.state.resigned(outgoing))), outgoing
 
 
 def _fate(status: UpdateStatus, *, fold_back: bool) -> Fate:

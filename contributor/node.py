@@ -20,9 +20,7 @@ from contributor.base import Base, check_base
 from contributor.delivery import Delivered, Delivery
 from contributor.events import Leased, Notice, Pulled, Waiting
 from contributor.interrupt import StopRequestedError
-from contributor.pacing import Pacing
 from contributor.parts import Parts
-from contributor.resting import Rest
 from contributor.state import NodeState
 from contributor.unit_runner import LeaseOverError, UnitRunner
 
@@ -48,16 +46,11 @@ class Node:
         state = parts.folder.load().with_coordinator(info.coordinator_key)
         node = state.node or secrets.token_hex(16)
         self._runner = UnitRunner(info, parts, parts.folder.commit(state.model_copy(update={"node": node})))
-        self._rest = Rest(parts.interrupt, parts.advice, parts.report)
         self._refusals = 0
         self._lease: Lease | None = None  # the one that is worked for
         self._finished_as_asked = False
         self._told: str | None = None  # the coordinator's newest notice
-        sleep = lambda seconds: parts.interrupt.wait(seconds, until_stop=True)  # noqa: E731
-        pacing = Pacing(lambda: parts.advice.wish().up_bytes_per_s, sleep, parts.clock_s)
-        self._delivery = Delivery(
-            info, parts.identity, parts.folder, parts.client, parts.interrupt, parts.report, parts.now_ms, pacing
-        )
+        self._delivery = Delivery(info, parts)
 
     def run(self, max_units: int | None) -> str:
         """Work until ``max_units`` units have receipts, or somebody asks to stop.
@@ -127,7 +120,7 @@ class Node:
             if self._finished_as_asked and not interrupt.stop:
                 return None
             raise StopRequestedError
-        self._rest.take(busy=self._busy, transfer=True)
+        self._parts.rest.take(busy=self._busy, transfer=True)
         delivered = self._delivery.deliver(self._state)
         self._count(delivered)
         wanted = max_units is None or self.units + len(self._state.outbox) < max_units
@@ -197,7 +190,7 @@ class Node:
         return lease
 
     def _pull(self, lease: Lease) -> Base:
-        self._rest.take(busy=lambda: True, transfer=True)
+        self._parts.rest.take(busy=lambda: True, transfer=True)
         base = check_base(self._parts.patience.ask(lambda: self._parts.bases.fetch(lease)))
         for warning in base.warnings:
             self._parts.report(Notice(warning))

@@ -1,16 +1,17 @@
-"""How fast bytes may go: pieces small enough to keep to a rate, and a pause after each.
+"""How fast bytes may go: up in pieces small enough to keep to a rate, down as they come, with a pause after each.
 
-A rate is asked for anew before every piece, so a limit that its owner sets in the middle of
-an upload holds from the next piece on, and so does one that is lifted.
+A rate is asked for anew at every piece, so a limit that its owner sets in the middle of a
+transfer holds from the next piece on, and so does one that is lifted.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-__all__ = ["PIECE_MAX_BYTES", "PIECE_MIN_BYTES", "UNPACED", "Pacing", "pause_s", "piece_bytes"]
+__all__ = ["PIECE_MAX_BYTES", "PIECE_MIN_BYTES", "UNPACED", "DownRate", "Pacing", "pause_s", "piece_bytes"]
 
 PIECE_MAX_BYTES = 1024 * 1024
 PIECE_MIN_BYTES = 16 * 1024
@@ -29,7 +30,7 @@ def pause_s(sent_bytes: int, took_s: float, rate: float | None) -> float:
 
 @dataclass(frozen=True)
 class Pacing:
-    """A rate that may change at any time.
+    """A rate of sending that may change at any time.
 
     Attributes:
         rate: bytes per second; None is no limit.
@@ -48,3 +49,33 @@ class Pacing:
 
 
 UNPACED = Pacing(lambda: None, lambda _seconds: None)
+
+
+@dataclass
+class DownRate:
+    """A rate of fetching that several connections share, and that may change at any time.
+
+    A piece that has arrived cannot be undone, so the wait comes after it; meanwhile nobody reads,
+    and the network's own flow control holds the sender back.
+
+    Attributes:
+        rate: bytes per second; None is no limit.
+        sleep: takes seconds; wakes up early when the node is told to stop.
+    """
+
+    rate: Callable[[], float | None]
+    sleep: Callable[[float], None]
+    clock_s: Callable[[], float] = time.monotonic
+    _free_s: float = 0.0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def fetched(self, size_bytes: int) -> None:
+        """Wait after a piece of this size."""
+        rate = self.rate()
+        if rate is None:
+            return
+        with self._lock:
+            now_s = self.clock_s()
+            self._free_s = max(now_s, self._free_s) + size_bytes / rate
+            wait_s = self._free_s - now_s
+        self.sleep(wait_s)

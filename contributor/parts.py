@@ -20,6 +20,7 @@ from contributor.interrupt import Interrupt
 from contributor.own_data import OwnData
 from contributor.patience import Patience
 from contributor.privacy.beginning import Privacy
+from contributor.resting import Rest
 from contributor.state import NodeFolder
 from contributor.training.horizon import Tempo
 from contributor.training.how import How
@@ -40,7 +41,8 @@ class Parts:
 
     Attributes:
         name: display name. now_ms: milliseconds since the epoch. clock_s: monotonic seconds.
-        advice: what the owner's policies want. how: this machine's way of training; None is the trainer's choice.
+        patience: with which it asks; whoever may interrupt that interrupts the node, and it is told all.
+        advice: what the owner's policies want. how: this machine's way of training.
         tempo: what steps and sending were measured to take. privacy: the account of private training, if it is wanted.
         change: from what training changed to what is sent.
         card: the key's signed recovery card, for the run to register.
@@ -53,12 +55,11 @@ class Parts:
     bases: BaseSource
     folder: NodeFolder
     patience: Patience
-    report: Callable[[NodeEvent], None]
     device: torch.device
     now_ms: Callable[[], int]
     clock_s: Callable[[], float] = time.monotonic
     advice: Advice = field(default_factory=Unrestricted)
-    how: How | None = None
+    how: How = field(default_factory=How)
     tempo: Tempo = field(default_factory=lambda: Tempo(time.monotonic))
     privacy: Privacy | None = None
     change: Change = as_trained
@@ -68,3 +69,11 @@ class Parts:
     @property
     def interrupt(self) -> Interrupt:
         return self.patience.interrupt
+
+    @property
+    def report(self) -> Callable[[NodeEvent], None]:
+        return self.patience.report
+
+    @property
+    def rest(self) -> Rest:
+        return Rest(self.interrupt, self.advice, self.report)

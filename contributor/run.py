@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -20,20 +21,20 @@ from contributor.base import ReleasedBase
 from contributor.client import GatewayClient
 from contributor.consent import Consent, agreed, consent_for, remember, require
 from contributor.events import Joined, NodeEvent, Notice, Pulled, Received, Sent, Stopped
-from contributor.first_use import first_use
-from contributor.governor.down_rate import DownRate
+from contributor.first_use import FirstUse, first_use
 from contributor.governor.governor import Governor
 from contributor.governor.here import check_choices, govern
 from contributor.interrupt import Interrupt, StopRequestedError
 from contributor.live import Life, live
 from contributor.node import Node
 from contributor.own_data import OwnData, check_brought
+from contributor.pacing import DownRate
 from contributor.parts import Change, Parts, as_trained
 from contributor.patience import Patience
 from contributor.privacy.beginning import Privacy
 from contributor.privacy.budget import Choice
 from contributor.state import NodeFolder, state_home
-from contributor.training.devices import choose, look
+from contributor.training.devices import Plan, choose, look
 from contributor.training.horizon import Tempo
 from contributor.training.how import How
 from contributor.transport import base_url
@@ -96,59 +97,92 @@ def run_node(
     plan = choose(look(), config.device)
     interrupt = interrupt or Interrupt()
     report = _saying_what_ctrl_c_does(report, interrupt)
-    url = base_url(config.url)
-    who = first_use(config.key or config_home() / "identity.key")
-    identity = who.identity
-    name = check_name(config.name if config.name is not None else f"contributor-{identity.public[:8]}")
-    patience = Patience(url, interrupt, report, config.give_up_after_s)
-    client = GatewayClient.connect(url)
     try:
-        info = _checked(patience.ask(lambda: _run_info(client, url)))
+        door = _reached(config, interrupt, report)
     except StopRequestedError:
         report(Stopped(0, "asked to stop"))
         return 0
-    check_brought(info.data, config.own, lambda told: report(Notice(told)))
-    folder = NodeFolder.of(config.home or state_home(), info.name, identity.public)
-    consent = consent_for(info, url)
-    knows = agreed(folder.consent, consent)
-    if config.agree is not None and not knows:
-        require(config.agree(consent), consent)
+    check_brought(door.info.data, config.own, _noted(report))
+    url, key = door.patience.url, door.who.identity.public
+    folder = NodeFolder.of(config.home or state_home(), door.info.name, key)
+    consent = _agreed_now(door, folder)
     with folder.lock(), live(Life(folder, interrupt, report, now_ms, config.page)) as report:
         replace_file(folder.url, f"{url}\n".encode())
-        if config.agree is not None and not knows:
+        if consent is not None:
             remember(folder.consent, consent, now_ms())
-        report(Joined(info.name, url, name, identity.public, str(folder.root)))
-        governor = govern(folder.root, lambda told: report(Notice(told)), config.policies)
+        report(Joined(door.info.name, url, door.name, key, str(folder.root)))
+        governor = govern(folder.root, _noted(report), config.policies)
         report(Notice(plan.reason))
-        tempo = Tempo(time.monotonic)
-        governor.training(int(getattr(info.model, "context", 1)))  # of what has no context an example is one thing
-        down = DownRate(lambda: governor.wish().down_bytes_per_s, lambda s: interrupt.wait(s, until_stop=True))
-        bases = ReleasedBase(url, info, folder, down.fetched)
-        parts = Parts(
-            name,
-            identity,
-            client,
-            bases,
-            folder,
-            patience,
-            _counting(report, governor, tempo),
-            torch.device(plan.device),
-            now_ms,
-            advice=governor,
-            how=How(autocast=plan.autocast),
-            tempo=tempo,
-            privacy=Privacy.of(folder, config.private, lambda told: report(Notice(told))),
-            change=config.change,
-            card=who.card,
-            own=config.own,
-        )
-        node = Node(info, parts)
+        node = Node(door.info, _parts(door, folder, plan, governor, report))
         try:
             reason = node.run(max_units)
         finally:
             governor.remember()
         report(Stopped(node.units, reason))
     return node.units
+
+
+@dataclass(frozen=True)
+class _Door:
+    """A coordinator that was reached: what its run is, and who is at its door under which ``name``."""
+
+    config: NodeConfig
+    info: RunInfo
+    client: GatewayClient
+    patience: Patience
+    who: FirstUse
+    name: str
+
+
+def _reached(config: NodeConfig, interrupt: Interrupt, report: Callable[[NodeEvent], None]) -> _Door:
+    """Ask the coordinator for its run, however long that takes."""
+    url = base_url(config.url)
+    who = first_use(config.key or config_home() / "identity.key")
+    name = check_name(config.name if config.name is not None else f"contributor-{who.identity.public[:8]}")
+    patience, client = Patience(url, interrupt, report, config.give_up_after_s), GatewayClient.connect(url)
+    return _Door(config, patience.ask(lambda: _run_info(client, url)), client, patience, who, name)
+
+
+def _agreed_now(door: _Door, folder: NodeFolder) -> Consent | None:
+    """Ask the owner to agree, if that was not done before; what is to be remembered of it."""
+    consent = consent_for(door.info, door.patience.url)
+    agree = door.config.agree
+    if agree is None or agreed(folder.consent, consent):
+        return None
+    require(agree(consent), consent)
+    return consent
+
+
+def _parts(
+    door: _Door, folder: NodeFolder, plan: Plan, governor: Governor, report: Callable[[NodeEvent], None]
+) -> Parts:
+    """What the node is made of, on this machine."""
+    governor.training(int(getattr(door.info.model, "context", 1)))  # of what has no context an example is one thing
+    tempo = Tempo(time.monotonic)
+    wait = partial(door.patience.interrupt.wait, until_stop=True)
+    down = DownRate(lambda: governor.wish().down_bytes_per_s, wait)
+    return Parts(
+        door.name,
+        door.who.identity,
+        door.client,
+        ReleasedBase(door.patience.url, door.info, folder, down.fetched),
+        folder,
+        replace(door.patience, report=_counting(report, governor, tempo)),
+        torch.device(plan.device),
+        now_ms,
+        advice=governor,
+        how=How(autocast=plan.autocast),
+        tempo=tempo,
+        privacy=Privacy.of(folder, door.config.private, _noted(report)),
+        change=door.config.change,
+        card=door.who.card,
+        own=door.config.own,
+    )
+
+
+def _noted(report: Callable[[NodeEvent], None]) -> Callable[[str], None]:
+    """A sentence to the owner, as an event."""
+    return lambda told: report(Notice(told))
 
 
 def _counting(report: Callable[[NodeEvent], None], governor: Governor, tempo: Tempo) -> Callable[[NodeEvent], None]:
@@ -181,18 +215,15 @@ def _saying_what_ctrl_c_does(report: Callable[[NodeEvent], None], interrupt: Int
 
 
 def _run_info(client: GatewayClient, url: str) -> RunInfo:
-    """What the coordinator says of its run, or in words that this barnraise is too old for it."""
+    """What the coordinator says of its run, or in words that this barnraise is of another version than it."""
     try:
-        return client.run_info()
+        info = client.run_info()
     except UnknownFieldError as error:
         raise RefusedError(
             f"{url} describes its run in words that barnraise {__version__} does not know ({error}): it trains another "
             "architecture or other data than this version can, or is no coordinator. Nothing was trained. Upgrade with "
             "pip install -U 'barnraise[contributor]', or ask its operator which version the run needs"
         ) from error
-
-
-def _checked(info: RunInfo) -> RunInfo:
     if info.protocol != PROTOCOL_VERSION:
         raise RefusedError(
             f"the coordinator speaks protocol {info.protocol}, this barnraise speaks {PROTOCOL_VERSION}; "

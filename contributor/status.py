@@ -105,9 +105,9 @@ class NodeStatus:
             case Joined(run, url, name, contributor, folder):
                 joined = replace(self, run=run, url=url, name=name, contributor=contributor, folder=folder)
                 return joined.now("waiting", "asking for work", at_ms)
-            case Leased(_, number, base_version, shard, steps):
-                unit = {"round": number, "base_version": base_version, "shard": shard, "steps": steps, "step": 0}
-                return replace(self, **unit, loss=None).now("pulling", "", at_ms)  # type: ignore[arg-type]
+            case Leased(_, number, version, shard, steps):
+                leased = replace(self, round=number, base_version=version, shard=shard, steps=steps, step=0, loss=None)
+                return leased.now("pulling", "", at_ms)
             case Pulled(_, fetched_bytes, _):
                 return replace(self, bytes_down=self.bytes_down + fetched_bytes).now("training", "", at_ms)
             case Step(step, steps, loss, unit):

@@ -24,7 +24,6 @@ from contributor.base import Base
 from contributor.events import Finished, Notice, Step, Waiting, one_line
 from contributor.interrupt import StopRequestedError
 from contributor.parts import Parts
-from contributor.resting import Rest
 from contributor.saving import is_due
 from contributor.state import NodeState, Outgoing
 from contributor.tasks import AtHand, Task, make_task
@@ -86,7 +85,6 @@ class UnitRunner:
         self.state = state
         self._info = info
         self._parts = parts
-        self._rest = Rest(parts.interrupt, parts.advice, parts.report)
         self._save_cost_s = 0.0
         self._saved_at_s = 0.0
         self._trained_s = 0.0
@@ -103,7 +101,7 @@ class UnitRunner:
         """
         self._trained_s = 0.0
         while True:
-            self._rest.take(busy=lambda: True)
+            self._parts.rest.take(busy=lambda: True)
             aside = self._attempt(lease, base, confirmed=confirmed)
             if aside is None:
                 return
@@ -141,7 +139,7 @@ class UnitRunner:
         kind = kind_of_unit(layout, lease.training.batch, str(parts.device))
         known = self._remembered.of(kind)
         how = replace(
-            parts.how or How(),
+            parts.how,
             micro_batch=known.micro_batch,
             compile=whether_to_compile(parts.device.type, known.compile),
             say=lambda text: parts.report(Notice(text)),
@@ -230,10 +228,10 @@ class UnitRunner:
         if parts.interrupt.stop:
             self._save(job)
             raise StopRequestedError
-        if self._rest.reason() is not None:
+        if self._parts.rest.reason() is not None:
             if self._save(job):
                 raise _SetAsideError
-            self._rest.take(busy=lambda: True)  # what cannot be saved stays in memory
+            self._parts.rest.take(busy=lambda: True)  # what cannot be saved stays in memory
         if not job.confirmed and parts.now_ms() >= job.lease.expires_at_ms:
             self._save(job)
             done = f"step {len(trainer.losses)} of {job.lease.training.steps}"

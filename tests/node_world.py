@@ -65,7 +65,7 @@ class World:
         patience = Patience(URL, interrupt, report, jitter=lambda: 0.5)
         client = GatewayClient(self.gateway)
         device, clock = torch.device("cpu"), lambda: self.gateway.now_ms
-        parts = Parts("ada", ME, client, self.gateway.bases, self.folder, patience, report, device, clock)
+        parts = Parts("ada", ME, client, self.gateway.bases, self.folder, patience, device, clock)
         parts = replace(parts, clock_s=self.clock_s, change=self.change, advice=self.advice, own=self.own)
         return Node(self.gateway.info(), parts).run(max_units)
 

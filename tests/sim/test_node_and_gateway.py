@@ -59,7 +59,7 @@ class Person:
         info = RunInfo.read(self.door.call("GET", "/v1/run").value)
         patience = Patience("http://door", interrupt, report, jitter=lambda: 0.5)
         device, now = torch.device("cpu"), lambda: self.door.now_ms
-        parts = Parts("ada", self.identity, client, self, self.folder, patience, report, device, now, lambda: 0.0)
+        parts = Parts("ada", self.identity, client, self, self.folder, patience, device, now, lambda: 0.0)
         return Node(info, parts).run(max_units)
 
     def _sleeps(self, seconds: float) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from barnraise.digest import canonical_json
 from barnraise.errors import (
     BadSignatureError,
     BannedError,
@@ -17,12 +18,14 @@ from barnraise.errors import (
     UnreachableError,
     VerificationError,
 )
-from barnraise.protocol import LeaseAnswer, RunInfo, Wait
+from barnraise.protocol import LeaseAnswer, Wait
 from barnraise.releases.manifest import read_manifest
+from contributor.client import GatewayClient
 from contributor.events import NodeEvent, Step
 from contributor.interrupt import Interrupt
-from contributor.run import _checked, _run_info
+from contributor.run import _run_info
 from contributor.state import NodeFolder
+from contributor.transport import Answer
 from node_world import World, another
 from pretend_gateway import PretendGateway
 
@@ -119,19 +122,24 @@ def test_the_same_key_on_this_machine_does_not_start(world: World) -> None:
     ],
 )
 def test_a_run_of_another_architecture_or_of_tomorrow_is_named_and_the_upgrade_too(change: dict[str, Any]) -> None:
-    info = PretendGateway().info().model_dump(mode="json") | change
-
-    class Told:
-        def run_info(self) -> RunInfo:
-            return RunInfo.read(info)
-
     with pytest.raises(RefusedError, match=r"does not know.*Nothing was trained.*pip install -U"):
-        _run_info(Told(), URL)  # type: ignore[arg-type]
+        _run_info(told(change), URL)
 
 
 def test_another_protocol_is_refused_before_anything_is_done() -> None:
     with pytest.raises(RefusedError, match="speaks protocol 99"):
-        _checked(PretendGateway().info().model_copy(update={"protocol": 99}))
+        _run_info(told({"protocol": 99}), URL)
+
+
+def told(change: dict[str, Any]) -> GatewayClient:
+    """A coordinator that describes its run in another way."""
+    info = PretendGateway().info().model_dump(mode="json") | change
+
+    class Says:
+        def request(self, _method: str, _path: str, _body: bytes | None = None) -> Answer:
+            return Answer(200, canonical_json(info))
+
+    return GatewayClient(Says())
 
 
 def test_a_release_of_tomorrow_names_the_upgrade() -> None:

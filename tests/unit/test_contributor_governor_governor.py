@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,11 +11,9 @@ from typing import Any, ClassVar
 import pytest
 
 from barnraise.errors import ConfigError, ConfigUnknownKeyError, ConfigValueError, UsageError
-from barnraise.releases.http_source import HttpSource, Reply
 from barnraise.sections import Section
 from contributor.governor import Wish
 from contributor.governor import policy as policies
-from contributor.governor.down_rate import DownRate
 from contributor.governor.governor import Governor
 from contributor.governor.look import Look
 from contributor.governor.observation import Observation
@@ -242,33 +239,6 @@ def test_memory_is_written_while_it_runs(stage: Stage) -> None:
         governor.wish()
     assert (stage.folder / "policy-memory.json").exists()
     assert stage.open().wish().work
-
-
-# -- the rate of fetching ------------------------------------------------------------------
-
-
-def test_connections_share_the_rate_and_a_limit_that_is_lifted_holds_at_once() -> None:
-    clock_s, slept, rate = 0.0, [], 100.0  # type: ignore[var-annotated]
-    down = DownRate(lambda: rate, slept.append, lambda: clock_s)
-    down.fetched(50)
-    down.fetched(50)  # on another connection, while the first one waits
-    clock_s = 5.0
-    down.fetched(50)
-    assert slept == [0.5, 1.0, 0.5]
-    rate = None  # type: ignore[assignment]
-    down.fetched(10**9)
-    assert len(slept) == 3
-
-
-def test_every_piece_of_an_answer_is_paced() -> None:
-    @contextmanager
-    def opener(_url: str, _headers: Mapping[str, str]) -> Iterator[Reply]:
-        yield Reply(200, {}, iter([b"abc", b"de"]))
-
-    sizes: list[int] = []
-    source = HttpSource("http://127.0.0.1:1", opener, sizes.append)
-    assert source.read("timestamp.json", 100) == b"abcde"
-    assert sizes == [3, 2]
 
 
 # -- rank ----------------------------------------------------------------------------------

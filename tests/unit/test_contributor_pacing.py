@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contributor.pacing import PIECE_MAX_BYTES, PIECE_MIN_BYTES, Pacing, pause_s, piece_bytes
+from barnraise.releases.http_source import HttpSource, Reply
+from contributor.pacing import PIECE_MAX_BYTES, PIECE_MIN_BYTES, DownRate, Pacing, pause_s, piece_bytes
 
 RATES = st.floats(1.0, 1e9)
 
@@ -52,3 +55,27 @@ def test_a_limit_that_is_lifted_or_set_holds_from_the_next_piece_on() -> None:
     line.rate = 500.0
     pacing.after(5000, line.now_s)
     assert line.slept == [5.0, 10.0]
+
+
+def test_connections_share_the_rate_and_a_limit_that_is_lifted_holds_at_once() -> None:
+    clock_s, slept, rate = 0.0, [], 100.0  # type: ignore[var-annotated]
+    down = DownRate(lambda: rate, slept.append, lambda: clock_s)
+    down.fetched(50)
+    down.fetched(50)  # on another connection, while the first one waits
+    clock_s = 5.0
+    down.fetched(50)
+    assert slept == [0.5, 1.0, 0.5]
+    rate = None  # type: ignore[assignment]
+    down.fetched(10**9)
+    assert len(slept) == 3
+
+
+def test_every_piece_of_an_answer_is_paced() -> None:
+    @contextmanager
+    def opener(_url: str, _headers: Mapping[str, str]) -> Iterator[Reply]:
+        yield Reply(200, {}, iter([b"abc", b"de"]))
+
+    sizes: list[int] = []
+    source = HttpSource("http://127.0.0.1:1", opener, sizes.append)
+    assert source.read("timestamp.json", 100) == b"abcde"
+    assert sizes == [3, 2]

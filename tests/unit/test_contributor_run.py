@@ -1,0 +1,50 @@
+"""A node put together from a URL: what it reports reaches terminal, status and history alike."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+
+import pytest
+
+from contributor.client import GatewayClient
+from contributor.events import Finished, Joined, NodeEvent
+from contributor.history import read_history
+from contributor.run import NodeConfig, run_node
+from contributor.status import read_status
+from pretend_gateway import PretendGateway
+
+URL = "http://pretend"
+
+
+@pytest.fixture(name="gateway")
+def _gateway(monkeypatch: pytest.MonkeyPatch) -> PretendGateway:
+    """Behind the URL; what else a node would do beyond its folder is left out."""
+    gateway = PretendGateway()
+    monkeypatch.setattr("contributor.run.now_ms", lambda: gateway.now_ms)
+    monkeypatch.setattr(GatewayClient, "connect", lambda _url: GatewayClient(gateway))
+    monkeypatch.setattr("contributor.run.ReleasedBase", lambda *_arguments: gateway.bases)
+    monkeypatch.setattr("contributor.live.listening", lambda *_arguments: nullcontext())
+    return gateway
+
+
+def test_a_node_that_waits_for_its_coordinator_says_so_to_whoever_asks(gateway: PretendGateway, tmp_path: Path) -> None:
+    events: list[NodeEvent] = []
+
+    def report(event: NodeEvent) -> None:
+        events.append(event)
+        if isinstance(event, Finished):
+            gateway.silent_for = 1_000_000
+        if event.kind == "waiting":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_node(NodeConfig(URL, home=tmp_path, key=tmp_path / "key"), report)
+    (joined,) = [event for event in events if isinstance(event, Joined)]
+    folder = Path(joined.folder)
+    assert folder.joinpath("coordinator.url").read_text() == f"{URL}\n"
+    assert [unit.state for unit in read_history(folder / "history.jsonl")] == ["outbox"]
+    kept = read_status(folder / "status.json")
+    assert kept is not None
+    assert kept.doing == "waiting"
+    assert kept.why.startswith("waiting for pretend: the connection was refused")
