@@ -1,45 +1,39 @@
-"""The configuration of a run: one TOML file, every default written here.
+"""The configuration of a run: one TOML file, every default written here or in the file of its section.
 
-Its acceptance tests may stand in a file of their own (:mod:`barnraise.suite`). The environment is
-read for secrets and addresses only, never for behaviour.
+The sections with ideas of their own are in model_config.py, data_config.py, update_config.py, merge_config.py,
+suite.py and notify_config.py. The environment is read for secrets and addresses only, never for behaviour.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
 from barnraise.data_config import DataConfig, DigitsData, LocalData, StdlibData
 from barnraise.digest import digest_json
 from barnraise.errors import ConfigMissingError, ConfigValueError
+from barnraise.merge_config import MergeConfig
 from barnraise.model_config import ByteLMConfig, ForeignConfig, ImageClassifierConfig, ModelConfig
 from barnraise.notify_config import NotifyConfig
-from barnraise.sections import Digest, Fraction, Positive, Section, bundled, parse_section, read_toml
+from barnraise.sections import Fraction, Positive, Section, bundled, parse_section, read_toml
+from barnraise.starting_folder import with_folder
 from barnraise.suite import LookConfig, ProbeConfig, SuiteConfig, find_suite, load_suite_config
+from barnraise.update_config import CodecConfig, UpdateConfig
 
 __all__ = [
     "AcceptanceConfig",
     "ChannelConfig",
-    "CodecConfig",
-    "DataConfig",
     "GatewayConfig",
-    "LoraConfig",
-    "MaskConfig",
-    "MergeConfig",
-    "OuterConfig",
-    "PreAggregationConfig",
     "RoundConfig",
     "RunConfig",
+    "StandingConfig",
     "TrainingConfig",
     "bundled_config",
     "load_run_config",
     "parse_run_config",
-    "starting_folder",
 ]
-
 
 DIGITS = {"size": 8, "channels": 1, "levels": 16, "classes": 10}
 """What pictures of the corpus ``digits`` are, as a model states it."""
@@ -64,21 +58,6 @@ class TrainingConfig(Section):
     keep_moments: bool = True
 
 
-class CodecConfig(Section):
-    """How a change is compressed.
-
-    Attributes:
-        name: ``dense`` (float32, exact), ``blockwise`` (every element in ``bits`` bits, one scale
-            a chunk) or ``topk`` (the ``k`` largest of every 4,096 in 2-bit levels).
-        bits: 8, 4 or 2; ``blockwise`` only. ``topk`` always uses 2.
-        k: entries kept of 4,096; ``topk`` only.
-    """
-
-    name: Literal["dense", "blockwise", "topk"] = "topk"
-    bits: Literal[8, 4, 2] = 2
-    k: Annotated[int, Field(ge=1, le=2048)] = 64
-
-
 class RoundConfig(Section):
     """When a round stops collecting.
 
@@ -98,74 +77,6 @@ class RoundConfig(Section):
     collect_for_s: Annotated[float, Field(gt=0)] = 600.0
     lease_for_s: Annotated[float, Field(gt=0)] = 600.0
     max_rounds: Positive | None = None
-
-
-_OUTER_SETTINGS: dict[str, tuple[str, ...]] = {
-    "none": (),
-    "outer-nesterov": ("learning_rate", "momentum"),
-    "fed-avg-m": ("learning_rate", "momentum"),
-    "fed-adagrad": ("learning_rate", "beta1", "tau"),
-    "fed-adam": ("learning_rate", "beta1", "beta2", "tau"),
-    "fed-yogi": ("learning_rate", "beta1", "beta2", "tau"),
-}
-
-
-class OuterConfig(Section):
-    """Outer optimiser over the merged change. ``name = "none"`` adds it as it is.
-
-    Attributes:
-        learning_rate: outer learning rate. momentum: of ``outer-nesterov`` and ``fed-avg-m``.
-        beta1, beta2: decay of the first and second moment of the adaptive ones.
-        tau: how far they adapt: added to the root of the second moment.
-    """
-
-    name: Literal["none", "outer-nesterov", "fed-avg-m", "fed-adagrad", "fed-adam", "fed-yogi"] = "outer-nesterov"
-    learning_rate: Annotated[float, Field(gt=0)] = 1.0
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.99
-    tau: Annotated[float, Field(gt=0)] = 1e-3
-
-    @model_validator(mode="after")
-    def _settings_are_used(self) -> OuterConfig:
-        used = _OUTER_SETTINGS[self.name]
-        fields = {key: field.default for key, field in type(self).model_fields.items() if key not in ("name", *used)}
-        ignored = [key for key, default in fields.items() if getattr(self, key) != default]
-        if ignored:  # by value: a resolved configuration names every key
-            raise ValueError(
-                f"{self.name} does not use {', '.join(ignored)}; it has {', '.join(used) or 'no settings'}"
-            )
-        return self
-
-
-class PreAggregationConfig(Section):
-    """What is done to the updates before the strategy sees them; ``options`` are its hyperparameters."""
-
-    name: str
-    options: dict[str, float] = Field(default_factory=dict)
-
-
-class MergeConfig(Section):
-    """How updates become one change.
-
-    Attributes:
-        strategy: name of a strategy; ``options`` are its hyperparameters.
-        before: pre-aggregations, in their order: ``nnm``, ``bucketing``.
-        clip_norm_at: an update's norm is clipped at this multiple of the round's median norm.
-        weight_by: ``equal``; ``tokens``: stated, and plausible (coordinator/plausible.py); or ``scores``: what each
-            update does to hidden text, where scores differ by more than chance. weight_bound: how many times another
-            update's weight one may have by that.
-        segments_per_task: segments that one Ray task merges.
-    """
-
-    strategy: str = "mean"
-    options: dict[str, float | str] = Field(default_factory=dict)
-    before: tuple[PreAggregationConfig, ...] = ()
-    clip_norm_at: Annotated[float, Field(gt=0)] = 2.0
-    weight_by: Literal["equal", "tokens", "scores"] = "equal"
-    weight_bound: Annotated[float, Field(ge=1, le=10)] = 2.0
-    segments_per_task: Positive = 1
-    outer: OuterConfig = OuterConfig()
 
 
 class AcceptanceConfig(SuiteConfig):
@@ -206,71 +117,6 @@ class ReleaseConfig(Section):
 
     codec: CodecConfig = CodecConfig(name="topk", k=256)
     keyframe_every: Positive = 64
-
-
-class LoraConfig(Section):
-    """Train low-rank factors in place of matrices.
-
-    Attributes:
-        rank: components of a matrix; one with a smaller side has fewer.
-        alpha: the change is scaled by ``alpha / rank`` while it trains; None for alpha = rank.
-    """
-
-    rank: Annotated[int, Field(ge=1, le=256)] = 8
-    alpha: Annotated[float, Field(gt=0)] | None = None
-
-    @property
-    def scale(self) -> float:
-        return 1.0 if self.alpha is None else self.alpha / self.rank
-
-
-class MaskConfig(Section):
-    """A mask that a run has agreed on, pinned by its digest; ``barnraise mask`` makes one and prints this.
-
-    Attributes:
-        file: where it lies, beside the configuration; read when the run starts, and kept by the run.
-        digest, size_bytes: of that file.
-    """
-
-    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]{0,99}$")]
-    digest: Digest
-    size_bytes: Positive
-
-
-class UpdateConfig(Section):
-    """How contributions are compressed.
-
-    Attributes:
-        residual_decay: share of what compression left out that goes into the contributor's next update
-            (error feedback with decay, Sarfi et al. 2025, https://arxiv.org/abs/2508.15706); 0 keeps nothing.
-        fisher: send a diagonal Fisher along, for the strategy ``fisher``.
-        train: patterns of names of tensors, as a shell's; only those train. None for all.
-        lora: train factors of matrices, and send these; of all matrices where ``train`` names none.
-        mask: train its entries only, and send their values.
-    """
-
-    codec: CodecConfig = CodecConfig()
-    residual_decay: Annotated[float, Field(ge=0, le=1)] = 0.9
-    fold_back_unmerged: bool = True
-    fisher: bool = False
-    train: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.*?\[\]!-]{1,200}$")], ...] = ()
-    lora: LoraConfig | None = None
-    mask: MaskConfig | None = None
-
-    @model_validator(mode="after")
-    def _kinds_go_together(self) -> UpdateConfig:
-        if self.lora is not None and self.codec.name == "topk":
-            raise ValueError(
-                "lora sends whole factors, and codec topk would leave most of them out; use blockwise (8 bits cost "
-                "nothing) or dense"
-            )
-        if self.lora is not None and self.fisher:
-            raise ValueError("a Fisher says how sure an update is of each element, and lora trains no elements")
-        if self.mask is not None and (self.train or self.lora is not None):
-            raise ValueError("mask says by itself what trains; remove train and lora, and make the mask accordingly")
-        if self.mask is not None and self.codec.name == "topk":
-            raise ValueError("codec topk would say again where values lie, which mask has said; use blockwise or dense")
-        return self
 
 
 class StandingConfig(Section):
@@ -392,56 +238,11 @@ def load_run_config(path: Path) -> RunConfig:
     value = read_toml(path, example="configs/runs/stdlib-lm.toml")
     model = value.get("model")
     if isinstance(model, dict) and "from" in model:
-        value["model"] = _with_folder(model, path)
+        value["model"] = with_folder(model, path)
     acceptance = value.get("acceptance")
     if isinstance(acceptance, dict) and isinstance(acceptance.get("suite"), str):
         value["acceptance"] = _with_suite(acceptance, path)
     return parse_run_config(value, source=str(path))
-
-
-TAKEN_OVER = "model.json"
-"""Beside the file of a run that was made: what its ``model.from`` was."""
-
-
-def starting_folder(path: Path) -> Path | None:
-    """The folder that ``model.from`` of a run's file names, relative to that file; None where it names none.
-
-    Raises:
-        ConfigMissingError, ConfigValueError: as :func:`load_run_config`.
-    """
-    model = read_toml(path, example="configs/runs/stdlib-lm.toml").get("model")
-    named = model.get("from") if isinstance(model, dict) else None
-    return path.parent / Path(str(named)).expanduser() if named is not None else None
-
-
-def _with_folder(model: dict[str, Any], path: Path) -> dict[str, Any]:
-    """The section with what the folder that it names says: as it was taken over, or as it is now."""
-    if {"config", "start", "files"} & model.keys() or model.get("architecture", "causal-lm") != "causal-lm":
-        raise ConfigValueError(
-            f"{path}: model.from takes configuration, weights and tokeniser of a causal-lm from a folder; remove "
-            "model.config, or model.from"
-        )
-    own = {key: value for key, value in model.items() if key != "from"}
-    kept = path.parent / TAKEN_OVER
-    if kept.is_file():
-        return {**_json(kept), **own}
-    folder = path.parent / Path(str(model["from"])).expanduser()
-    return {"architecture": "causal-lm", "config": _json(folder / "config.json"), **own}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_bytes())
-    except OSError as error:
-        raise ConfigValueError(
-            f"model.from: {path} cannot be read ({error.strerror}); name a folder with config.json, safetensors "
-            "weights and tokenizer.json"
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigValueError(f"model.from: {path} is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ConfigValueError(f"model.from: {path} is no JSON object")
-    return value
 
 
 def _with_suite(acceptance: dict[str, Any], path: Path) -> dict[str, Any]:

@@ -9,9 +9,11 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from barnraise.config import CodecConfig, DataConfig, LoraConfig, TrainingConfig, UpdateConfig
+from barnraise.config import TrainingConfig
+from barnraise.data_config import DataConfig
 from barnraise.message import BlobRef, Count, Digest, Key, LeaseId, Message, Millis, Name, Nonce, Number, Signed
 from barnraise.model_config import ModelConfig
+from barnraise.update_config import CodecConfig, LoraConfig, UpdateConfig
 
 __all__ = [
     "PROTOCOL_VERSION",

@@ -33,6 +33,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from barnraise.errors import FolderLockedError, NotARunFolderError
+from barnraise.starting_folder import TAKEN_OVER
 
 __all__ = ["RunFolder"]
 
@@ -49,7 +50,7 @@ class RunFolder:
 
     @property
     def model(self) -> Path:
-        return self.root / "model.json"
+        return self.root / TAKEN_OVER
 
     @property
     def suites(self) -> Path:

@@ -29,8 +29,8 @@ from torch import Tensor
 from turns import Job, Timings, ratio, take_turns, walls
 
 from barnraise import native
-from barnraise.config import CodecConfig
 from barnraise.digest import digest_bytes
+from barnraise.update_config import CodecConfig
 from barnraise.updates import (
     ParameterSpace,
     TensorSpec,

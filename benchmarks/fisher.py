@@ -30,7 +30,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from barnraise.config import CodecConfig, TrainingConfig
+from barnraise.config import TrainingConfig
+from barnraise.update_config import CodecConfig
 from barnraise.updates import Update
 from benchmarks.convergence.arms import STANDARD
 from benchmarks.convergence.trunk import BASE

@@ -19,10 +19,11 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from barnraise.config import CodecConfig, TrainingConfig
+from barnraise.config import TrainingConfig
 from barnraise.corpus import Corpus
 from barnraise.data_config import StdlibData
 from barnraise.model_config import ByteLMConfig
+from barnraise.update_config import CodecConfig
 from barnraise.updates import Update
 from benchmarks.convergence.arms import STANDARD, Scale
 from benchmarks.convergence.trunk import BASE, Trunk

@@ -29,7 +29,7 @@ from turns import Job, Timings, seconds, take_turns
 import barnraise
 from barnraise import native
 from barnraise.clock import now_ms
-from barnraise.config import CodecConfig, bundled_config, load_run_config
+from barnraise.config import bundled_config, load_run_config
 from barnraise.corpus import Corpus
 from barnraise.digest import canonical_json, digest_file
 from barnraise.message import BlobRef
@@ -46,6 +46,7 @@ from barnraise.releases.repository import Repository
 from barnraise.releases.store import BlobStore
 from barnraise.releases.verify import verify_folder
 from barnraise.run_folder import RunFolder
+from barnraise.update_config import CodecConfig
 from barnraise.updates import ParameterSpace, Update, apply_update, write_update
 from barnraise.updates.space import model_digest
 from merge.architectures import build, ecosystem_files, flat_of, space_of

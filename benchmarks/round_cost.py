@@ -27,8 +27,9 @@ import torch
 from merge_speed import measure
 from report import arguments, finish, heading
 
-from barnraise.config import CodecConfig, MergeConfig
+from barnraise.merge_config import MergeConfig
 from barnraise.releases.store import BlobStore
+from barnraise.update_config import CodecConfig
 from barnraise.updates import ParameterSpace, TensorSpec, write_update
 from coordinator.conductor.desk import Desk
 from coordinator.conductor.merging import Bench, MergeInput, MergeJob, assemble, measure_range, merge_range, range_plans

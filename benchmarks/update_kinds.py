@@ -24,10 +24,11 @@ import torch
 from numpy.typing import NDArray
 from report import arguments, finish, heading
 
-from barnraise.config import CodecConfig, LoraConfig, TrainingConfig, UpdateConfig, bundled_config, load_run_config
+from barnraise.config import TrainingConfig, bundled_config, load_run_config
 from barnraise.corpora import corpus_of
 from barnraise.digest import digest_bytes
 from barnraise.model_config import ByteLMConfig
+from barnraise.update_config import CodecConfig, LoraConfig, UpdateConfig
 from barnraise.updates import Mask, Part, Update, asked_carrier
 from barnraise.updates.bits import unpack_fields
 from barnraise.updates.factors import Factors, product_of

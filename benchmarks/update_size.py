@@ -28,9 +28,10 @@ from numpy.typing import NDArray
 from report import arguments, finish, heading
 from torch import Tensor
 
-from barnraise.config import CodecConfig, RunConfig, bundled_config, load_run_config
+from barnraise.config import RunConfig, bundled_config, load_run_config
 from barnraise.corpus import Corpus
 from barnraise.digest import digest_bytes
+from barnraise.update_config import CodecConfig
 from barnraise.updates import ParameterSpace, TensorSpec, write_update
 from contributor.tasks.byte_lm import ByteLMTask
 from contributor.training.trainer import Trainer, Unit

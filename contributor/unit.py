@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from barnraise.config import CodecConfig
 from barnraise.digest import digest_bytes
 from barnraise.errors import ConfigValueError, VerificationError
 from barnraise.protocol import Lease, UpdateEnvelope
+from barnraise.update_config import CodecConfig
 from barnraise.updates import Carrier, EncodedSegment, Mask, Part, Update, asked_carrier, write_update
 from barnraise.updates.factors import Factors
 from barnraise.updates.space import ParameterSpace

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from barnraise.config import MergeConfig
+from barnraise.merge_config import MergeConfig
 from barnraise.message import BlobRef
 from barnraise.releases.store import BlobStore
 from barnraise.run_folder import RunFolder

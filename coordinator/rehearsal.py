@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import torch
 
-from barnraise.config import MergeConfig, RunConfig
+from barnraise.config import RunConfig
 from barnraise.errors import ConfigValueError, MergeError, NotEnoughUpdatesError
+from barnraise.merge_config import MergeConfig
 from barnraise.suite import LookConfig
 from barnraise.updates import asked_carrier
 from coordinator.acceptance.batches import require_enough

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from barnraise.clock import now_ms
-from barnraise.config import RunConfig, load_run_config, starting_folder
+from barnraise.config import RunConfig, load_run_config
 from barnraise.corpora import corpus_of
 from barnraise.data_config import LocalData
 from barnraise.errors import ConfigValueError, NotARunFolderError
@@ -19,6 +19,7 @@ from barnraise.releases.durable import replace_file
 from barnraise.releases.repository import Repository
 from barnraise.releases.store import BlobStore
 from barnraise.run_folder import RunFolder
+from barnraise.starting_folder import starting_folder
 from barnraise.suite import find_suite
 from coordinator.acceptance.examples import read_data_set
 from coordinator.acceptance.heldout import HeldOut

@@ -1,4 +1,4 @@
-"""Write docs/configuration.md: names, defaults and bounds from barnraise/config.py, meanings from here.
+"""Write docs/configuration.md: names, defaults and bounds from barnraise.config, meanings from here.
 
     python docs/generate_configuration.py           writes the page
     python docs/generate_configuration.py --check   says whether it is up to date
@@ -226,7 +226,7 @@ MEANINGS: dict[str, tuple[str, str]] = {  # key -> (unit, meaning)
 HEAD = """\
 # Configuration
 
-<!-- Written by docs/generate_configuration.py. Change that, or barnraise/config.py, and run it again. -->
+<!-- Written by docs/generate_configuration.py. Change that, or the section in barnraise/, and run it again. -->
 
 A run is one TOML file, such as [configs/runs/stdlib-lm.toml](../configs/runs/stdlib-lm.toml). Every key below may be
 left out unless it says *required*; in brackets are its default, its unit if it has one, and what is allowed. A key that
@@ -257,7 +257,7 @@ class Key:
 
 
 def every_key() -> list[Key]:
-    """Every key of a run's file, in the order of barnraise/config.py."""
+    """Every key of a run's file, in the order of its sections."""
     schema = RunConfig.model_json_schema()
     return list(_walk(schema, schema.get("$defs", {}), "", {}))
 

@@ -25,8 +25,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from barnraise.config import CodecConfig
 from barnraise.errors import MergeError
+from barnraise.update_config import CodecConfig
 from barnraise.updates import EncodedSegment
 from merge.compress import compress_segment
 from merge.draws import Draws

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 
-from barnraise.config import CodecConfig, TrainingConfig
+from barnraise.config import TrainingConfig
 from barnraise.data_config import StdlibData
 from barnraise.digest import digest_bytes
 from barnraise.errors import BarnraiseError, LeaseError, OffsetMismatchError, UnreachableError
@@ -36,6 +36,7 @@ from barnraise.protocol import (
     UploadStatus,
     Wait,
 )
+from barnraise.update_config import CodecConfig
 from barnraise.updates import Mask, model_digest
 from contributor.base import Base
 from contributor.transport import Answer

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barnraise.clock import now_ms
-from barnraise.config import CodecConfig
 from barnraise.digest import canonical_json
 from barnraise.message import BlobRef
 from barnraise.model_config import ByteLMConfig
@@ -21,6 +20,7 @@ from barnraise.releases.publish import store_blob, store_manifest, tensor_entrie
 from barnraise.releases.repository import Repository
 from barnraise.releases.store import BlobStore
 from barnraise.run_folder import RunFolder
+from barnraise.update_config import CodecConfig
 from barnraise.updates import EncodedSegment, ParameterSpace, TensorSpec, model_digest, write_update
 
 SPACE = ParameterSpace.of([TensorSpec("blocks.0.weight", (30, 40)), TensorSpec("embedding", (256, 8))])

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from barnraise.config import CodecConfig, RunConfig, load_run_config, parse_run_config
+from barnraise.config import RunConfig, load_run_config, parse_run_config
 from barnraise.corpora import corpus_of
 from barnraise.corpus import Corpus
 from barnraise.data_config import LocalData
@@ -31,6 +31,7 @@ from barnraise.model_config import ByteLMConfig, CausalLMConfig
 from barnraise.protocol import UpdateEnvelope
 from barnraise.releases.repository import Repository
 from barnraise.run_folder import RunFolder
+from barnraise.update_config import CodecConfig
 from barnraise.updates import Role, asked_carrier, write_update
 from contributor.own_data import OwnData
 from contributor.tasks import AtHand, make_task

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from barnraise.config import CodecConfig
 from barnraise.digest import digest_bytes
+from barnraise.update_config import CodecConfig
 from barnraise.updates import Carrier, ParameterSpace, TensorSpec, Update, write_update
 from merge.compress import compress
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from barnraise.config import CodecConfig, MergeConfig
+from barnraise.merge_config import MergeConfig
 from barnraise.releases.store import BlobStore
+from barnraise.update_config import CodecConfig
 from barnraise.updates import write_update
 from barnraise.updates.space import CHUNK, CHUNKS_PER_SEGMENT, ParameterSpace, TensorSpec
 from coordinator.conductor.merging import Bench, MergeJob, plan_inputs

@@ -7,8 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
-from barnraise.config import LoraConfig
 from barnraise.errors import ConfigValueError, NonCanonicalUpdateError, UnsupportedFormatError, WrongBaseError
+from barnraise.update_config import LoraConfig
 from barnraise.updates.factors import RANK_MAX, Factors
 from barnraise.updates.part import Part
 from barnraise.updates.scope import Carrier, Scope
@@ -25,7 +25,7 @@ class Named(Protocol):
 
 
 class Asked(Protocol):
-    """What :class:`barnraise.config.UpdateConfig` and a lease both say."""
+    """What :class:`barnraise.update_config.UpdateConfig` and a lease both say."""
 
     @property
     def train(self) -> tuple[str, ...]: ...

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from barnraise.config import CodecConfig
 from barnraise.errors import NonCanonicalUpdateError, TruncatedUpdateError
+from barnraise.update_config import CodecConfig
 from barnraise.updates.space import CHUNK
 
 __all__ = ["EncodedSegment", "canonical_codec", "check_length", "kept_per_chunk"]

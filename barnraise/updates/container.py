@@ -20,7 +20,6 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from barnraise.config import CodecConfig
 from barnraise.digest import digest_bytes
 from barnraise.errors import (
     NonCanonicalUpdateError,
@@ -30,6 +29,7 @@ from barnraise.errors import (
     WrongBaseError,
 )
 from barnraise.native.codec import PackedUpdate
+from barnraise.update_config import CodecConfig
 from barnraise.updates.carrier import carrier_of
 from barnraise.updates.codec import EncodedSegment, canonical_codec
 from barnraise.updates.decode import decode_fisher, decode_segment, sparse_segment

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from barnraise.config import CodecConfig
+from barnraise.update_config import CodecConfig
 from barnraise.updates import blockwise, dense, fisher, topk
 from barnraise.updates.codec import EncodedSegment, check_length
 

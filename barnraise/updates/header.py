@@ -18,7 +18,6 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from barnraise.config import CodecConfig
 from barnraise.digest import canonical_json, is_digest
 from barnraise.errors import (
     NonCanonicalUpdateError,
@@ -26,6 +25,7 @@ from barnraise.errors import (
     TruncatedUpdateError,
     UnsupportedFormatError,
 )
+from barnraise.update_config import CodecConfig
 from barnraise.updates.codec import canonical_codec
 from barnraise.updates.fisher import FISHER_BITS
 from barnraise.updates.scope import EVERYWHERE, SCOPE_KEYS, Scope

@@ -23,8 +23,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from barnraise.config import CodecConfig
 from barnraise.errors import NonCanonicalUpdateError, UnsupportedFormatError
+from barnraise.update_config import CodecConfig
 from barnraise.updates.container import Update, write_update
 from barnraise.updates.scope import Read, Scope
 from barnraise.updates.space import ParameterSpace, TensorSpec

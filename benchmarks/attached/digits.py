@@ -22,8 +22,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from barnraise.config import CodecConfig
 from barnraise.digest import digest_bytes
+from barnraise.update_config import CodecConfig
 from barnraise.updates.space import ParameterSpace, TensorSpec
 from benchmarks.attached.study import AGAIN_WITH, FEW_WITH, MADE_WITH, WHOLE_WITH, Record
 from benchmarks.convergence.trunk import BASE, Trunk

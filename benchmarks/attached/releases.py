@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from barnraise.config import CodecConfig, TrainingConfig
+from barnraise.config import TrainingConfig
 from barnraise.model_config import ByteLMConfig
+from barnraise.update_config import CodecConfig
 from benchmarks.convergence.arms import Scale
 from benchmarks.convergence.trunk import BASE, Trunk
 from benchmarks.convergence.world import World

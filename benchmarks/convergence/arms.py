@@ -14,8 +14,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from barnraise.config import CodecConfig
 from barnraise.model_config import ByteLMConfig
+from barnraise.update_config import CodecConfig
 from benchmarks.convergence.prototypes import SignTurn
 
 __all__ = [

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from barnraise.config import CodecConfig
+from barnraise.update_config import CodecConfig
 from barnraise.updates.codec import kept_per_chunk
 from barnraise.updates.space import ParameterSpace
 from benchmarks.convergence.arms import STANDARD, arm_named

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from barnraise.config import CodecConfig, TrainingConfig
+from barnraise.config import TrainingConfig
+from barnraise.update_config import CodecConfig
 from benchmarks.convergence.arms import Arm, Scale, Tuning
 from benchmarks.convergence.prototypes import SignTurn
 from benchmarks.convergence.trunk import BASE, Trunk

@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from barnraise.config import CodecConfig, OuterConfig
 from barnraise.digest import digest_bytes
+from barnraise.merge_config import OuterConfig
+from barnraise.update_config import CodecConfig
 from barnraise.updates import Update, write_update
 from barnraise.updates.space import ParameterSpace
 from benchmarks.convergence.arms import Tuning

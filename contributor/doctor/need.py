@@ -18,8 +18,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from barnraise.config import CodecConfig
 from barnraise.model_config import ByteLMConfig, CausalLMConfig, ModelConfig
+from barnraise.update_config import CodecConfig
 
 __all__ = ["Need", "Shape", "activations_bytes", "shape_of", "unit_seconds", "update_bytes", "what_it_needs"]
 

@@ -22,10 +22,11 @@ import torch
 from safetensors.numpy import load
 from torch import Tensor
 
-from barnraise.config import CodecConfig, MergeConfig
 from barnraise.digest import digest_json
 from barnraise.errors import MergeError
+from barnraise.merge_config import MergeConfig
 from barnraise.releases.store import BlobStore
+from barnraise.update_config import CodecConfig
 from barnraise.updates import Part, Update, add_segments, apply_update, write_update
 from barnraise.updates.space import ParameterSpace
 from coordinator.acceptance.updates.ranking import weights_from_scores

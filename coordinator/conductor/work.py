@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from barnraise.config import CodecConfig, UpdateConfig
 from barnraise.errors import AcceptanceError, NonFiniteUpdateError, UnsupportedFormatError, UpdateError
 from barnraise.model_config import CausalLMConfig
 from barnraise.releases.keyframe import parse_keyframe, write_keyframe
+from barnraise.update_config import CodecConfig, UpdateConfig
 from barnraise.updates import Carrier, Mask, Update, asked_carrier, canonical_codec
 from barnraise.updates.scope import EVERYWHERE
 from coordinator.acceptance.examples import Examples

@@ -14,10 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from barnraise.config import CodecConfig
 from barnraise.errors import NonFiniteUpdateError
 from barnraise.native import codec as native
 from barnraise.native import spread
+from barnraise.update_config import CodecConfig
 from barnraise.updates import EncodedSegment, ParameterSpace
 from barnraise.updates.codec import kept_per_chunk
 from merge.compress.blockwise import compress_blockwise

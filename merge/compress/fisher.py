@@ -21,8 +21,8 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from barnraise.config import CodecConfig
 from barnraise.errors import NonFiniteUpdateError
+from barnraise.update_config import CodecConfig
 from barnraise.updates import EncodedSegment, ParameterSpace
 from barnraise.updates.decode import named_positions
 from barnraise.updates.fisher import HIGHEST, LOWEST, NO_FISHER, WEAKEST, FisherCodes, encode

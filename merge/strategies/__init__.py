@@ -17,8 +17,8 @@ from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from barnraise.config import OuterConfig, PreAggregationConfig
 from barnraise.errors import UnknownStrategyError
+from barnraise.merge_config import OuterConfig, PreAggregationConfig
 from merge.strategies.options import Option, option_names
 from merge.strategies.registry import Shelf
 from merge.strategies.rule import PreAggregation, Strategy

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from barnraise.config import MergeConfig
 from barnraise.errors import AcceptanceError
+from barnraise.merge_config import MergeConfig
 from coordinator.acceptance.kinds import Failure
 from coordinator.conductor.cluster import local_ray, prepare_environment
 from coordinator.conductor.pool import InlinePool, Outcome, Pool, RayPool, Task

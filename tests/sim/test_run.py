@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from barnraise.config import CodecConfig
 from barnraise.errors import ConfigValueError, UnknownStrategyError
 from barnraise.releases.source import FolderSource
+from barnraise.update_config import CodecConfig
 from barnraise.updates import Update, apply_update
 from coordinator.ledger import UpdateRow
 from coordinator.ledger.events import RoundMerged

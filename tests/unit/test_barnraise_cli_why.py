@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from barnraise.cli import run
-from barnraise.config import CodecConfig
 from barnraise.digest import digest_bytes
 from barnraise.errors import NotFoundError
 from barnraise.records import UpdateStory
 from barnraise.releases import http_source
 from barnraise.releases.http_source import Reply
+from barnraise.update_config import CodecConfig
 from contributor.state import NodeFolder, NodeState, SentUpdate
 from coordinator.gateway import GatewayState
 from coordinator.ledger.events import RoundMerged, RoundTested, UpdateChecked, UpdateRejected

@@ -17,8 +17,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barnraise.config import CodecConfig
 from barnraise.model_config import ByteLMConfig
+from barnraise.update_config import CodecConfig
 from barnraise.updates.space import ParameterSpace, TensorSpec
 from benchmarks.convergence.arms import (
     ARMS,

@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barnraise.config import CodecConfig
 from barnraise.errors import LeaseError, RefusedError, UnreachableError, UsageError
 from barnraise.key_messages import KeyHistory
 from barnraise.model_config import ByteLMConfig, CausalLMConfig
 from barnraise.protocol import RunInfo
+from barnraise.update_config import CodecConfig
 from contributor.doctor import machine
 from contributor.doctor.at_start import diagnosing
 from contributor.doctor.examine import REFUSALS, Diagnosis, judge_error, judge_refusal

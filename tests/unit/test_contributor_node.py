@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from barnraise.config import CodecConfig
 from barnraise.errors import (
     BarnraiseError,
     ClockSkewError,
@@ -22,6 +21,7 @@ from barnraise.errors import (
 from barnraise.identity import Identity
 from barnraise.protocol import RunInfo, UpdateEnvelope
 from barnraise.releases.store import BlobStore
+from barnraise.update_config import CodecConfig
 from barnraise.updates import Update
 from contributor.base import Base, check_base
 from contributor.events import Fate, NodeEvent, Notice, Step, Waiting

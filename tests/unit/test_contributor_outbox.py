@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barnraise.config import CodecConfig
 from barnraise.digest import digest_bytes
 from barnraise.errors import DiskFullError, UnreachableError
 from barnraise.identity import Identity
 from barnraise.message import Signed
+from barnraise.update_config import CodecConfig
 from contributor.events import Fate, NodeEvent, Received
 from contributor.interrupt import Interrupt
 from contributor.state import KeptMoments, NodeFolder, NodeState, Outgoing

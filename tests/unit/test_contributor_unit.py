@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from barnraise.config import CodecConfig, LoraConfig, UpdateConfig
 from barnraise.errors import VerificationError
 from barnraise.message import BlobRef
+from barnraise.update_config import CodecConfig, LoraConfig, UpdateConfig
 from barnraise.updates import Carrier, Mask, Update, asked_carrier
 from barnraise.updates.mask import write_mask
 from contributor.state import NodeFolder

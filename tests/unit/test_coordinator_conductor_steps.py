@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from barnraise.config import MergeConfig
 from barnraise.errors import MergeError
+from barnraise.merge_config import MergeConfig
 from coordinator.conductor import merging
 from coordinator.conductor.merging import MergeInput, MergeJob, state_note
 from coordinator.conductor.parts import read_state

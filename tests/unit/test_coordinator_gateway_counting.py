@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from barnraise.config import MergeConfig
 from barnraise.digest import digest_bytes
+from barnraise.merge_config import MergeConfig
 from coordinator.conductor.merging import plan_inputs
 from coordinator.story import update_story
 from doorstep import ADA, BOB, Doorstep, doorstep

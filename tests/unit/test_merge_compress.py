@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barnraise import native
-from barnraise.config import CodecConfig
 from barnraise.errors import NonFiniteUpdateError
+from barnraise.update_config import CodecConfig
 from barnraise.updates import ParameterSpace, TensorSpec, Update, write_update
 from barnraise.updates.codec import kept_per_chunk
 from merge.compress import compress, compress_segment, topk

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barnraise.config import CodecConfig
 from barnraise.errors import NonFiniteUpdateError
+from barnraise.update_config import CodecConfig
 from barnraise.updates import Update, fisher, write_update
 from barnraise.updates.fisher import HIGHEST, LOWEST, WEAKEST
 from merge.compress import compress

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from barnraise.config import CodecConfig
 from barnraise.errors import MergeError, NonFiniteUpdateError, NotEnoughUpdatesError
+from barnraise.update_config import CodecConfig
 from merge import segment as merge_segment_module
 from merge.draws import Draws
 from merge.magnitudes import Magnitudes

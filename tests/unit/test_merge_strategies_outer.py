@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from barnraise.config import CodecConfig, OuterConfig
 from barnraise.errors import UnknownStrategyError
+from barnraise.merge_config import OuterConfig
+from barnraise.update_config import CodecConfig
 from merge.plan import MergeRules
 from merge.segment import MergedSegment, SegmentUpdates, Trunk, merge_segment
 from merge.strategies import (

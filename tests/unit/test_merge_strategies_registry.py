@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from barnraise.config import PreAggregationConfig
 from barnraise.errors import UnknownStrategyError
+from barnraise.merge_config import PreAggregationConfig
 from merge.strategies import (
     BUILT_IN,
     OUTER_RULES,

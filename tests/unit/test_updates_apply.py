@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from barnraise.config import CodecConfig
 from barnraise.errors import NonFiniteUpdateError
+from barnraise.update_config import CodecConfig
 from barnraise.updates import Update, apply_update
 from update_samples import BASE, CODECS, SHORT_CHUNKS, SMALL, SPACES, codec_id, make_file, random_change
 

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barnraise import native
-from barnraise.config import CodecConfig
 from barnraise.errors import (
     IndexOutOfRangeError,
     NonCanonicalUpdateError,
@@ -18,6 +17,7 @@ from barnraise.errors import (
     TruncatedUpdateError,
     UpdateError,
 )
+from barnraise.update_config import CodecConfig
 from barnraise.updates import EncodedSegment, canonical_codec, decode_segment
 from barnraise.updates.codec import kept_per_chunk
 from barnraise.updates.support import Support, write_plain

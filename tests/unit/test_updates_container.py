@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load
 
-from barnraise.config import CodecConfig
 from barnraise.digest import digest_bytes
 from barnraise.errors import (
     NonCanonicalUpdateError,
@@ -22,6 +21,7 @@ from barnraise.errors import (
     UpdateError,
     WrongBaseError,
 )
+from barnraise.update_config import CodecConfig
 from barnraise.updates import ParameterSpace, TensorSpec, Update, canonical_codec, write_update
 from barnraise.updates.header import HEADER_MAX
 from update_samples import BASE, CODECS, SMALL, SPACES, codec_id, make_file, random_change

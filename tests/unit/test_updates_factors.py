@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barnraise.config import CodecConfig, LoraConfig, MergeConfig, UpdateConfig
 from barnraise.errors import ConfigValueError, NonFiniteUpdateError, UnsupportedFormatError, UpdateError, WrongBaseError
+from barnraise.merge_config import MergeConfig
 from barnraise.releases.store import BlobStore
+from barnraise.update_config import CodecConfig, LoraConfig, UpdateConfig
 from barnraise.updates import ParameterSpace, Part, TensorSpec, Update, add_scaled, apply_update, asked_carrier
 from barnraise.updates.factors import Factors, product_of
 from contributor.unit import Wanted, finish_unit

@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load
 
-from barnraise.config import CodecConfig
 from barnraise.errors import (
     IndexOutOfRangeError,
     NonCanonicalUpdateError,
@@ -18,6 +17,7 @@ from barnraise.errors import (
     UnsupportedFormatError,
     UpdateError,
 )
+from barnraise.update_config import CodecConfig
 from barnraise.updates import ParameterSpace, TensorSpec, Update, fisher, write_update
 from barnraise.updates.fisher import HIGHEST, LOWEST, NO_FISHER, FisherCodes
 from merge.compress import compress

@@ -8,7 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from barnraise.config import CodecConfig, LoraConfig, MaskConfig, UpdateConfig
 from barnraise.errors import (
     ConfigValueError,
     NonCanonicalUpdateError,
@@ -16,6 +15,7 @@ from barnraise.errors import (
     UpdateError,
     WrongBaseError,
 )
+from barnraise.update_config import CodecConfig, LoraConfig, MaskConfig, UpdateConfig
 from barnraise.updates import Mask, ParameterSpace, TensorSpec, Update, add_scaled, apply_update, write_update
 from barnraise.updates.mask import MASK_CODEC, write_mask
 from contributor.unit import Wanted, finish_unit

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barnraise import native
-from barnraise.config import CodecConfig, MergeConfig
 from barnraise.errors import (
     ConfigValueError,
     NonCanonicalUpdateError,
@@ -19,6 +18,8 @@ from barnraise.errors import (
     UpdateError,
     WrongBaseError,
 )
+from barnraise.merge_config import MergeConfig
+from barnraise.update_config import CodecConfig
 from barnraise.updates import ParameterSpace, Part, TensorSpec, Update, add_scaled, apply_update, write_update
 from coordinator.conductor.merging import Bench, MergeJob, plan_inputs
 from coordinator.conductor.pool import InlinePool
