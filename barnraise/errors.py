@@ -52,7 +52,8 @@
     |-- NetworkError                      8    502  reaching somebody else
     |   |-- UnreachableError
     |   |-- RefusedError
-    |   `-- PortInUseError
+    |   |-- PortInUseError
+    |   `-- SwarmError
     |-- MergeError                        9    500  the mathematics of a round
     |   |-- NotEnoughUpdatesError
     |   `-- UnknownStrategyError
@@ -145,6 +146,7 @@ __all__ = [
     "RetiredKeyError",
     "StorageError",
     "SuccessionError",
+    "SwarmError",
     "TagExistsError",
     "TooSlowError",
     "TruncatedUpdateError",
@@ -444,6 +446,10 @@ class RefusedError(NetworkError):
 
 class PortInUseError(NetworkError):
     """The address to listen on is taken."""
+
+
+class SwarmError(NetworkError):
+    """Another node, or the process that speaks to other nodes, does not do what was asked; there is always HTTPS."""
 
 
 class MergeError(BarnraiseError):

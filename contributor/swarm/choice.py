@@ -1,0 +1,54 @@
+"""What the owner of a node wants of the swarm. Nothing, unless asked: others see the address of who takes part."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+__all__ = ["SwarmChoice", "TeamChoice", "listen_at"]
+
+
+@dataclass(frozen=True, slots=True)
+class TeamChoice:
+    """A team: its name, and the file of the key that its members share."""
+
+    name: str
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmChoice:
+    """Which of the three are wanted.
+
+    Attributes:
+        discovery: look for a coordinator that has moved, and tell others how far this node is.
+        blobs: fetch releases from other nodes, and give them to others.
+        team: to average updates with.
+        listen: multiaddresses to listen at; where the coordinator is decides when there are none.
+        bootstrap: multiaddresses of nodes to begin with, beside those that the run names.
+    """
+
+    discovery: bool = False
+    blobs: bool = False
+    team: TeamChoice | None = None
+    listen: tuple[str, ...] = ()
+    bootstrap: tuple[str, ...] = ()
+
+    @property
+    def open_swarm(self) -> bool:
+        """Whether to take part in the run's open swarm."""
+        return self.discovery or self.blobs
+
+
+def listen_at(choice: SwarmChoice, url: str) -> tuple[str, ...]:
+    """Where to listen: as chosen, else on every interface, or only on this machine if the coordinator is on it."""
+    if choice.listen:
+        return choice.listen
+    host = urlsplit(url).hostname or ""
+    try:
+        here = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        here = host == "localhost"
+    return ("/ip4/127.0.0.1/tcp/0",) if here else ("/ip4/0.0.0.0/tcp/0",)

@@ -1,0 +1,142 @@
+"""A sidecar under hivemind itself: it is asked, killed, started again, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from barnraise.errors import SwarmError
+from barnraise.swarm.process import Sidecar
+
+READY_S = 90.0
+NOBODY = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWBMDUpm2nBySSGjsBYSBiPsThcoDRwpCGpouFEdTgYoeV"
+OWNER = """
+import sys
+from pathlib import Path
+from barnraise.swarm.process import Sidecar
+sidecar = Sidecar("peers", lambda: {}, Path(sys.argv[1]), print)
+sidecar.start()
+assert sidecar.wait_ready(90)
+print(sidecar.state.pid, flush=True)
+input()
+"""
+
+
+@pytest.fixture
+def runtime(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where sidecars have their sockets, to see that nothing stays there."""
+    folder = tmp_path_factory.mktemp("r")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(folder))
+    return folder
+
+
+@pytest.fixture
+def start(tmp_path: Path, runtime: Path) -> Iterator[Callable[..., tuple[Sidecar, list[str]]]]:
+    started: list[Sidecar] = []
+
+    def begin(service: str = "peers", **settings: object) -> tuple[Sidecar, list[str]]:
+        said: list[str] = []
+        sidecar = Sidecar(service, lambda: settings, tmp_path / f"{len(started)}.log", said.append)
+        started.append(sidecar)
+        sidecar.start()
+        return sidecar, said
+
+    yield begin
+    for sidecar in started:
+        sidecar.stop()
+    assert not list(runtime.iterdir())
+
+
+def _group(pid: int) -> list[psutil.Process]:
+    """Everything in the process group that ``pid`` leads, zombies apart."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if os.getpgid(process.pid) == pid and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    return found
+
+
+def _ends(pid: int) -> bool:
+    """Whether the group is gone, in time."""
+    return _eventually(lambda: not _group(pid))
+
+
+def _eventually(holds: Callable[[], bool], within_s: float = 30.0) -> bool:
+    until = time.monotonic() + within_s
+    while not holds():
+        if time.monotonic() > until:
+            return False
+        threading.Event().wait(0.05)
+    return True
+
+
+def test_it_is_ready_asked_killed_and_started_again(start: Callable[..., tuple[Sidecar, list[str]]]) -> None:
+    sidecar, said = start()
+    with pytest.raises(SwarmError, match=r"is (off|starting)"):
+        sidecar.ask("anything", 1.0)
+    assert sidecar.wait_ready(READY_S)
+    first = sidecar.state
+    assert first.facts is not None
+    assert first.facts["addresses"]
+    assert first.pid is not None
+    with pytest.raises(SwarmError, match="no command 'nothing'"):
+        sidecar.ask("nothing", 5.0)
+
+    os.kill(first.pid, signal.SIGKILL)
+    assert _ends(first.pid)
+    assert _eventually(lambda: sidecar.state.starts == 2 and sidecar.state.doing == "ready", READY_S)
+    assert len(said) == 1
+    assert "was killed by signal 9" in said[0]
+    assert "starting it again in 1 s" in said[0]
+
+    second = sidecar.state.pid
+    assert second is not None
+    sidecar.stop()
+    assert _ends(second)
+    assert sidecar.state.doing == "off"
+
+
+def test_nobody_to_begin_with_is_no_reason_to_end(start: Callable[..., tuple[Sidecar, list[str]]]) -> None:
+    sidecar, _ = start(host={"bootstrap": [NOBODY]})
+    assert sidecar.wait_ready(READY_S)
+    assert sidecar.state.facts is not None
+    assert sidecar.state.facts["alone"] is True
+
+
+def test_a_daemon_that_does_not_start_is_said_with_what_it_said(
+    start: Callable[..., tuple[Sidecar, list[str]]],
+) -> None:
+    sidecar, said = start(host={"listen": ["/ip4/192.0.2.1/tcp/0"]})  # an address of nobody's: RFC 5737
+    assert _eventually(lambda: bool(said), READY_S)
+    assert "hivemind's libp2p daemon does not start" in said[0]
+    assert sidecar.state.doing in {"down", "starting"}
+
+
+def test_an_owner_that_is_killed_leaves_nothing(tmp_path: Path, runtime: Path) -> None:
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(tmp_path / "log")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert owner.stdin is not None
+    assert owner.stdout is not None
+    try:
+        pid = int(owner.stdout.readline())
+        assert len(_group(pid)) >= 4  # sidecar, guard, DHT, daemon
+    finally:
+        owner.kill()
+        owner.wait()
+        owner.stdin.close()
+        owner.stdout.close()
+    assert _ends(pid)
+    assert _eventually(lambda: not list(runtime.iterdir()))
