@@ -139,7 +139,7 @@ def main() -> None:
             rows["idle"].append(timed(ours.render))
             ledger.record(*one_round(number + repeat), at_ms=START_MS)
             rows["round"].append(timed(ours.render))
-            rows["sums"].append(timed(ledger.tally))
+            rows["sums"].append(timed(ledger.pages.tally))
             if repeat < 3:
                 rows["whole"].append(timed(lambda: whole_fold(ledger)))
         text = ours.render()

@@ -146,10 +146,10 @@ def _sums(ledger: Ledger) -> dict[str, _Sums]:
     states: dict[str, dict[str, int]] = defaultdict(dict)
     tokens: dict[str, int] = defaultdict(int)
     last: dict[str, int] = {}
-    for key, state, count, of_tokens, at_ms in ledger.contributor_sums():
-        states[key][state] = count
-        tokens[key] += of_tokens if state == "merged" else 0
-        last[key] = max(at_ms, last.get(key, 0))
+    for row in ledger.pages.contributor_sums():
+        states[row.contributor][row.state] = row.updates
+        tokens[row.contributor] += row.tokens if row.state == "merged" else 0
+        last[row.contributor] = max(row.last_at_ms, last.get(row.contributor, 0))
     return {key: _Sums(states[key], tokens[key], last[key]) for key in states}
 
 

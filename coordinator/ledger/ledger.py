@@ -13,8 +13,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from sqlalchemy import Column, ColumnElement, Connection, Engine, Float, Select, Table, delete, func, insert, select
-from sqlalchemy import cast as cast_to
+from sqlalchemy import Column, ColumnElement, Connection, Engine, Select, Table, delete, func, insert, select
 
 from barnraise.digest import canonical_json
 from coordinator.ledger import schema
@@ -36,7 +35,6 @@ from coordinator.ledger.rows import (
     ReleaseRow,
     RoundRow,
     RunRow,
-    Tally,
     UpdateRow,
 )
 
@@ -273,15 +271,6 @@ class Ledger:
             ContributionRow, query.order_by(table.c.received_at_ms.desc(), table.c.digest.desc()).limit(limit)
         )
 
-    def contributor_sums(self) -> list[tuple[str, str, int, int, int]]:
-        """Contributor, state, and of its updates in that state: how many, their tokens, when the newest came."""
-        table = schema.updates.c
-        sums = func.count(), func.sum(cast_to(table.tokens, Float(53))), func.max(table.received_at_ms)
-        query = select(table.contributor, table.state, *sums).group_by(table.contributor, table.state)
-        with reading(self._engine) as connection:
-            rows = connection.execute(query.order_by(table.contributor, table.state))
-            return [(key, state, int(count), int(tokens), int(at_ms)) for key, state, count, tokens, at_ms in rows]
-
     def update_counts(self, round_number: int) -> dict[str, int]:
         """State -> number of a round's updates in it."""
         return self._counts(schema.updates.c.state, schema.updates.c.round == round_number)
@@ -349,22 +338,6 @@ class Ledger:
         rows = self._all(QuarantineRow, select(schema.quarantines).order_by(schema.quarantines.c.contributor))
         return {row.contributor: row for row in rows}
 
-    # -- sums over the whole run, for metrics ------------------------------------------------------
-
-    def tally(self) -> Tally:
-        """Counts and sums over everything."""
-        updates = schema.updates.c
-        return Tally(
-            events=self.last_seq(),
-            contributors=self._scalar(select(func.count()).select_from(schema.contributors)) or 0,
-            leases=self._scalar(select(func.count()).select_from(schema.leases)) or 0,
-            releases=self._scalar(select(func.count()).select_from(schema.releases)) or 0,
-            rounds=self._counts(schema.rounds.c.phase),
-            updates=self._counts(updates.state),
-            received_bytes=int(self._scalar(select(func.sum(updates.size_bytes))) or 0),
-            tokens=int(self._scalar(select(func.sum(cast_to(updates.tokens, Float(53))))) or 0),
-        )
-
     # -- how rows are read ----------------------------------------------------------------------
 
     def _all(self, row: type[Row], query: Select[Any]) -> list[Row]:
@@ -381,11 +354,10 @@ class Ledger:
         with reading(self._engine) as connection:
             return connection.execute(query.limit(1)).scalar()
 
-    def _counts(self, column: Column[str], where: ColumnElement[bool] | None = None) -> dict[str, int]:
-        query = select(column, func.count()).group_by(column).order_by(column)
+    def _counts(self, column: Column[str], where: ColumnElement[bool]) -> dict[str, int]:
+        query = select(column, func.count()).where(where).group_by(column).order_by(column)
         with reading(self._engine) as connection:
-            rows = connection.execute(query if where is None else query.where(where))
-            return {value: int(count) for value, count in rows}
+            return {value: int(count) for value, count in connection.execute(query)}
 
 
 def _last_seq(connection: Connection) -> int:

@@ -6,16 +6,15 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, Executable, distinct, func, select
+from sqlalchemy import Column, Engine, Executable, Float, Select, cast, distinct, func, select
 
 from coordinator.ledger import schema
 from coordinator.ledger.engine import reading
 from coordinator.ledger.events import LeaseGranted
 from coordinator.ledger.migrate import require_current
-from coordinator.ledger.rows import ReleaseRow, RoundRow
+from coordinator.ledger.rows import ReleaseRow, RoundRow, Tally
 
-__all__ = ["Counted", "LeaseCounts", "PageReads"]
-
+__all__ = ["ContributorSum", "Counted", "LeaseCounts", "PageReads"]
 
 NEWEST = 100
 
@@ -27,6 +26,17 @@ class Counted:
     updates: int = 0
     contributors: int = 0
     size_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ContributorSum:
+    """Updates of a contributor in one state: how many, their tokens, and when the newest of them came."""
+
+    contributor: str
+    state: str
+    updates: int
+    tokens: int
+    last_at_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +66,40 @@ class PageReads:
             LedgerVersionError: a newer Barnraise has migrated it.
         """
         require_current(self.engine)
+
+    def tally(self) -> Tally:
+        """Counts and sums over the whole run, all of the same moment."""
+        updates = schema.updates.c
+        with reading(self.engine) as connection:
+
+            def one(query: Select[Any]) -> int:
+                return int(connection.execute(query).scalar() or 0)
+
+            def by(column: Column[str]) -> dict[str, int]:
+                query = select(column, func.count()).group_by(column).order_by(column)
+                return {value: int(count) for value, count in connection.execute(query)}
+
+            return Tally(
+                contributors=one(select(func.count()).select_from(schema.contributors)),
+                leases=one(select(func.count()).select_from(schema.leases)),
+                releases=one(select(func.count()).select_from(schema.releases)),
+                rounds=by(schema.rounds.c.phase),
+                updates=by(updates.state),
+                received_bytes=one(select(func.sum(updates.size_bytes))),
+                tokens=one(select(func.sum(cast(updates.tokens, Float(53))))),
+            )
+
+    def contributor_sums(self) -> list[ContributorSum]:
+        """Of every contributor, the sums of its updates in each state; by key and state."""
+        table = schema.updates.c
+        sums = (
+            func.count().label("updates"),
+            func.sum(cast(table.tokens, Float(53))).label("tokens"),
+            func.max(table.received_at_ms).label("last_at_ms"),
+        )
+        query = select(table.contributor, table.state, *sums).group_by(table.contributor, table.state)
+        rows = self._all(query.order_by(table.contributor, table.state))
+        return [ContributorSum(**{**row, "tokens": int(row["tokens"])}) for row in rows]
 
     def rounds_after(self, number: int) -> list[RoundRow]:
         """Rounds with a higher number, oldest first."""

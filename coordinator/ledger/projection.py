@@ -14,7 +14,7 @@ What orders lead to is in ``order_projection``.
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, assert_never
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -69,33 +69,10 @@ def project(connection: Connection, recorded: RecordedEvent) -> None:
             _lease_released(connection, event, at_ms)
         case UpdateReceived():
             _update_received(connection, event, at_ms)
-        case UpdateChecked(digest, _, sums, reason, evidence):
-            values: dict[str, Any] = {
-                "state": "checked",
-                "segment_square_sums": sums,
-                "reason": reason,
-                "evidence": evidence,
-            }
-            _move_update(connection, digest, ("received",), values)
-        case UpdateRejected(digest, _, found_by, reason, evidence):
-            rejected = {"state": "rejected", "found_by": found_by, "reason": reason, "evidence": evidence}
-            _move_update(connection, digest, ("received", "checked"), rejected)
-        case UpdateMerged(digest, _, version, weight):
-            merged = {"state": "merged", "version": version, "weight": weight, "reason": f"merged in {version}"}
-            _move_update(connection, digest, ("checked",), merged)
-        case UpdateUnmerged(digest, _, reason, evidence):
-            unmerged = {"state": "unmerged", "reason": reason, **({"evidence": evidence} if evidence else {})}
-            _move_update(connection, digest, ("received", "checked"), unmerged)
-        case RoundOpened():
-            _round_opened(connection, event, at_ms)
-        case RoundMoved():
-            _round_moved(connection, event, at_ms)
-        case RoundMerged(number, _, record):
-            _update_round(connection, number, {"merge": record, "verdict": None})
-        case RoundTested(number, passed, reason, summary, draws, suite):
-            more = {**({"draws": draws} if draws else {}), **({"suite": suite} if suite else {})}
-            verdict = {"passed": passed, "reason": reason, "tests": summary, **more}
-            _update_round(connection, number, {"verdict": verdict})
+        case UpdateChecked() | UpdateRejected() | UpdateMerged() | UpdateUnmerged():
+            _update_moved(connection, event)
+        case RoundOpened() | RoundMoved() | RoundMerged() | RoundTested():
+            _round_changed(connection, event, at_ms)
         case ReleaseTagged():
             twice = TagExistsError(f"{event.version} is tagged already; a tag is written once")
             insert_row(connection, schema.releases, {**asdict(event), "seq": recorded.seq}, twice)
@@ -153,10 +130,55 @@ def _use_nonce(connection: Connection, contributor: str, nonce: str, subject: st
     insert_row(connection, schema.nonces, {"contributor": contributor, "nonce": nonce, "subject": subject}, refusal)
 
 
+def _update_moved(
+    connection: Connection, event: UpdateChecked | UpdateRejected | UpdateMerged | UpdateUnmerged
+) -> None:
+    """An update came into another state; what is said of it replaces what was said before."""
+    match event:
+        case UpdateChecked(digest, _, sums, reason, evidence):
+            values: dict[str, Any] = {
+                "state": "checked",
+                "segment_square_sums": sums,
+                "reason": reason,
+                "evidence": evidence,
+            }
+            _move_update(connection, digest, ("received",), values)
+        case UpdateRejected(digest, _, found_by, reason, evidence):
+            rejected = {"state": "rejected", "found_by": found_by, "reason": reason, "evidence": evidence}
+            _move_update(connection, digest, ("received", "checked"), rejected)
+        case UpdateMerged(digest, _, version, weight):
+            merged = {"state": "merged", "version": version, "weight": weight, "reason": f"merged in {version}"}
+            _move_update(connection, digest, ("checked",), merged)
+        case UpdateUnmerged(digest, _, reason, evidence):
+            unmerged = {"state": "unmerged", "reason": reason, **({"evidence": evidence} if evidence else {})}
+            _move_update(connection, digest, ("received", "checked"), unmerged)
+        case _ as never:
+            assert_never(never)
+
+
 def _move_update(connection: Connection, digest: str, before: tuple[str, ...], values: dict[str, Any]) -> None:
     where = (schema.updates.c.digest == digest) & schema.updates.c.state.in_(before)
     moved = connection.execute(update(schema.updates).where(where).values(values))
     require_one(moved.rowcount, f"update {digest} is not {' or '.join(before)}, so it cannot be {values['state']}")
+
+
+def _round_changed(
+    connection: Connection, event: RoundOpened | RoundMoved | RoundMerged | RoundTested, at_ms: int
+) -> None:
+    match event:
+        case RoundOpened():
+            _round_opened(connection, event, at_ms)
+        case RoundMoved(number, phase, reason, state):
+            values = {"phase": phase, "reason": reason, "state": state, "moved_at_ms": at_ms}
+            _update_round(connection, number, values)
+        case RoundMerged(number, _, record):
+            _update_round(connection, number, {"merge": record, "verdict": None})
+        case RoundTested(number, passed, reason, summary, draws, suite):
+            more = {**({"draws": draws} if draws else {}), **({"suite": suite} if suite else {})}
+            verdict = {"passed": passed, "reason": reason, "tests": summary, **more}
+            _update_round(connection, number, {"verdict": verdict})
+        case _ as never:
+            assert_never(never)
 
 
 def _round_opened(connection: Connection, event: RoundOpened, at_ms: int) -> None:
@@ -169,11 +191,6 @@ def _round_opened(connection: Connection, event: RoundOpened, at_ms: int) -> Non
         "state": {},
     }
     insert_row(connection, schema.rounds, values, RuntimeError(f"round {event.number} was opened already"))
-
-
-def _round_moved(connection: Connection, event: RoundMoved, at_ms: int) -> None:
-    values = {"phase": event.phase, "reason": event.reason, "state": event.state, "moved_at_ms": at_ms}
-    _update_round(connection, event.number, values)
 
 
 def _update_round(connection: Connection, number: int, values: dict[str, Any]) -> None:

@@ -237,7 +237,6 @@ class Tally:
         received_bytes, tokens: over all updates ever received, whatever became of them.
     """
 
-    events: int
     contributors: int
     leases: int
     releases: int

@@ -517,12 +517,12 @@ def test_a_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
 
 def test_sums_of_what_contributors_state_never_overflow(ledger: Ledger) -> None:
     tell(ledger)
-    before, most = ledger.tally().tokens, (1 << 53) - 1
+    before, most = ledger.pages.tally().tokens, (1 << 53) - 1
     story: list[Event] = []
     for i in range(1000, 2100):  # together more than 64 bits
         story += [lease(i, round_number=2), replace(received(i, round_number=2, nonce=10**6), tokens=most)]
     ledger.record(*story, at_ms=0)
-    assert ledger.tally().tokens == pytest.approx(before + 1100 * most)
+    assert ledger.pages.tally().tokens == pytest.approx(before + 1100 * most)
 
 
 def test_a_full_disk_records_nothing(ledger: Ledger) -> None:

@@ -201,7 +201,7 @@ def test_it_is_what_the_tables_say_in_whatever_portions_it_was_read(
             ledger.record(*rest, at_ms=START_MS)
         found, _ = reader.read(START_MS)
     assert plain(found) == plain(LedgerReader(ledger).read(START_MS)[0])
-    tally = ledger.tally()
+    tally = ledger.pages.tally()
     updates = {state: value for (state,), value in found.of("barnraise_updates").items() if value}
     assert updates == tally.updates
     assert found.of("barnraise_update_received_bytes_total") == {(): tally.received_bytes}

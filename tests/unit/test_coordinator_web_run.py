@@ -134,7 +134,7 @@ def test_before_anything_happened_the_page_says_so(tmp_path: Path) -> None:
 
 
 def test_bytes_are_compared_with_whole_models() -> None:
-    tally = Tally(1, 1, 1, 1, {}, {"merged": 3, "rejected": 1}, 4000, 0)
+    tally = Tally(1, 1, 1, {}, {"merged": 3, "rejected": 1}, 4000, 0)
     found = traffic(tally, Counted(2, 0, 1000), 1000)
     assert (found.up_dense_bytes, found.up_times, found.down_dense_bytes, found.down_times) == (16_000, 4.0, 8000, 8.0)
     unknown = traffic(replace(tally, updates={}, received_bytes=0), Counted(), None)

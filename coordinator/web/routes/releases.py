@@ -34,7 +34,7 @@ def add_release_pages(app: FastAPI, site: Site) -> None:
         ledger = site.ledger
         rows = ledger.pages.newest_releases(_before(request), LISTED + 1)
         lines = release_lines(rows, ledger.pages.merged(), ledger.channel_rows(), _reverted(site))[:LISTED]
-        total = ledger.tally().releases
+        total = ledger.pages.tally().releases
         older = lines[-1].seq if len(rows) > LISTED else None
         return site.page(request, "releases.html", releases=lines, total=total, older=older)
 

@@ -31,7 +31,7 @@ def add_round_pages(app: FastAPI, site: Site) -> None:
         found = round_lines(site.ledger, _number(before) if before else None, LISTED).rounds
         lines = tuple(round_line_view(line) for line in reversed(found))
         older = lines[-1].number if lines and lines[-1].number > 1 else None
-        return site.page(request, "rounds.html", rounds=lines, older=older, tally=site.ledger.tally())
+        return site.page(request, "rounds.html", rounds=lines, older=older, tally=site.ledger.pages.tally())
 
     @app.api_route("/rounds/{number}", methods=READ)
     def one_round(request: Request, number: str) -> Response:

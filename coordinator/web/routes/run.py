@@ -73,7 +73,8 @@ def _curve_json(curve: Curve) -> dict[str, Any]:
 
 def _run_context(site: Site, request: Request) -> dict[str, Any]:
     ledger = site.ledger
-    newest, current, tally, url = ledger.newest_release(), ledger.current_round(), ledger.tally(), site.url(request)
+    newest, current, url = ledger.newest_release(), ledger.current_round(), site.url(request)
+    tally = ledger.pages.tally()
     manifest = site.manifest(newest.manifest_digest) if newest else None
     chapter = site.book.read()
     model = model_view(site.config, manifest)
