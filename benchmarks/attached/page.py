@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.attached import digits
 from benchmarks.attached.ranks import Values, interval, kendall, spearman
-from benchmarks.attached.releases import Sizes
+from benchmarks.attached.sizes import Sizes
 from benchmarks.attached.study import VARIANTS, Record
 from merge.architectures import parameter_count
 
@@ -21,6 +21,7 @@ GROUPS = {
     "honest": ("trunk", "sibling"),
     "one base": ("sibling", "damaged"),
 }
+CHANGE = "change"
 AGAIN = "whole, again"
 FEWEST = 5
 
@@ -35,20 +36,38 @@ def page(records: Sequence[Record], sizes: Sizes) -> list[str]:
         if one["what"] == "text"
     ]
     lines = [
-        f"`python -m benchmarks.attached`: byte model of {parameter_count(sizes.model):,} parameters; a whole "
-        f"fine-tune is {sizes.full} steps of {sizes.batch} windows; cheap tests look at {sizes.cheap} windows, the "
-        f"truth at {sizes.truth} others. Attachments are made on the release of round {sizes.early} (*early*) or "
-        f"{sizes.last}; siblings are candidates for round {sizes.last + 1}.",
+        *_what_was_done(sizes),
         "",
         "Spearman's rank correlation with the loss after a whole fine-tune, mean over tasks, 95% bootstrap interval "
-        "over releases; Kendall's tau-b; cost as a share of a whole fine-tune's processor seconds. *One base*: "
-        "siblings and damaged ones alone, which is what an acceptance test has to tell apart. *Whole, again* is the "
-        "fine-tune with another seed: what can be reached at best.",
+        "over releases; Kendall's tau-b; cost as a share of a whole fine-tune's processor seconds. *Change*: of the "
+        "differences between each release and the one that it was made from, without the trend that a longer "
+        "training gives to everything. *One base*: siblings and damaged ones alone, which is what an acceptance test "
+        "has to tell apart. *Whole, again* is the fine-tune with another seed: what can be reached at best.",
         "",
     ]
     lines += _section("Text", text, VARIANTS)
-    lines += _section("Digits", [one for one in records if one["what"] == "digits"], digits.VARIANTS)
+    if sizes.digits:
+        lines += _section("Digits", [one for one in records if one["what"] == "digits"], digits.VARIANTS)
     return lines
+
+
+def _what_was_done(sizes: Sizes) -> list[str]:
+    """The first paragraph."""
+    command = "python -m benchmarks.attached" + (f" --size {sizes.name}" if sizes.name == "stdlib" else "")
+    model = f"byte model of {parameter_count(sizes.model):,} parameters"
+    if sizes.name == "stdlib":
+        model += ", as configs/runs/stdlib-lm.toml has it, with that run's shards, inner steps and codec"
+    made = f"on the release of round {sizes.early} (*early*) or {sizes.last}"
+    if sizes.plain:
+        model += f"; {sizes.plain[-1]} steps of plain training, then rounds"
+        made = f"after {sizes.early} steps (*early*) or on the release of round {sizes.last}"
+    tuned = sizes.batch * sizes.model.context
+    return [
+        f"`{command}`: {model}. A whole fine-tune is {sizes.full} steps of {sizes.batch} windows, "
+        f"{sizes.full * tuned:,} bytes; cheap tests look at {sizes.cheap} windows of {sizes.model.context} bytes, the "
+        f"truth at {sizes.truth} others. Attachments are made {made}; siblings are candidates for round "
+        f"{sizes.last + 1}."
+    ]
 
 
 def _merged(one: Record, *more: Record | None) -> Record:
@@ -64,7 +83,7 @@ def _section(title: str, records: Sequence[Record], variants: Sequence[str]) -> 
         return [*lines, "Not measured.", ""]
     releases = len({one["release"] for one in records})
     lines += [f"{releases} releases, tasks: {', '.join(tasks)}.", ""]
-    lines += ["| test | cost | all | tau | honest | one base |", "|---|---:|---|---:|---|---|"]
+    lines += ["| test | cost | all | tau | honest | change | one base |", "|---|---:|---|---:|---|---|---|"]
     whole = statistics.fmean(one["seconds"]["whole"] for one in records)
     for name in (*variants, AGAIN):
         found = [one for one in records if name in one["said"]]
@@ -72,19 +91,29 @@ def _section(title: str, records: Sequence[Record], variants: Sequence[str]) -> 
         if not full:
             continue
         cost = 1.0 if name == AGAIN else statistics.fmean(one["seconds"][name] for one in found) / whole
-        cells = [_cell(found, full, name, group) for group in GROUPS]
+        cells = [_cell(found, full, name, group) for group in ("all", "honest", CHANGE, "one base")]
         tau = interval(_pairs(found, full, name, "all"), kendall)[0]
         part = "" if len(full) == len(tasks) else f" ({len(full)} of {len(tasks)} tasks)"
-        lines.append(f"| {name}{part} | 1/{1 / cost:.0f} | {cells[0]} | {tau:.2f} | {cells[1]} | {cells[2]} |")
+        lines.append(f"| {name}{part} | 1/{1 / cost:.0f} | {cells[0]} | {tau:.2f} | {' | '.join(cells[1:])} |")
     return [*lines, "", *_by_task(records, tasks, variants), *_spread(records, tasks), *_losers(records, tasks)]
 
 
 def _pairs(records: Sequence[Record], tasks: Sequence[str], name: str, group: str) -> list[tuple[Values, Values]]:
+    """Task by task, what a test says of the releases of a group and how their fine-tunes turned out."""
     found = []
     for task in tasks:
-        mine = [one for one in records if one["task"] == task and one["kind"] in GROUPS[group]]
-        found.append((np.array([one["said"][name] for one in mine]), np.array([one["said"]["whole"] for one in mine])))
-    return found
+        at = {one["release"]: one for one in records if one["task"] == task}
+        if group == CHANGE:
+            both = [(one, at[one["parent"]]) for one in at.values() if one.get("parent") in at]
+            found.append(tuple(np.array([_said(a, n) - _said(b, n) for a, b in both]) for n in (name, "whole")))
+        else:
+            mine = [one for one in at.values() if one["kind"] in GROUPS[group]]
+            found.append(tuple(np.array([_said(one, n) for one in mine]) for n in (name, "whole")))
+    return [(x_N, y_N) for x_N, y_N in found]
+
+
+def _said(record: Record, name: str) -> float:
+    return float(record["said"][name])
 
 
 def _cell(records: Sequence[Record], tasks: Sequence[str], name: str, group: str) -> str:
@@ -96,16 +125,17 @@ def _cell(records: Sequence[Record], tasks: Sequence[str], name: str, group: str
 
 
 def _by_task(records: Sequence[Record], tasks: Sequence[str], variants: Sequence[str]) -> list[str]:
-    """Spearman task by task, all releases / one base."""
-    lines = ["Task by task, all / one base:", "", "| test | " + " | ".join(tasks) + " |"]
+    """Spearman task by task, all releases / changes / one base."""
+    groups = [group for group in ("all", CHANGE, "one base") if len(_pairs(records, tasks, "whole", group)[0][0])]
+    lines = [f"Task by task, {' / '.join(groups)}:", "", "| test | " + " | ".join(tasks) + " |"]
     lines.append("|---|" + "---|" * len(tasks))
     for name in (*variants, AGAIN):
         cells = []
         for task in tasks:
             found = [one for one in records if one["task"] == task and name in one["said"]]
             whole = len(found) == sum(one["task"] == task for one in records)
-            both = [spearman(*_pairs(found, [task], name, group)[0]) for group in ("all", "one base")] if whole else []
-            cells.append(" / ".join(f"{value:.2f}" for value in both) if both else "-")
+            values = [spearman(*_pairs(found, [task], name, group)[0]) for group in groups] if whole else []
+            cells.append(" / ".join(f"{value:.2f}" for value in values) if values else "-")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return [*lines, ""]
 

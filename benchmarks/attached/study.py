@@ -4,6 +4,7 @@ whole           AdamW from the release, then the loss on the task's other text: 
 whole, again    the same with another seed: no cheap test can be expected to predict better than this
 attached        an attachment on the release, no training; ``early``: made at the beginning of the run, else on
                 the release from which the siblings start
+attached, rank n  the newer attachment as an adapter holds it: of each matrix the n largest directions, no vectors
 attached + n    and n steps from there
 short           n steps from the release, no attachment
 plain           the release itself on the task's text
@@ -16,22 +17,27 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from barnraise.digest import digest_bytes
-from benchmarks.attached.releases import Made, Sizes
+from benchmarks.attached.kept import Kept
+from benchmarks.attached.releases import Made
+from benchmarks.attached.sizes import Sizes
 from benchmarks.attached.tasks import Task
 from coordinator.acceptance.examples import Examples, Windows
 from coordinator.acceptance.kinds.loss import Loss
 from coordinator.acceptance.models.attaching import make_attachment
-from coordinator.acceptance.models.attachments import Attachment, parse_attachment
+from coordinator.acceptance.models.attachments import Attachment, LowRank, parse_attachment
 from coordinator.acceptance.models.subject import ByteSubject
 from coordinator.acceptance.models.tuning import Tuning
 
-__all__ = ["VARIANTS", "Record", "again", "attachments_of", "look_at"]
+__all__ = ["VARIANTS", "Record", "again", "attachments_of", "look_at", "low_rank_of", "record"]
 
 Record = dict[str, Any]
 VARIANTS = (
     "attached early",
     "attached",
+    "attached, low rank",
     "attached early + 2",
     "attached + 2",
     "attached + 5",
@@ -43,13 +49,28 @@ VARIANTS = (
 MADE_WITH, WHOLE_WITH, AGAIN_WITH, FEW_WITH = 1, 2, 3, 4  # seeds: none is used for two things
 
 
-def attachments_of(sizes: Sizes, bases: Mapping[str, ByteSubject], task: Task) -> dict[str, Attachment]:
-    """``early`` and ``last`` -> an attachment made there."""
+def attachments_of(sizes: Sizes, bases: Mapping[str, ByteSubject], task: Task, kept: Kept) -> dict[str, Attachment]:
+    """``early`` and ``last`` -> an attachment made there; ``low rank`` is a part of the last one."""
     found = {}
     for name, base in bases.items():
-        data = make_attachment(base, [task.train], _tuning(sizes, sizes.full, MADE_WITH), name)
+        data = kept.blob(
+            f"{task.name} on {name}",
+            lambda base=base, name=name: make_attachment(
+                base, [task.train], _tuning(sizes, sizes.full, MADE_WITH), name
+            ),
+        )
         found[name] = parse_attachment(data, digest_bytes(data), task.name)
-    return found
+    return found | {"low rank": low_rank_of(found["last"], sizes.rank)}
+
+
+def low_rank_of(attachment: Attachment, rank: int) -> Attachment:
+    """What a low-rank adapter can hold of it: the best approximation of each matrix."""
+    changes = {}
+    for name, change in attachment.changes.items():
+        if isinstance(change, np.ndarray) and change.ndim == 2:
+            u_OR, s_R, v_RI = np.linalg.svd(change, full_matrices=False)
+            changes[name] = LowRank(v_RI[:rank], np.ascontiguousarray(u_OR[:, :rank] * s_R[:rank]))
+    return Attachment(changes)
 
 
 def look_at(made: Made, subject: ByteSubject, task: Task, attached: Mapping[str, Attachment], sizes: Sizes) -> Record:
@@ -62,6 +83,7 @@ def look_at(made: Made, subject: ByteSubject, task: Task, attached: Mapping[str,
     ways: dict[str, Callable[[], ByteSubject]] = {
         "attached early": lambda: subject.adapted(early),
         "attached": lambda: subject.adapted(last),
+        "attached, low rank": lambda: subject.adapted(attached["low rank"]),
         "attached early + 2": lambda: few(subject.adapted(early), 2),
         "attached + 2": lambda: few(subject.adapted(last), 2),
         "attached + 5": lambda: few(subject.adapted(last), 5),
@@ -71,6 +93,8 @@ def look_at(made: Made, subject: ByteSubject, task: Task, attached: Mapping[str,
     }
     said, seconds = {}, {}
     for name, way in ways.items():
+        if name in sizes.skipped:
+            continue
         begin = time.process_time()
         said[name] = _bits(way(), task.cheap)
         seconds[name] = time.process_time() - begin
@@ -79,16 +103,26 @@ def look_at(made: Made, subject: ByteSubject, task: Task, attached: Mapping[str,
     _bits(tuned, task.cheap)  # whoever fine-tunes measures as many windows as a cheap test; the truth needs more
     seconds["whole"] = time.process_time() - begin
     said["whole"] = _bits(tuned, task.truth)
-    return {
-        "what": "text", "release": made.name, "kind": made.kind, "task": task.name, "said": said, "seconds": seconds
-    }  # fmt: skip
+    return record("text", made, task.name, said, seconds)
 
 
 def again(made: Made, subject: ByteSubject, task: Task, sizes: Sizes) -> Record:
     """The whole fine-tune with another seed."""
     tuned = subject.tuned([task.train], _tuning(sizes, sizes.full, AGAIN_WITH))
-    said = {"whole, again": _bits(tuned, task.truth)}
-    return {"what": "again", "release": made.name, "kind": made.kind, "task": task.name, "said": said, "seconds": {}}
+    return record("again", made, task.name, {"whole, again": _bits(tuned, task.truth)}, {})
+
+
+def record(what: str, made: Made, task: str, said: dict[str, float], seconds: dict[str, float]) -> Record:
+    """A line of the records."""
+    return {
+        "what": what,
+        "release": made.name,
+        "kind": made.kind,
+        "parent": made.parent,
+        "task": task,
+        "said": said,
+        "seconds": seconds,
+    }
 
 
 def _bits(subject: ByteSubject, windows: Windows) -> float:

@@ -9,7 +9,7 @@ T  the model's context
 from __future__ import annotations
 
 import sysconfig
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,11 +40,11 @@ class Task:
     truth: Windows
 
 
-def find_tasks(context: int, cheap: int, truth: int) -> list[Task]:
-    """All tasks that this machine has enough text for."""
+def find_tasks(context: int, cheap: int, truth: int, learnt: Collection[str]) -> list[Task]:
+    """All tasks that this machine has enough text for; ``learnt`` are modules that the trunk learns."""
     paths = sysconfig.get_paths()
     library, include, installed = Path(paths["stdlib"]), Path(paths["include"]), Path(paths["purelib"])
-    network = Corpus.of(StdlibData(shards={"network": tuple(SHARDS["network"].split())}))
+    network = Corpus.of(StdlibData(shards={"network": tuple(m for m in SHARDS["network"].split() if m not in learnt)}))
     licences = [
         path
         for path in installed.glob("*.dist-info/**/*")

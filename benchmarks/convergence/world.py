@@ -8,6 +8,7 @@ P  elements in the whole parameter space
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -47,8 +48,10 @@ class World:
         space: of the model.
     """
 
-    def __init__(self, scale: Scale) -> None:
-        domains = {name: tuple(modules.split()) for name, modules in list(SHARDS.items())[: scale.present]}
+    def __init__(self, scale: Scale, shards: Mapping[str, Sequence[str]] | None = None) -> None:
+        """Of the first of ``SHARDS``, or of the first of others: name -> modules."""
+        split = {name: modules.split() for name, modules in SHARDS.items()}
+        domains = {name: tuple(modules) for name, modules in list((shards or split).items())[: scale.present]}
         corpus = Corpus.of(StdlibData(shards=domains))
         texts = [corpus.text(shard, "train")[: scale.text_bytes] for shard in domains]
         shortest = min(len(text) for text in texts)

@@ -1,0 +1,62 @@
+"""How candidates for one and the same round differ from each other, honest ones and damaged ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from barnraise.update_config import CodecConfig
+
+__all__ = ["RECIPES", "STDLIB_RECIPES", "TRUNK", "Recipe"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a round differs from one of the trunk.
+
+    Attributes:
+        who: contributors, each of a domain of its own. steps: times the usual number of inner steps.
+        rate: times the learning rate, of all but the first contributor. codec: of updates, in place of the run's.
+        poison: what the first contributor multiplies its change by. gibberish: what it trains on is no text.
+        noise: added to the merged model, as a share of the mean magnitude of its weights. outer: learning rate of
+            the outer step.
+    """
+
+    name: str
+    honest: bool
+    who: tuple[int, ...] = (0, 1, 2, 3)
+    steps: float = 1.0
+    rate: float = 1.0
+    codec: CodecConfig | None = None
+    poison: float = 0.0
+    noise: float = 0.0
+    gibberish: bool = False
+    outer: float = 1.0
+
+
+TRUNK = Recipe("trunk", True)
+RECIPES = (
+    Recipe("half the steps", True, steps=0.5),
+    Recipe("three times the steps", True, steps=3.0),
+    Recipe("two contributors", True, who=(1, 2)),
+    *(Recipe(f"domain {who} alone", True, who=(who,)) for who in range(4)),
+    Recipe("sparse codec", True, codec=CodecConfig(name="topk", k=32)),
+    Recipe("a poisoner", False, poison=-3.0),
+    Recipe("a strong poisoner", False, poison=-20.0),
+    Recipe("a little noise", False, noise=0.05),
+    Recipe("much noise", False, noise=0.2),
+    Recipe("one trains on gibberish", False, gibberish=True),
+    Recipe("all but one train too fast", False, rate=6.0),
+)
+STDLIB_RECIPES = (
+    Recipe("half the steps", True, steps=0.5),
+    Recipe("twice the steps", True, steps=2.0),
+    Recipe("two contributors", True, who=(1, 2)),
+    *(Recipe(f"domain {who} alone, longer", True, who=(who,), steps=2.0) for who in range(4)),  # forgets the others
+    Recipe("sparse codec", True, codec=CodecConfig(name="topk", k=16)),
+    Recipe("a poisoner", False, poison=-3.0),
+    Recipe("a strong poisoner", False, poison=-20.0),
+    Recipe("much noise", False, noise=0.2),
+    Recipe("one trains on gibberish", False, gibberish=True),
+    Recipe("all but one train too fast", False, rate=6.0),
+    Recipe("outer steps four times as long", False, outer=4.0),
+)
