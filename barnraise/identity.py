@@ -15,6 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from barnraise.errors import BadSignatureError, ConfigValueError
+from barnraise.private_file import create_private
 
 __all__ = ["Identity", "config_home", "verify_signature"]
 
@@ -54,13 +55,9 @@ class Identity:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         identity = cls.generate()
         try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            identity.store(path)
         except FileExistsError:  # somebody else was faster: theirs is the key
             return cls.load(path)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(identity._private.private_bytes_raw().hex() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
         return identity
 
     @classmethod
@@ -83,6 +80,14 @@ class Identity:
             raise ConfigValueError(
                 f"{path} holds no ed25519 key (64 hex digits expected). Restore it from a backup, or move it away."
             ) from error
+
+    def store(self, path: Path) -> None:
+        """Write the key to a new file of mode 0600.
+
+        Raises:
+            FileExistsError: something is there, and stays as it is.
+        """
+        create_private(path, f"{self._private.private_bytes_raw().hex()}\n".encode("ascii"))
 
     @property
     def public(self) -> str:

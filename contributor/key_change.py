@@ -27,7 +27,7 @@ from contributor.client import GatewayClient
 from contributor.first_use import first_use, load_card, store_card
 from contributor.state import NodeFolder
 
-__all__ = ["KeyChanges", "Place", "Rotated", "move_folders", "places_of", "retired_path", "swap"]
+__all__ = ["Brought", "KeyChanges", "Place", "Rotated", "bring", "move_folders", "places_of", "retired_path", "swap"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +53,19 @@ class Rotated:
     histories: Sequence[KeyHistory]
     left: Sequence[str]
     kept: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """A key came in another's place.
+
+    Attributes:
+        kept: where the old key is now; None where there was none, or the same one.
+        left: folders that could not be moved along.
+    """
+
+    kept: Path | None = None
+    left: Sequence[Path] = ()
 
 
 def places_of(home: Path, key: str) -> list[Place]:
@@ -86,6 +99,30 @@ def move_folders(home: Path, old: str, new: str, without: Collection[str] = ()) 
         else:
             place.folder.root.rename(target)
     return left
+
+
+def bring(home: Path, key_file: Path, new: Identity) -> Brought:
+    """Put a key that was brought from elsewhere into a key file, in the place of the one that is there.
+
+    Raises:
+        FolderLockedError: a node works with the old key; nothing was changed.
+    """
+    old = Identity.load(key_file).public if key_file.exists() else None
+    if old == new.public:
+        return Brought()
+    key_file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    following = key_file.with_name(f"{key_file.name}.import")
+    following.unlink(missing_ok=True)
+    if old is None:
+        new.store(following)
+        following.replace(key_file)
+        return Brought()
+    with ExitStack() as held:
+        for place in places_of(home, old):
+            held.enter_context(_locked(place))
+        left = move_folders(home, old, new.public)
+        new.store(following)
+        return Brought(swap(key_file, following, old), left)
 
 
 @dataclass(frozen=True)
@@ -217,7 +254,7 @@ def _locked(place: Place) -> ExitStack:
     except FolderLockedError as error:
         raise FolderLockedError(
             f"a node works for {place.run} with this key; let it finish first (Ctrl-C there, or barnraise finish), "
-            "then rotate and join again"
+            "then do this again"
         ) from error
     return stack
 

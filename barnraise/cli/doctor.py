@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from barnraise.cli.nodes import node_home
 from barnraise.cli.output import WIDTH, print_result, wrapped
+from barnraise.cli.own_key import key_file
 from barnraise.cli.sources import JsonOption
 from barnraise.errors import CannotJoinError, NameClashError
-from barnraise.identity import config_home
 
 if TYPE_CHECKING:
     from contributor.doctor.examine import Diagnosis
@@ -38,7 +39,6 @@ def doctor(
     """
     try:
         from contributor.doctor.examine import examine
-        from contributor.state import state_home
         from contributor.transport import base_url
     except ImportError as error:  # the generic name is somebody else's, or files are missing
         raise NameClashError(
@@ -46,7 +46,7 @@ def doctor(
             "overwritten it: pip install --force-reinstall --no-deps barnraise, in an environment of its own"
         ) from error
     where = base_url(url) if url is not None else None
-    diagnosis = examine(where, key or config_home() / "identity.key", home or state_home())
+    diagnosis = examine(where, key_file(key), node_home(home))
     print_result("doctor", diagnosis.as_json(), as_json=as_json, human="\n".join(_lines(diagnosis)))
     if diagnosis.main is not None:
         raise typer.Exit(CannotJoinError.exit_code)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from barnraise.cli.identity_files import export, import_
+from barnraise.cli.nodes import HomeOption, node_home
 from barnraise.cli.output import print_result, wrapped
+from barnraise.cli.own_key import KeyOption, key_file, present
 from barnraise.cli.sources import JsonOption
 from barnraise.clock import now_ms
-from barnraise.errors import ConfigMissingError, ConfigValueError, FolderLockedError, UnreachableError, UsageError
-from barnraise.identity import Identity, config_home
+from barnraise.errors import UnreachableError
 from barnraise.narrate import short
 
 if TYPE_CHECKING:
@@ -35,11 +35,6 @@ identity = typer.Typer(
     """,
 )
 
-KeyOption = Annotated[Path | None, typer.Option("--key", help="Another key file.")]
-HomeOption = Annotated[Path | None, typer.Option("--home", help="Where the folders of nodes are.")]
-PassphraseOption = Annotated[
-    Path | None, typer.Option("--passphrase-file", help="Its first line is the passphrase; asked for by default.")
-]
 CodeOption = Annotated[Path | None, typer.Option("--code-file", help="Holds the recovery code; asked for by default.")]
 
 
@@ -55,7 +50,7 @@ def show(
     """
     from contributor.first_use import first_use
 
-    path = _key_file(key)
+    path = key_file(key)
     found = first_use(path)
     public, made = found.identity.public, found.code is not None
     code_in = _greeted(path, found.code, as_json)
@@ -83,81 +78,8 @@ def show(
     print_result("identity", result, as_json=as_json, human="\n".join(lines))
 
 
-@identity.command()
-def export(
-    file: Annotated[Path, typer.Argument(help="Where to put it; must not exist.")],
-    key: KeyOption = None,
-    passphrase_file: PassphraseOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Write your key to FILE, encrypted with a passphrase, to use it on another machine or keep it safe.
-
-    Example: barnraise identity export ada.barnraise-key
-    """
-    from barnraise.identity_export import sealed
-    from contributor.first_use import load_card
-
-    path = _key_file(key)
-    mine = _present(path)
-    data = sealed(mine, load_card(path, mine.public), _passphrase(passphrase_file, new=True))
-    _write_new(file, data)
-    human = f"{file} holds {short(mine.public)}, encrypted\nthere: barnraise identity import {file}"
-    print_result("identity", {"file": str(file), "public": mine.public}, as_json=as_json, human=human)
-
-
-@identity.command(name="import")
-def import_(
-    file: Annotated[Path, typer.Argument(help="As made by: barnraise identity export")],
-    key: KeyOption = None,
-    home: HomeOption = None,
-    passphrase_file: PassphraseOption = None,
-    in_place_of_old: Annotated[
-        bool, typer.Option("--in-place-of-old", help="It replaces the key that is here, which is kept beside it.")
-    ] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Use the key in FILE on this machine; one that is here already is not overwritten.
-
-    Example: barnraise identity import ada.barnraise-key
-    """
-    from barnraise.identity_export import opened
-    from contributor.first_use import store_card
-    from contributor.key_change import move_folders, retired_path, swap
-
-    path, old = _key_file(key), None
-    if path.exists():
-        old = Identity.load(path)
-        if not in_place_of_old:
-            raise ConfigValueError(
-                f"{path} holds a key already, {short(old.public)}, and is not overwritten. If the new one replaces it: "
-                "--in-place-of-old"
-            )
-    try:
-        data = file.read_bytes()
-    except FileNotFoundError as error:
-        raise ConfigMissingError(f"there is no file {file}; see: barnraise identity export --help") from error
-    mine, card = opened(data, _passphrase(passphrase_file, new=False))
-    left: list[Path] = []
-    if old is not None and old.public != mine.public:
-        _require_idle(home, old.public)
-        left = move_folders(_home(home), old.public, mine.public)
-    if old is None or old.public != mine.public:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        following = path.with_name(f"{path.name}.import")
-        following.unlink(missing_ok=True)
-        _write_new(following, f"{mine.private_key.private_bytes_raw().hex()}\n".encode("ascii"))
-        if old is None:
-            following.replace(path)
-        else:
-            swap(path, following, old.public)
-    if card is not None:
-        store_card(path, card)
-    lines = [f"{path} holds {short(mine.public)} now"]
-    if old is not None and old.public != mine.public:
-        lines.append(f"the old key is kept in {retired_path(path, old.public)}; delete it when all is well")
-    lines += [f"{folder} could not be moved along: the new key has a folder there already" for folder in left]
-    result = {"public": mine.public, "file": str(path), "not_moved": [str(folder) for folder in left]}
-    print_result("identity", result, as_json=as_json, human="\n".join(lines))
+identity.command()(export)
+identity.command(name="import")(import_)
 
 
 @identity.command()
@@ -176,12 +98,13 @@ def rotate(
 
     Example: barnraise identity rotate
     """
+    from barnraise.cli.first_use import typed_code
     from contributor.key_change import KeyChanges
 
-    path = _key_file(key)
-    _present(path)
-    code = typed_code_of(code_file)
-    done = KeyChanges(_home(home), now_ms).rotate(path, frozenset(without or ()), code)
+    path = key_file(key)
+    present(path)
+    code = typed_code(code_file) if code_file is not None else None
+    done = KeyChanges(node_home(home), now_ms).rotate(path, frozenset(without or ()), code)
     lines = [f"{done.new}\nsigns for you now, in place of {short(done.old)}"]
     for history in done.histories:
         lines += wrapped(f"{history.run}: {history.reason}", "  ")
@@ -219,7 +142,7 @@ def recover(
 
     code = typed_code(code_file)
     with _naming(url):
-        history = KeyChanges(_home(home), now_ms).recover(base_url(url), _key_file(key), code)
+        history = KeyChanges(node_home(home), now_ms).recover(base_url(url), key_file(key), code)
     _print_history(history, as_json)
 
 
@@ -238,9 +161,9 @@ def object_(
     from contributor.first_use import store_card
     from contributor.key_change import KeyChanges
 
-    path = _key_file(key)
-    mine = _present(path)
-    told = KeyChanges(_home(home), now_ms).object(mine, urls or ())
+    path = key_file(key)
+    mine = present(path)
+    told = KeyChanges(node_home(home), now_ms).object(mine, urls or ())
     code = RecoveryCode.make()
     store_card(path, code.card_for(mine.public))
     code_in = _greeted(path, code, as_json)
@@ -260,30 +183,13 @@ def new_code(key: KeyOption = None, as_json: JsonOption = False) -> None:
     from barnraise.recovery import RecoveryCode
     from contributor.first_use import store_card
 
-    path = _key_file(key)
-    mine, code = _present(path), RecoveryCode.make()
+    path = key_file(key)
+    mine, code = present(path), RecoveryCode.make()
     store_card(path, code.card_for(mine.public))
     code_in = _greeted(path, code, as_json)
     human = "it counts in every run that knows no code of yours yet, from your next lease on"
     result = {"public": mine.public, "recovery_key": code.identity.public, "recovery_code_file": code_in}
     print_result("identity", result, as_json=as_json, human=human)
-
-
-def typed_code_of(file: Path | None) -> Any:
-    """The recovery code in a file; None without one."""
-    from barnraise.cli.first_use import typed_code
-
-    return typed_code(file) if file is not None else None
-
-
-def _key_file(key: Path | None) -> Path:
-    return key or config_home() / "identity.key"
-
-
-def _home(home: Path | None) -> Path:
-    from contributor.state import state_home
-
-    return home or state_home()
 
 
 def _client(url: str) -> Any:
@@ -301,13 +207,6 @@ def _naming(url: str) -> Iterator[None]:
         raise UnreachableError(f"{url} does not answer: {error}. Find out why: barnraise doctor {url}") from error
 
 
-def _present(path: Path) -> Identity:
-    try:
-        return Identity.load(path)
-    except FileNotFoundError as error:
-        raise ConfigMissingError(f"there is no key in {path} yet; make one with: barnraise identity show") from error
-
-
 def _greeted(path: Path, code: Any, as_json: bool) -> str | None:
     from barnraise.cli.first_use import greet
 
@@ -315,37 +214,6 @@ def _greeted(path: Path, code: Any, as_json: bool) -> str | None:
         return None
     file = greet(path, code, as_json=as_json)
     return str(file) if file is not None else None
-
-
-def _require_idle(home: Path | None, public: str) -> None:
-    """Raise FolderLockedError where a node works with a key that is about to be replaced."""
-    from contributor.key_change import places_of
-
-    for place in places_of(_home(home), public):
-        try:
-            with place.folder.lock():
-                pass
-        except FolderLockedError as error:
-            raise FolderLockedError(f"a node works for {place.run} with the old key; let it finish first") from error
-
-
-def _passphrase(file: Path | None, *, new: bool) -> str:
-    if file is not None:
-        return (file.read_text(encoding="utf-8").splitlines() or [""])[0]
-    if not sys.stdin.isatty():
-        raise UsageError("nobody is at a terminal to type a passphrase; give a file: --passphrase-file FILE")
-    return str(typer.prompt("passphrase", hide_input=True, confirmation_prompt=new, err=True))
-
-
-def _write_new(path: Path, data: bytes) -> None:
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError as error:
-        raise ConfigValueError(f"{path} is there already and is not overwritten; choose another name") from error
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _told(history: KeyHistory, mine: str) -> list[str]:

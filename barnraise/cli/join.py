@@ -93,10 +93,10 @@ def join(
 def _show_new_code(key: Path | None, *, as_json: bool) -> None:
     """Make the key if there is none yet, and show its recovery code, which is told once."""
     from barnraise.cli.first_use import greet
-    from barnraise.identity import config_home
+    from barnraise.cli.own_key import key_file
     from contributor.first_use import first_use
 
-    path = key or config_home() / "identity.key"
+    path = key_file(key)
     code = first_use(path).code
     if code is not None:
         greet(path, code, as_json=as_json)

@@ -11,6 +11,7 @@ from pathlib import Path
 import typer
 
 from barnraise.errors import ConfigMissingError, ConfigValueError, UsageError
+from barnraise.private_file import create_private
 from barnraise.releases.durable import fsync_folder, replace_file
 from barnraise.releases.maintainer import KeyPair, PublicKey, is_encrypted
 
@@ -82,12 +83,8 @@ def _read(path: Path) -> bytes:
 def _write_private(path: Path, data: bytes) -> None:
     """Write for the owner only: whole, or not at all, and never over another key."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        create_private(temporary, data)
         path.hardlink_to(temporary)
     finally:
         with suppress(FileNotFoundError):

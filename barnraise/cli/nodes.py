@@ -12,7 +12,7 @@ from barnraise.errors import UsageError
 if TYPE_CHECKING:
     from contributor.control.finding import FoundNode
 
-__all__ = ["HomeOption", "KeyOption", "RunNameOption", "find_node", "nodes_here"]
+__all__ = ["HomeOption", "KeyOption", "RunNameOption", "find_node", "node_home", "nodes_here"]
 
 RunNameOption = Annotated[str | None, typer.Option("--run", help="Name of the node's run, where there are several.")]
 HomeOption = Annotated[Path | None, typer.Option("--home", help="Where nodes keep their state, as join was told.")]
@@ -30,21 +30,21 @@ def find_node(run: str | None, home: Path | None, key: str | None) -> FoundNode:
     """
     from contributor.control.finding import choose
 
-    place = home or _home()
-    return choose(nodes_here(home), place, run, _public(key) if key is not None else None)
+    return choose(nodes_here(home), node_home(home), run, _public(key) if key is not None else None)
 
 
 def nodes_here(home: Path | None) -> list[FoundNode]:
     """Every node of this user, or below ``home``."""
     from contributor.control.finding import known_nodes
 
-    return known_nodes(home or _home())
+    return known_nodes(node_home(home))
 
 
-def _home() -> Path:
+def node_home(home: Path | None) -> Path:
+    """The folder that was named, else the user's, which holds the folders of nodes."""
     from contributor.state import state_home  # numpy is enough for it: what runs a node need not be installed
 
-    return state_home()
+    return home or state_home()
 
 
 def _public(key: str) -> str:

@@ -13,12 +13,13 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
 from barnraise.digest import digest_bytes
+from barnraise.private_file import create_private
 from barnraise.run_folder import RunFolder
 
 __all__ = ["local_ray", "prepare_environment", "ray_folders", "ray_token", "stop_leftovers"]
@@ -85,12 +86,8 @@ def local_ray(workers: int) -> Iterator[None]:
 
 def _create_token(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(secrets.token_hex(32))
+    with suppress(FileExistsError):
+        create_private(path, secrets.token_hex(32).encode("ascii"))
 
 
 def stop_leftovers(token: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from secrets import token_bytes
 
 from barnraise.errors import ConfigValueError
+from barnraise.private_file import create_private
 
 __all__ = ["read_secret", "write_secret"]
 
@@ -49,9 +50,7 @@ def write_secret(path: Path) -> str:
     """
     secret = f"whsec_{base64.b64encode(token_bytes(32)).decode('ascii')}"
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        create_private(path, f"{secret}\n".encode("ascii"))
     except FileExistsError as error:
         raise ConfigValueError(f"{path} is there already; name a new file") from error
-    with os.fdopen(descriptor, "w", encoding="ascii") as opened:
-        opened.write(f"{secret}\n")
     return secret

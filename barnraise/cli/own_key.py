@@ -1,0 +1,32 @@
+"""The key that a command is about: options, and finding it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from barnraise.errors import ConfigMissingError
+from barnraise.identity import Identity, config_home
+
+__all__ = ["KeyOption", "key_file", "present"]
+
+KeyOption = Annotated[Path | None, typer.Option("--key", help="Another key file.")]
+
+
+def key_file(key: Path | None) -> Path:
+    """The file that was named, else the usual one."""
+    return key or config_home() / "identity.key"
+
+
+def present(path: Path) -> Identity:
+    """The key in a file, which is not made here.
+
+    Raises:
+        ConfigMissingError: there is none.
+    """
+    try:
+        return Identity.load(path)
+    except FileNotFoundError as error:
+        raise ConfigMissingError(f"there is no key in {path} yet; make one with: barnraise identity show") from error
