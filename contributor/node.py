@@ -21,6 +21,7 @@ from contributor.delivery import Delivered, Delivery
 from contributor.events import Leased, Notice, Pulled, Waiting
 from contributor.interrupt import StopRequestedError
 from contributor.parts import Parts
+from contributor.resting import FULL_DISK_LOOK_S
 from contributor.state import NodeState
 from contributor.unit_runner import LeaseOverError, UnitRunner
 
@@ -28,7 +29,6 @@ __all__ = ["Node"]
 
 REFUSALS_MAX = 3
 POLL_MIN_S, POLL_MAX_S = 0.1, 60.0
-FULL_DISK_LOOK_S = 30.0
 NEITHER = Wait(reason="the coordinator gave neither work nor a reason", retry_after_s=5.0)
 
 
@@ -61,14 +61,14 @@ class Node:
         Raises:
             BarnraiseError: something that waiting does not cure.
         """
-        while True:
-            try:
-                return self._work(max_units)
-            except StopRequestedError:
-                return self._left() if self._parts.interrupt.leave else "asked to stop"
-            except DiskFullError as error:
-                if not self._wait_for_room(error):
-                    return "asked to stop"
+        try:
+            while True:
+                try:
+                    return self._work(max_units)
+                except DiskFullError as error:
+                    self._wait_for_room(error)
+        except StopRequestedError:
+            return self._left() if self._parts.interrupt.leave else "asked to stop"
 
     @property
     def _state(self) -> NodeState:
@@ -199,13 +199,13 @@ class Node:
 
     # -- when something is in the way ---------------------------------------------------------------
 
-    def _wait_for_room(self, error: DiskFullError) -> bool:
-        """Wait a while, then begin again with what is committed; False when asked to stop meanwhile."""
-        parts = self._parts
-        parts.report(Waiting(f"waiting for room on the disk: {error} See: df -h {parts.folder.root}"))
-        parts.interrupt.wait(FULL_DISK_LOOK_S, until_stop=True)
-        self._runner.state = parts.folder.load()
-        return not parts.interrupt.stop
+    def _wait_for_room(self, error: DiskFullError) -> None:
+        """Wait a while, then begin again with what is committed."""
+        folder = self._parts.folder
+        self._parts.rest.for_want_of(
+            f"waiting for room on the disk: {error} See: df -h {folder.root}", FULL_DISK_LOOK_S
+        )
+        self._runner.state = folder.load()
 
     def _left(self) -> str:
         """Give the lease back, if there is one and the coordinator can be told; the state stays."""

@@ -1,18 +1,19 @@
-"""When the machine is its owner's: paused, or a policy that wants no work, and what is said meanwhile."""
+"""When a node does nothing: paused by its owner, by a policy, or for want of something; and what it says meanwhile."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from contributor.events import NodeEvent, Resting
+from contributor.events import NodeEvent, Resting, Waiting
 from contributor.governor.wish import Advice
 from contributor.interrupt import Interrupt, StopRequestedError
 
-__all__ = ["PAUSED", "Rest"]
+__all__ = ["FULL_DISK_LOOK_S", "PAUSED", "Rest"]
 
 PAUSED = "paused by its owner; go on with: barnraise resume"
 PAUSED_LOOK_S = 5.0
+FULL_DISK_LOOK_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,17 @@ class Rest:
                 said = reason
                 self.report(Resting(reason))
             self._wait(self.interrupt.paused, busy())
+
+    def for_want_of(self, what: str, look_again_s: float) -> None:
+        """Say once what is waited for, and wait so long; through the first Ctrl-C, for there is a unit to finish.
+
+        Raises:
+            StopRequestedError: a person asked to stop meanwhile.
+        """
+        self.report(Waiting(what))
+        self.interrupt.wait(look_again_s, until_stop=True)
+        if self.interrupt.stop:
+            raise StopRequestedError
 
     def _wait(self, paused: bool, is_busy: bool) -> None:
         """Until a policy should be asked again, or the pause begins or ends."""

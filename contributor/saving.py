@@ -1,11 +1,20 @@
-"""When a unit in training is saved: so often that a kill loses little, so seldom that saving costs little.
+"""A unit in training on the disk: so often that a kill loses little, so seldom that saving costs little.
 
-Pure: two measured durations and the time since the last checkpoint decide.
+When to save is decided from two measured durations and the time since the last checkpoint. What
+cannot be saved or continued is no error: training goes on, or begins anew, and that is said.
 """
 
 from __future__ import annotations
 
-__all__ = ["COST_SHARE", "LOST_MAX_S", "is_due"]
+from barnraise.errors import DiskFullError
+from barnraise.protocol import Lease
+from barnraise.updates.space import ParameterSpace
+from contributor.events import Notice
+from contributor.parts import Parts
+from contributor.training.checkpoint import load_checkpoint, save_checkpoint
+from contributor.training.trainer import Progress, Trainer
+
+__all__ = ["COST_SHARE", "LOST_MAX_S", "Saving", "is_due"]
 
 LOST_MAX_S = 60.0
 """The most that a kill may lose, save for a single step that takes longer than this."""
@@ -22,3 +31,54 @@ def is_due(since_saved_s: float, step_s: float, cost_s: float) -> bool:
         cost_s: what the last checkpoint took, 0 before the first one.
     """
     return since_saved_s + step_s > min(LOST_MAX_S, cost_s / COST_SHARE)
+
+
+class Saving:
+    """The checkpoint of one node."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._path = parts.folder.checkpoint
+        self._cost_s = 0.0
+        self._saved_at_s = 0.0
+
+    def continued(self, lease: Lease, layout: ParameterSpace) -> Progress | None:
+        """Where the unit of ``lease`` was stopped, if it was."""
+        if not self._path.exists():
+            return None
+        progress = load_checkpoint(self._path, lease.lease_id, layout)
+        if progress is None:
+            self._parts.report(Notice("the checkpoint is of another lease or damaged; this unit begins anew"))
+            self._path.unlink()
+        else:
+            done = len(progress.losses)
+            self._parts.report(Notice(f"continuing a unit after step {done} of {lease.training.steps}"))
+        return progress
+
+    def begin(self) -> None:
+        """Steps begin: up to now a kill loses nothing."""
+        self._saved_at_s = self._parts.clock_s()
+
+    def is_due(self, step_s: float) -> bool:
+        """Whether to save now, at the end of a step that took so long."""
+        return is_due(self._parts.clock_s() - self._saved_at_s, step_s, self._cost_s)
+
+    def save(self, lease: Lease, layout: ParameterSpace, trainer: Trainer) -> bool:
+        """A checkpoint of the unit as it is; False when the disk has no room for it. Of nothing done, nothing."""
+        if not trainer.losses:
+            return True
+        clock_s = self._parts.clock_s
+        began_s = clock_s()
+        try:
+            save_checkpoint(self._path, lease.lease_id, layout, trainer.progress())
+        except DiskFullError as error:
+            self._parts.report(Notice(f"this unit could not be saved, a kill now would lose it: {error}"))
+            return False
+        finally:
+            self._saved_at_s = clock_s()
+            self._cost_s = self._saved_at_s - began_s
+        return True
+
+    def forget(self) -> None:
+        """The unit is done."""
+        self._path.unlink(missing_ok=True)

@@ -15,34 +15,36 @@ import secrets
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from barnraise.errors import DiskFullError, NotEnoughMemoryError
 from barnraise.message import Signed
 from barnraise.protocol import Lease, RunInfo
 from barnraise.updates.space import ParameterSpace
 from contributor.base import Base
-from contributor.events import Finished, Notice, Step, Waiting, one_line
+from contributor.events import Finished, Notice, Step, one_line
 from contributor.interrupt import StopRequestedError
 from contributor.parts import Parts
-from contributor.saving import is_due
+from contributor.resting import FULL_DISK_LOOK_S
+from contributor.saving import Saving
 from contributor.state import NodeState, Outgoing
 from contributor.tasks import AtHand, Task, make_task
 from contributor.training.busy import Busy
-from contributor.training.checkpoint import load_checkpoint, save_checkpoint
 from contributor.training.compiling import whether_to_compile
 from contributor.training.horizon import ends_here
 from contributor.training.how import How
 from contributor.training.memory import is_out_of_memory, let_go
 from contributor.training.moments import load_moments, store_moments
 from contributor.training.remembered import Remembered, kind_of_unit
-from contributor.training.trainer import Moments, Progress, Trainer, Unit
+from contributor.training.trainer import Moments, Trainer, Unit
 from contributor.unit import Wanted, Work, finish_unit
 
 __all__ = ["LeaseOverError", "UnitRunner"]
 
-FULL_DISK_LOOK_S = 30.0
 NO_MEMORY_LOOK_S = 60.0
 ASK_AGAIN_S = 0.5  # policies, in a pause that they wished for
+
+Share = tuple[str, float | None]
 
 
 class LeaseOverError(Exception):
@@ -55,16 +57,14 @@ class _SetAsideError(Exception):
 
 @dataclass(frozen=True)
 class _Job:
-    """A unit in training. ``confirmed``: the coordinator said that the lease holds although this clock says not.
-
-    ``unit`` is that of its losses.
-    """
+    """A unit in training. ``confirmed``: the coordinator said that the lease holds although this clock says not."""
 
     lease: Lease
-    trainer: Trainer
+    task: Task
+    wanted: Wanted
     layout: ParameterSpace
+    trainer: Trainer
     confirmed: bool
-    unit: str
 
 
 @dataclass(frozen=True)
@@ -85,10 +85,8 @@ class UnitRunner:
         self.state = state
         self._info = info
         self._parts = parts
-        self._save_cost_s = 0.0
-        self._saved_at_s = 0.0
+        self._saving = Saving(parts)
         self._trained_s = 0.0
-        self._busy: tuple[str, float | None] = ("", None)
         self._remembered = Remembered(parts.folder.root / "machine.json")
 
     def run(self, lease: Lease, base: Base, *, confirmed: bool) -> None:
@@ -116,15 +114,15 @@ class UnitRunner:
         task = make_task(base.model, self._info.data, lease.shard, self._at_hand(lease, base))
         wanted = Wanted.of(lease, base.space, base.mask)
         layout = wanted.trains.layout(base.space)
-        progress = self._checkpoint(lease, layout)
+        progress = self._saving.continued(lease, layout)
         moments = self._moments(lease, layout) if progress is None else None
         unit = Unit(task, base.space, base.flat_P, lease.training, lease.seed, moments, wanted.trains)
         try:
             trainer = Trainer(unit, self._parts.device, self._how(lease, layout, task))
             if progress is not None:
                 trainer.restore(progress)
-            self._steps(_Job(lease, trainer, layout, confirmed, task.unit))
-            self._finish(trainer, Work(self._info.name, lease, task.tokens), wanted)
+            job = _Job(lease, task, wanted, layout, trainer, confirmed)
+            self._finish(job, self._steps(job))
         except _SetAsideError:
             return _Aside()
         except (MemoryError, RuntimeError, NotEnoughMemoryError) as error:
@@ -150,20 +148,6 @@ class UnitRunner:
         """What the task finds on this machine."""
         return AtHand(lease.seed, base.side, self._parts.own, lambda told: self._parts.report(Notice(told)))
 
-    def _checkpoint(self, lease: Lease, layout: ParameterSpace) -> Progress | None:
-        """Where this unit was stopped, if it was."""
-        path = self._parts.folder.checkpoint
-        if not path.exists():
-            return None
-        progress = load_checkpoint(path, lease.lease_id, layout)
-        if progress is None:
-            self._parts.report(Notice("the checkpoint is of another lease or damaged; this unit begins anew"))
-            path.unlink()
-        else:
-            done = len(progress.losses)
-            self._parts.report(Notice(f"continuing a unit after step {done} of {lease.training.steps}"))
-        return progress
-
     def _moments(self, lease: Lease, layout: ParameterSpace) -> Moments | None:
         """What AdamW begins the unit with. Moments that cannot be used are forgotten, and that is said once."""
         state = self.state
@@ -178,10 +162,14 @@ class UnitRunner:
 
     # -- steps --------------------------------------------------------------------------------------
 
-    def _steps(self, job: _Job) -> None:
-        """Step until the unit is done; at every step boundary do what was asked meanwhile."""
+    def _steps(self, job: _Job) -> Share:
+        """Step until the unit is done; at every step boundary do what was asked meanwhile.
+
+        Returns:
+            which device was kept busy, and how much of it, as :class:`Finished` has it.
+        """
         parts, trainer, steps = self._parts, job.trainer, job.lease.training.steps
-        self._saved_at_s = parts.clock_s()
+        self._saving.begin()
         busy = Busy(parts.device, parts.clock_s)
         while not trainer.done and not self._ends_early(job):
             self._obey(job)
@@ -189,34 +177,33 @@ class UnitRunner:
             loss = trainer.step()
             took_s = parts.clock_s() - began_s
             self._trained_s += took_s
-            parts.report(Step(len(trainer.losses), steps, loss, job.unit))
+            parts.report(Step(len(trainer.losses), steps, loss, job.task.unit))
             parts.advice.stepped(took_s, trainer.micro_batch)
             busy.sample()
             if not parts.interrupt.stop:
                 self._hold_back(took_s)
             parts.tempo.stepped(parts.clock_s() - began_s)
-            if is_due(parts.clock_s() - self._saved_at_s, took_s, self._save_cost_s):
+            if self._saving.is_due(took_s):
                 self._save(job)
         if parts.interrupt.stop:
             self._save(job)
             raise StopRequestedError
         parts.tempo.trained()
-        self._busy = (busy.what, busy.share())
+        kept_busy = busy.what, busy.share()
         kind = kind_of_unit(job.layout, job.lease.training.batch, str(parts.device))
         if trainer.fitting is not None:
             self._remembered.note(kind, micro_batch=trainer.fitting)
         if trainer.compile_pays is not None:
             self._remembered.note(kind, compile=trainer.compile_pays)
+        return kept_busy
 
     def _ends_early(self, job: _Job) -> bool:
         """Whether the lease has no time for another step; said if so."""
         lease, parts, trainer = job.lease, self._parts, job.trainer
         if not trainer.losses or job.confirmed:
             return False
-        left_s, lease_s = (
-            (lease.expires_at_ms - parts.now_ms()) / 1000,
-            (lease.expires_at_ms - lease.issued_at_ms) / 1000,
-        )
+        left_s = (lease.expires_at_ms - parts.now_ms()) / 1000
+        lease_s = (lease.expires_at_ms - lease.issued_at_ms) / 1000
         reason = ends_here(parts.tempo.horizon(len(trainer.losses), lease.training.steps, left_s, lease_s))
         if reason is not None:
             parts.report(Notice(reason))
@@ -257,61 +244,37 @@ class UnitRunner:
             paused_s += slice_s
 
     def _save(self, job: _Job) -> bool:
-        """A checkpoint of the unit as it is; False when the disk has no room for it. Of nothing done, nothing."""
-        parts, trainer = self._parts, job.trainer
-        if not trainer.losses:
-            return True
-        began_s = parts.clock_s()
-        try:
-            save_checkpoint(parts.folder.checkpoint, job.lease.lease_id, job.layout, trainer.progress())
-        except DiskFullError as error:
-            parts.report(Notice(f"this unit could not be saved, a kill now would lose it: {error}"))
-            return False
-        finally:
-            self._saved_at_s = parts.clock_s()
-            self._save_cost_s = self._saved_at_s - began_s
-        return True
+        return self._saving.save(job.lease, job.layout, job.trainer)
 
     def _wait_for_memory(self, said: str) -> None:
         """A single example is too much for the memory that is free; others may let go of theirs."""
-        parts = self._parts
-        parts.report(
-            Waiting(
-                f"out of memory: {said} Trying again from the last checkpoint in {NO_MEMORY_LOOK_S:.0f} s; close other "
-                f"programs that use it, or see what this run needs with: barnraise doctor {parts.patience.url}"
-            )
+        self._parts.rest.for_want_of(
+            f"out of memory: {said} Trying again from the last checkpoint in {NO_MEMORY_LOOK_S:.0f} s; close other "
+            f"programs that use it, or see what this run needs with: barnraise doctor {self._parts.patience.url}",
+            NO_MEMORY_LOOK_S,
         )
-        parts.interrupt.wait(NO_MEMORY_LOOK_S, until_stop=True)
-        if parts.interrupt.stop:
-            raise StopRequestedError
 
     # -- the update ---------------------------------------------------------------------------------
 
-    def _finish(self, trainer: Trainer, work: Work, wanted: Wanted) -> None:
+    def _finish(self, job: _Job, busy: Share) -> None:
         """Commit the update to the outbox, as soon as the disk has room for it."""
-        parts = self._parts
+        folder = self._parts.folder
         while True:
             try:
-                self.state = parts.folder.commit(self._finished(trainer, work, wanted))
+                self.state = folder.commit(self._finished(job, busy))
                 break
             except DiskFullError as error:
-                see = f"See: df -h {parts.folder.root}"
-                parts.report(Waiting(f"the unit is trained and waits for room on the disk: {error} {see}"))
-            parts.interrupt.wait(FULL_DISK_LOOK_S, until_stop=True)
-            if parts.interrupt.stop:
-                raise StopRequestedError
-        parts.folder.checkpoint.unlink(missing_ok=True)
+                missing = f"the unit is trained and waits for room on the disk: {error} See: df -h {folder.root}"
+            self._parts.rest.for_want_of(missing, FULL_DISK_LOOK_S)
+        self._saving.forget()
 
-    def _finished(self, trainer: Trainer, work: Work, wanted: Wanted) -> NodeState:
+    def _finished(self, job: _Job, busy: Share) -> NodeState:
         """The state with the unit in the outbox: compressed, with what earlier units left over, on the disk."""
-        parts, state, training = self._parts, self.state.in_space(wanted.target.digest), work.lease.training
-        target_P = parts.change(trainer.change())
-        for residual in state.free_residuals:
-            target_P += np.float32(self._info.residual_decay) * parts.folder.vector(residual, wanted.target.size)
-        wanted.add_decoded(target_P, (parts.folder.store.read(digest) for digest in state.free_to_fold))
-        fisher_P = trainer.fisher() if work.lease.fisher else None
+        trainer, wanted, lease = job.trainer, job.wanted, job.lease
+        parts, state, training = self._parts, self.state.in_space(wanted.target.digest), lease.training
         keep = training.keep_moments and wanted.keeps_moments
-        finished = finish_unit(wanted, target_P, fisher_P)
+        finished = finish_unit(wanted, self._target(job, state), trainer.fisher() if lease.fisher else None)
+        work = Work(self._info.name, lease, job.task.tokens)
         envelope = work.envelope(finished.data, trainer.stated_losses, secrets.token_hex(16), parts.now_ms())
         outgoing = Outgoing(
             digest=parts.folder.store.put(finished.data),
@@ -325,15 +288,24 @@ class UnitRunner:
         parts.report(
             Finished(
                 outgoing.digest,
-                work.lease.round,
-                work.lease.base_version,
-                work.lease.shard,
+                lease.round,
+                lease.base_version,
+                lease.shard,
                 len(trainer.losses),
                 envelope.tokens,
                 self._trained_s,
                 trainer.losses[0],
                 trainer.losses[-1],
-                *self._busy,
+                *busy,
             )
         )
         return state.finished(outgoing)
+
+    def _target(self, job: _Job, state: NodeState) -> NDArray[np.float32]:
+        """What the update is to say, float32 [P]: what training changed, and what earlier units left over."""
+        folder, wanted = self._parts.folder, job.wanted
+        target_P = self._parts.change(job.trainer.change())
+        for residual in state.free_residuals:
+            target_P += np.float32(self._info.residual_decay) * folder.vector(residual, wanted.target.size)
+        wanted.add_decoded(target_P, (folder.store.read(digest) for digest in state.free_to_fold))
+        return target_P

@@ -50,6 +50,7 @@ class World:
     advice: Advice = field(default_factory=Unrestricted)
     clock_s: Callable[[], float] = lambda: 0.0
     own: OwnData | None = None
+    clock_ahead_ms: int = 0
     slept: float = 0.0
     slept_max: float = 1000.0
 
@@ -64,7 +65,7 @@ class World:
         self.on_start(interrupt)
         patience = Patience(URL, interrupt, report, jitter=lambda: 0.5)
         client = GatewayClient(self.gateway)
-        device, clock = torch.device("cpu"), lambda: self.gateway.now_ms
+        device, clock = torch.device("cpu"), lambda: self.gateway.now_ms + self.clock_ahead_ms
         parts = Parts("ada", ME, client, self.gateway.bases, self.folder, patience, device, clock)
         parts = replace(parts, clock_s=self.clock_s, change=self.change, advice=self.advice, own=self.own)
         return Node(self.gateway.info(), parts).run(max_units)

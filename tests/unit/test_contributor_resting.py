@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from barnraise.errors import DiskFullError, NotEnoughMemoryError
-from contributor import unit_runner
+from contributor import saving
 from contributor.events import Leased, NodeEvent, Notice, Resting, Step
 from contributor.governor.wish import Wish
 from contributor.interrupt import Interrupt
@@ -205,6 +205,21 @@ def test_a_lease_that_runs_out_is_said_and_a_new_one_is_taken(world: World) -> N
     assert world.gateway.envelopes[only(world)][1].round == 2
 
 
+@pytest.mark.parametrize("step", [0, 2])
+def test_a_lease_that_holds_is_not_given_up_though_this_machine_s_clock_is_ahead(world: World, step: int) -> None:
+    """From the start, or from the end of a step on."""
+
+    def on_event(event: NodeEvent, _interrupt: Interrupt) -> None:
+        if step and isinstance(event, Step) and event.step == step:
+            world.clock_ahead_ms = 86_400_000
+
+    world.on_event, world.clock_ahead_ms = on_event, 0 if step else 86_400_000
+    assert world.process() == "1 of 1 units done"
+    assert len({event.lease_id for event in world.events if isinstance(event, Leased)}) == 1
+    assert steps_of(world) == [1, 2, 3, 4]
+    assert as_if_nothing_had_happened(world)
+
+
 def test_without_memory_for_one_example_it_waits_and_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     failures = iter([False, True, True, False])
     real = Trainer.step
@@ -229,7 +244,7 @@ def test_a_disk_without_room_for_a_checkpoint_does_not_stop_training(
         raise DiskFullError("no space left while writing below /node.")
 
     with monkeypatch.context() as patched:
-        patched.setattr(unit_runner, "save_checkpoint", full)
+        patched.setattr(saving, "save_checkpoint", full)
         pausing_at(world, 2)
         world.on_sleep = lambda _seconds, interrupt: interrupt.resume()
         assert world.process() == "1 of 1 units done"
@@ -267,6 +282,23 @@ def test_leave_stops_at_the_step_gives_the_lease_back_and_forgets_nothing_else(w
     assert [event.lease_id for event in world.events if isinstance(event, Leased)][-1:] == world.gateway.released
     assert world.folder.load() == before
     assert not world.folder.checkpoint.exists()
+
+
+def test_leave_while_there_is_no_room_on_the_disk_gives_the_lease_back(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def commit(_folder: NodeFolder, _state: NodeState) -> NodeState:
+        raise DiskFullError("no space left while writing below /node.")
+
+    def on_event(event: NodeEvent, interrupt: Interrupt) -> None:
+        if isinstance(event, Step):
+            monkeypatch.setattr(NodeFolder, "commit", commit)
+        elif event.kind == "waiting":
+            interrupt.ask_leave()
+
+    world.on_event = on_event
+    assert "the lease was given back" in world.process()
+    assert len(world.gateway.released) == 1
 
 
 def test_leave_from_a_coordinator_that_does_not_answer_keeps_the_unit(world: World) -> None:
