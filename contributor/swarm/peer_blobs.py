@@ -1,0 +1,80 @@
+"""A source of releases that asks other nodes for blobs first, and the gateway for all else and whatever they lack.
+
+The sidecar finds a node that has the blob and compares every byte with the digest; whoever pulls compares
+again. Lists and metadata come from the gateway: they are small, and signed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from barnraise.errors import SwarmError
+from barnraise.message import BlobRef
+from barnraise.releases.source import ReleaseSource
+from barnraise.releases.stream import PIECE_BYTES, BlobStream
+from barnraise.swarm.blob_choice import patience_s
+from barnraise.swarm.process import Sidecar
+
+__all__ = ["KEPT_BYTES", "PeersFirst"]
+
+KEPT_BYTES = 512 << 20
+"""Blobs of releases that a node keeps for others, the ones used last."""
+SMALLEST_BYTES = 4096  # of a blob that is worth asking around for
+SLOWEST_PEER_BYTES_PER_S = 500e3
+
+
+@dataclass(frozen=True)
+class PeersFirst:
+    """A :class:`~barnraise.releases.source.ReleaseSource`.
+
+    Attributes:
+        gateway: whom everything can be asked of.
+        sidecar: of the service ``peers``, with its part ``blobs``.
+        pace: called with the size of every piece that comes from a node; it may wait.
+    """
+
+    gateway: ReleaseSource
+    sidecar: Sidecar
+    pace: Callable[[int], None] | None = None
+
+    @property
+    def label(self) -> str:
+        return self.gateway.label
+
+    @property
+    def vouches(self) -> bool:
+        return self.gateway.vouches
+
+    def read(self, path: str, most: int) -> bytes:
+        return self.gateway.read(path, most)
+
+    @contextmanager
+    def open_blob(self, blob: BlobRef, start: int, stop: int) -> Iterator[BlobStream]:
+        """From another node if there is one that gives it, within a bounded time; else from the gateway."""
+        path = self._asked(blob) if blob.size_bytes >= SMALLEST_BYTES else None
+        if path is None:
+            with self.gateway.open_blob(blob, start, stop) as stream:
+                yield stream
+        else:
+            yield BlobStream(start, self._pieces(path, start, stop))
+
+    def _asked(self, blob: BlobRef) -> Path | None:
+        """Where the blob is that another node gave; None when the gateway is to be asked, whatever the reason."""
+        limit_s = patience_s(blob.size_bytes) + blob.size_bytes / SLOWEST_PEER_BYTES_PER_S
+        try:
+            answer = self.sidecar.ask("fetch", limit_s, digest=blob.digest, size=blob.size_bytes)
+        except SwarmError:
+            return None  # the sidecar's own state says why, wherever the owner looks
+        path = answer.get("path")
+        return Path(path) if isinstance(path, str) and Path(path).is_file() else None
+
+    def _pieces(self, path: Path, start: int, stop: int) -> Iterator[bytes]:
+        with path.open("rb") as file:
+            file.seek(start)
+            while (left := stop - file.tell()) > 0 and (piece := file.read(min(PIECE_BYTES, left))):
+                if self.pace is not None:
+                    self.pace(len(piece))
+                yield piece
