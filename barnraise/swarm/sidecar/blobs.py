@@ -163,10 +163,12 @@ class Blobs:
                         left -= len(piece)
                         self._counts["from_peers_bytes"] += len(piece)
         except Exception as error:  # noqa: BLE001  as above
-            return self._refused(peer, path, UNREACHED_S, f"it broke off: {type(error).__name__}")
+            self._refused(peer, path, UNREACHED_S, f"it broke off: {type(error).__name__}")
+            return None
         if left or f"b3:{hasher.hexdigest()}" != digest:
             self._counts["liars"] += 1
-            return self._refused(peer, path, SHUNNED_S, "it sent something else")
+            self._refused(peer, path, SHUNNED_S, "it sent something else")
+            return None
         self._counts["from_peers"] += 1
         return path
 
@@ -200,7 +202,7 @@ class Blobs:
                 line = await reader.readuntil(b"\n")
             question = json.loads(line) if len(line) <= LINE_MAX_BYTES else None
             digest = question.get("digest") if isinstance(question, dict) else None
-            if not isinstance(digest, str) or not is_digest(digest):
+            if question is None or not isinstance(digest, str) or not is_digest(digest):
                 return
             has = self._state(digest)
             if question["ask"] == "blob" and has is Has.WHOLE:
