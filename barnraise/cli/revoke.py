@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from barnraise.cli.ordering import AcceptOption, RunOption, accepted, give
 from barnraise.cli.output import JsonOption
+from barnraise.clock import millis_of
 from barnraise.errors import UsageError
 
 __all__ = ["revoke"]
@@ -38,18 +38,6 @@ def revoke(
     require("coordinator")
     from coordinator.orders import LiftBan, Revoke
 
-    order = (
-        LiftBan(contributor, reason) if undo else Revoke(contributor, _millis(since), reason, accepted(accept, reason))
-    )
+    since_ms = millis_of(since) if since else 0
+    order = LiftBan(contributor, reason) if undo else Revoke(contributor, since_ms, reason, accepted(accept, reason))
     give("revoke", run, order, as_json=as_json)
-
-
-def _millis(text: str) -> int:
-    """A date or time as milliseconds since the epoch; 0 for none."""
-    if not text:
-        return 0
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError(f"{text!a} is no date; one looks like 2026-11-01 or 2026-11-01T14:30") from error
-    return round((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
+from barnraise.clock import millis_of
 from barnraise.errors import UsageError
 from barnraise.suite import SuiteConfig
 from coordinator.ledger import Ledger
@@ -158,7 +158,7 @@ def _order(name: str, asked: Mapping[str, str]) -> Order:
         case "revert":
             return Revert((asked["update"],), reason)
         case "revoke":
-            return Revoke(asked["contributor"], _millis(asked["since"]), reason)
+            return Revoke(asked["contributor"], millis_of(asked["since"]) if asked["since"] else 0, reason)
         case "quarantine":
             return Quarantine(asked["contributor"], reason)
         case "end-quarantine":
@@ -167,16 +167,6 @@ def _order(name: str, asked: Mapping[str, str]) -> Order:
             return LiftBan(asked["contributor"], reason)
         case _:
             return WithdrawAcceptance(reason)
-
-
-def _millis(date: str) -> int:
-    """The beginning of a day in UTC, in milliseconds since the epoch; 0 for none."""
-    if not date:
-        return 0
-    try:
-        return int(datetime.strptime(date, "%Y-%m-%d").replace(tzinfo=UTC).timestamp() * 1000)
-    except ValueError as error:
-        raise UsageError(f"{date[:20]!a} is no date; write it as 2026-11-01") from error
 
 
 def outlook_of(order: Order, ledger: Ledger) -> Outlook:
