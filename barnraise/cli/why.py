@@ -20,7 +20,7 @@ from barnraise.narrate import short
 from barnraise.records import UpdateStory
 
 if TYPE_CHECKING:
-    from contributor.state import NodeState
+    from contributor.state import NodeFolder, NodeState
 
 __all__ = ["why"]
 
@@ -44,9 +44,10 @@ def why(
     name = update.strip().lower()
     if not NAME.match(name):
         raise UsageError(f"{update[:80]!a} is no digest of an update; give at least its first 6 hex digits, as 5f0c81")
-    node = _Node.that_knows(name) if source is None and run is None else None
+    begins = "b3:" + name.removeprefix("b3:")
+    node = _Node.that_knows(begins) if source is None and run is None else None
     place = str(find_run(run).root) if run is not None else node.url if node is not None else source
-    here = node.says(name) if node is not None else ""
+    here = node.says(begins) if node is not None else ""
     try:
         with find_rounds(place) as rounds:
             story, label = rounds.story(name), rounds.label
@@ -71,40 +72,30 @@ class _Node:
     state: NodeState
 
     @classmethod
-    def that_knows(cls, name: str) -> _Node | None:
+    def that_knows(cls, begins: str) -> _Node | None:
         """The node in whose folder the command runs, else one that has trained it, else the only one there is.
 
         None where none of these is, or where a run that other commands would find comes before the last of them.
         """
-        here = cls.here()
-        if here is not None:
-            return here
         from barnraise.cli.nodes import nodes_here
         from contributor.history import read_history
         from contributor.state import NodeFolder
 
+        here = NodeFolder(Path())
+        if Path("state.json").is_file() and here.url.is_file():
+            return cls.of(here)
         folders = [NodeFolder(node.folder) for node in nodes_here(None)]
-        begins = "b3:" + name.removeprefix("b3:")
         for folder in folders:
             if any(unit.digest.startswith(begins) for unit in read_history(folder.history)):
-                return cls(folder.url.read_text().strip(), folder.load())
-        if len(folders) == 1 and not is_source_usual():
-            return cls(folders[0].url.read_text().strip(), folders[0].load())
-        return None
+                return cls.of(folder)
+        return cls.of(folders[0]) if len(folders) == 1 and not is_source_usual() else None
 
     @classmethod
-    def here(cls) -> _Node | None:
-        """The node of the current folder; None where there is none, or none that has ever joined."""
-        if not Path("state.json").is_file() or not Path("coordinator.url").is_file():
-            return None
-        from contributor.state import NodeFolder
-
-        folder = NodeFolder(Path())
+    def of(cls, folder: NodeFolder) -> _Node:
         return cls(folder.url.read_text().strip(), folder.load())
 
-    def says(self, name: str) -> str:
+    def says(self, begins: str) -> str:
         """What this node knows of the update itself; "" if it has no more to do with it."""
-        begins = "b3:" + name.removeprefix("b3:")
         if any(outgoing.digest.startswith(begins) for outgoing in self.state.outbox):
             return "finished here, and has no receipt yet; joining again sends it"
         if any(sent.digest.startswith(begins) for sent in self.state.sent):
