@@ -23,10 +23,11 @@ MODULES_OF_EXTRA: dict[str, tuple[str, ...]] = {
     "merge": ("torch",),
     "contributor": ("torch", "psutil"),
     "coordinator": ("torch", "ray", "sqlalchemy", "alembic", "fastapi", "uvicorn", "prometheus_client", "psutil"),
+    "swarm": ("hivemind", "torch"),
 }
 
 
-def require(extra: Literal["merge", "contributor", "coordinator"]) -> None:
+def require(extra: Literal["merge", "contributor", "coordinator", "swarm"]) -> None:
     """Check that the commands of an extra can run here.
 
     Raises:

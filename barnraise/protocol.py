@@ -13,6 +13,7 @@ from barnraise.config import TrainingConfig
 from barnraise.data_config import DataConfig
 from barnraise.message import BlobRef, Count, Digest, Key, LeaseId, Message, Millis, Name, Nonce, Number, Signed
 from barnraise.model_config import ModelConfig
+from barnraise.swarm.addresses import ADDRESSES_MAX, PeerAddress
 from barnraise.update_config import CodecConfig, LoraConfig, UpdateConfig
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "RoundInfo",
     "RunInfo",
     "RunTerms",
+    "SwarmInfo",
     "UpdateEnvelope",
     "UpdateStatus",
     "UploadStatus",
@@ -235,6 +237,17 @@ class RunTerms(Message):
     max_rounds: Count | None = None
 
 
+class SwarmInfo(Message):
+    """How to take part in what nodes of a run do for each other.
+
+    Attributes:
+        bootstrap: multiaddresses of hosts to begin with.
+    """
+
+    kind: ClassVar[str] = "swarm-info"
+    bootstrap: Annotated[tuple[PeerAddress, ...], Field(max_length=ADDRESSES_MAX)]
+
+
 class RunInfo(Message):
     """What a stranger needs to know before joining. ``round`` is None until the first one opens.
 
@@ -243,6 +256,7 @@ class RunInfo(Message):
         root_digest: of the first root of its release metadata, which pulling begins with.
         data: where the training text comes from and how it is split; none of the text itself.
         residual_decay: share of what compression left out that a contributor adds to its next update.
+        swarm: None where the run keeps none; a node needs none.
     """
 
     kind: ClassVar[str] = "run"
@@ -258,6 +272,7 @@ class RunInfo(Message):
     newest: str | None
     round: RoundInfo | None
     terms: RunTerms | None = None
+    swarm: SwarmInfo | None = None
 
 
 class Discarded(Message):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +56,12 @@ text that must stay secret. Clipping plus noise bounds what any one example can
 tell, and an account of it is kept: join --private 8, and docs/privacy.md says
 what the 8 means and what it costs."""
 
+_SWARM = (
+    "As you asked, this machine also talks to other nodes of the run ({parts}). They see its network address, its "
+    "public key and how far it is, and they may be anybody. What they send is verified before it is used "
+    "(docs/swarm.md)."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Consent:
@@ -68,13 +75,19 @@ class Consent:
         return digest_bytes(self.text.encode())
 
 
-def consent_for(info: RunInfo, url: str) -> Consent:
-    """The text for a run."""
+def consent_for(info: RunInfo, url: str, swarm: Sequence[str] = ()) -> Consent:
+    """The text for a run.
+
+    Args:
+        swarm: names of what is wanted of the swarm.
+    """
     data = _printable(info.data.learnt_from)
     if info.data.corpus in PUBLIC_DATA:
         tells = textwrap.fill(_PUBLIC.format(data=data), COLUMNS)
     else:
         tells = f"{textwrap.fill(_PRIVATE.format(data=data), COLUMNS)}\n{_HOW}"
+    if swarm:
+        tells = f"{tells}\n\n{textwrap.fill(_SWARM.format(parts=', '.join(swarm)), COLUMNS)}"
     return Consent(info.name, f"{_LEAVES.format(url=_printable(url))}\n\n{tells}\n")
 
 

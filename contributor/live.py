@@ -25,6 +25,7 @@ from contributor.page.server import serving_page
 from contributor.report import Flight, crash
 from contributor.state import NodeFolder
 from contributor.status import NodeStatus, Watch
+from contributor.swarm.status import SwarmStatus
 
 __all__ = ["Life", "live"]
 
@@ -37,6 +38,7 @@ class Life:
 
     Attributes:
         folder: of the node, locked by the caller. page: serve the status page.
+        swarm: how the swarm is, at any moment.
     """
 
     folder: NodeFolder
@@ -44,6 +46,7 @@ class Life:
     report: Report
     now_ms: Callable[[], int]
     page: bool = False
+    swarm: Callable[[], SwarmStatus] = SwarmStatus
 
 
 @contextmanager
@@ -53,7 +56,7 @@ def live(life: Life) -> Iterator[Report]:
     Raises:
         NodeCrashedError: the block raised what nobody foresaw; a report was written.
     """
-    watch = Watch(NodeStatus(pid=os.getpid(), started_at_ms=life.now_ms(), since_ms=life.now_ms()))
+    watch = Watch(NodeStatus(pid=os.getpid(), started_at_ms=life.now_ms(), since_ms=life.now_ms()), life.swarm)
     journal, flight = Journal(life.folder.history), Flight()
 
     def report(event: NodeEvent) -> None:

@@ -22,6 +22,7 @@ from contributor.patience import Patience
 from contributor.privacy.beginning import Privacy
 from contributor.resting import Rest
 from contributor.state import NodeFolder
+from contributor.swarm.around import Swarm
 from contributor.training.horizon import Tempo
 from contributor.training.how import How
 
@@ -47,6 +48,7 @@ class Parts:
         change: from what training changed to what is sent.
         card: the key's signed recovery card, for the run to register.
         own: the owner's text, for a run that trains on what contributors bring.
+        swarm: what other nodes do for this one, and it for them, where its owner wants that.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Parts:
     change: Change = as_trained
     card: Signed | None = None
     own: OwnData | None = None
+    swarm: Swarm = field(default_factory=Swarm)
 
     @property
     def interrupt(self) -> Interrupt:

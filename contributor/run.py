@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -34,6 +34,9 @@ from contributor.patience import Patience
 from contributor.privacy.beginning import Privacy
 from contributor.privacy.budget import Choice
 from contributor.state import NodeFolder, state_home
+from contributor.swarm.around import Around, swarming
+from contributor.swarm.choice import SwarmChoice
+from contributor.swarm.status import SwarmTally
 from contributor.training.devices import Plan, choose, look
 from contributor.training.horizon import Tempo
 from contributor.training.how import How
@@ -60,6 +63,7 @@ class NodeConfig:
         private: the privacy that is wanted of training; None for none.
         own: text to train on, for a run whose contributors bring theirs.
         change: from what training changed to what is sent.
+        swarm: what to do with other nodes.
     """
 
     url: str
@@ -75,6 +79,7 @@ class NodeConfig:
     private: Choice | None = None
     own: OwnData | None = None
     change: Change = as_trained
+    swarm: SwarmChoice = field(default_factory=SwarmChoice)
 
 
 def run_node(
@@ -105,19 +110,21 @@ def run_node(
     check_brought(door.info.data, config.own, _noted(report))
     url, key = door.patience.url, door.who.identity.public
     folder = NodeFolder.of(config.home or state_home(), door.info.name, key)
-    consent = _agreed_now(door, folder)
-    with folder.lock(), live(Life(folder, interrupt, report, now_ms, config.page)) as report:
+    consent, tally = _agreed_now(door, folder), SwarmTally(*config.swarm.parts)
+    with folder.lock(), live(Life(folder, interrupt, report, now_ms, config.page, tally.now)) as report:
         replace_file(folder.url, f"{url}\n".encode())
         if consent is not None:
             remember(folder.consent, consent, now_ms())
         report(Joined(door.info.name, url, door.name, key, str(folder.root)))
         governor = govern(folder.root, _noted(report), config.policies)
         report(Notice(plan.reason))
-        node = Node(door.info, _parts(door, folder, plan, governor, report))
-        try:
-            reason = node.run(max_units)
-        finally:
-            governor.remember()
+        around = Around(config.swarm, door.info, url, folder, _noted(report), tally)
+        with swarming(around) as swarm:
+            node = Node(door.info, replace(_parts(door, folder, plan, governor, report), swarm=swarm))
+            try:
+                reason = node.run(max_units)
+            finally:
+                governor.remember()
         report(Stopped(node.units, reason))
     return node.units
 
@@ -145,7 +152,7 @@ def _reached(config: NodeConfig, interrupt: Interrupt, report: Callable[[NodeEve
 
 def _agreed_now(door: _Door, folder: NodeFolder) -> Consent | None:
     """Ask the owner to agree, if that was not done before; what is to be remembered of it."""
-    consent = consent_for(door.info, door.patience.url)
+    consent = consent_for(door.info, door.patience.url, door.config.swarm.parts)
     agree = door.config.agree
     if agree is None or agreed(folder.consent, consent):
         return None

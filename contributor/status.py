@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 import threading
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from contributor.events import (
     Stopped,
     Waiting,
 )
+from contributor.swarm.status import SwarmStatus
 
 __all__ = ["Curve", "NodeStatus", "Watch", "read_status"]
 
@@ -69,6 +71,7 @@ class NodeStatus:
         last_receipt: {"digest", "round", "at_ms"}; None before the first.
         fates: of the newest updates, {"digest", "state", "reason", "version", "at_ms"}, newest last.
         notices: the newest, {"at_ms", "text"}. page: address of the local status page, "" without.
+        swarm: what other nodes do for this one, and it for them.
     """
 
     pid: int
@@ -98,6 +101,7 @@ class NodeStatus:
     fates: tuple[dict[str, Any], ...] = ()
     notices: tuple[dict[str, Any], ...] = ()
     page: str = ""
+    swarm: SwarmStatus = field(default_factory=SwarmStatus)
 
     def after(self, event: NodeEvent, at_ms: int) -> NodeStatus:
         """The status once ``event`` has happened."""
@@ -149,22 +153,27 @@ class NodeStatus:
         try:
             curve = Curve(**{**value["curve"], "losses": tuple(value["curve"]["losses"])})
             lists = {name: tuple(value[name]) for name in ("fates", "notices")}
-            return cls(**{**value, **lists, "curve": curve})
+            swarm = SwarmStatus.from_json(value.get("swarm"))
+            return cls(**{**value, **lists, "curve": curve, "swarm": swarm})
         except (TypeError, KeyError):
             return None
 
 
 class Watch:
-    """Holds the newest status. Events come from the node's thread, questions from others."""
+    """Holds the newest status. Events come from the node's thread, questions from others.
 
-    def __init__(self, status: NodeStatus) -> None:
-        self._status = status
+    Args:
+        swarm: how the swarm is at the moment of a question; no event tells that.
+    """
+
+    def __init__(self, status: NodeStatus, swarm: Callable[[], SwarmStatus] = SwarmStatus) -> None:
+        self._status, self._swarm = status, swarm
         self._lock = threading.Lock()
 
     @property
     def status(self) -> NodeStatus:
         with self._lock:
-            return self._status
+            return replace(self._status, swarm=self._swarm())
 
     def tell(self, event: NodeEvent, at_ms: int) -> None:
         with self._lock:

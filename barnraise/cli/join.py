@@ -13,6 +13,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from barnraise.cli.swarm_options import (
+    AddressesOption,
+    NoDiscoveryOption,
+    NoPeersOption,
+    PeersOption,
+    SwarmAsked,
+    SwarmOption,
+    TeamKeyOption,
+    TeamOption,
+)
+
 if TYPE_CHECKING:
     from contributor.consent import Consent
     from contributor.events import NodeEvent
@@ -44,6 +55,13 @@ def join(
         typer.Option("--data", help="Your own text, for a run that asks for it: files, patterns, JSONL. Stays here."),
     ] = None,
     field: Annotated[str, typer.Option("--field", help="Field of JSON lines, or column, that is text.")] = "text",
+    swarm: SwarmOption = False,
+    no_discovery: NoDiscoveryOption = False,
+    no_peers: NoPeersOption = False,
+    team: TeamOption = None,
+    team_key: TeamKeyOption = None,
+    swarm_listen: AddressesOption = None,
+    swarm_peer: PeersOption = None,
     page: Annotated[bool, typer.Option("--page", help="Serve a status page, on this machine only.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Agree to what an update can tell, without being asked.")] = False,
     metrics: Annotated[
@@ -69,6 +87,8 @@ def join(
     from contributor.run import NodeConfig, run_node
 
     choice = None if private is None else Choice.parse(private)
+    listen, peers = tuple(swarm_listen or ()), tuple(swarm_peer or ())
+    among_nodes = SwarmAsked(swarm, no_discovery, no_peers, team, team_key, listen, peers).choice()
     _show_new_code(key, as_json=as_json)
     interrupt = Interrupt()
     with _reporter(as_json) as shown, _metered(metrics, shown.report) as told, interrupt.on_signals():
@@ -85,6 +105,7 @@ def join(
             device=device,
             private=choice,
             own=OwnData(tuple(data), Path.cwd(), field) if data else None,
+            swarm=among_nodes,
         )
         with diagnosing(url, told) as report:
             run_node(config, report, units, interrupt)

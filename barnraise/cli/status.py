@@ -149,9 +149,18 @@ def _of_status(found: dict[str, Any], now: int, *, is_running: bool) -> list[str
         lines += field("receipt", f"{short(receipt['digest'])}, round {receipt['round']}{_ago(receipt['at_ms'], now)}")
     for fate in found["fates"][-FATES_TOLD:][::-1]:
         lines += field("fate", f"{short(fate['digest'])} {fate['state']}: {fate['reason']}")
+    lines += _of_swarm(found, is_running=is_running)
     if found["page"] and is_running:
         lines += field("page", found["page"])
     return lines
+
+
+def _of_swarm(found: dict[str, Any], *, is_running: bool) -> list[str]:
+    """How the three are that are wanted of the swarm; of a node that has ended, what they saved."""
+    from contributor.swarm.status import SwarmStatus
+
+    said = SwarmStatus.from_json(found.get("swarm")).words(is_running=is_running)
+    return [line for label, words in said for line in field(label, words)]
 
 
 def _since(then_ms: int, now: int) -> str:

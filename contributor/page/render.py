@@ -53,6 +53,7 @@ def page_html(shown: Shown) -> str:
 <section><h2>Loss</h2>{curve or "<p>No two steps were done yet.</p>"}
 {f'<p class="small">{escape(status.unit)}, every step since this node started</p>' if curve else ""}</section>
 {_sums(shown)}
+{_swarm(shown)}
 {_notices(shown)}
 {_history(shown)}
 </main>
@@ -119,6 +120,14 @@ def _sums(shown: Shown) -> str:
     ]
     cells = "".join(f"<dt>{label}</dt><dd>{escape(value)}</dd>" for label, value in rows)
     return f"<section><h2>Since it started</h2><dl>{cells}</dl></section>"
+
+
+def _swarm(shown: Shown) -> str:
+    rows = shown.status.swarm.words()
+    if not rows:
+        return ""
+    cells = "".join(f"<dt>{label}</dt><dd>{escape(said)}</dd>" for label, said in rows)
+    return f"<section><h2>With other nodes</h2><dl>{cells}</dl></section>"
 
 
 def _notices(shown: Shown) -> str:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from barnraise.protocol import RunInfo
+from barnraise.swarm.addresses import ADDRESSES_MAX
 from barnraise.swarm.process import Sidecar
 from contributor.state import NodeFolder
 from contributor.swarm.choice import SwarmChoice, listen_at
+from contributor.swarm.status import SwarmTally
 
-__all__ = ["Swarm", "swarming"]
+__all__ = ["Around", "Swarm", "swarming"]
 
 
 @dataclass(frozen=True)
@@ -21,38 +24,63 @@ class Swarm:
     Attributes:
         peers: the sidecar of the run's open swarm.
         team: that of the owner's team.
+        tally: what came of it, for the owner.
     """
 
     peers: Sidecar | None = None
     team: Sidecar | None = None
+    tally: SwarmTally = field(default_factory=SwarmTally)
+
+
+@dataclass(frozen=True)
+class Around:
+    """What the sidecars need to know of their node.
+
+    Attributes:
+        url: of the coordinator, as joined.
+        folder: of the node, locked by the caller; holds log, identity and what is fetched.
+        say: gets a sentence when something of the swarm does not work, and what is used instead.
+        tally: told which sidecar does what.
+    """
+
+    choice: SwarmChoice
+    info: RunInfo
+    url: str
+    folder: NodeFolder
+    say: Callable[[str], None]
+    tally: SwarmTally
+
+    @property
+    def bootstrap(self) -> tuple[str, ...]:
+        """Whom to begin with: those that the owner names, then those that the run names."""
+        known = self.info.swarm.bootstrap if self.info.swarm is not None else ()
+        return tuple(dict.fromkeys((*self.choice.bootstrap, *known)))[:ADDRESSES_MAX]
 
 
 @contextmanager
-def swarming(
-    choice: SwarmChoice, run: str, url: str, folder: NodeFolder, say: Callable[[str], None]
-) -> Iterator[Swarm]:
-    """The swarm while the block runs.
-
-    Args:
-        run: its name. url: of the coordinator, as joined.
-        folder: of the node, locked by the caller; holds log, identity and what is fetched.
-        say: gets a sentence when something of it does not work, and what is used instead.
-    """
-    if not choice.open_swarm:
-        yield Swarm()
-        return
-
-    def settings() -> Mapping[str, Any]:
-        host = {
-            "listen": list(listen_at(choice, url)),
-            "bootstrap": list(choice.bootstrap),
-            "identity": str(folder.root / "swarm.key"),
-        }
-        wanted: dict[str, Any] = {"host": host, "run": run}
-        return wanted
-
+def swarming(around: Around) -> Iterator[Swarm]:
+    """The swarm while the block runs."""
     with ExitStack() as stack:
-        peers = Sidecar("peers", settings, folder.root / "swarm.log", say)
-        stack.callback(peers.stop)
-        peers.start()
-        yield Swarm(peers)
+        peers = _open_swarm(around, stack) if around.choice.open_swarm else None
+        yield Swarm(peers, None, around.tally)
+
+
+def _open_swarm(around: Around, stack: ExitStack) -> Sidecar:
+    """The sidecar of the run's open swarm, begun."""
+    peers = Sidecar("peers", lambda: _settings(around), around.folder.root / "swarm.log", around.say)
+    for part in ("discovery", "blobs"):
+        if part in around.choice.parts:
+            around.tally.follow(part, peers)
+    stack.callback(peers.stop)
+    peers.start()
+    return peers
+
+
+def _settings(around: Around) -> Mapping[str, Any]:
+    """What the sidecar is told when it starts; each part that is wanted has its own."""
+    host = {
+        "listen": list(listen_at(around.choice, around.url)),
+        "bootstrap": list(around.bootstrap),
+        "identity": str(around.folder.root / "swarm.key"),
+    }
+    return {"host": host, "run": around.info.name}

@@ -41,6 +41,12 @@ class SwarmChoice:
         """Whether to take part in the run's open swarm."""
         return self.discovery or self.blobs
 
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The names of those that are wanted."""
+        wanted = {"discovery": self.discovery, "blobs": self.blobs, "team": self.team is not None}
+        return tuple(name for name, is_wanted in wanted.items() if is_wanted)
+
 
 def listen_at(choice: SwarmChoice, url: str) -> tuple[str, ...]:
     """Where to listen: as chosen, else on every interface, or only on this machine if the coordinator is on it."""
