@@ -47,11 +47,12 @@ class NodeEvent(Protocol):
         """``event`` and the fields."""
 
 
+@dataclass(frozen=True, slots=True)
 class _Event:
     kind: ClassVar[str]
 
     def as_json(self) -> dict[str, Any]:
-        return {"event": self.kind, **asdict(self)}  # type: ignore[call-overload]  # every subclass is a dataclass
+        return {"event": self.kind, **asdict(self)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -320,7 +320,7 @@ class NodeFolder:
                 except FolderLockedError:
                     if attempt == LOCK_ATTEMPTS - 1:
                         raise
-                    time.sleep(LOCK_PAUSE_S)
+                    time.sleep(LOCK_PAUSE_S)  # the system's lock has no time-out to wait with
             yield
 
     def load(self) -> NodeState:

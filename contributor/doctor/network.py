@@ -1,7 +1,7 @@
-"""Judge the way to a coordinator: name, connection, TLS, proxy, and what answers there.
+"""Judge the way to a coordinator: name, connection, TLS (tls.py), proxy, and what answers there.
 
-Blame the right thing: a certificate that is "not valid yet" is a clock that is behind, a page where JSON should be
-is a portal or a wrong path, and a proxy that wants a password is not the coordinator.
+Blame the right thing: a page where JSON should be is a portal or a wrong path, and a proxy that wants a password is
+not the coordinator.
 """
 
 from __future__ import annotations
@@ -12,21 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from contributor.doctor.finding import Finding, fail, ok, skipped, warn
+from contributor.doctor.finding import Finding, fail, ok, skipped
+from contributor.doctor.tls import TlsFacts, judge_tls
 
-__all__ = [
-    "AnswerFacts",
-    "ConnectFacts",
-    "NetworkFacts",
-    "TlsFacts",
-    "judge_answer",
-    "judge_name",
-    "judge_network",
-    "judge_proxy",
-    "judge_tcp",
-    "judge_tls",
-    "run_said",
-]
+__all__ = ["AnswerFacts", "ConnectFacts", "NetworkFacts", "judge_network", "run_said"]
 
 Trouble = Literal["", "refused", "silent", "no-route", "broken", "tls", "proxy"]
 
@@ -43,24 +32,6 @@ class ConnectFacts:
     @property
     def is_v6(self) -> bool:
         return ":" in self.address
-
-
-@dataclass(frozen=True, slots=True)
-class TlsFacts:
-    """A TLS handshake.
-
-    Attributes:
-        problem: "" when the certificate was accepted.
-        names: that the certificate is for. not_before_ms, not_after_ms: between which it is valid.
-        ca_file: SSL_CERT_FILE or SSL_CERT_DIR, where set.
-    """
-
-    problem: Literal["", "name", "expired", "not-yet", "unknown-authority", "not-tls", "other"]
-    said: str = ""
-    names: tuple[str, ...] = ()
-    not_before_ms: int | None = None
-    not_after_ms: int | None = None
-    ca_file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +59,12 @@ class AnswerFacts:
             return json.loads(self.body)
         except (ValueError, RecursionError):
             return None
+
+    @property
+    def run(self) -> dict[str, Any] | None:
+        """What a coordinator says of its run; None where it was no coordinator that answered."""
+        value = self.value if self.status == 200 else None
+        return value if isinstance(value, dict) and "coordinator_key" in value and "protocol" in value else None
 
     @property
     def is_page(self) -> bool:
@@ -137,22 +114,19 @@ class NetworkFacts:
 
 def run_said(facts: NetworkFacts) -> dict[str, Any] | None:
     """What a coordinator says of its run, as it came; None where none answered."""
-    if facts.run is None or facts.run.status != 200:
-        return None
-    value = facts.run.value
-    return value if isinstance(value, dict) and "coordinator_key" in value and "protocol" in value else None
+    return None if facts.run is None else facts.run.run
 
 
 def judge_network(facts: NetworkFacts) -> list[Finding]:
     """Name, proxy, connection, TLS and answer, in the order in which they depend on each other."""
-    found = [judge_name(facts)]
-    for check, judge in (("connection", judge_tcp), ("tls", judge_tls), ("answer", judge_answer)):
+    found = [_judge_name(facts)]
+    for check, judge in (("connection", _judge_tcp), ("tls", _judge_tls), ("answer", _judge_answer)):
         broken = any(finding.mark == "fail" for finding in found)
         found.append(skipped(check, "not tried: see above") if broken else judge(facts))
-    return [judge_proxy(facts), *found]
+    return [_judge_proxy(facts), *found]
 
 
-def judge_proxy(facts: NetworkFacts) -> Finding:
+def _judge_proxy(facts: NetworkFacts) -> Finding:
     """Is a proxy between this machine and the coordinator, or set in vain."""
     if facts.proxy is not None:
         return ok("proxy", f"requests to {facts.netloc} go through {facts.proxy}")
@@ -162,7 +136,7 @@ def judge_proxy(facts: NetworkFacts) -> Finding:
     return ok("proxy", "none is set")
 
 
-def judge_name(facts: NetworkFacts) -> Finding:
+def _judge_name(facts: NetworkFacts) -> Finding:
     """Does the host's name, or the proxy's, have an address."""
     who = facts.proxy or facts.host
     if facts.name_error == "unknown":
@@ -188,7 +162,7 @@ def judge_name(facts: NetworkFacts) -> Finding:
     return ok("name", f"{who} is {', '.join(facts.addresses[:3])}")
 
 
-def judge_tcp(facts: NetworkFacts) -> Finding:
+def _judge_tcp(facts: NetworkFacts) -> Finding:
     """Does anything take a connection at the host's port, or the proxy's."""
     who = facts.proxy or f"{facts.host} port {facts.port}"
     good = next((attempt for attempt in facts.connects if not attempt.trouble), None)
@@ -228,71 +202,11 @@ def judge_tcp(facts: NetworkFacts) -> Finding:
     )
 
 
-def judge_tls(facts: NetworkFacts) -> Finding:
-    """Is the certificate for this host, of a known authority, and valid now."""
-    tls, https = facts.tls, urlsplit(facts.url).scheme == "https"
-    if not https:
-        if facts.host in {"localhost", "127.0.0.1", "::1"}:
-            return ok("tls", "not used; the coordinator is on this machine")
-        return warn(
-            "tls",
-            "not used: who is on the way can read what you send, though not alter updates or releases",
-            cause="no-tls",
-            cure="ask the operator for an https URL",
-        )
-    if tls is None:
-        return skipped("tls", "done by the proxy's connection")
-    match tls.problem:
-        case "":
-            days = (
-                "" if tls.not_after_ms is None else f", for {(tls.not_after_ms - facts.now_ms) / 86_400_000:.0f} days"
-            )
-            return ok("tls", f"the certificate is for {facts.host}{days}")
-        case "name":
-            names = ", ".join(tls.names[:4]) or "no name at all"
-            return fail(
-                "tls",
-                f"the certificate is for {names}, not for {facts.host}",
-                cause="certificate-name",
-                cure="use one of these names in the URL, or ask the operator",
-            )
-        case "not-yet":
-            return fail(
-                "tls",
-                f"the certificate begins to hold at {_date(tls.not_before_ms)}, and this machine's clock says "
-                f"{_date(facts.now_ms)}: the clock is behind",
-                cause="clock-off",
-                cure="set the clock: sudo timedatectl set-ntp true",
-            )
-        case "expired":
-            return fail(
-                "tls",
-                f"the certificate has expired on {_date(tls.not_after_ms)} (this clock: {_date(facts.now_ms)})",
-                cause="certificate-expired",
-                cure="if that clock is right, the operator must renew it; else set it: sudo timedatectl set-ntp true",
-            )
-        case "unknown-authority":
-            used = f" (SSL_CERT_FILE is {tls.ca_file})" if tls.ca_file else ""
-            return fail(
-                "tls",
-                f"nobody whom this machine trusts has signed the certificate of {facts.host}{used}",
-                cause="certificate-authority",
-                cure="with an authority of your own: SSL_CERT_FILE=ca.pem barnraise join ...; else ask the operator; "
-                "somebody may be in between",
-            )
-        case "not-tls":
-            http = facts.url.replace("https://", "http://", 1)
-            return fail(
-                "tls",
-                f"what listens at {facts.netloc} does not speak TLS",
-                cause="not-https",
-                cure=f"the URL may be {http}",
-            )
-        case "other":
-            return fail("tls", f"no TLS connection: {tls.said}", cause="tls", cure="ask the operator")
+def _judge_tls(facts: NetworkFacts) -> Finding:
+    return judge_tls(facts.url, facts.tls, facts.now_ms)
 
 
-def judge_answer(facts: NetworkFacts) -> Finding:
+def _judge_answer(facts: NetworkFacts) -> Finding:
     """Does a coordinator answer at this URL, and if not, what does."""
     answer = facts.run
     if answer is None:
@@ -321,7 +235,7 @@ def judge_answer(facts: NetworkFacts) -> Finding:
 
 def _not_a_coordinator(facts: NetworkFacts, answer: AnswerFacts) -> Finding:
     root = f"{urlsplit(facts.url).scheme}://{facts.netloc}"
-    if facts.at_root is not None and run_said_by(facts.at_root):
+    if facts.at_root is not None and facts.at_root.run is not None:
         return fail(
             "answer",
             f"there is no coordinator at {facts.url}; there is one at {root}",
@@ -362,12 +276,6 @@ def _not_a_coordinator(facts: NetworkFacts, answer: AnswerFacts) -> Finding:
     )
 
 
-def run_said_by(answer: AnswerFacts) -> bool:
-    """Whether a coordinator gave this answer."""
-    value = answer.value
-    return answer.status == 200 and isinstance(value, dict) and "coordinator_key" in value
-
-
 def _leads_away(facts: NetworkFacts, answer: AnswerFacts) -> bool:
     """A redirect to another host, as portals do."""
     host = urlsplit(answer.location).hostname
@@ -378,12 +286,6 @@ def _answers_everything(facts: NetworkFacts) -> bool:
     """A path that no server has is answered as well."""
     other = facts.nonsense
     return other is not None and other.status == 200 and other.is_page
-
-
-def _date(at_ms: int | None) -> str:
-    from datetime import UTC, datetime
-
-    return "unknown" if at_ms is None else f"{datetime.fromtimestamp(at_ms / 1000, UTC):%Y-%m-%d %H:%M} UTC"
 
 
 _PROXY_CURE = "correct HTTPS_PROXY or HTTP_PROXY, or unset it where the coordinator is reached directly"

@@ -25,7 +25,8 @@ from urllib3.exceptions import HTTPError, MaxRetryError, ProxyError, SSLError
 from barnraise.clock import now_ms
 from barnraise.proxies import connections, proxy_for, without_password
 from barnraise.unreachable import why_unreachable
-from contributor.doctor.network import AnswerFacts, ConnectFacts, NetworkFacts, TlsFacts, Trouble, run_said
+from contributor.doctor.network import AnswerFacts, ConnectFacts, NetworkFacts, Trouble, run_said
+from contributor.doctor.tls import Problem, TlsFacts
 
 __all__ = ["ask", "observe_network"]
 
@@ -33,8 +34,8 @@ CONNECT_S, READ_S = 5.0, 10.0
 ADDRESSES_MAX = 4
 BODY_MAX_BYTES = 256 << 10
 PROXY_VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-_VERIFY = {62: "name", 64: "name", 10: "expired", 9: "not-yet", 18: "unknown-authority", 19: "unknown-authority"}
-_VERIFY |= {20: "unknown-authority", 21: "unknown-authority", 2: "unknown-authority"}
+_VERIFY: dict[int, Problem] = {62: "name", 64: "name", 10: "expired", 9: "not-yet"}
+_VERIFY |= dict.fromkeys((2, 18, 19, 20, 21), "unknown-authority")
 _NOT_TLS = (
     "WRONG_VERSION_NUMBER",
     "UNKNOWN_PROTOCOL",
@@ -193,7 +194,8 @@ def _v6_works() -> bool:
 
 def _handshake(address: str, port: int, host: str) -> TlsFacts:
     ca_file = os.environ.get("SSL_CERT_FILE") or os.environ.get("SSL_CERT_DIR") or ""
-    problem, said = "", ""
+    problem: Problem = ""
+    said = ""
     try:
         with (
             socket.create_connection((address, port), timeout=CONNECT_S) as plain,
@@ -206,8 +208,8 @@ def _handshake(address: str, port: int, host: str) -> TlsFacts:
         problem, said = ("not-tls" if error.reason in _NOT_TLS else "other"), error.reason or str(error)
     except OSError as error:
         problem, said = "other", error.strerror or str(error)
-    facts = TlsFacts(problem, said, ca_file=ca_file)  # type: ignore[arg-type]  # words of the table above
-    return facts if problem in {"not-tls"} else _with_certificate(facts, address, port, host)
+    facts = TlsFacts(problem, said, ca_file=ca_file)
+    return facts if problem == "not-tls" else _with_certificate(facts, address, port, host)
 
 
 def _with_certificate(facts: TlsFacts, address: str, port: int, host: str) -> TlsFacts:

@@ -7,10 +7,11 @@ import secrets
 from dataclasses import replace
 from pathlib import Path
 
-from barnraise.errors import BarnraiseError, FolderLockedError, MessageError, NetworkError
+from barnraise.errors import BarnraiseError, MessageError, NetworkError
 from barnraise.identity import Identity
 from barnraise.protocol import RunInfo
 from contributor.client import GatewayClient
+from contributor.control.asking import holder
 from contributor.doctor.network import NetworkFacts, run_said
 from contributor.doctor.observe_machine import training_speed
 from contributor.doctor.observe_network import ask
@@ -64,20 +65,13 @@ def _offset(network: NetworkFacts) -> float | None:
 
 
 def _local(key: Path, home: Path, run: str) -> LocalFacts | None:
-    from contributor.state import NodeFolder
-
     try:
         public = Identity.load(key).public
     except (FileNotFoundError, BarnraiseError):
         return None
     root = home / run / public[:8]
-    if "/" in run or not (root / "lock").is_file():
-        return LocalFacts(public)
-    try:
-        with NodeFolder(root).lock():
-            return LocalFacts(public)
-    except FolderLockedError:
-        return LocalFacts(public, locked=True)
+    known = "/" not in run and (root / "lock").is_file()
+    return LocalFacts(public, locked=known and holder(root) is not None)
 
 
 def _with_history(facts: TermsFacts, url: str, public: str) -> TermsFacts:

@@ -42,12 +42,11 @@ class LocalFacts:
     """What the owner has for this run.
 
     Attributes:
-        public: the key. locked: a node works with it in its folder. paused: and why.
+        public: the key. locked: a node works with it in its folder.
     """
 
     public: str
     locked: bool = False
-    paused: str = ""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from contributor.governor.observation import NodeCounters, Observation
 from contributor.governor.sensors.sensor import Reading, Sensor, nothing
@@ -29,15 +30,14 @@ class Look:
     def around(self, wanted: Iterable[str], node: NodeCounters) -> Observation:
         """What the sensors with these names say now, or said a moment ago."""
         names, clock_s = self.always.union(wanted), self.clock_s()
-        values: dict[str, object] = {}
+        values: dict[str, Any] = {}
         unknown: dict[str, str] = {}
         for sensor in self.sensors:
             if sensor.name in names:
                 reading = self._reading(sensor, clock_s)
                 values |= reading.values
                 unknown |= reading.unknown
-        told = {"at_ms": self.now_ms(), "clock_s": clock_s, "node": node, "unknown": unknown, **values}
-        return Observation(**told)  # type: ignore[arg-type]  # sensors name fields of an observation
+        return Observation(at_ms=self.now_ms(), clock_s=clock_s, node=node, unknown=unknown, **values)
 
     def _reading(self, sensor: Sensor, clock_s: float) -> Reading:
         before = self._readings.get(sensor.name)

@@ -25,7 +25,6 @@ from contributor.governor.policies.nice import Priority
 __all__ = ["CGROUPS", "own_cgroup", "rank", "rank_group"]
 
 CGROUPS = Path("/sys/fs/cgroup")
-AS_EVERYBODY = 100
 
 
 def rank(priority: Priority, *, proc: Path = Path("/proc/self"), cgroups: Path = CGROUPS) -> list[str]:

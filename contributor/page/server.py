@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 from contributor.control.lines import Command
 from contributor.page.guard import BODY_MAX_BYTES, Gate
@@ -73,7 +72,7 @@ def _handler(
         def version_string(self) -> str:
             return "barnraise"
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name is the base class's
+        def log_message(self, *_message: object) -> None:
             """Nothing: the path holds the token."""
 
         def _answer(self) -> None:

@@ -71,7 +71,7 @@ class Private:
         """Its clipped gradient to ``sums``; its loss. A gradient that is not finite counts as none."""
         found = work.loss(example)
         mean = found.total / found.count
-        mean.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(mean)
         gradients = [parameter.grad for parameter in work.parameters]
         squares = [gradient.double().square().sum() for gradient in gradients if gradient is not None]
         norm = float(torch.stack(squares).sum().sqrt())

@@ -77,7 +77,7 @@ class Plain:
         if len(parts) == 1:
             found = work.loss(parts[0])
             mean = found.total / found.count
-            mean.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(mean)
             return float(mean.detach())
         total, count = add_up(work, parts)
         for parameter in work.parameters:
@@ -91,7 +91,7 @@ def add_up(work: Pass, parts: Iterable[Batch]) -> tuple[Tensor, int]:
     total, count = torch.zeros((), device=work.device), 0
     for part in parts:
         found = work.loss(part)
-        found.total.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(found.total)
         total += found.total.detach()
         count += found.count
     return total, count

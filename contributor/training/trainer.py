@@ -37,12 +37,7 @@ from contributor.training.micro_batch import MicroBatch
 from contributor.training.trainable import EVERYTHING, Trainable, WhatTrains
 from merge.architectures import load_flat
 
-__all__ = ["Moments", "Progress", "Trainer", "Unit", "best_device"]
-
-
-def best_device() -> torch.device:
-    """The GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+__all__ = ["Moments", "Progress", "Trainer", "Unit"]
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,9 @@ from contributor.doctor.examine import REFUSALS, Diagnosis, judge_error, judge_r
 from contributor.doctor.finding import Finding, main_cause
 from contributor.doctor.machine import Card, FolderFacts, MachineFacts, judge_machine
 from contributor.doctor.need import activations_bytes, shape_of, unit_seconds, update_bytes, what_it_needs
-from contributor.doctor.network import AnswerFacts, ConnectFacts, NetworkFacts, TlsFacts, judge_network, run_said
+from contributor.doctor.network import AnswerFacts, ConnectFacts, NetworkFacts, judge_network, run_said
 from contributor.doctor.terms import LocalFacts, TermsFacts, judge_terms
+from contributor.doctor.tls import TlsFacts
 from contributor.events import Joined, NodeEvent, Notice, Waiting
 
 GIB, NOW_MS, DAY_MS = 1 << 30, 1_800_000_000_000, 86_400_000

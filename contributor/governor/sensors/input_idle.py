@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from contributor.governor.sensors.command import answer_of
 from contributor.governor.sensors.sensor import Reading, nothing
@@ -156,11 +156,12 @@ class _LastInput(ctypes.Structure):
 
 
 def _windows_idle_s() -> float | None:
-    windll: Any = getattr(ctypes, "windll")  # noqa: B009  # only there on Windows
+    if sys.platform != "win32":
+        return None  # nowhere else is there a windll
     last = _LastInput(ctypes.sizeof(_LastInput), 0)
-    if not windll.user32.GetLastInputInfo(ctypes.byref(last)):
+    if not ctypes.windll.user32.GetLastInputInfo(ctypes.byref(last)):
         return None
-    return float((windll.kernel32.GetTickCount() - last.at_ms) % 2**32) / 1000
+    return float((ctypes.windll.kernel32.GetTickCount() - last.at_ms) % 2**32) / 1000
 
 
 def _macos_idle_s() -> float | None:

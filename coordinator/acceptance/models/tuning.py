@@ -64,7 +64,7 @@ def tune(
         starts_B = np.random.default_rng([tuning.seed, step]).integers(0, len(text_N) - width + 1, size=tuning.batch)
         optimiser.zero_grad(set_to_none=True)
         loss = module.loss(torch.from_numpy(text_N[starts_B[:, None] + np.arange(width)]))
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(module.parameters(), CLIP_GRAD_NORM)
         optimiser.step()
     return flat_of(module, space)
