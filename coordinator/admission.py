@@ -26,6 +26,7 @@ from barnraise.errors import (
 from barnraise.protocol import LeaseRelease, LeaseReleaseAnswer, LeaseRequest, UpdateEnvelope, Wait
 from coordinator.ledger.events import LeaseGranted
 from coordinator.ledger.rows import LeaseRow, RoundRow, UpdateRow
+from coordinator.round import FINAL
 
 __all__ = [
     "AdmissionPolicy",
@@ -310,8 +311,7 @@ def _held_elsewhere(live: LeaseRow, holder: str, node: str, now_ms: int) -> Wait
 
 
 def _between_rounds(current: RoundRow, policy: AdmissionPolicy) -> Wait:
-    over = current.phase in {"released", "rejected", "abandoned"}
-    if over and policy.max_rounds is not None and current.number >= policy.max_rounds:
+    if current.phase in FINAL and policy.max_rounds is not None and current.number >= policy.max_rounds:
         return Wait(reason=f"the run is complete after {current.number} rounds", retry_after_s=LATER_S)
     reason = f"round {current.number} is {current.phase}; the next one opens after it"
     return Wait(reason=reason, retry_after_s=SOON_S)

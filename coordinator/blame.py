@@ -21,7 +21,7 @@ from barnraise.updates.space import ParameterSpace
 from coordinator.acceptance.blame.ancestry import Ancestry
 from coordinator.acceptance.blame.behaviour import Judged
 from coordinator.acceptance.blame.culprits import CulpritSearch, Proof
-from coordinator.acceptance.models.trunks import trunk_subject
+from coordinator.acceptance.models.trunks import side_files, trunk_subject
 from coordinator.acceptance.run_suite import Contender
 from coordinator.conductor.merging import Bench
 from coordinator.conductor.pool import InlinePool
@@ -63,10 +63,6 @@ class Shop:
     @property
     def public(self) -> BlobStore:
         return BlobStore(self.folder.public)
-
-    def side(self, digest: str) -> bytes | None:
-        """A file that travels with the releases."""
-        return self.public.read(digest) if self.public.has(digest) else None
 
 
 def blame(shop: Shop, version: str, judge: Callable[[Contender], Judged], tell: Callable[[str], None]) -> Blamed | None:
@@ -152,7 +148,9 @@ class Parts:
         flat_P = self.bench.models.get(candidate.model_digest)
         label = f"{len(subset)} updates"
         return Contender(
-            label, candidate.model_digest, lambda: trunk_subject(flat_P, config.model, space, self.shop.side)
+            label,
+            candidate.model_digest,
+            lambda: trunk_subject(flat_P, config.model, space, side_files(self.shop.public)),
         )
 
     def forget(self, made: Contender) -> None:

@@ -20,7 +20,7 @@ from statistics import median
 from barnraise.errors import NotFoundError
 from barnraise.records import ContributionLine, ContributorLine, ContributorLines, ContributorRecord
 from coordinator.acceptance.updates.ranking import Rank, ScoredUpdate, ranking
-from coordinator.ledger import ContributionRow, ContributorRow, Ledger, RoundRow
+from coordinator.ledger import ContributionRow, ContributorRow, Ledger
 
 __all__ = ["CONTRIBUTORS_MAX", "contributor_lines", "contributor_record", "credited", "rounding_step"]
 
@@ -127,15 +127,12 @@ def _standings(ledger: Ledger) -> _Standings:
     if not rounds:
         return _Standings({}, {}, STEP_MIN, 0, 0)
     first, last = rounds[0].number, rounds[-1].number
-    ranks = ranking(credited(ledger.contributions(first), _recognised(rounds)))
+    recognised = frozenset(digest for row in rounds for digest in row.recognised)
+    ranks = ranking(credited(ledger.contributions(first), recognised))
     step = rounding_step([rank.error for rank in ranks])
     values = {rank.contributor: _rounded(rank.value, step) for rank in ranks}
     places = {key: 1 + sum(other > value for other in values.values()) for key, value in values.items()}
     return _Standings({rank.contributor: rank for rank in ranks}, places, step, first, last)
-
-
-def _recognised(rounds: Iterable[RoundRow]) -> frozenset[str]:
-    return frozenset(digest for row in rounds for digest in (row.merge or {}).get("recognised") or {})
 
 
 def _rounded(value: float, step: float) -> float:

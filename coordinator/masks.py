@@ -11,7 +11,7 @@ from barnraise.releases.store import BlobStore
 from barnraise.run_folder import RunFolder
 from barnraise.updates import Mask
 from barnraise.updates.space import ParameterSpace
-from merge.architectures import build, space_of
+from merge.architectures import module_space
 
 __all__ = ["keep_mask", "mask_of"]
 
@@ -34,7 +34,7 @@ def keep_mask(folder: RunFolder, source: Path, config: RunConfig) -> None:
     except OSError as error:
         raise ConfigValueError(f"{path}, the mask that update.mask names, cannot be read ({error.strerror})") from error
     try:
-        mask = Mask.parse(data, space_of(build(config.model)))
+        mask = Mask.parse(data, module_space(config.model))
     except UpdateError as error:
         raise ConfigValueError(f"{path} is no mask for this model: {error}") from error
     if (mask.digest, len(data)) != (wanted.digest, wanted.size_bytes):

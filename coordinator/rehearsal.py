@@ -21,7 +21,7 @@ from coordinator.acceptance.batches import require_enough
 from coordinator.acceptance.kinds import Kind, make_kind
 from coordinator.acceptance.kinds.loss import Loss
 from coordinator.conductor.merging import by_magnitude, merge_rules
-from merge.architectures import Answering, architecture_of, build, space_of
+from merge.architectures import Answering, architecture_of, module_space
 from merge.measure import Piece, measure_pieces
 from merge.plan import MergeRules, plan_merge
 from merge.segment import SegmentUpdates, combine_segment
@@ -43,7 +43,7 @@ def require_mergeable(config: RunConfig) -> None:
         ConfigValueError: anything else, with the key to change.
     """
     if config.update.mask is None:
-        asked_carrier(space_of(build(config.model)), config.update)
+        asked_carrier(module_space(config.model), config.update)
     rules = merge_rules(config.merge)
     outer = make_outer(config.merge.outer)
     _require_inputs(config, rules)

@@ -44,7 +44,7 @@ def standing_of(ledger: Ledger, contributor: str, number: int, config: StandingC
     rows = [row for row in ledger.contributions_of(contributor, UPDATES_MOST) if row.round < number]
     recognised: dict[str, Mapping[str, Any]] = {}
     for one in ledger.newest_rounds(number, ROUNDS_MOST):
-        recognised |= (one.merge or {}).get("recognised") or {}
+        recognised |= one.recognised
     policy = StandingPolicy(**config.model_dump(exclude={"enforce"}))
     return standing(history_of(rows, recognised), number, policy)
 

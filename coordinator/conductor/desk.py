@@ -29,7 +29,7 @@ from coordinator.acceptance.kinds import Measured
 from coordinator.acceptance.measuring import Part, examples_of, measurement
 from coordinator.acceptance.models.attachments import Attachment, parse_attachment
 from coordinator.acceptance.models.subject import Subject
-from coordinator.acceptance.models.trunks import trunk_subject
+from coordinator.acceptance.models.trunks import Side, side_files, trunk_subject
 from coordinator.conductor.merging import Bench
 from coordinator.ledger import ReleaseRow
 from coordinator.masks import mask_of
@@ -201,9 +201,10 @@ class Desk:
         """A model, which is in the cache, as tests see it."""
         return trunk_subject(self.models.get(model_digest), self.config.model, self.space, self.side)
 
-    def side(self, digest: str) -> bytes | None:
-        """A file that travels with the releases."""
-        return self.public.read(digest) if self.public.has(digest) else None
+    @property
+    def side(self) -> Side:
+        """The files that travel with the releases."""
+        return side_files(self.public)
 
     def ensure_model(self, wanted: ReleaseRow, releases: Sequence[ReleaseRow]) -> None:
         """Have a release's model in the cache, rebuilt from the nearest keyframe if need be."""

@@ -34,6 +34,7 @@ from coordinator.history import LINES_MAX, event_told, round_lines, round_record
 from coordinator.metrics import CONTENT_TYPE, GatewayMetrics
 from coordinator.story import update_story
 from coordinator.web import Sessions, Site, add_pages, cause_of, refusal_of, refuse, wants_page
+from coordinator.web.digits import whole_number
 from coordinator.web.operator.token import read_token
 
 __all__ = ["create_app"]
@@ -90,9 +91,10 @@ def _add_run_routes(app: FastAPI, state: GatewayState) -> None:
 
     @app.api_route("/v1/rounds/{number}", methods=READ)
     def one_round(number: str) -> Response:
-        if not (number.isascii() and number.isdecimal() and len(number) <= 15):
+        wanted = whole_number(number)
+        if wanted is None:
             raise NotFoundError("the path has no number of a round")
-        return _say(round_record(state.ledger, state.config, int(number)))
+        return _say(round_record(state.ledger, state.config, wanted))
 
     @app.api_route("/v1/contributors", methods=READ)
     def contributors(request: Request) -> Response:
@@ -145,15 +147,13 @@ def _add_work_routes(app: FastAPI, state: GatewayState, intake: Intake, leasing:
         if not is_digest(digest):
             raise NotFoundError("the path has no digest of the form b3:<64 hex>")
         offset = _count(request, "offset", None, COUNT_MAX)
-        announced = request.headers.get("content-length", "")
-        length = int(announced) if announced.isdecimal() else None
+        length = whole_number(request.headers.get("content-length", ""))
         return _say(await intake.receive(digest, offset, length, request.stream()))
 
     @app.post("/v1/discard")
     async def discard(request: Request) -> Response:
         require_plain(request)
-        announced = request.headers.get("content-length", "")
-        length = int(announced) if announced.isdecimal() and len(announced) <= 16 else None
+        length = whole_number(request.headers.get("content-length", ""))
         return _say(await discarding.take(length, request.stream()))
 
     @app.api_route("/v1/updates/{digest}", methods=READ)
@@ -250,7 +250,7 @@ def _count(request: Request, name: str, default: int | None, largest: int) -> in
     values = request.query_params.getlist(name)
     if not values and default is not None:
         return default
-    text = values[0] if len(values) == 1 else ""
-    if not (text.isascii() and text.isdecimal() and len(text) <= 16 and int(text) <= largest):
+    number = whole_number(values[0], 16) if len(values) == 1 else None
+    if number is None or number > largest:
         raise UnknownFieldError(f"the query needs {name}=N once, N a whole number from 0 to {largest}")
-    return int(text)
+    return number

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from barnraise.errors import NotFoundError, StorageError
+from barnraise.errors import NotFoundError
 from barnraise.key_messages import (
     KeyAccepted,
     KeyHistory,
@@ -22,7 +22,7 @@ from barnraise.key_messages import (
 )
 from barnraise.message import Signed
 from coordinator.gateway.state import GatewayState
-from coordinator.ledger import LedgerMovedError
+from coordinator.ledger import until_recorded
 from coordinator.ledger.key_events import RecoveryRegistered
 from coordinator.succession import (
     Accepted,
@@ -39,8 +39,6 @@ from coordinator.succession import (
 )
 
 __all__ = ["Keyring"]
-
-ATTEMPTS = 50
 
 
 class Keyring:
@@ -172,28 +170,24 @@ class Keyring:
 
     def _record(self, decide: Callable[[], Decided]) -> KeyHistory:
         ledger = self._state.ledger
-        for _ in range(ATTEMPTS):
-            seen = ledger.last_seq()
-            decided = decide()
-            try:
-                ledger.record(*decided.events, at_ms=self._state.now_ms(), expect_seq=seen)
-            except LedgerMovedError:
-                continue
-            return self.history(decided.contributor, decided.reason)
-        raise StorageError("the ledger is too busy to change a key; nothing was recorded. Ask again.")
+
+        def attempt() -> Decided:
+            seen, decided = ledger.last_seq(), decide()
+            ledger.record(*decided.events, at_ms=self._state.now_ms(), expect_seq=seen)
+            return decided
+
+        decided = until_recorded("change a key", attempt)
+        return self.history(decided.contributor, decided.reason)
 
     def _carried_out(self, contributor: str) -> bool:
         """Carry out the claim on a contributor if its time is over; whether there was one."""
         ledger = self._state.ledger
-        for _ in range(ATTEMPTS):
-            seen = ledger.last_seq()
-            claim = ledger.keys.open_claim(contributor)
+
+        def attempt() -> bool:
+            seen, claim = ledger.last_seq(), ledger.keys.open_claim(contributor)
             events = decide_ripe(claim, ledger.keys.key_of(contributor), now_ms=self._state.now_ms())
-            if not events:
-                return False
-            try:
+            if events:
                 ledger.record(*events, at_ms=self._state.now_ms(), expect_seq=seen)
-            except LedgerMovedError:
-                continue
-            return True
-        raise StorageError("the ledger is too busy to carry out a recovery; nothing was recorded. Ask again.")
+            return bool(events)
+
+        return until_recorded("carry out a recovery", attempt)

@@ -8,23 +8,17 @@ stopped collecting.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import TypeVar
 
-from barnraise.errors import StorageError
 from barnraise.message import Signed
 from barnraise.protocol import Lease, LeaseAnswer, LeaseRelease, LeaseReleaseAnswer, LeaseRequest, Wait, mask_ref
 from coordinator.admission import Grant, LeaseFacts, Repeat, decide_lease, decide_release
 from coordinator.gateway.keyring import Keyring
 from coordinator.gateway.state import GatewayState
-from coordinator.ledger import LeaseRow, Ledger, LedgerMovedError
+from coordinator.ledger import LeaseRow, Ledger, until_recorded
 from coordinator.ledger.events import ContributorSeen, Event, LeaseGranted, LeaseReleased
 from coordinator.succession import notice_of_claim, wait_for_place
 
 __all__ = ["Leasing"]
-
-ATTEMPTS = 50
-A = TypeVar("A")
 
 
 class Leasing:
@@ -44,7 +38,8 @@ class Leasing:
             StorageError: the ledger is too busy; nothing was recorded.
         """
         request = signed.open(LeaseRequest)
-        return self._until_recorded(lambda: self._decide_and_record(request, signed.key))
+        with self._one_at_a_time:
+            return until_recorded("give a lease", lambda: self._decide_and_record(request, signed.key))
 
     def release(self, signed: Signed) -> LeaseReleaseAnswer:
         """End a lease before its time, because its contributor says that nothing will come of it.
@@ -55,16 +50,8 @@ class Leasing:
             StorageError: the ledger is too busy; nothing was recorded.
         """
         release = signed.open(LeaseRelease)
-        return self._until_recorded(lambda: self._end(release, signed.key))
-
-    def _until_recorded(self, attempt: Callable[[], A]) -> A:
         with self._one_at_a_time:
-            for _ in range(ATTEMPTS):
-                try:
-                    return attempt()
-                except LedgerMovedError:
-                    continue
-        raise StorageError("the ledger is too busy to answer; nothing was recorded. Ask again.")
+            return until_recorded("end a lease", lambda: self._end(release, signed.key))
 
     def _end(self, release: LeaseRelease, key: str) -> LeaseReleaseAnswer:
         state = self._state

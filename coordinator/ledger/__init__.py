@@ -6,7 +6,8 @@ are the tables themselves.
 """
 
 from coordinator.ledger.key_records import ClaimRow, KeyRecords, KeyRow, RecoveryRow
-from coordinator.ledger.ledger import TRUNK, Ledger, LedgerMovedError
+from coordinator.ledger.ledger import TRUNK, Ledger
+from coordinator.ledger.moved import LedgerMovedError, until_recorded
 from coordinator.ledger.rows import (
     BanRow,
     ChannelRow,
@@ -44,4 +45,5 @@ __all__ = [
     "RunRow",
     "Tally",
     "UpdateRow",
+    "until_recorded",
 ]

@@ -21,6 +21,7 @@ from coordinator.ledger.engine import open_engine, reading, writing
 from coordinator.ledger.events import EVENTS, Event, LeaseGranted, RecordedEvent
 from coordinator.ledger.key_records import KeyRecords
 from coordinator.ledger.migrate import migrate, require_current
+from coordinator.ledger.moved import LedgerMovedError
 from coordinator.ledger.page_reads import PageReads
 from coordinator.ledger.projection import project
 from coordinator.ledger.rows import (
@@ -38,16 +39,12 @@ from coordinator.ledger.rows import (
     UpdateRow,
 )
 
-__all__ = ["TRUNK", "Ledger", "LedgerMovedError"]
+__all__ = ["TRUNK", "Ledger"]
 
 Row = TypeVar("Row")
 REPLAY_BATCH = 500
 TRUNK = "nightly"
 """The channel that the trunk is: rounds go on from where it is."""
-
-
-class LedgerMovedError(RuntimeError):
-    """Something was recorded since the facts of a decision were read: read and decide again."""
 
 
 class Ledger:

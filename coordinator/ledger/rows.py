@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +84,11 @@ class RoundRow:
     state: dict[str, Any]
     merge: dict[str, Any] | None = None
     verdict: dict[str, Any] | None = None
+
+    @property
+    def recognised(self) -> Mapping[str, Mapping[str, Any]]:
+        """Update -> what its newest merge recognised of it, label and reason; of most there is nothing to say."""
+        return (self.merge or {}).get("recognised") or {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,16 @@ holds a key, a name, a digest, a path or a reason in words.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from barnraise.metric import Metric
+from barnraise.protocol import Phase, UpdateState
 
 __all__ = ["BOUNDS_S", "CATALOGUE", "MOVES", "NAMES_MAX", "OUTCOMES", "PHASES", "REASONS", "STATES"]
 
-PHASES = ("collecting", "merging", "testing", "released", "rejected", "abandoned")
+PHASES = get_args(Phase)
 OUTCOMES = PHASES[3:]
-STATES = ("received", "checked", "rejected", "merged", "unmerged", "reverted")
+STATES = get_args(UpdateState)
 REASONS = {
     "rejected": ("harmful", "malformed", "culprit", "banned", "other"),
     "unmerged": ("late", "unchecked", "quarantine", "round-rejected", "round-abandoned", "other"),

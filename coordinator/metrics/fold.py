@@ -50,6 +50,16 @@ LIVE_MS = 3_600_000
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000
 BUMPS = ("first", "patch", "minor", "major")
+PLAIN = (
+    "leases",
+    "update_received_bytes",
+    "update_dense_bytes",
+    "update_tokens",
+    "update_steps",
+    "release_patch_bytes",
+    "release_dense_bytes",
+)
+"""Counters without labels."""
 
 
 class _Names:
@@ -82,7 +92,7 @@ class RunFold:
         self._seen_ms: dict[str, int] = {}
         self._offset_s: dict[str, float] = {}
         self._banned: set[str] = set()
-        self._leases: dict[str, tuple[int, str]] = {}  # lease -> when it expires, whose
+        self._leases: dict[str, int] = {}  # lease -> when it expires
         self._orders: set[str] = set()
         self._yanked: set[str] = set()
         self._targets: set[str] = set()
@@ -100,7 +110,7 @@ class RunFold:
             case LeaseGranted():
                 self._counts["leases",] += 1
                 self._seen_ms[event.contributor] = at_ms
-                self._leases[event.lease_id] = (event.expires_at_ms, event.contributor)
+                self._leases[event.lease_id] = event.expires_at_ms
                 self._forget_leases(at_ms)
             case LeaseReleased(lease_id):
                 self._leases.pop(lease_id, None)
@@ -190,7 +200,7 @@ class RunFold:
 
     def _forget_leases(self, now_ms: int) -> None:
         if len(self._leases) > 1000:
-            self._leases = {key: row for key, row in self._leases.items() if row[0] > now_ms}
+            self._leases = {lease: ends_ms for lease, ends_ms in self._leases.items() if ends_ms > now_ms}
 
     # -- reading --------------------------------------------------------------------------
 
@@ -203,9 +213,7 @@ class RunFold:
         """All metrics that come from the ledger, as of ``now_ms``."""
         found = Readings()
         found.put("barnraise_ledger_events_total", self.seq)
-        for name in ("leases", "update_received_bytes", "update_dense_bytes", "update_tokens", "update_steps"):
-            found.put(f"barnraise_{name}_total", self._counts[name,])
-        for name in ("release_patch_bytes", "release_dense_bytes"):
+        for name in PLAIN:
             found.put(f"barnraise_{name}_total", self._counts[name,])
         for (name, *labels), count in self._counts.items():
             if labels:
@@ -227,7 +235,7 @@ class RunFold:
 
     def _tell_contributors(self, found: Readings, now_ms: int) -> None:
         live = [key for key, at in self._seen_ms.items() if now_ms - at < LIVE_MS]
-        leases_open = sum(expires > now_ms for expires, _ in self._leases.values())
+        leases_open = sum(ends_ms > now_ms for ends_ms in self._leases.values())
         found.put("barnraise_leases_open", leases_open)
         found.put("barnraise_contributors", len(self._seen_ms))
         found.put("barnraise_contributors_live", len(live))

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from barnraise.errors import OrderRefusedError, StorageError
-from coordinator.ledger import TRUNK, Ledger, LedgerMovedError, OrderRow
+from barnraise.errors import OrderRefusedError
+from coordinator.ledger import TRUNK, Ledger, OrderRow, until_recorded
 from coordinator.ledger.events import ChannelMoved
 from coordinator.ledger.order_events import OrderSettled
 from coordinator.orders.decision import Compute, Decision, Done, Facts, Refuse, Wait
@@ -29,8 +29,6 @@ from coordinator.orders.rules import decide
 
 __all__ = ["facts_for", "outlook", "settle"]
 
-ATTEMPTS = 50
-
 
 def settle(ledger: Ledger, row: OrderRow, clock: Callable[[], int]) -> Decision:
     """Settle an order if that needs no computing; else record what comes first, and leave it open.
@@ -44,25 +42,23 @@ def settle(ledger: Ledger, row: OrderRow, clock: Callable[[], int]) -> Decision:
     Raises:
         StorageError: the ledger is too busy; nothing was recorded.
     """
-    for _ in range(ATTEMPTS):
-        seen = ledger.last_seq()
-        decision = outlook(row, ledger)
-        try:
-            match decision:
-                case Done(events, reason, result):
-                    settled = OrderSettled(row.order_id, True, reason, dict(result))
-                    ledger.record(*events, settled, at_ms=clock(), expect_seq=seen)
-                case Refuse(reason):
-                    ledger.record(OrderSettled(row.order_id, False, reason), at_ms=clock(), expect_seq=seen)
-                case Compute(events=events):
-                    if events:
-                        ledger.record(*events, at_ms=clock(), expect_seq=seen)
-                case Wait():
-                    pass
-        except LedgerMovedError:
-            continue
+
+    def attempt() -> Decision:
+        seen, decision = ledger.last_seq(), outlook(row, ledger)
+        match decision:
+            case Done(events, reason, result):
+                settled = OrderSettled(row.order_id, True, reason, dict(result))
+                ledger.record(*events, settled, at_ms=clock(), expect_seq=seen)
+            case Refuse(reason):
+                ledger.record(OrderSettled(row.order_id, False, reason), at_ms=clock(), expect_seq=seen)
+            case Compute(events=events):
+                if events:
+                    ledger.record(*events, at_ms=clock(), expect_seq=seen)
+            case Wait():
+                pass
         return decision
-    raise StorageError("the ledger is too busy to settle an order; nothing was recorded. Try again.")
+
+    return until_recorded("settle an order", attempt)
 
 
 def outlook(row: OrderRow, ledger: Ledger) -> Decision:

@@ -9,6 +9,7 @@ curves      every test over all that was tested; drawing: as SVG
 layered     where the models of a family stand; family_svg: as SVG
 live        server-sent events
 names       text from strangers, fit for a page; words: numbers, sizes, times
+digits      whole numbers from strangers
 headers     what goes out with every page: policy, caching, compression
 refusals    pages for what cannot be shown
 operator/   who may order something, and what was ordered

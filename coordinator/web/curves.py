@@ -13,6 +13,8 @@ from functools import cached_property
 from typing import Any
 
 from coordinator.ledger import Ledger, ReleaseRow, RoundRow
+from coordinator.round import FINAL
+from coordinator.web.pages.tests import is_higher_better
 
 __all__ = ["Chapter", "Curve", "CurveBook", "Judged", "curves", "held_out", "judged_of_release", "judged_of_round"]
 
@@ -92,14 +94,8 @@ def _judged(at_ms: int, label: str, number: int, accepted: bool, rows: Mapping[s
         accepted=accepted,
         means={name: float(row["mean"]) for name, row in known.items()},
         units={name: str(row.get("unit", "")) for name, row in known.items()},
-        higher=frozenset(name for name, row in known.items() if _higher(row)),
+        higher=frozenset(name for name, row in known.items() if is_higher_better(row)),
     )
-
-
-def _higher(row: Mapping[str, Any]) -> bool:
-    """Releases of long ago do not say; then only shares are better when higher."""
-    better: object = row.get("better", "higher" if row.get("unit") == "share" else "lower")
-    return better == "higher"
 
 
 def curves(judged: Sequence[Judged]) -> tuple[Curve, ...]:
@@ -193,7 +189,7 @@ class CurveBook:
 
     def _read_rounds(self, rows: Iterable[RoundRow]) -> None:
         for row in rows:
-            if row.phase not in ("released", "rejected", "abandoned"):
+            if row.phase not in FINAL:
                 return  # rounds end in their order
             self._round = row.number
             if (point := judged_of_round(row)) is not None:

@@ -26,6 +26,7 @@ from barnraise.errors import StorageError
 from barnraise.narrate import narrate
 from coordinator.ledger import Ledger
 from coordinator.ledger.events import RecordedEvent
+from coordinator.web.digits import whole_number
 from coordinator.web.names import fit
 
 __all__ = ["STREAMS_MAX", "Tail", "last_seen"]
@@ -102,7 +103,7 @@ class Tail:
 
 def last_seen(header: str | None) -> int | None:
     """The sequence number in a Last-Event-ID; None where there is none that could be one."""
-    return int(header) if header and header.isascii() and header.isdecimal() and len(header) <= 15 else None
+    return whole_number(header or "")
 
 
 def _message(recorded: RecordedEvent) -> bytes:

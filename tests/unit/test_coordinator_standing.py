@@ -39,7 +39,7 @@ class Past:
         return sorted(self.rows, key=lambda row: -row.received_at_ms)[:limit]
 
     def newest_rounds(self, before: int | None, limit: int) -> list[RoundRow]:
-        made: Any = type("Round", (), {"merge": {"recognised": self.recognised}})
+        made: Any = type("Round", (), {"recognised": self.recognised})
         return [made]
 
 

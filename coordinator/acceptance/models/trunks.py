@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from barnraise.digest import digest_bytes
 from barnraise.errors import AcceptanceError, ConfigValueError
 from barnraise.model_config import ByteLMConfig, CausalLMConfig, ModelConfig
+from barnraise.releases.store import BlobStore
 from barnraise.tokenizer import Tokenizer
 from barnraise.updates.space import ParameterSpace
 from coordinator.acceptance.models.answering_subject import AnsweringSubject
@@ -20,10 +21,15 @@ from coordinator.acceptance.models.causal_subject import CausalSubject
 from coordinator.acceptance.models.subject import ByteSubject, Subject
 from merge.architectures import ecosystem_files
 
-__all__ = ["Side", "tokenizer_of", "trunk_subject"]
+__all__ = ["Side", "side_files", "tokenizer_of", "trunk_subject"]
 
 Side = Callable[[str], bytes | None]
 """The content of a file that travels with the releases, by its digest; None where it is not at hand."""
+
+
+def side_files(store: BlobStore) -> Side:
+    """Of releases whose blobs are in a store."""
+    return lambda digest: store.read(digest) if store.has(digest) else None
 
 
 def trunk_subject(flat_P: NDArray[np.float32], model: ModelConfig, space: ParameterSpace, side: Side) -> Subject:

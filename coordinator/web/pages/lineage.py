@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from barnraise.releases.derived.manifest import RELATIONS
 from coordinator.ledger import DerivedRow, ReleaseRow
+from coordinator.listing import accepted_in
 from coordinator.web.layered import Drawn, draw
 
 __all__ = ["VERDICTS", "Choice", "Family", "Kin", "Said", "family_of", "kin_of"]
@@ -123,8 +123,7 @@ def _verdict(row: ReleaseRow, reverted: set[str]) -> str:
         return "yanked"
     if row.version in reverted:
         return "reverted"
-    tests: Iterable[Mapping[str, Any]] = row.summary.values()
-    if any(test.get("accepted") is not None for test in tests):
+    if accepted_in(row.summary):
         return "accepted"
     return "passed" if row.summary else "untested"
 

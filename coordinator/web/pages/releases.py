@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from coordinator.ledger import ChannelRow, ReleaseRow
 from coordinator.ledger.page_reads import Counted
+from coordinator.listing import accepted_in
 from coordinator.web.curves import held_out, judged_of_release
 
 __all__ = ["Mark", "ReleaseLine", "marks_of", "release_lines"]
@@ -106,6 +107,6 @@ def marks_of(row: ReleaseRow, channels: Iterable[ChannelRow], reverted_in: str |
         marks.append(Mark("reverts", "plain", f"made without {len(row.reverts)} updates that its parent has"))
     if reverted_in is not None:
         marks.append(Mark("reverted", "bad", f"an update in it is no longer there since {reverted_in}"))
-    if any(test.get("accepted") is not None for test in row.summary.values()):
+    if accepted_in(row.summary):
         marks.append(Mark("accepted", "bad", "a test got worse, by the operator's leave"))
     return tuple(marks)

@@ -9,6 +9,7 @@ from typing import Any
 from barnraise.narrate import narrate
 from barnraise.records import RoundLine, RoundRecord
 from coordinator.ledger.events import RecordedEvent
+from coordinator.round import FINAL
 from coordinator.web.pages.tests import VerdictRow, reach_of, verdict_rows
 
 __all__ = [
@@ -33,7 +34,6 @@ TONES = {
     "reverted": "bad",
     "rejected": "bad",
 }
-FINAL = frozenset({"released", "rejected", "abandoned"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from coordinator.admission import AdmissionPolicy, collecting_ends_ms
 from coordinator.ledger import ChannelRow, LeaseRow, ReleaseRow, RoundRow, Tally, UpdateRow
 from coordinator.ledger.events import RecordedEvent
 from coordinator.ledger.page_reads import Counted
+from coordinator.round import FINAL
 
 __all__ = [
     "Happening",
@@ -131,7 +132,7 @@ class RoundNow:
 
     @property
     def is_over(self) -> bool:
-        return self.phase in ("released", "rejected", "abandoned")
+        return self.phase in FINAL
 
 
 def lease_views(

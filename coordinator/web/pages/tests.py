@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["REACH_MOST", "VerdictRow", "reach_of", "verdict_rows"]
+__all__ = ["REACH_MOST", "VerdictRow", "is_higher_better", "reach_of", "verdict_rows"]
 
 REACH_LEAST, REACH_MOST = 1.5, 5.0
 
@@ -56,14 +56,13 @@ def verdict_rows(summary: Mapping[str, Mapping[str, Any]]) -> tuple[VerdictRow, 
 
 
 def _row(name: str, row: Mapping[str, Any]) -> VerdictRow:
-    unit = str(row.get("unit", ""))
-    higher = row.get("better", "higher" if unit == "share" else "lower") == "higher"
+    higher = is_higher_better(row)
     effect, margin = _number(row.get("effect")), _number(row.get("margin"))
     low, high = _number(row.get("low")), _number(row.get("high"))
     compared = row.get("base_mean") is not None and effect is not None
     return VerdictRow(
         name=name,
-        unit=unit,
+        unit=str(row.get("unit", "")),
         supported=bool(row.get("supported", True)),
         higher_is_better=higher,
         n=row.get("n"),
@@ -80,6 +79,12 @@ def _row(name: str, row: Mapping[str, Any]) -> VerdictRow:
         margins=_in_margins(low, effect, high, margin, higher) if compared else None,
         accepted=row.get("accepted"),
     )
+
+
+def is_higher_better(row: Mapping[str, Any]) -> bool:
+    """Whether more of what a test measures is better. Verdicts of long ago do not say; then it is so of shares."""
+    better: object = row.get("better", "higher" if row.get("unit") == "share" else "lower")
+    return better == "higher"
 
 
 def _state(row: Mapping[str, Any], compared: bool) -> str:

@@ -12,6 +12,7 @@ from barnraise.errors import NotFoundError, VerificationError
 from barnraise.releases.lineage import Lineage, read_lineage
 from barnraise.releases.manifest import Manifest
 from coordinator.ledger import ReleaseRow
+from coordinator.web.digits import whole_number
 from coordinator.web.pages.comparing import Between, Comparison, compared, path_between
 from coordinator.web.pages.release import Beside, around, release_view
 from coordinator.web.pages.releases import marks_of, release_lines
@@ -137,6 +138,7 @@ def _before(request: Request) -> int | None:
     text = request.query_params.get("before", "")
     if not text:
         return None
-    if not (text.isascii() and text.isdecimal() and len(text) <= 15):
+    number = whole_number(text)
+    if number is None:
         raise NotFoundError("the address has no number after before=; begin with the newest releases")
-    return int(text)
+    return number

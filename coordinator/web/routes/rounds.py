@@ -10,6 +10,7 @@ from barnraise.errors import NotFoundError
 from coordinator.history import round_lines, round_record
 from coordinator.ledger.events import RoundMerged, RoundMoved, RoundOpened, RoundTested
 from coordinator.story import find_update, update_story
+from coordinator.web.digits import whole_number
 from coordinator.web.pages.rounds import round_line_view, round_view
 from coordinator.web.pages.updates import update_view
 from coordinator.web.site import Site
@@ -56,6 +57,7 @@ def _number(text: str) -> int:
     Raises:
         NotFoundError: it is none.
     """
-    if not (text.isascii() and text.isdecimal() and len(text) <= 15):
+    number = whole_number(text)
+    if number is None:
         raise NotFoundError("the address has no number of a round")
-    return int(text)
+    return number
