@@ -104,8 +104,8 @@ QUICK = Sizes(
 def stdlib_sizes() -> Sizes:
     """The standard-library model: architecture, shards, inner steps and codec as the run's file has them.
 
-    A whole fine-tune is 40 steps of 8 windows of 128 bytes, which is what an hour of one core allows for twice two
-    tasks and 24 releases. The first releases are made by plain training, which costs as much as a round for each 48
+    A whole fine-tune is 32 steps of 8 windows of 128 bytes, which is what an hour of one core allows for twice two
+    tasks and 22 releases. The first releases are made by plain training, which costs as much as a round for each 48
     steps and gets further.
     """
     run = load_run_config(STDLIB_RUN)
@@ -120,16 +120,16 @@ def stdlib_sizes() -> Sizes:
         early=140,
         last=3,
         shown=(1, 2, 3, 4),
-        full=40,
+        full=32,
         recipes=STDLIB_RECIPES,
         plain=(80, 120, 170, 240, 320, 400),
-        cheap=32,
-        truth=128,
+        cheap=16,
+        truth=96,
         own=64,
         batch=run.training.batch,
         learning_rate=run.training.learning_rate,
         tasks=2,
         rank=8,
-        skipped=("attached early + 2",),
+        skipped=("attached early + 2", "attached + 5", "short 5"),
         same_batches=True,
     )
