@@ -8,20 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from contributor.doctor.finding import Finding, fail, ok, skipped, warn
+from contributor.doctor.words import mib
 
-__all__ = [
-    "Card",
-    "FolderFacts",
-    "MachineFacts",
-    "judge_device",
-    "judge_driver",
-    "judge_folder",
-    "judge_machine",
-    "judge_packages",
-    "judge_python",
-    "judge_torch",
-    "mib",
-]
+__all__ = ["Card", "FolderFacts", "MachineFacts", "judge_machine"]
 
 PYTHON_MIN = (3, 11)
 DISK_MIN_BYTES = 1 << 30
@@ -84,18 +73,18 @@ class MachineFacts:
 
 def judge_machine(facts: MachineFacts) -> list[Finding]:
     """Everything about this machine that no run has to be known for."""
-    folders = [judge_folder(name, folder, DISK_MIN_BYTES) for name, folder in facts.folders.items()]
+    folders = [_judge_folder(name, folder, DISK_MIN_BYTES) for name, folder in facts.folders.items()]
     return [
-        judge_python(facts),
-        judge_packages(facts),
-        judge_torch(facts),
-        judge_driver(facts),
-        judge_device(facts),
+        _judge_python(facts),
+        _judge_packages(facts),
+        _judge_torch(facts),
+        _judge_driver(facts),
+        _judge_device(facts),
         *folders,
     ]
 
 
-def judge_python(facts: MachineFacts) -> Finding:
+def _judge_python(facts: MachineFacts) -> Finding:
     """Is Python new enough."""
     has = ".".join(map(str, facts.python))
     needs = ".".join(map(str, PYTHON_MIN))
@@ -106,7 +95,7 @@ def judge_python(facts: MachineFacts) -> Finding:
     return ok("python", found)
 
 
-def judge_packages(facts: MachineFacts) -> Finding:
+def _judge_packages(facts: MachineFacts) -> Finding:
     """Are the extra's packages there, and are ours really ours."""
     if facts.overwritten:
         return fail(
@@ -126,7 +115,7 @@ def judge_packages(facts: MachineFacts) -> Finding:
     return ok("packages", "the extra contributor is complete, and no other distribution has overwritten ours")
 
 
-def judge_torch(facts: MachineFacts) -> Finding:
+def _judge_torch(facts: MachineFacts) -> Finding:
     """Can PyTorch be imported, and if not, whose fault is it."""
     if facts.torch_version is not None:
         built = "built for CUDA " + _dotted(facts.torch_cuda) if facts.torch_cuda else "built without CUDA"
@@ -151,7 +140,7 @@ def judge_torch(facts: MachineFacts) -> Finding:
     )
 
 
-def judge_driver(facts: MachineFacts) -> Finding:
+def _judge_driver(facts: MachineFacts) -> Finding:
     """Does the card's driver serve the CUDA that torch was built for."""
     if not facts.cards:
         why = facts.cards_unknown or "the driver shows none"
@@ -186,7 +175,7 @@ def judge_driver(facts: MachineFacts) -> Finding:
     )
 
 
-def judge_device(facts: MachineFacts) -> Finding:
+def _judge_device(facts: MachineFacts) -> Finding:
     """What would train."""
     if facts.torch_version is None:
         return skipped("device", "not known without PyTorch")
@@ -197,7 +186,7 @@ def judge_device(facts: MachineFacts) -> Finding:
     return ok("device", f"the CPU, {facts.cores} cores")
 
 
-def judge_folder(name: str, folder: FolderFacts, needed_bytes: int) -> Finding:
+def _judge_folder(name: str, folder: FolderFacts, needed_bytes: int) -> Finding:
     """Can a folder be written to, and is there room."""
     check = f"disk ({name})"
     if "Read-only" in folder.error:
@@ -227,17 +216,6 @@ def judge_folder(name: str, folder: FolderFacts, needed_bytes: int) -> Finding:
             cure="make it yours (ls -ld shows whose it is), or keep state elsewhere: --home DIR, XDG_STATE_HOME",
         )
     return ok(check, f"{mib(folder.free_bytes)} free in {folder.path}", f"at least {mib(needed_bytes)}")
-
-
-def mib(size_bytes: int) -> str:
-    """A size as people say it."""
-    if size_bytes >= 10 << 30:
-        return f"{size_bytes / (1 << 30):,.0f} GiB"
-    if size_bytes >= 1 << 30:
-        return f"{size_bytes / (1 << 30):,.1f} GiB"
-    if size_bytes >= 1 << 20:
-        return f"{size_bytes / (1 << 20):,.0f} MiB"
-    return f"{size_bytes / 1024:,.0f} KiB"
 
 
 def _dotted(version: tuple[int, int] | None) -> str:

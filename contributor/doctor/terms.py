@@ -1,4 +1,4 @@
-"""Judge a run against this machine: does it speak our protocol, know our key, and ask for no more than is here.
+"""Judge a run: does it speak our protocol, know our key, have work, and ask for no more than is here (fit.py).
 
 Messages are read leniently here: of a coordinator that is newer than this Barnraise the doctor must still say so.
 """
@@ -13,26 +13,14 @@ from barnraise.key_messages import KeyHistory
 from barnraise.narrate import short
 from barnraise.protocol import PROTOCOL_VERSION, RunInfo
 from contributor.doctor.finding import Finding, fail, ok, skipped, warn
-from contributor.doctor.machine import MachineFacts, mib
-from contributor.doctor.need import Need, shape_of, unit_seconds, what_it_needs
+from contributor.doctor.fit import judge_memory, judge_room, judge_time, judge_upload
+from contributor.doctor.machine import MachineFacts
+from contributor.doctor.need import Need, shape_of, what_it_needs
+from contributor.doctor.words import span
 
-__all__ = [
-    "LocalFacts",
-    "TermsFacts",
-    "judge_clock",
-    "judge_key",
-    "judge_memory",
-    "judge_protocol",
-    "judge_room",
-    "judge_run",
-    "judge_task",
-    "judge_terms",
-    "judge_time",
-    "judge_upload",
-]
+__all__ = ["LocalFacts", "TermsFacts", "judge_terms"]
 
 ENDED = frozenset({"released", "rejected", "abandoned"})
-SLOW_UPLOAD_S = 60.0
 CLOCK_WARNING = 0.5
 """Share of the allowed clock skew from which on it is mentioned."""
 
@@ -88,40 +76,40 @@ class TermsFacts:
 def judge_terms(facts: TermsFacts, machine: MachineFacts) -> list[Finding]:
     """Everything about the run, in the order in which it is in the way."""
     return [
-        judge_clock(facts),
-        judge_protocol(facts),
-        judge_key(facts),
-        judge_run(facts),
-        judge_task(facts),
-        judge_memory(facts, machine),
-        judge_room(facts, machine),
-        judge_time(facts),
-        judge_upload(facts),
+        _judge_clock(facts),
+        _judge_protocol(facts),
+        _judge_key(facts),
+        _judge_run(facts),
+        _judge_task(facts),
+        judge_memory(facts.need, machine),
+        judge_room(facts.parameters, machine.folders.get("state")),
+        judge_time(facts.info, facts.parameters, facts.operations_per_s),
+        _judge_upload(facts),
     ]
 
 
-def judge_clock(facts: TermsFacts) -> Finding:
+def _judge_clock(facts: TermsFacts) -> Finding:
     """Is this clock near the coordinator's: signed messages carry the time."""
     if facts.offset_s is None:
         return skipped("clock", "the coordinator did not say what time it has")
     terms = facts.info.terms if facts.info is not None else None
     limit_s = terms.max_clock_skew_s if terms is not None else 300.0
     off_s, way = abs(facts.offset_s), "ahead of" if facts.offset_s > 0 else "behind"
-    found = f"{_span(off_s)} {way} the coordinator's"
+    found = f"{span(off_s)} {way} the coordinator's"
     if off_s > limit_s:
         return fail(
             "clock",
             found,
-            needed=f"at most {_span(limit_s)}",
+            needed=f"at most {span(limit_s)}",
             cause="clock-off",
             cure="set it: sudo timedatectl set-ntp true, and look at date; if yours is right, tell the operator",
         )
     if off_s > CLOCK_WARNING * limit_s:
-        return warn("clock", found, needed=f"at most {_span(limit_s)}", cause="clock-drifts", cure="set it soon")
-    return ok("clock", found, f"at most {_span(limit_s)}")
+        return warn("clock", found, needed=f"at most {span(limit_s)}", cause="clock-drifts", cure="set it soon")
+    return ok("clock", found, f"at most {span(limit_s)}")
 
 
-def judge_protocol(facts: TermsFacts) -> Finding:
+def _judge_protocol(facts: TermsFacts) -> Finding:
     """Do both sides speak the same protocol."""
     theirs = facts.said.get("protocol")
     if theirs != PROTOCOL_VERSION:
@@ -143,7 +131,7 @@ def judge_protocol(facts: TermsFacts) -> Finding:
     return ok("protocol", f"{PROTOCOL_VERSION} on both sides")
 
 
-def judge_key(facts: TermsFacts) -> Finding:
+def _judge_key(facts: TermsFacts) -> Finding:
     """May our key contribute, and is it free."""
     local, known = facts.local, facts.key
     if local is None:
@@ -180,7 +168,7 @@ def judge_key(facts: TermsFacts) -> Finding:
     return ok("key", f"{me}, {'known to this run' if known is not None else 'new to this run'}")
 
 
-def judge_run(facts: TermsFacts) -> Finding:
+def _judge_run(facts: TermsFacts) -> Finding:
     """Is there work to be had."""
     if facts.complete:
         return fail(
@@ -195,7 +183,7 @@ def judge_run(facts: TermsFacts) -> Finding:
     return ok("run", f"round {round_.get('number')} is {round_.get('phase')}")
 
 
-def judge_task(facts: TermsFacts) -> Finding:
+def _judge_task(facts: TermsFacts) -> Finding:
     """Can this Barnraise build the model, and is the training data here."""
     if facts.info is None:
         return skipped("task", "the run cannot be read")
@@ -218,118 +206,8 @@ def judge_task(facts: TermsFacts) -> Finding:
     return ok("task", f"{name}{size}")
 
 
-def judge_memory(facts: TermsFacts, machine: MachineFacts) -> Finding:
-    """Does a unit fit into memory, with one example at once, or with the whole batch."""
-    need = facts.need
-    if need is None:
-        return skipped("memory", "not known how much the model needs")
-    on_card = machine.cuda_works and bool(machine.cards)
-    have = machine.free_bytes
-    if on_card:
-        card = machine.cards[0]
-        short_of = _too_little("video memory", card.free_bytes, need.device_least)
-        if short_of is None and have is not None:
-            short_of = _too_little("memory", have, need.machine)
-        least_free, whole, whole_have = card.free_bytes, need.device_whole, card.free_bytes
-    else:
-        if have is None:
-            return skipped("memory", "nothing says how much this machine has")
-        short_of = _too_little("memory", have, need.machine + need.device_least)
-        least_free, whole, whole_have = have, need.machine + need.device_whole, have
-    if short_of is not None:
-        return short_of
-    where = "on the card" if on_card else "on this machine"
-    if whole > whole_have:
-        return warn(
-            "memory",
-            f"{mib(least_free)} free {where}",
-            needed=f"{mib(whole)} for a whole batch",
-            cause="memory-tight",
-            cure="it works with fewer examples at once, and slower; closing other programs helps",
-        )
-    return ok("memory", f"{mib(least_free)} free {where}", f"about {mib(whole)} for a unit")
-
-
-def judge_room(facts: TermsFacts, machine: MachineFacts) -> Finding:
-    """Is there disk for the model, its cache, the residual and updates."""
-    folder, parameters = machine.folders.get("state"), facts.parameters
-    if folder is None or parameters is None:
-        return skipped("room", "not known how much the model needs")
-    needed = 4 * parameters * 10  # base twice while it is replaced, residual, moments, a checkpoint of four vectors
-    if folder.free_bytes < needed:
-        return fail(
-            "room",
-            f"{mib(folder.free_bytes)} free in {folder.path}",
-            needed=f"{mib(needed)} for this run's model, residual, moments and checkpoint",
-            cause="disk-full",
-            cure="free some, or keep the state on another disk: --home DIR",
-        )
-    return ok("room", f"{mib(folder.free_bytes)} free in {folder.path}", f"about {mib(needed)} for this run")
-
-
-def judge_time(facts: TermsFacts) -> Finding:
-    """Does a unit end inside its lease, at the speed that was measured."""
-    if facts.info is None or facts.info.terms is None or facts.parameters is None or facts.operations_per_s is None:
-        return skipped("speed", "not measured")
-    terms, shape = facts.info.terms, shape_of(facts.info.model)
-    if shape is None:
-        return skipped("speed", f"not estimated for {facts.info.model.architecture}")
-    tokens = terms.training.steps * terms.training.batch * shape.tokens
-    unit_s = unit_seconds(facts.parameters, tokens, facts.operations_per_s)
-    found = f"a unit of {terms.training.steps} steps takes about {_span(unit_s)} here"
-    needed = f"less than the lease, {_span(terms.lease_for_s)}"
-    if unit_s > terms.lease_for_s:
-        return fail(
-            "speed",
-            found,
-            needed=needed,
-            cause="too-slow",
-            cure="stop other programs, use a GPU, or ask the operator for longer leases (round.lease_for_s)",
-        )
-    if unit_s > terms.lease_for_s / 2:
-        return warn("speed", found, needed=needed, cause="slow", cure="stop what else runs, or leases may end first")
-    return ok("speed", found, needed)
-
-
-def judge_upload(facts: TermsFacts) -> Finding:
-    """Does an update get out in a reasonable time."""
-    need = facts.need
+def _judge_upload(facts: TermsFacts) -> Finding:
     if facts.upload_bytes_per_s is None:
         return skipped("upload", facts.upload_said or "not measured")
-    rate = f"{facts.upload_bytes_per_s / 1e6:,.2f} MB a second"
-    if need is None:
-        return ok("upload", rate)
-    takes_s = need.update / facts.upload_bytes_per_s
-    found = f"{rate}; an update of about {mib(need.update)} takes {_span(takes_s)}"
     terms = facts.info.terms if facts.info is not None else None
-    if terms is not None and takes_s > terms.lease_for_s:
-        return fail(
-            "upload",
-            found,
-            needed=f"less than the lease, {_span(terms.lease_for_s)}",
-            cause="upload-slow",
-            cure="a faster connection, or ask the operator for a stronger codec",
-        )
-    if takes_s > SLOW_UPLOAD_S:
-        return warn("upload", found, cause="upload-slow", cure="it works; a cable instead of wireless may help")
-    return ok("upload", found)
-
-
-def _too_little(what: str, have: int, need: int) -> Finding | None:
-    if have >= need:
-        return None
-    return fail(
-        "memory",
-        f"{mib(have)} of {what} free",
-        needed=f"at least {mib(need)} for one example at once",
-        cause="memory-short",
-        cure="close other programs; else this run's model is too large for this machine",
-    )
-
-
-def _span(seconds: float) -> str:
-    """A time as people say it."""
-    for unit, size in (("days", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.1f} s"
+    return judge_upload(facts.upload_bytes_per_s, facts.need, None if terms is None else terms.lease_for_s)
