@@ -1,6 +1,6 @@
 """The open swarm of a run: one host, and on it those parts that its owner wants.
 
-Settings: ``host``, ``run``, and for each part that is wanted its own settings under its name.
+Settings: ``host``, ``run``, ``coordinator``, and for each part that is wanted its own settings under its name.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from barnraise.swarm.sidecar.host import Host, HostSettings
 from barnraise.swarm.sidecar.service import Command
+from barnraise.swarm.sidecar.validator import SwarmRecords
 
 __all__ = ["PARTS", "Part", "Peers"]
 
@@ -41,7 +42,8 @@ class Peers:
         self._parts: list[Part] = []
 
     async def start(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        self._host = host = await Host.start(HostSettings.read(settings), settings["folder"])
+        records = [SwarmRecords(settings["run"], settings["coordinator"])] if "coordinator" in settings else []
+        self._host = host = await Host.start(HostSettings.read(settings), settings["folder"], records)
         for name, where in PARTS.items():
             if name in settings:
                 module, _, attribute = where.partition(":")
