@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from barnraise.metric import Readings
@@ -48,82 +48,116 @@ def health_view(found: Readings, now_ms: int, run: str) -> Health:
     Args:
         run: how the run folder is named in commands.
     """
-    return Health(judge(found, now_ms, run), tuple(_groups(Numbers(found), now_ms / 1000)))
+    return Health(judge(found, now_ms, run), _groups(_Teller(Numbers(found), now_ms / 1000)))
 
 
-def _groups(numbers: Numbers, now_s: float) -> Iterator[Group]:
-    def told(name: str, how: Callable[[float], str], *labels: str) -> str:
-        value = numbers.one(name, *labels)
+@dataclass(frozen=True, slots=True)
+class _Teller:
+    """Numbers of one moment in words."""
+
+    numbers: Numbers
+    now_s: float
+
+    def told(self, name: str, how: Callable[[float], str], *labels: str) -> str:
+        value = self.numbers.one(name, *labels)
         return "not known" if value is None else how(value)
 
-    def whole(value: float) -> str:
-        return number(int(value))
+    def whole(self, name: str, *labels: str) -> str:
+        return self.told(name, lambda value: number(int(value)), *labels)
 
-    def since(at_s: float) -> str:
-        return f"{time_in_words(now_s - at_s)} ago"
+    def since(self, name: str) -> str:
+        return self.told(name, lambda at_s: f"{time_in_words(self.now_s - at_s)} ago")
 
-    def until(at_s: float) -> str:
-        return f"in {time_in_words(at_s - now_s)}" if at_s > now_s else f"ended {time_in_words(now_s - at_s)} ago"
+    def until(self, at_s: float) -> str:
+        left_s = at_s - self.now_s
+        return f"in {time_in_words(left_s)}" if left_s > 0 else f"ended {time_in_words(-left_s)} ago"
 
-    yield Group(
+
+def _groups(tell: _Teller) -> tuple[Group, ...]:
+    return (
+        _ledger(tell),
+        _store(tell.numbers),
+        _disk(tell),
+        _compute(tell),
+        _queues(tell),
+        _metadata(tell),
+    )
+
+
+def _ledger(tell: _Teller) -> Group:
+    readable = tell.told("ledger_readable", lambda value: "yes" if value else "no")
+    return Group(
         "Ledger",
         (
-            Reading("Events", told("ledger_events_total", whole)),
-            Reading("Not taken in yet", told("ledger_unread_events", whole)),
-            Reading("Size", told("ledger_size_bytes", size)),
-            Reading("Readable", told("ledger_readable", lambda value: "yes" if value else "no")),
+            Reading("Events", tell.whole("ledger_events_total")),
+            Reading("Not taken in yet", tell.whole("ledger_unread_events")),
+            Reading("Size", tell.told("ledger_size_bytes", size)),
+            Reading("Readable", readable),
         ),
     )
-    parts = {labels[0]: value for labels, value in numbers.all("store_size_bytes").items()}
-    files = {labels[0]: value for labels, value in numbers.all("store_files").items()}
-    yield Group(
+
+
+def _store(numbers: Numbers) -> Group:
+    files = numbers.all("store_files")
+    parts = numbers.all("store_size_bytes").items()
+    return Group(
         "Store",
         tuple(
-            Reading(part.capitalize(), f"{size(value)} in {plural(int(files.get(part, 0)), 'file')}")
-            for part, value in parts.items()
+            Reading(part.capitalize(), f"{size(value)} in {plural(int(files.get((part,), 0)), 'file')}")
+            for (part,), value in parts
         ),
     )
-    forecast = numbers.one("disk_full_forecast_seconds")
-    full = "not known" if forecast is None else time_in_words(forecast) if math.isfinite(forecast) else "nothing grows"
-    yield Group(
+
+
+def _disk(tell: _Teller) -> Group:
+    full = tell.told(
+        "disk_full_forecast_seconds", lambda left_s: time_in_words(left_s) if math.isfinite(left_s) else "nothing grows"
+    )
+    return Group(
         "Disk",
         (
-            Reading("Free", told("disk_free_bytes", size)),
-            Reading("Of", told("disk_size_bytes", size)),
+            Reading("Free", tell.told("disk_free_bytes", size)),
+            Reading("Of", tell.told("disk_size_bytes", size)),
             Reading("Full in", full),
-            Reading("Last backup", told("backup_timestamp_seconds", since)),
+            Reading("Last backup", tell.since("backup_timestamp_seconds")),
         ),
     )
-    resources = sorted({labels[0] for labels in numbers.all("ray_resources")})
-    yield Group(
+
+
+def _compute(tell: _Teller) -> Group:
+    resources = sorted({name for name, _ in tell.numbers.all("ray_resources")})
+    return Group(
         "Compute",
         (
-            Reading("Conductor's last sign", told("conductor_beat_timestamp_seconds", since)),
-            Reading("Ray nodes", told("ray_nodes", whole, "yes")),
+            Reading("Conductor's last sign", tell.since("conductor_beat_timestamp_seconds")),
+            Reading("Ray nodes", tell.whole("ray_nodes", "yes")),
             *(
-                Reading(_resource(name), f"{_amount(numbers, name, 'free')} free of {_amount(numbers, name, 'total')}")
+                Reading(_resource(name), f"{_amount(tell, name, 'free')} free of {_amount(tell, name, 'total')}")
                 for name in resources
             ),
         ),
     )
-    yield Group(
+
+
+def _queues(tell: _Teller) -> Group:
+    return Group(
         "Queues",
         (
-            Reading("Updates to check", told("updates", whole, "received")),
-            Reading("Updates that wait for their round", told("updates", whole, "checked")),
-            Reading("Leases out", told("leases_open", whole)),
-            Reading("Uploads under way", told("uploads_staged", whole)),
-            Reading("Tasks that run", told("ray_tasks", whole, "running")),
-            Reading("Tasks that wait for room", told("ray_tasks", whole, "held")),
-            Reading("Orders that wait", told("orders_waiting", whole)),
+            Reading("Updates to check", tell.whole("updates", "received")),
+            Reading("Updates that wait for their round", tell.whole("updates", "checked")),
+            Reading("Leases out", tell.whole("leases_open")),
+            Reading("Uploads under way", tell.whole("uploads_staged")),
+            Reading("Tasks that run", tell.whole("ray_tasks", "running")),
+            Reading("Tasks that wait for room", tell.whole("ray_tasks", "held")),
+            Reading("Orders that wait", tell.whole("orders_waiting")),
         ),
     )
-    yield Group(
-        "Release metadata holds",
-        tuple(
-            Reading(labels[0].capitalize(), until(at_s))
-            for labels, at_s in numbers.all("metadata_expiry_timestamp_seconds").items()
-        ),
+
+
+def _metadata(tell: _Teller) -> Group:
+    ends = tell.numbers.all("metadata_expiry_timestamp_seconds").items()
+    return Group(
+        "Release metadata holds", tuple(Reading(role.capitalize(), tell.until(at_s)) for (role,), at_s in ends)
     )
 
 
@@ -131,6 +165,6 @@ def _resource(name: str) -> str:
     return {"cpu": "CPUs", "gpu": "GPUs"}.get(name, name.replace("_", " ").capitalize())
 
 
-def _amount(numbers: Numbers, name: str, state: str) -> str:
-    value = numbers.one("ray_resources", name, state)
+def _amount(tell: _Teller, name: str, state: str) -> str:
+    value = tell.numbers.one("ray_resources", name, state)
     return "?" if value is None else size(value) if "memory" in name else number(int(value))
