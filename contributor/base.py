@@ -25,11 +25,14 @@ from barnraise.releases.http_source import HttpSource
 from barnraise.releases.installed import Installed
 from barnraise.releases.load import load
 from barnraise.releases.pull import PullOptions, pull
+from barnraise.releases.source import ReleaseSource
 from barnraise.releases.store import BlobStore
 from barnraise.releases.trust import TrustOptions
 from barnraise.updates import Mask
 from barnraise.updates.space import ParameterSpace
 from contributor.state import NodeFolder
+from contributor.swarm.around import Swarm
+from contributor.swarm.peer_blobs import KEPT_BYTES, PeersFirst
 from merge.architectures import parameter_count
 
 __all__ = ["Base", "BaseSource", "ReleasedBase", "check_base"]
@@ -73,18 +76,20 @@ class ReleasedBase:
 
     Attributes:
         pace: called with the size of every piece that arrives; it may wait.
+        swarm: where other nodes are asked for blobs first, and are given them, if that is wanted.
     """
 
     url: str
     info: RunInfo
     folder: NodeFolder
     pace: Callable[[int], None] | None = None
+    swarm: Swarm = field(default_factory=Swarm)
 
     def fetch(self, lease: Lease) -> Base:
-        source = HttpSource(self.url, pace=self.pace)
+        source = self._source()
         spec = f"{self.info.name}@{lease.base_version}"
         trust = TrustOptions(self.info.root_digest, self.folder.trust)
-        options = PullOptions(trust, cache=Cache(self.folder.cache, max_bytes=0))  # the next base builds on this one
+        options = PullOptions(trust, cache=Cache(self.folder.cache, max_bytes=self._kept_bytes))
         try:
             pulled = pull(source, spec, self.folder.base, options)
         except NoSuchVersionError as error:  # leased a moment before the index was published
@@ -98,6 +103,19 @@ class ReleasedBase:
         mask = None if lease.mask is None else self._mask(lease.mask, space)
         side = Installed.open(self.folder.base).side
         return Base(pulled.version, model, space, flat_P, pulled.fetched_bytes, pulled.warnings, mask, side)
+
+    def _source(self) -> ReleaseSource:
+        gateway = HttpSource(self.url, pace=self.pace)
+        if self.swarm.blobs is None:
+            return gateway
+        return PeersFirst(
+            gateway, self.swarm.blobs, self.pace, lambda count: self.swarm.tally.add("blobs", from_gateway_bytes=count)
+        )
+
+    @property
+    def _kept_bytes(self) -> int:
+        """Of blobs, between pulls: the next base builds on this one and needs none, but others may want them."""
+        return 0 if self.swarm.blobs is None else KEPT_BYTES
 
     def _mask(self, ref: BlobRef, space: ParameterSpace) -> Mask:
         """A mask, fetched once and kept.

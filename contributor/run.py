@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -34,8 +35,9 @@ from contributor.patience import Patience
 from contributor.privacy.beginning import Privacy
 from contributor.privacy.budget import Choice
 from contributor.state import NodeFolder, state_home
-from contributor.swarm.around import Around, swarming
+from contributor.swarm.around import Around, Swarm, swarming
 from contributor.swarm.choice import SwarmChoice
+from contributor.swarm.giving import Giving, Limits, giving
 from contributor.swarm.status import SwarmTally
 from contributor.training.devices import Plan, choose, look
 from contributor.training.horizon import Tempo
@@ -119,8 +121,8 @@ def run_node(
         governor = govern(folder.root, _noted(report), config.policies)
         report(Notice(plan.reason))
         around = Around(config.swarm, door.info, url, folder, _noted(report), tally)
-        with swarming(around) as swarm:
-            node = Node(door.info, replace(_parts(door, folder, plan, governor, report), swarm=swarm))
+        with swarming(around) as swarm, _giving(swarm, governor, interrupt):
+            node = Node(door.info, _parts(door, _Here(folder, plan, governor), swarm, report))
             try:
                 reason = node.run(max_units)
             finally:
@@ -160,10 +162,18 @@ def _agreed_now(door: _Door, folder: NodeFolder) -> Consent | None:
     return consent
 
 
-def _parts(
-    door: _Door, folder: NodeFolder, plan: Plan, governor: Governor, report: Callable[[NodeEvent], None]
-) -> Parts:
+@dataclass(frozen=True)
+class _Here:
+    """What this machine has for the node: its folder, a device to train on, and policies."""
+
+    folder: NodeFolder
+    plan: Plan
+    governor: Governor
+
+
+def _parts(door: _Door, here: _Here, swarm: Swarm, report: Callable[[NodeEvent], None]) -> Parts:
     """What the node is made of, on this machine."""
+    folder, plan, governor = here.folder, here.plan, here.governor
     governor.training(int(getattr(door.info.model, "context", 1)))  # of what has no context an example is one thing
     tempo = Tempo(time.monotonic)
     wait = partial(door.patience.interrupt.wait, until_stop=True)
@@ -172,7 +182,7 @@ def _parts(
         door.name,
         door.who.identity,
         door.client,
-        ReleasedBase(door.patience.url, door.info, folder, down.fetched),
+        ReleasedBase(door.patience.url, door.info, folder, down.fetched, swarm),
         folder,
         replace(door.patience, report=_counting(report, governor, tempo)),
         torch.device(plan.device),
@@ -184,7 +194,19 @@ def _parts(
         change=door.config.change,
         card=door.who.card,
         own=door.config.own,
+        swarm=swarm,
     )
+
+
+def _giving(swarm: Swarm, governor: Governor, interrupt: Interrupt) -> AbstractContextManager[None]:
+    """Around a node that gives blobs to others: its policies decide how fast, and hear of every byte."""
+    if swarm.blobs is None:
+        return nullcontext()
+
+    def limits() -> Limits:
+        return Limits(governor.wish().up_bytes_per_s, interrupt.paused)
+
+    return giving(Giving(swarm.blobs, limits, lambda count: governor.transferred(sent_bytes=count), swarm.tally))
 
 
 def _noted(report: Callable[[NodeEvent], None]) -> Callable[[str], None]:

@@ -2,6 +2,9 @@
 
     choice   what the owner wants, and where to listen
     around   the sidecars around a working node
+    status   what they did for the node, as a value
+    giving   what may be given to other nodes, and an account of it
+    peer_blobs   releases from other nodes first
 
 See :mod:`barnraise.swarm` for the processes, docs/swarm.md for what it is good for.
 """

@@ -23,11 +23,13 @@ class Swarm:
 
     Attributes:
         peers: the sidecar of the run's open swarm.
+        blobs: the same one, where it gets and gives blobs.
         team: that of the owner's team.
         tally: what came of it, for the owner.
     """
 
     peers: Sidecar | None = None
+    blobs: Sidecar | None = None
     team: Sidecar | None = None
     tally: SwarmTally = field(default_factory=SwarmTally)
 
@@ -62,7 +64,7 @@ def swarming(around: Around) -> Iterator[Swarm]:
     """The swarm while the block runs."""
     with ExitStack() as stack:
         peers = _open_swarm(around, stack) if around.choice.open_swarm else None
-        yield Swarm(peers, None, around.tally)
+        yield Swarm(peers, peers if around.choice.blobs else None, None, around.tally)
 
 
 def _open_swarm(around: Around, stack: ExitStack) -> Sidecar:
@@ -83,4 +85,7 @@ def _settings(around: Around) -> Mapping[str, Any]:
         "bootstrap": list(around.bootstrap),
         "identity": str(around.folder.root / "swarm.key"),
     }
-    return {"host": host, "run": around.info.name}
+    wanted: dict[str, Any] = {"host": host, "run": around.info.name}
+    if around.choice.blobs:
+        wanted["blobs"] = {"store": str(around.folder.cache), "into": str(around.folder.root / "from-nodes")}
+    return wanted

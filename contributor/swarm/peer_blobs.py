@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from barnraise.errors import SwarmError
@@ -34,11 +34,13 @@ class PeersFirst:
         gateway: whom everything can be asked of.
         sidecar: of the service ``peers``, with its part ``blobs``.
         pace: called with the size of every piece that comes from a node; it may wait.
+        from_gateway: called with the size of every piece of a blob that the gateway gave all the same.
     """
 
     gateway: ReleaseSource
     sidecar: Sidecar
     pace: Callable[[int], None] | None = None
+    from_gateway: Callable[[int], None] | None = None
 
     @property
     def label(self) -> str:
@@ -57,7 +59,7 @@ class PeersFirst:
         path = self._asked(blob) if blob.size_bytes >= SMALLEST_BYTES else None
         if path is None:
             with self.gateway.open_blob(blob, start, stop) as stream:
-                yield stream
+                yield replace(stream, pieces=_counted(stream.pieces, self.from_gateway))
         else:
             yield BlobStream(start, self._pieces(path, start, stop))
 
@@ -78,3 +80,10 @@ class PeersFirst:
                 if self.pace is not None:
                     self.pace(len(piece))
                 yield piece
+
+
+def _counted(pieces: Iterator[bytes], count: Callable[[int], None] | None) -> Iterator[bytes]:
+    for piece in pieces:
+        if count is not None:
+            count(len(piece))
+        yield piece
