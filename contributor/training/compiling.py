@@ -9,11 +9,15 @@ that compiled code can be. What fails to compile is left as it is.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from statistics import median
-from typing import Literal
+from typing import Literal, cast
 
-__all__ = ["Compile", "Trial", "whether_to_compile"]
+import torch
+from torch import nn
+
+__all__ = ["Compile", "Compiling", "Trial", "whether_to_compile"]
 
 Compile = Literal["no", "trial", "yes"]
 
@@ -68,3 +72,43 @@ def whether_to_compile(device: str, known: bool | None) -> Compile:
     if known is not None:
         return "yes" if known else "no"
     return "trial" if device == "cuda" else "no"
+
+
+class Compiling:
+    """The module of one unit, plain or compiled, as asked or as a trial tells.
+
+    Attributes:
+        active: whether the next step is a compiled one.
+        pays: what a trial found; None where there was none, or it is not over.
+    """
+
+    def __init__(self, module: nn.Module, how: Compile, backend: str, say: Callable[[str], None]) -> None:
+        self.active = how == "yes"
+        self.pays: bool | None = None
+        self._trial = Trial() if how == "trial" else None
+        self._module, self._backend, self._say = module, backend, say
+        self._compiled: nn.Module | None = None
+
+    def module(self) -> nn.Module:
+        """What examples go through in the next step."""
+        if not self.active:
+            return self._module
+        if self._compiled is None:
+            self._compiled = cast(nn.Module, torch.compile(self._module, backend=self._backend))
+        return self._compiled
+
+    def stepped(self, took_s: float) -> None:
+        """After a step."""
+        if self._trial is None:
+            return
+        self._trial = trial = self._trial.stepped(took_s)
+        self.active = trial.compiled
+        if trial.pays is not None:
+            self.active = self.pays = trial.pays
+            self._trial = None
+            self._say(trial.words())
+
+    def failed(self, failure: str) -> None:
+        """Go on without, whatever the compiler has met; if that is not the reason, the plain step says it again."""
+        self.active, self.pays, self._trial, self._compiled = False, False, None, None
+        self._say(f"torch.compile failed, the model trains without: {failure[:160]}")

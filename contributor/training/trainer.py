@@ -17,7 +17,7 @@ import math
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from barnraise.updates.space import ParameterSpace
 from contributor.tasks import Task
 from contributor.training.accumulate import Pass
 from contributor.training.blocks import compute_again
-from contributor.training.compiling import Trial
+from contributor.training.compiling import Compiling
 from contributor.training.how import How
 from contributor.training.memory import asked_bytes, free_bytes, is_out_of_memory, let_go
 from contributor.training.micro_batch import MicroBatch
@@ -97,7 +97,6 @@ class Trainer:
 
     Attributes:
         losses: training loss of every step done, in bits per byte, or whatever the task's unit is.
-        compile_pays: what a trial of torch.compile found; None where there was none, or it is not over.
     """
 
     def __init__(self, unit: Unit, device: torch.device, how: How | None = None) -> None:
@@ -116,10 +115,7 @@ class Trainer:
         self._computes_again = False
         if self._how.compute_again:
             self._compute_again()
-        self._trial = Trial() if self._how.compile == "trial" else None
-        self._compiles = self._how.compile == "yes"
-        self._compiled: nn.Module | None = None
-        self.compile_pays: bool | None = None
+        self._compiling = Compiling(self._module, self._how.compile, self._how.backend, self._how.say)
         self._earlier_steps = 0
         if unit.moments is not None:
             self._begin_with(unit.moments)
@@ -137,6 +133,11 @@ class Trainer:
     def fitting(self) -> int | None:
         """Examples that fit into memory at once, as far as that was found out."""
         return self._search.found
+
+    @property
+    def compile_pays(self) -> bool | None:
+        """What a trial of torch.compile found; None where there was none, or it is not over."""
+        return self._compiling.pays
 
     @property
     def stated_losses(self) -> list[float]:
@@ -168,16 +169,8 @@ class Trainer:
         self._optimiser.step()
         self._search = self._search.worked()
         self.losses.append(bits)
-        if self._trial is not None:
-            self._go_on_with_the_trial(self._trial.stepped(time.perf_counter() - began_s))
+        self._compiling.stepped(time.perf_counter() - began_s)
         return bits
-
-    def _go_on_with_the_trial(self, trial: Trial) -> None:
-        self._trial, self._compiles = trial, trial.compiled
-        if trial.pays is not None:
-            self.compile_pays = self._compiles = trial.pays
-            self._trial = None
-            self._how.say(trial.words())
 
     def _gradients_that_fit(self, index: int) -> float:
         """Gradients of one step in the parameters, clipped, and its mean loss in nats, however small its parts."""
@@ -189,12 +182,12 @@ class Trainer:
                 return nats
             except (RuntimeError, MemoryError) as error:
                 out_of_memory = is_out_of_memory(error)
-                if not out_of_memory and not self._compiles:
+                if not out_of_memory and not self._compiling.active:
                     raise
                 failure = str(error) or type(error).__name__
                 asked = asked_bytes(error)
             if not out_of_memory:
-                self._do_not_compile(failure)
+                self._compiling.failed(failure)
                 continue
             self._make_do(failure, asked)  # outside of the handler, where nothing holds the failed step any more
 
@@ -202,7 +195,7 @@ class Trainer:
         unit = self._unit
         return Pass(
             task=unit.task,
-            module=self._forward(),
+            module=self._compiling.module(),
             parameters=self._parameters,
             device=self._device,
             size=self._search.size,
@@ -211,19 +204,6 @@ class Trainer:
             index=index,
             batch=unit.training.batch,
         )
-
-    def _forward(self) -> nn.Module:
-        """What examples go through: the module, or its compiled form."""
-        if not self._compiles:
-            return self._module
-        if self._compiled is None:
-            self._compiled = cast(nn.Module, torch.compile(self._module, backend=self._how.backend))
-        return self._compiled
-
-    def _do_not_compile(self, failure: str) -> None:
-        """Go on as before, whatever the compiler has met; if that is not the reason, the plain step says it again."""
-        self._compiles, self._trial, self._compiled, self.compile_pays = False, None, None, False
-        self._how.say(f"torch.compile failed, the model trains without: {failure[:160]}")
 
     def _autocast(self) -> AbstractContextManager[Any]:
         how = self._how.autocast
