@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import statistics
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from report import arguments, finish, heading
+from turns import seconds
 
 from barnraise.run_folder import RunFolder
 from coordinator.ledger import Ledger
@@ -109,12 +108,6 @@ def fill(ledger: Ledger, events: int) -> int:
     return number
 
 
-def timed(work: Callable[[], object]) -> float:
-    begun_s = time.perf_counter()
-    work()
-    return time.perf_counter() - begun_s
-
-
 def whole_fold(ledger: Ledger) -> None:
     reader = LedgerReader(ledger, tick_s=lambda: 0.0)  # a clock that stands still lets it finish
     found, _ = reader.read(START_MS)
@@ -136,12 +129,12 @@ def main() -> None:
             pass
         rows: dict[str, list[float]] = {name: [] for name in ("idle", "round", "sums", "whole")}
         for repeat in range(REPEATS):
-            rows["idle"].append(timed(ours.render))
+            rows["idle"].append(seconds(ours.render)[0])
             ledger.record(*one_round(number + repeat), at_ms=START_MS)
-            rows["round"].append(timed(ours.render))
-            rows["sums"].append(timed(ledger.pages.tally))
+            rows["round"].append(seconds(ours.render)[0])
+            rows["sums"].append(seconds(ledger.pages.tally)[0])
             if repeat < 3:
-                rows["whole"].append(timed(lambda: whole_fold(ledger)))
+                rows["whole"].append(seconds(lambda: whole_fold(ledger))[0])
         text = ours.render()
         page += table(rows, ledger.last_seq(), folder.ledger.stat().st_size, text)
         ledger.close()
@@ -164,9 +157,9 @@ def table(rows: dict[str, list[float]], events: int, size_bytes: int, text: byte
         "|---|---|---|",
     ]
     lines += [
-        f"| {words[name]} | {1000 * seconds:,.1f} | "
-        + ("- |" if name == "whole" else f"{middle['whole'] / seconds:,.0f} times less |")
-        for name, seconds in middle.items()
+        f"| {words[name]} | {1000 * took_s:,.1f} | "
+        + ("- |" if name == "whole" else f"{middle['whole'] / took_s:,.0f} times less |")
+        for name, took_s in middle.items()
     ]
     return lines
 

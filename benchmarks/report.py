@@ -55,13 +55,20 @@ def heading(title: str, *packages: str, peer: str = "") -> list[str]:
     return [f"# {title}, {_today()}", "", machine(*packages, peer=peer), ""]
 
 
-def finish(name: str, lines: Sequence[str], *, write: bool) -> None:
-    """Print a page; with ``write`` it is also the results of today of the script ``name``."""
+def finish(name: str, lines: Sequence[str], *, write: bool) -> Path | None:
+    """Print a page; with ``write`` it is also the results of today of the script ``name``.
+
+    Returns:
+        its file, if there is one.
+    """
     text = "\n".join(lines).rstrip() + "\n"
     print(text, end="")
-    if write:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / f"{name}-{_today()}.md").write_text(text)
+    if not write:
+        return None
+    RESULTS.mkdir(exist_ok=True)
+    page = RESULTS / f"{name}-{_today()}.md"
+    page.write_text(text)
+    return page
 
 
 def _today() -> str:

@@ -56,9 +56,7 @@ from coordinator.ledger.events import (
 from coordinator.listing import index_of
 from coordinator.publish import Publisher
 from coordinator.round import Round
-from coordinator.round_events import (
-    Tag,
-)
+from coordinator.round_events import Tag
 from merge.compress import compress
 
 __all__ = ["trunk"]

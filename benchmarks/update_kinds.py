@@ -158,7 +158,7 @@ def averaged_apart(arm: Arm, files: list[bytes]) -> float:
     carrier = arm.wanted.carrier
     assert isinstance(carrier, Factors)
     updates = [Update.parse(data, SPACE, base_digest=BASE) for data in files]
-    carried = [carrier.space.unflatten(update._reading(0, carrier.space.size)) for update in updates]
+    carried = [carrier.space.unflatten(update.reading(0, carrier.space.size)) for update in updates]
     names = [spec.name for spec in carrier.target.tensors]
     off = size = 0.0
     for name in names:

@@ -11,8 +11,6 @@ import gzip
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
@@ -20,6 +18,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))
 
 from playwright.sync_api import Browser
 from report import arguments, finish, heading
+from turns import Job, seconds
 
 from barnraise.config import bundled_config, load_run_config
 from barnraise.digest import digest_bytes
@@ -133,8 +132,8 @@ def _served(state: GatewayState, releases: int, times: int) -> list[str]:
         def asked(pages: Pages = pages, path: str = path) -> int:
             return len(pages.get(path).body)
 
-        first = _timed(asked)
-        then = statistics.median(_timed(asked) for _ in range(times))
+        first = _ms(asked)
+        then = statistics.median(_ms(asked) for _ in range(times))
         body = pages.get(path).body
         lines.append(f"| `{path}` | {first:.0f} | {then:.0f} | {len(body):,} | {len(gzip.compress(body, 5)):,} |")
     return lines
@@ -175,10 +174,8 @@ def _svg_lines(browser: Browser, url: str, copies: int) -> float:
         return float(seen.page.evaluate(SVG_LINE, ["/data/curves.json", copies]))
 
 
-def _timed(work: Callable[[], object]) -> float:
-    begun = time.perf_counter()
-    work()
-    return 1000 * (time.perf_counter() - begun)
+def _ms(work: Job) -> float:
+    return 1000 * seconds(work)[0]
 
 
 if __name__ == "__main__":

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from barnraise.cli.ordering import RunOption, find_run
 from barnraise.cli.output import JsonOption, print_result, printable, table
 from barnraise.errors import UsageError
+
+if TYPE_CHECKING:
+    from coordinator.web.operator.audit import Entry
 
 __all__ = ["operator"]
 
@@ -40,20 +45,14 @@ def operator(
     from coordinator.ledger import Ledger
     from coordinator.web.operator.audit import audit_log
 
-    ledger = Ledger.open(folder.ledger)
-    try:
+    with closing(Ledger.open_reading(folder.ledger)) as ledger:
         entries = audit_log(ledger)
-    finally:
-        ledger.close()
-    _print_audit([asdict(entry) for entry in entries], as_json=as_json)
+    _print_audit(entries, as_json=as_json)
 
 
-def _print_audit(entries: list[dict[str, object]], *, as_json: bool) -> None:
+def _print_audit(entries: Sequence[Entry], *, as_json: bool) -> None:
     from coordinator.web.words import date
 
-    rows = [
-        [date(int(str(one["at_ms"]))), str(one["who"]), str(one["outcome"] or "-"), printable(str(one["what"]))]
-        for one in entries
-    ]
+    rows = [[date(one.at_ms), one.who, one.outcome or "-", printable(one.what)] for one in entries]
     human = "\n".join(table(["WHEN (UTC)", "WHO", "OUTCOME", "WHAT"], rows)) if rows else "nothing was ordered yet"
-    print_result("operator", {"entries": entries}, as_json=as_json, human=human)
+    print_result("operator", {"entries": [asdict(one) for one in entries]}, as_json=as_json, human=human)

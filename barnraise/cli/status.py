@@ -101,9 +101,8 @@ def _words(known: dict[str, Any]) -> list[str]:
         lines += field("problem", known["problem"])
     if found is not None:
         is_begun = known["running"] or known["checkpoint"]
-        lines += _of_status(
-            found if is_begun else {**found, "steps": 0}, now, is_running=known["running"]
-        )  # what was given back is no unit any more
+        shown = found if is_begun else {**found, "steps": 0}  # what was given back is no unit any more
+        lines += _of_status(shown, now, is_running=known["running"])
     if known["outbox"]:
         waiting = ", ".join(short(digest) for digest in known["outbox"])
         lines += field("outbox", f"{waiting}: finished, and without a receipt yet")

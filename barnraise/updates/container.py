@@ -211,7 +211,7 @@ class Update:
         """
         if self.carrier is None:
             return self._decoded(index)
-        return self.carrier.expand(index, self._reading)
+        return self.carrier.expand(index, self.reading)
 
     def sparse(self, index: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Positions int64 [N] in one segment of the base, strictly increasing, and values float32 [N].
@@ -249,7 +249,12 @@ class Update:
                 self.decode(index)
 
     @cached_property
-    def _reading(self) -> Reading:
+    def reading(self) -> Reading:
+        """Ranges of what the arrays hold: ``reading(start, end)``, float32.
+
+        Raises:
+            UpdateError: when it is called, and a segment that is needed is wrong.
+        """
         return Reading(self.carried, self._decoded)
 
     def _decoded(self, index: int) -> NDArray[np.float32]:

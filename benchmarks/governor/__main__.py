@@ -32,7 +32,7 @@ from typing import Any
 
 from benchmarks.governor.model import Machine, bursts, run, steady
 from benchmarks.governor.plot import draw
-from benchmarks.report import RESULTS, arguments, finish, heading
+from benchmarks.report import arguments, finish, heading
 from contributor.governor.policies.learned import Learned
 
 HERE = Path(__file__).parent
@@ -81,9 +81,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as place:
             turns = list(_turns(Path(place), jobs, 2 if options.quick else options.rounds))
         lines += [*_measured(turns, jobs), ""]
-    finish("governor", [*lines, *_table(simulated)], write=options.write)
-    if options.write:
-        page = max(RESULTS.glob("governor-*.md"))
+    page = finish("governor", [*lines, *_table(simulated)], write=options.write)
+    if page is not None:
         rows = [vars(turn) for turn in turns] + [{"simulated": True, **row} for row in simulated]
         page.with_suffix(".jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
         figures = _figures(turns) if turns else _simulated_figures(simulated)

@@ -1,4 +1,4 @@
-"""The owner's other work in benchmarks/governor.py: a job that measures its own progress.
+"""The owner's other work: a job that measures its own progress.
 
     steady        compresses on every processor without a break, as a build does
     bursts        compresses on one processor for 6 s, then rests for 9 s
@@ -41,7 +41,7 @@ def bursts(seconds: float, present: Callable[[], None]) -> float:
     began_s, rates = time.perf_counter(), []
     while time.perf_counter() - began_s < seconds:
         rates.append(steady(BUSY_S, present))
-        time.sleep(REST_S)
+        time.sleep(REST_S)  # resting is what this job does, in real time beside a real node
     return sum(rates) / len(rates)
 
 
@@ -49,7 +49,7 @@ def interactive(seconds: float, present: Callable[[], None]) -> float:
     began_s, latencies_s = time.perf_counter(), []
     while (now_s := time.perf_counter()) - began_s < seconds:
         due_s = began_s + PERIOD_S * (1 + int((now_s - began_s) / PERIOD_S))
-        time.sleep(due_s - now_s)
+        time.sleep(due_s - now_s)  # likewise: its next work is due then
         for _ in range(PIECES):
             piece()
         present()

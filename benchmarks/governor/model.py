@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from contributor.governor.observation import NodeCounters, Observation
 from contributor.governor.policy import Policy
 
-__all__ = ["Machine", "Outcome", "bursts", "slowdown", "steady"]
+__all__ = ["Job", "Machine", "Outcome", "bursts", "run", "slowdown", "steady"]
 
 TICK_S = 0.01
 ASK_AGAIN_S = 0.5

@@ -1,4 +1,4 @@
-"""The node in benchmarks/governor.py: real steps of the byte model, held back by policies of a settings file.
+"""A node: real steps of the byte model, held back by policies of a settings file.
 
 It keeps to the loop of contributor/unit_runner.py: a step, then the pause that the policies wish. It says ``ready``;
 after the line ``go`` it works until the next line, and prints what it got done. It ends with its standard input.

@@ -55,7 +55,7 @@ def parsed(codec: CodecConfig, carried: np.ndarray, carrier: Factors = FACTORS) 
 
 
 def carried_by(update: Update) -> np.ndarray:
-    return update._reading(0, update.carried.size)
+    return update.reading(0, update.carried.size)
 
 
 @every_codec
