@@ -244,6 +244,49 @@ def test_few_honest_updates_that_fail_on_their_own_are_spared(culprits: int) -> 
         assert set(found) == bad
 
 
+@given(count=st.integers(12, 64), seed=st.integers(0, 2**32), culprits=st.integers(1, 4))
+@settings(deadline=None)
+def test_the_bound_holds_where_parts_under_a_quarter_fail(count: int, seed: int, culprits: int) -> None:
+    updates = names(count)
+    bad = set(random.Random(seed).sample(updates, culprits))
+
+    def passes(subset: tuple[str, ...]) -> bool:
+        return not subset or (len(subset) >= count // 4 and not bad & set(subset))
+
+    search = CulpritSearch(updates)
+    assert set(run(search, passes)) == bad
+    assert len(search.trials) <= bound(count, culprits)
+    require_proofs(search, passes)
+
+
+@pytest.mark.parametrize("count", [16, 33, 64])
+def test_two_pairs_are_parted_within_the_bound_where_parts_under_a_quarter_fail(count: int) -> None:
+    chance = random.Random(count)
+    for _ in range(100):
+        drawn = chance.sample(names(count), 4)
+        pairs = [set(drawn[:2]), set(drawn[2:])]
+
+        def passes(subset: tuple[str, ...], pairs: list[set[str]] = pairs) -> bool:
+            return not subset or (len(subset) >= count / 4 and not any(pair <= set(subset) for pair in pairs))
+
+        search = CulpritSearch(names(count))
+        found = run(search, passes)
+        assert [len(pair & set(found)) for pair in pairs] == [1, 1]
+        assert len(search.trials) <= bound(count, 2)
+        require_proofs(search, passes)
+
+
+@given(count=st.integers(12, 64), seed=st.integers(0, 2**16), share=st.floats(0.1, 0.6))
+@settings(deadline=None, max_examples=30)
+def test_many_culprits_end_too(count: int, seed: int, share: float) -> None:
+    """A part of the round is good, all others are not: no bound to keep, but everybody is told from the others."""
+    updates = names(count)
+    good = set(random.Random(seed).sample(updates, max(1, int(share * count))))
+    search = CulpritSearch(updates)
+    assert set(run(search, good.issuperset)) == set(updates) - good
+    assert len(search.trials) <= 5 * count
+
+
 @given(count=st.integers(1, 24), seed=st.integers(0, 2**32))
 @settings(deadline=None)
 def test_whatever_the_tests_say_it_ends_and_blames_nobody_untested(count: int, seed: int) -> None:
@@ -254,7 +297,7 @@ def test_whatever_the_tests_say_it_ends_and_blames_nobody_untested(count: int, s
     search = CulpritSearch(updates)
     found = run(search, lambda subset: answers.setdefault(subset, chance.random() < 0.5))
     assert len({trial.subset for trial in search.trials}) == len(search.trials)
-    assert len(search.trials) <= 3.5 * count
+    assert len(search.trials) <= 5 * count
     rest = tuple(update for update in updates if update not in found)
     assert found
     assert answers[rest]
