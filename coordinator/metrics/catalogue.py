@@ -82,8 +82,8 @@ UPDATES = (
     ),
     _counter("ledger", "update_received_bytes", "Bytes of all updates received."),
     _counter("ledger", "update_dense_bytes", "Bytes that the same updates would have had as whole float32 models."),
-    _counter("ledger", "update_tokens", "Tokens that contributors state to have trained on."),
-    _counter("ledger", "update_steps", "Optimiser steps that contributors state to have made."),
+    _counter("ledger", "update_tokens", "Tokens of all updates, as stated where lease and clock make it plausible."),
+    _counter("ledger", "update_steps", "Optimiser steps of all updates, as stated, and no more than were leased."),
     _seconds("ledger", "update_check_wait", "From receiving an update to the end of its check."),
 )
 
