@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import os
+import shutil
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -164,9 +168,20 @@ class PublishedRun:
         return self.root
 
 
-def published(root: Path, releases: int = 4) -> PublishedRun:
-    """A run with ``releases`` releases: 0.1.0 as a keyframe, the others as patches."""
-    run = PublishedRun(root)
+@cache
+def _made(releases: int, stranger: bool) -> PublishedRun:
+    shared = Path(os.environ["BARNRAISE_TESTS_SHARED"])  # conftest.py says where
+    run = PublishedRun(shared / f"{'strange' if stranger else 'published'}-{releases}")
     for number in range(releases):
         run.release(f"0.1.{number}")
     return run
+
+
+def published(root: Path, releases: int = 4, *, stranger: bool = False) -> PublishedRun:
+    """A run with ``releases`` releases: 0.1.0 as a keyframe, the others as patches.
+
+    It is made once and copied, keys and all. A stranger has the same releases under other keys.
+    """
+    made = _made(releases, stranger)
+    shutil.copytree(made.root, root, dirs_exist_ok=True)
+    return replace(deepcopy(made), root=root)

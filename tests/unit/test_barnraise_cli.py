@@ -99,9 +99,9 @@ def test_the_same_in_words(releases: PublishedRun, capsys: pytest.CaptureFixture
         "already, verified; nothing to do",
         "already, verified",
         "equals 0.1.1 plus its patch, bit for bit",
-        "made just now",
     ):
         assert words in out
+    assert "made just now" in " ".join(out.split())  # where the line breaks depends on how long the path is
 
 
 @pytest.mark.parametrize(

@@ -353,7 +353,7 @@ def test_before_there_are_maintainers_a_stolen_online_key_is_a_stolen_run(tmp_pa
 
 
 def test_a_forged_root_is_refused(run: PublishedRun, honest: FolderSource, tmp_path: Path) -> None:
-    stranger = published(tmp_path / "stranger", releases=2)
+    stranger = published(tmp_path / "stranger", releases=2, stranger=True)
     hand_over(stranger)
     mallory = Mallory.mirrors(run, tmp_path / "mallory")
     mallory.lies["metadata/2.root.json"] = (stranger.public / "metadata" / "2.root.json").read_bytes()

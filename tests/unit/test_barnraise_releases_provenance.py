@@ -77,7 +77,7 @@ def test_the_root_may_be_named_or_pinned(run: PublishedRun, tmp_path: Path) -> N
     assert verify_provenance(files, digest, "0.1.1", TrustOptions(home=tmp_path / "trust")).root_is_pinned
     with pytest.raises(VerificationError, match="was named"):
         verified(run, files, root="b3:" + "0" * 64)
-    other = published(tmp_path / "other", releases=3)
+    other = published(tmp_path / "other", releases=3, stranger=True)
     strange = files_of(other, tmp_path / "elsewhere")
     with pytest.raises(VerificationError, match="is pinned for tiny-lm here"):
         verify_provenance(strange, digest, "0.1.1", TrustOptions(home=tmp_path / "trust"))

@@ -126,7 +126,7 @@ def test_a_later_root_that_was_pinned_is_found_again(run: PublishedRun, tmp_path
     read_index(FolderSource(run.public), TrustOptions(digest_bytes(later)))
     again = read_index(FolderSource(run.public))
     assert (again.root_digest, again.warnings) == (digest_bytes(later), ())
-    other = published(tmp_path / "other", releases=1)
+    other = published(tmp_path / "other", releases=1, stranger=True)
     with pytest.raises(VerificationError, match="was pinned"):
         read_index(FolderSource(other.public))
 
@@ -135,7 +135,7 @@ def test_a_run_folder_that_is_not_the_one_that_was_pinned_is_remarked_on(run: Pu
     read_index(FolderSource(run.public))
     run.as_run_folder()
     assert read_index(FolderSource(run.root)).warnings == ()
-    other = published(tmp_path / "other", releases=1)
+    other = published(tmp_path / "other", releases=1, stranger=True)
     other.as_run_folder()
     (warning,) = read_index(FolderSource(other.root)).warnings
     assert "that is pinned for tiny-lm here" in warning
