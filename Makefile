@@ -10,6 +10,10 @@ LOOPS  := barnraise/native/_kernels.so
 # the other, for Ray takes every core; the rest of them go to the other processes meanwhile.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaffinity(0))))' 2>/dev/null || echo 2)
 
+# Tests start hundreds of processes, and compiling all modules again takes each of them seconds: keep what was compiled,
+# also where the environment (a container's, often) says otherwise.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup demo test lint types imports unit e2e laws chaos corruption monitoring browser chromium eval bench \
     bench-convergence clean
 
