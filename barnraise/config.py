@@ -1,7 +1,8 @@
 """The configuration of a run: one TOML file, every default written here or in the file of its section.
 
 The sections with ideas of their own are in model_config.py, data_config.py, update_config.py, merge_config.py,
-suite.py and notify_config.py. The environment is read for secrets and addresses only, never for behaviour.
+suite.py, notify_config.py and swarm_config.py. The environment is read for secrets and addresses only, never for
+behaviour.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from barnraise.notify_config import NotifyConfig
 from barnraise.sections import Fraction, Positive, Section, bundled, parse_section, read_toml
 from barnraise.starting_folder import with_folder
 from barnraise.suite import LookConfig, ProbeConfig, SuiteConfig, find_suite, load_suite_config
+from barnraise.swarm_config import SwarmConfig
 from barnraise.update_config import CodecConfig, UpdateConfig
 
 __all__ = [
@@ -184,6 +186,7 @@ class RunConfig(Section):
     gateway: GatewayConfig = GatewayConfig()
     conductor: ConductorConfig = ConductorConfig()
     notify: Annotated[NotifyConfig, Field(exclude=True)] = NotifyConfig()  # left out of ledger, manifests and digest
+    swarm: Annotated[SwarmConfig, Field(exclude=True)] = SwarmConfig()  # the same
 
     @model_validator(mode="after")
     def _consistent(self) -> RunConfig:

@@ -2,8 +2,8 @@
 
 The gateway talks to strangers and the conductor to Ray; neither may take the other down. A
 process that crashes is started again after a growing pause; one that refuses to start
-(configuration, port, ledger) ends the whole with its reason. Beside them there may be the one that
-tells others what happens, without which a run goes on.
+(configuration, port, ledger) ends the whole with its reason. Beside them there may be some without
+which a run goes on: one that tells others what happens, one that keeps a beacon in the swarm.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
@@ -27,7 +27,11 @@ from coordinator.conductor.cluster import ray_token, stop_leftovers
 __all__ = ["Crashes", "Verdict", "check_mergeable", "supervise"]
 
 ROLES = ("gateway", "conductor")
-TELLING = "notify"
+WITHOUT = {
+    "notify": "nobody is told of events until the next start",
+    "beacon": "no beacon is kept in the swarm until the next start",
+}
+"""Roles that a run goes on without, each with what is then missing."""
 REFUSALS = frozenset({2, 3, 7, 8, 9, 11})  # exit codes after which trying again cannot help
 WINDOW_S = 120.0
 MAX_CRASHES = 5
@@ -132,20 +136,19 @@ def supervise(
     report: Callable[[str], None],
     every_tick: Callable[[], None],
     *,
-    telling: bool = False,
+    beside: Sequence[str] = (),
 ) -> None:
     """Keep the processes of a run alive until ``stop`` is set; the caller holds the folder's lock.
 
     Args:
         report: gets one sentence for each start, crash and stop.
         every_tick: called about ten times a second, to show what is new in the ledger.
-        telling: there are targets of notifications, and so a process that tells them.
+        beside: roles of ``WITHOUT`` that are wanted.
 
     Raises:
         StorageError: a process cannot be kept running; names its log.
     """
-    roles = (*ROLES, TELLING) if telling else ROLES
-    children = [_Child(role, folder, Crashes(role)) for role in roles]
+    children = [_Child(role, folder, Crashes(role)) for role in (*ROLES, *beside)]
     folder.address.unlink(missing_ok=True)
     try:
         for child in children:
@@ -178,9 +181,9 @@ def _tend(child: _Child, report: Callable[[str], None]) -> None:
     if not verdict.give_up:
         return
     error = _translated(child, verdict, exit_code)
-    if child.role != TELLING:
+    if child.role not in WITHOUT:
         raise error
-    report(f"nobody is told of events until the next start: {error}")
+    report(f"{WITHOUT[child.role]}: {error}")
     child.start_at_s = math.inf
 
 

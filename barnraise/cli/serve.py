@@ -13,6 +13,7 @@ from barnraise.process import stop_on_signals
 from barnraise.run_folder import RunFolder
 
 if TYPE_CHECKING:
+    from barnraise.config import RunConfig
     from coordinator.ledger import Ledger
 
 __all__ = ["serve"]
@@ -41,11 +42,8 @@ def serve(
     folder = RunFolder((config if continued else run).resolve())
     source = None if continued else config
     wanted = folder.require().config if continued else config
-    told = load_run_config(wanted).notify  # a wrong one leaves no trace
-    if told:
-        from coordinator.notify.targets import open_targets
-
-        open_targets(told)  # a secret that is missing does not either
+    asked = load_run_config(wanted)  # a wrong one leaves no trace
+    beside = _beside(asked)  # nor does something that they lack
     check_mergeable(wanted)
     with folder.lock("coordinator"):
         settings = prepare_run(folder, source)
@@ -55,10 +53,30 @@ def serve(
         watch = _Watch(folder, ledger, as_json)
         watch.say(f"run {settings.name} in {folder.root}; Ctrl-C stops it")
         try:
-            supervise(folder, stop, watch.say, watch.look, telling=bool(told))
+            supervise(folder, stop, watch.say, watch.look, beside=beside)
         finally:
             watch.look()
             ledger.close()
+
+
+def _beside(config: RunConfig) -> list[str]:
+    """The roles that a run can do without, and wants; what they need is there.
+
+    Raises:
+        ConfigError: a secret is missing. MissingExtraError: hivemind is.
+    """
+    beside = []
+    if config.notify:
+        from coordinator.notify.targets import open_targets
+
+        open_targets(config.notify)
+        beside.append("notify")
+    if config.swarm.enabled:
+        from barnraise.installation import require
+
+        require("swarm")
+        beside.append("beacon")
+    return beside
 
 
 class _Watch:

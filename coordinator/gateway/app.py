@@ -18,6 +18,7 @@ from barnraise.digest import digest_bytes, is_digest
 from barnraise.errors import BadRangeError, BarnraiseError, NotFoundError, UnknownFieldError
 from barnraise.message import Message, Signed
 from barnraise.releases.store import BlobStore
+from coordinator.beacon.told import read_told, swarm_info
 from coordinator.contributors import CONTRIBUTORS_MAX, contributor_lines, contributor_record
 from coordinator.gateway.blobs import serve_blob, serve_metadata
 from coordinator.gateway.bodies import read_json, require_plain
@@ -59,6 +60,7 @@ def create_app(state: GatewayState) -> FastAPI:
         lambda: state.keys.root_digest,
         metrics.readings,
         state.config.gateway.public_url,
+        lambda: read_told(state.folder),
     )
     app.state.site = site
     _answer_errors(app, site)
@@ -75,7 +77,8 @@ def _add_run_routes(app: FastAPI, state: GatewayState) -> None:
     def run() -> Response:
         newest = state.ledger.newest_release()
         current = current_round_info(state.ledger, state.config, state.now_ms())
-        return _say(run_info(state.config, state.keys, newest.version if newest else None, current))
+        swarm = swarm_info(read_told(state.folder))
+        return _say(run_info(state.config, state.keys, newest.version if newest else None, current, swarm))
 
     @app.api_route("/v1/round", methods=READ)
     def current_round() -> Response:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from barnraise.config import RunConfig
-from barnraise.protocol import PROTOCOL_VERSION, RoundInfo, RunInfo, RunTerms
+from barnraise.protocol import PROTOCOL_VERSION, RoundInfo, RunInfo, RunTerms, SwarmInfo
 from coordinator.admission import AdmissionPolicy, collecting_ends_ms
 from coordinator.ledger import Ledger, RoundRow
 
@@ -57,7 +57,9 @@ class RunKeys:
     root_digest: str
 
 
-def run_info(config: RunConfig, keys: RunKeys, newest: str | None, current: RoundInfo | None) -> RunInfo:
+def run_info(
+    config: RunConfig, keys: RunKeys, newest: str | None, current: RoundInfo | None, swarm: SwarmInfo | None = None
+) -> RunInfo:
     """What a stranger needs before joining."""
     return RunInfo(
         protocol=PROTOCOL_VERSION,
@@ -79,4 +81,5 @@ def run_info(config: RunConfig, keys: RunKeys, newest: str | None, current: Roun
             max_update_bytes=config.gateway.max_update_bytes,
             max_rounds=config.round.max_rounds,
         ),
+        swarm=swarm,
     )

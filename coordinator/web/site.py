@@ -25,6 +25,7 @@ from barnraise.narrate import short
 from barnraise.releases.manifest import Manifest, read_manifest
 from barnraise.releases.source import MANIFEST_MAX_BYTES
 from barnraise.releases.store import BlobStore
+from coordinator.beacon.told import SwarmTold
 from coordinator.ledger import Ledger
 from coordinator.web import drawing, words
 from coordinator.web.assets import asset_url
@@ -66,6 +67,7 @@ class Site:
         public: the blobs that are published. public_url: where the run is reached from outside; None for the
             address that a visitor used.
         now_ms: the clock. root_digest: what a consumer pins. readings: the numbers of this moment.
+        swarm: how the coordinator's part in the swarm is; None where it takes none.
         paths: those that the application answers; the menu follows from them.
     """
 
@@ -76,6 +78,7 @@ class Site:
     root_digest: Callable[[], str]
     readings: Callable[[], Readings]
     public_url: str | None = None
+    swarm: Callable[[], SwarmTold | None] = lambda: None
     paths: set[str] = field(default_factory=set)
 
     @cached_property

@@ -11,7 +11,7 @@ import pytest
 from barnraise.errors import ConfigError
 from barnraise.run_folder import RunFolder
 from coordinator import supervisor
-from coordinator.supervisor import ROLES, TELLING, Crashes
+from coordinator.supervisor import ROLES, WITHOUT, Crashes
 
 LAST_WORDS = "barnraise: notify target ops: the environment has no HOOK\n"
 
@@ -38,12 +38,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     return made
 
 
-def test_a_run_goes_on_when_nobody_can_be_told(folder: RunFolder) -> None:
+@pytest.mark.parametrize(("role", "missing"), WITHOUT.items())
+def test_a_run_goes_on_without_what_it_can_do_without(folder: RunFolder, role: str, missing: str) -> None:
     said: list[str] = []
-    made = child(TELLING, folder)
+    made = child(role, folder)
     supervisor._tend(made, said.append)
     assert (made.process, made.start_at_s) == (None, math.inf)
-    assert said[-1].startswith("nobody is told of events until the next start: notify target ops: the environment has")
+    assert said[-1].startswith(f"{missing}: notify target ops: the environment has")
     supervisor._tend(made, said.append)
     assert made.process is None  # and it is not started again
 

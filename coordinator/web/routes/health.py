@@ -21,4 +21,6 @@ def add_health_pages(app: FastAPI, site: Site) -> None:
     @app.api_route("/health", methods=["GET", "HEAD"])
     def health(request: Request) -> Response:
         view = health_view(site.readings(), site.now_ms(), RUN)
-        return site.page(request, "health.html", health=view, run_folder=RUN)
+        told = site.swarm()
+        swarm = told.line(site.now_ms()) if told is not None else ""
+        return site.page(request, "health.html", health=view, run_folder=RUN, swarm=swarm)
