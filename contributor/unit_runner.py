@@ -103,7 +103,8 @@ class UnitRunner:
             aside = self._attempt(lease, base, confirmed=confirmed)
             if aside is None:
                 return
-            let_go(self._parts.device)
+            for device in (self._parts.device, *self._parts.how.others):
+                let_go(device)
             if aside.no_memory:
                 self._wait_for_memory(aside.no_memory)
 
@@ -139,7 +140,7 @@ class UnitRunner:
         how = replace(
             parts.how,
             micro_batch=known.micro_batch,
-            compile=whether_to_compile(parts.device.type, known.compile),
+            compile="no" if parts.how.others else whether_to_compile(parts.device.type, known.compile),
             say=lambda text: parts.report(Notice(text)),
         )
         return how if parts.privacy is None else parts.privacy.how(how, lease, task)

@@ -45,7 +45,9 @@ def join(
         list[str] | None,
         typer.Option("--policy", help="Load a policy, and keep it: idle, or idle=after_s=600. Once for each."),
     ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, mps, cuda, or one GPU such as cuda:1.")] = "auto",
+    device: Annotated[
+        str, typer.Option("--device", help="auto, cpu, mps, cuda, one GPU such as cuda:1, cuda:0,cuda:1, or all.")
+    ] = "auto",
     private: Annotated[
         str | None,
         typer.Option("--private", help="Bound what updates can tell: EPSILON[,DELTA[,UNITS]], such as 8."),

@@ -81,7 +81,9 @@ class Privacy:
             self.budget = paid
             self._say(paid.words())
         rate = min(1.0, training.batch / task.examples)
-        return replace(how, gradients=Private(rate, paid.noise, CLIP))
+        if how.others:
+            how.say("private training uses one GPU: the others would have to share its lots and its noise")
+        return replace(how, gradients=Private(rate, paid.noise, CLIP), others=())
 
 
 def without_traces(state: NodeState) -> NodeState:

@@ -2,6 +2,7 @@
 
     wanted   auto                 the GPU with the most free memory, else Apple's, else the CPU
              cpu, mps, cuda, cuda:1   that one, or an error that names what there is
+             all, or cuda:0,cuda:1    these GPUs, each with a share of every batch; the step is taken on the first
 
 Forward passes run in bfloat16 where the device computes it in hardware: half the memory for activations, and on GPUs
 several times the speed. Parameters, gradients and optimiser stay float32. On CPUs bfloat16 is for whoever asks,
@@ -43,18 +44,19 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """``device`` as torch names it, ``autocast`` as :class:`contributor.training.how.How` has it."""
+    """``device`` and ``others`` as torch names them, ``autocast`` as :class:`contributor.training.how.How` has it."""
 
     device: str
     autocast: torch.dtype | None
     reason: str
+    others: tuple[str, ...] = ()
 
 
 def choose(seen: Seen, wanted: str = "auto", *, cpu_bf16: bool = False) -> Plan:
-    """The device for one unit at a time.
+    """The device for one unit at a time, or several for one unit.
 
     Args:
-        wanted: ``auto``, ``cpu``, ``mps``, ``cuda``, or one GPU as ``cuda:1``.
+        wanted: ``auto``, ``cpu``, ``mps``, ``cuda``, one GPU as ``cuda:1``, several with commas, or ``all`` GPUs.
         cpu_bf16: use bfloat16 on a CPU too.
 
     Raises:
@@ -68,6 +70,8 @@ def choose(seen: Seen, wanted: str = "auto", *, cpu_bf16: bool = False) -> Plan:
             raise UsageError(_not_there(wanted, seen))
         exact = None if not seen.mps_bf16 else torch.bfloat16
         return Plan("mps", exact, f"training on Apple's GPU in {'bfloat16' if exact else 'float32'}")
+    if wanted == "all" or "," in wanted:
+        return _on_several(seen, wanted)
     among = [gpu for gpu in seen.gpus if wanted in {"auto", "cuda", f"cuda:{gpu.index}"}]
     if not among:
         raise UsageError(_not_there(wanted, seen))
@@ -81,6 +85,25 @@ def _on(gpu: Gpu, of: int) -> Plan:
     free = gpu.free_bytes / (1 << 30)
     return Plan(
         f"cuda:{gpu.index}", exact, f"training on GPU {gpu.index}, {gpu.name}, {free:.1f} GiB free{which}; {precision}"
+    )
+
+
+def _on_several(seen: Seen, wanted: str) -> Plan:
+    """Every GPU, or those that are named, in the order of their numbers."""
+    names = {f"cuda:{gpu.index}" for gpu in seen.gpus} if wanted == "all" else set(wanted.split(","))
+    gpus = [gpu for gpu in seen.gpus if f"cuda:{gpu.index}" in names]
+    if not gpus or len(gpus) != len(names):
+        raise UsageError(_not_there(wanted, seen))
+    if len(gpus) == 1:
+        return _on(gpus[0], len(seen.gpus))
+    exact = torch.bfloat16 if all(gpu.capability >= BF16_SINCE for gpu in gpus) else None
+    precision = "bfloat16" if exact else "float32"
+    shown = ", ".join(f"{gpu.index} ({gpu.name})" for gpu in gpus)
+    return Plan(
+        f"cuda:{gpus[0].index}",
+        exact,
+        f"training on {len(gpus)} GPUs, {shown}, each with a share of every batch; {precision}",
+        tuple(f"cuda:{gpu.index}" for gpu in gpus[1:]),
     )
 
 

@@ -28,6 +28,7 @@ class How:
         compile: the module with torch.compile: no, yes, or a trial whether it pays.
         backend: of torch.compile.
         gradients: how examples become gradients.
+        others: devices that compute gradients, too, each of a share of every batch.
         say: told in words what was changed on the way, such as a smaller micro-batch.
     """
 
@@ -37,4 +38,5 @@ class How:
     compile: Compile = "no"
     backend: str = "inductor"
     gradients: Gradients = field(default_factory=Plain)
+    others: tuple[torch.device, ...] = ()
     say: Callable[[str], None] = _nobody

@@ -28,7 +28,8 @@ from barnraise.config import TrainingConfig
 from barnraise.errors import NonFiniteUpdateError, NotEnoughMemoryError
 from barnraise.updates.space import ParameterSpace
 from contributor.tasks import Task
-from contributor.training.accumulate import Pass
+from contributor.training.accumulate import Gradients, Pass
+from contributor.training.across import Across
 from contributor.training.blocks import compute_again
 from contributor.training.compiling import Compiling
 from contributor.training.how import How
@@ -105,6 +106,8 @@ class Trainer:
         self._unit = unit
         self._device = device
         self._how = how or How()
+        assert not (self._how.others and self._how.gradients.private), "private gradients come from one device"
+        self._gradients: Gradients = Across(self._how.others) if self._how.others else self._how.gradients
         self._module = unit.task.module()
         load_flat(self._module, unit.space, unit.base_P)
         self._module.to(device).train()
@@ -142,7 +145,7 @@ class Trainer:
     @property
     def stated_losses(self) -> list[float]:
         """One number a step that may leave this machine: the losses, or zeros where those would tell too much."""
-        return [0.0] * len(self.losses) if self._how.gradients.private else list(self.losses)
+        return [0.0] * len(self.losses) if self._gradients.private else list(self.losses)
 
     def limit(self, micro_batch_max: int | None) -> None:
         """Let no more than so many examples through the model at once; None lifts the limit."""
@@ -177,7 +180,7 @@ class Trainer:
         while True:
             self._optimiser.zero_grad(set_to_none=True)
             try:
-                nats = self._how.gradients.leave(self._pass(index))
+                nats = self._gradients.leave(self._pass(index))
                 nn.utils.clip_grad_norm_(self._parameters, self._unit.training.clip_grad_norm)
                 return nats
             except (RuntimeError, MemoryError) as error:

@@ -54,5 +54,18 @@ def test_what_is_not_there_is_refused_with_what_is(wanted: str) -> None:
         choose(Seen(), wanted)
 
 
+def test_several_gpus_are_taken_in_the_order_of_their_numbers() -> None:
+    other = Gpu(2, "RTX 4080", 10 * GIB, 8)
+    plan = choose(Seen((OLD, NEW, other)), "all")
+    assert (plan.device, plan.others, plan.autocast) == ("cuda:0", ("cuda:1", "cuda:2"), None)
+    plan = choose(Seen((OLD, NEW, other)), "cuda:2,cuda:1")
+    assert (plan.device, plan.others, plan.autocast) == ("cuda:1", ("cuda:2",), torch.bfloat16)
+    assert plan.reason == ("training on 2 GPUs, 1 (RTX 4090), 2 (RTX 4080), each with a share of every batch; bfloat16")
+    assert choose(Seen((NEW,)), "all") == choose(Seen((NEW,)))
+    for wanted in ("cuda:1,cuda:7", "cuda:1,cpu", "cuda:1,", "all"):
+        with pytest.raises(UsageError, match="was asked for, this machine has"):
+            choose(Seen((NEW,)) if wanted != "all" else Seen(mps=True), wanted)
+
+
 def test_this_machine_has_a_plan() -> None:
     assert choose(look(), "cpu").device == "cpu"
