@@ -24,7 +24,7 @@ def examples(few: int, many: int = 0) -> int:
 
 
 def moments(every: Sequence[T], few: int, seed: int = 0) -> list[T]:
-    """Of all moments at which a power cut could come, in their order, those that are tried.
+    """Of all moments at which a power cut could come, or of all orders of arrival, those that are tried.
 
     All of them under ``make laws``; else the first, the last and ``few - 2`` from between, always the same ones.
     """

@@ -11,6 +11,7 @@ import pytest
 from barnraise.releases.source import FolderSource
 from barnraise.updates import Update
 from coordinator.recompute import recompute
+from laws import moments
 from simulator import Simulation, tiny_config
 
 WITH = {"codec": {"name": "topk", "k": 512}, "fisher": True}
@@ -30,7 +31,7 @@ def updates_of(simulation: Simulation, digests: list[str]) -> list[Update]:
 
 def test_the_same_candidate_in_whatever_order_updates_arrive(tmp_path: Path) -> None:
     released = set()
-    for number, order in enumerate(permutations(SHARDS)):
+    for number, order in enumerate(moments(list(permutations(SHARDS)), 3)):
         simulation = fisher_run(tmp_path / str(number))
         for name in order:
             simulation.contributor(name, SHARDS[name]).delivers()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from barnraise.clock import now_ms
 from barnraise.errors import VerificationError
 from barnraise.releases.convert import Stored, narrow
 from barnraise.updates.space import TensorSpec
+from commands import answered
 from coordinator.acceptance.blame.ancestry import Ancestry
 from coordinator.acceptance.models.subject import Subject
 from family import save
@@ -65,10 +65,7 @@ def suite(tmp_path: Path) -> str:
 
 
 def told(capsys: pytest.CaptureFixture[str], *argv: str) -> Any:
-    code = run(["bisect", *argv, "--json"])
-    envelope = json.loads(capsys.readouterr().out)
-    assert envelope["ok"] == (code == 0), envelope
-    return envelope["result"] if envelope["ok"] else envelope["error"]
+    return answered(capsys, "bisect", *argv)[1]
 
 
 def test_the_release_then_the_update_are_found(

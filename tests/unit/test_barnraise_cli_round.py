@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,9 +13,9 @@ import pytest
 from barnraise.cli import run
 from barnraise.releases import http_source
 from barnraise.releases.http_source import Reply
-from coordinator.gateway import GatewayState
+from commands import answered
 from coordinator.ledger import Ledger
-from doorstep import Doorstep
+from over_http import door_of, url_of
 from simulator import Simulation, tiny_config
 
 CONFIG = """
@@ -53,22 +52,11 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> Simulation:
 @pytest.fixture
 def over_http(ended: Simulation, monkeypatch: pytest.MonkeyPatch) -> str:
     """The URL of that run's gateway, called in this process."""
-    door = Doorstep(GatewayState(ended.folder, ended.config, ended.ledger, ended.identity, now_ms=ended.clock))
-
-    @contextmanager
-    def open_url(url: str, headers: Mapping[str, str]) -> Iterator[Reply]:
-        answer = door.call("GET", url.removeprefix("http://door"))
-        yield Reply(answer.status, answer.headers, iter([answer.body]))
-
-    monkeypatch.setattr(http_source, "_urllib3_opener", lambda _url: open_url)
-    return "http://door"
+    return url_of(ended, monkeypatch)
 
 
 def told(capsys: pytest.CaptureFixture[str], *argv: str) -> Any:
-    code = run(["round", *argv, "--json"])
-    envelope = json.loads(capsys.readouterr().out)
-    assert envelope["ok"] == (code == 0)
-    return envelope["result"] if envelope["ok"] else envelope["error"]
+    return answered(capsys, "round", *argv)[1]
 
 
 def test_folder_and_coordinator_tell_the_same(
@@ -149,7 +137,7 @@ def test_a_static_server_of_releases_knows_no_rounds(
 
 
 def test_rounds_are_counted_backwards_from_the_newest(ended: Simulation) -> None:
-    door = Doorstep(GatewayState(ended.folder, ended.config, ended.ledger, ended.identity, now_ms=ended.clock))
+    door = door_of(ended)
     numbers = [
         [line["number"] for line in door.call("GET", f"/v1/rounds?{query}").value["rounds"]]
         for query in ("limit=2", "before=2")

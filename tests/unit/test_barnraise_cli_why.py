@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +13,14 @@ from barnraise.cli import run
 from barnraise.digest import digest_bytes
 from barnraise.errors import NotFoundError
 from barnraise.records import UpdateStory
-from barnraise.releases import http_source
-from barnraise.releases.http_source import Reply
 from barnraise.update_config import CodecConfig
+from commands import answered
 from contributor.state import NodeFolder, NodeState, SentUpdate
-from coordinator.gateway import GatewayState
 from coordinator.ledger.events import RoundMerged, RoundTested, UpdateChecked, UpdateRejected
 from coordinator.orders import Revert
 from coordinator.orders.placing import append
 from coordinator.story import EVENTS_MAX, MERGES_MAX, PAIRS_MAX, TRIALS_MAX, update_story
-from doorstep import Doorstep
+from over_http import url_of
 from simulator import Simulation, tiny_config
 
 
@@ -61,26 +57,11 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> tuple[Simulation, dict[st
 @pytest.fixture
 def over_http(lived: tuple[Simulation, dict[str, str]], monkeypatch: pytest.MonkeyPatch) -> str:
     """The URL of that run's gateway, called in this process."""
-    simulation, _ = lived
-    state = GatewayState(
-        simulation.folder, simulation.config, simulation.ledger, simulation.identity, now_ms=simulation.clock
-    )
-    door = Doorstep(state)
-
-    @contextmanager
-    def open_url(url: str, headers: Mapping[str, str]) -> Iterator[Reply]:
-        answer = door.call("GET", url.removeprefix("http://door"))
-        yield Reply(answer.status, answer.headers, iter([answer.body]))
-
-    monkeypatch.setattr(http_source, "_urllib3_opener", lambda _url: open_url)
-    return "http://door"
+    return url_of(lived[0], monkeypatch)
 
 
 def told(capsys: pytest.CaptureFixture[str], *argv: str) -> Any:
-    code = run(["why", *argv, "--json"])
-    envelope = json.loads(capsys.readouterr().out)
-    assert envelope["ok"] == (code == 0)
-    return envelope["result"] if envelope["ok"] else envelope["error"]
+    return answered(capsys, "why", *argv)[1]
 
 
 def words(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
