@@ -33,6 +33,7 @@ from barnraise.updates.space import ParameterSpace
 from contributor.state import NodeFolder
 from contributor.swarm.around import Swarm
 from contributor.swarm.peer_blobs import KEPT_BYTES, PeersFirst
+from contributor.whereabouts import Whereabouts
 from merge.architectures import parameter_count
 
 __all__ = ["Base", "BaseSource", "ReleasedBase", "check_base"]
@@ -75,11 +76,12 @@ class ReleasedBase:
     """Pulls tagged releases into the node's folder, by patches where they are cheaper.
 
     Attributes:
+        where: the coordinator is.
         pace: called with the size of every piece that arrives; it may wait.
         swarm: where other nodes are asked for blobs first, and are given them, if that is wanted.
     """
 
-    url: str
+    where: Whereabouts
     info: RunInfo
     folder: NodeFolder
     pace: Callable[[int], None] | None = None
@@ -105,7 +107,7 @@ class ReleasedBase:
         return Base(pulled.version, model, space, flat_P, pulled.fetched_bytes, pulled.warnings, mask, side)
 
     def _source(self) -> ReleaseSource:
-        gateway = HttpSource(self.url, pace=self.pace)
+        gateway = HttpSource(self.where.url, pace=self.pace)
         if self.swarm.blobs is None:
             return gateway
         return PeersFirst(
@@ -125,7 +127,7 @@ class ReleasedBase:
         """
         store = BlobStore(self.folder.root / "masks")
         if not store.has(ref.digest):
-            Fetcher([HttpSource(self.url, pace=self.pace)], store).fetch([ref])
+            Fetcher([HttpSource(self.where.url, pace=self.pace)], store).fetch([ref])
         try:
             return Mask.parse(store.read(ref.digest), space)
         except UpdateError as error:

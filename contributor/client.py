@@ -17,7 +17,8 @@ from barnraise.message import Signed
 from barnraise.protocol import LeaseAnswer, LeaseReleaseAnswer, RoundInfo, RunInfo, UpdateStatus, UploadStatus
 from contributor.events import one_line
 from contributor.pacing import UNPACED, Pacing, piece_bytes
-from contributor.transport import HttpTransport, Transport
+from contributor.transport import FollowingTransport, HttpTransport, Transport
+from contributor.whereabouts import Whereabouts
 
 __all__ = ["GatewayClient"]
 
@@ -40,6 +41,11 @@ class GatewayClient:
     def connect(cls, url: str) -> GatewayClient:
         """A client for the coordinator at ``url``; nothing is sent yet."""
         return cls(HttpTransport(url))
+
+    @classmethod
+    def following(cls, where: Whereabouts) -> GatewayClient:
+        """A client for a coordinator that may move."""
+        return cls(FollowingTransport(where))
 
     def run_info(self) -> RunInfo:
         return RunInfo.read(self._call("GET", "/v1/run"))

@@ -11,6 +11,7 @@ from barnraise.errors import NetworkError, UnreachableError
 from contributor.backoff import after_failure, worth_repeating
 from contributor.events import NodeEvent, Waiting
 from contributor.interrupt import Interrupt, StopRequestedError
+from contributor.whereabouts import Whereabouts
 
 __all__ = ["Patience"]
 
@@ -19,18 +20,24 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Patience:
-    """Repeats requests to one coordinator.
+    """Repeats requests to one coordinator, wherever that is.
 
     Attributes:
+        where: told whether it answers; may be moved meanwhile.
         give_up_after_s: of waiting in one request; None waits for ever.
         jitter: random numbers in [0, 1).
     """
 
-    url: str
+    where: Whereabouts
     interrupt: Interrupt
     report: Callable[[NodeEvent], None]
     give_up_after_s: float | None = None
     jitter: Callable[[], float] = random.random
+
+    @property
+    def url(self) -> str:
+        """Of the coordinator, now."""
+        return self.where.url
 
     def ask(self, call: Callable[[], T], *, busy: Callable[[], bool] = lambda: False) -> T:
         """The answer of ``call``, however many attempts it takes.
@@ -43,11 +50,17 @@ class Patience:
             NetworkError: a refusal that will not change, or patience is at its end.
             StopRequestedError: a person asked to stop meanwhile.
         """
-        failures, waited_s = 0, 0.0
+        failures, waited_s, url = 0, 0.0, self.url
         while True:
+            if self.url != url:  # it was found elsewhere: a beginning, not another failure
+                failures, waited_s, url = 0, 0.0, self.url
             try:
-                return call()
+                answer = call()
+                self.where.heard()
+                return answer
             except NetworkError as error:
+                if isinstance(error, UnreachableError):
+                    self.where.missed()
                 failures += 1
                 pause = after_failure(failures, error, self.url, self.jitter())
                 waited_s += pause.delay_s

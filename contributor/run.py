@@ -43,6 +43,7 @@ from contributor.training.devices import Plan, choose, look
 from contributor.training.horizon import Tempo
 from contributor.training.how import How
 from contributor.transport import base_url
+from contributor.whereabouts import Whereabouts
 
 __all__ = ["NodeConfig", "run_node"]
 
@@ -148,7 +149,8 @@ def _reached(config: NodeConfig, interrupt: Interrupt, report: Callable[[NodeEve
     url = base_url(config.url)
     who = first_use(config.key or config_home() / "identity.key")
     name = check_name(config.name if config.name is not None else f"contributor-{who.identity.public[:8]}")
-    patience, client = Patience(url, interrupt, report, config.give_up_after_s), GatewayClient.connect(url)
+    where = Whereabouts(url)
+    patience, client = Patience(where, interrupt, report, config.give_up_after_s), GatewayClient.following(where)
     return _Door(config, patience.ask(lambda: _run_info(client, url)), client, patience, who, name)
 
 
@@ -182,7 +184,7 @@ def _parts(door: _Door, here: _Here, swarm: Swarm, report: Callable[[NodeEvent],
         door.name,
         door.who.identity,
         door.client,
-        ReleasedBase(door.patience.url, door.info, folder, down.fetched, swarm),
+        ReleasedBase(door.patience.where, door.info, folder, down.fetched, swarm),
         folder,
         replace(door.patience, report=_counting(report, governor, tempo)),
         torch.device(plan.device),

@@ -13,8 +13,9 @@ from urllib3.exceptions import HTTPError
 from barnraise.errors import RefusedError, UnreachableError, UsageError
 from barnraise.proxies import connections
 from barnraise.unreachable import why_unreachable
+from contributor.whereabouts import Whereabouts
 
-__all__ = ["Answer", "HttpTransport", "Transport", "base_url"]
+__all__ = ["Answer", "FollowingTransport", "HttpTransport", "Transport", "base_url"]
 
 CONNECT_S = 5.0
 READ_S = 60.0
@@ -89,3 +90,19 @@ class HttpTransport:
 
     def close(self) -> None:
         self._pool.clear()
+
+
+class FollowingTransport:
+    """Sends to a coordinator wherever it is."""
+
+    def __init__(self, where: Whereabouts) -> None:
+        self._where = where
+        self._now = HttpTransport(where.url)
+
+    def request(self, method: str, path: str, body: bytes | None = None) -> Answer:
+        """One request, as :class:`HttpTransport` makes it."""
+        url = self._where.url
+        if self._now.url != url:
+            self._now.close()
+            self._now = HttpTransport(url)
+        return self._now.request(method, path, body)

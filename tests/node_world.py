@@ -24,6 +24,7 @@ from contributor.patience import Patience
 from contributor.state import NodeFolder
 from contributor.tasks.byte_lm import ByteLMTask
 from contributor.training.trainer import Trainer, Unit
+from contributor.whereabouts import Whereabouts
 from pretend_gateway import PretendGateway
 
 __all__ = ["ME", "URL", "KilledError", "World", "another", "only", "press_at"]
@@ -63,7 +64,7 @@ class World:
             self.on_event(event, interrupt)
 
         self.on_start(interrupt)
-        patience = Patience(URL, interrupt, report, jitter=lambda: 0.5)
+        patience = Patience(Whereabouts(URL), interrupt, report, jitter=lambda: 0.5)
         client = GatewayClient(self.gateway)
         device, clock = torch.device("cpu"), lambda: self.gateway.now_ms + self.clock_ahead_ms
         parts = Parts("ada", ME, client, self.gateway.bases, self.folder, patience, device, clock)

@@ -22,6 +22,7 @@ from contributor.parts import Parts
 from contributor.patience import Patience
 from contributor.state import NodeFolder
 from contributor.transport import Answer
+from contributor.whereabouts import Whereabouts
 from doorstep import ADA, Doorstep, doorstep
 from pretend_gateway import MODEL, PretendBases
 
@@ -57,7 +58,7 @@ class Person:
 
         client = GatewayClient(self)
         info = RunInfo.read(self.door.call("GET", "/v1/run").value)
-        patience = Patience("http://door", interrupt, report, jitter=lambda: 0.5)
+        patience = Patience(Whereabouts("http://door"), interrupt, report, jitter=lambda: 0.5)
         device, now = torch.device("cpu"), lambda: self.door.now_ms
         parts = Parts("ada", self.identity, client, self, self.folder, patience, device, now, lambda: 0.0)
         return Node(info, parts).run(max_units)

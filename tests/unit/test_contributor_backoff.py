@@ -11,6 +11,7 @@ from contributor.backoff import CAP_S, FIRST_S, after_failure, worth_repeating
 from contributor.events import NodeEvent
 from contributor.interrupt import Interrupt, StopRequestedError
 from contributor.patience import Patience
+from contributor.whereabouts import Whereabouts
 
 URL = "http://10.0.0.1:8000"
 
@@ -59,7 +60,7 @@ class Flaky:
 
 
 def patience(slept: list[float], seen: list[NodeEvent], give_up_after_s: float | None = None) -> Patience:
-    return Patience(URL, Interrupt(slept.append), seen.append, give_up_after_s, jitter=lambda: 0.5)
+    return Patience(Whereabouts(URL), Interrupt(slept.append), seen.append, give_up_after_s, jitter=lambda: 0.5)
 
 
 def test_patience_asks_until_there_is_an_answer_and_says_so() -> None:
@@ -89,7 +90,7 @@ def test_a_final_refusal_is_not_repeated() -> None:
 @pytest.mark.parametrize("until_stop", [False, True])
 def test_a_stop_ends_the_waiting(until_stop: bool) -> None:
     interrupt = Interrupt(lambda _s: interrupt.press())
-    held = Patience(URL, interrupt, lambda _event: None, jitter=lambda: 0.5)
+    held = Patience(Whereabouts(URL), interrupt, lambda _event: None, jitter=lambda: 0.5)
     with pytest.raises(StopRequestedError):
         held.ask(Flaky(99), busy=lambda: until_stop)
     assert interrupt.stop is until_stop

@@ -22,7 +22,7 @@ def _gateway(monkeypatch: pytest.MonkeyPatch) -> PretendGateway:
     """Behind the URL; what else a node would do beyond its folder is left out."""
     gateway = PretendGateway()
     monkeypatch.setattr("contributor.run.now_ms", lambda: gateway.now_ms)
-    monkeypatch.setattr(GatewayClient, "connect", lambda _url: GatewayClient(gateway))
+    monkeypatch.setattr(GatewayClient, "following", lambda _where: GatewayClient(gateway))
     monkeypatch.setattr("contributor.run.ReleasedBase", lambda *_arguments: gateway.bases)
     monkeypatch.setattr("contributor.live.listening", lambda *_arguments: nullcontext())
     return gateway
