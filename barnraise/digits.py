@@ -25,8 +25,6 @@ from barnraise.errors import ConfigValueError
 
 __all__ = ["Digits", "all_digits"]
 
-EXAMPLE_BYTES = 65
-
 
 @cache
 def all_digits() -> NDArray[np.uint8]:
