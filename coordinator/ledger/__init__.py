@@ -2,7 +2,8 @@
 
 ``events`` says what can happen, ``ledger`` records and answers, ``projection`` derives the
 tables from the events, ``rows`` is what an answer looks like, ``schema`` and ``migrations``
-are the tables themselves.
+are the tables themselves. ``page_reads`` and ``key_records`` answer what pages and keys ask,
+``moved`` is deciding again when somebody else was faster.
 """
 
 from coordinator.ledger.key_records import ClaimRow, KeyRecords, KeyRow, RecoveryRow
