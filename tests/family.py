@@ -24,7 +24,7 @@ from barnraise.releases.source import FolderSource
 from barnraise.updates.space import TensorSpec
 from published import SPACE, PublishedRun, published
 
-__all__ = ["FamilyRun", "raw", "save", "tuned"]
+__all__ = ["FamilyRun", "holds", "raw", "save", "tuned"]
 
 Raw = NDArray[np.uint8]
 
@@ -61,6 +61,16 @@ def save(folder: Path, tensors: Mapping[TensorSpec, Raw], shard_bytes: int = 1 <
     for name, text in files.items():
         (folder / name.replace("_dot_", ".")).write_text(text)
     return folder
+
+
+def holds(folder: Path, original: Path) -> None:
+    """Assert that a pulled folder has every tensor of what was imported, byte for byte."""
+    found, expected = Checkpoint.open(folder), Checkpoint.open(original)
+    assert [(t.name, t.dtype, t.shape) for t in found.tensors.values()] == [
+        (t.name, t.dtype, t.shape) for t in expected.tensors.values()
+    ]
+    for name, tensor in expected.tensors.items():
+        assert np.array_equal(found.block(name, 0, tensor.size), expected.block(name, 0, tensor.size)), name
 
 
 @dataclass

@@ -25,6 +25,8 @@ __all__ = [
     "fsync_folder",
     "make_folder",
     "replace_file",
+    "write_all",
+    "write_all_at",
     "write_temporary",
 ]
 
@@ -80,15 +82,17 @@ def make_folder(path: Path) -> None:
     fsync_folder(path.parent)
 
 
-def begin_writing(descriptor: int) -> None:
+def begin_writing(descriptor: int, start: int = 0, count: int = 0) -> None:
     """Have the disk begin with what was written so far, and do not wait: an fsync later has less to wait for.
+
+    Args:
+        start, count: of the bytes that are meant; 0 bytes are all from there on.
 
     Where the system cannot say so nothing happens. Source: man 2 sync_file_range.
     """
     ask = getattr(ctypes.CDLL(None, use_errno=True), "sync_file_range", None)
     if ask is not None:
-        whole = ctypes.c_int64(0)
-        ask(descriptor, whole, whole, ctypes.c_uint(_SYNC_FILE_RANGE_WRITE))
+        ask(descriptor, ctypes.c_int64(start), ctypes.c_int64(count), ctypes.c_uint(_SYNC_FILE_RANGE_WRITE))
 
 
 def write_temporary(folder: Path, write: Callable[[int], None], *, wait: bool = True) -> Path:
@@ -138,6 +142,14 @@ def write_all(descriptor: int, data: bytes | bytearray | memoryview) -> None:
     view = memoryview(data).cast("B")
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def write_all_at(descriptor: int, data: bytes | bytearray | memoryview, at: int) -> None:
+    """``os.pwrite`` until nothing is left."""
+    view = memoryview(data).cast("B")
+    while view:
+        count = os.pwrite(descriptor, view, at)
+        view, at = view[count:], at + count
 
 
 def exchange_folders(staging: Path, folder: Path) -> None:

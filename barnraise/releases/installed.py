@@ -12,7 +12,8 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -45,7 +46,7 @@ from barnraise.releases.layout import (
     stored_specs,
 )
 from barnraise.releases.manifest import SIDE_MAX_BYTES, Manifest
-from barnraise.releases.model_files import Bytes, map_files, tensors_in, write_model
+from barnraise.releases.model_files import Bytes, Pieces, map_files, tensors_in, write_model
 from barnraise.releases.note import InstalledNote, read_note
 from barnraise.releases.source import MANIFEST_MAX_BYTES
 from barnraise.releases.stream import capped
@@ -290,26 +291,29 @@ class Content:
 
     Attributes:
         release: the manifest as it came.
-        tensor: the little-endian bytes of each tensor by its name, verified.
+        tensor: each tensor, verified.
         side: what :func:`~barnraise.releases.layout.side_files` names, by file name.
         provenance: the signed metadata that leads to the manifest, by path.
     """
 
     manifest: AnyManifest
     release: bytes
-    tensor: Callable[[str], Bytes]
+    tensor: Pieces
     side: Mapping[str, bytes | memoryview]
     provenance: Mapping[str, bytes]
 
 
-def of_flat(space: ParameterSpace, flat_P: NDArray[np.float32]) -> Callable[[str], Bytes]:
+def of_flat(space: ParameterSpace, flat_P: NDArray[np.float32]) -> Pieces:
     """The tensors of a flat vector, float32 [P], as :class:`Content` wants them."""
     views = space.unflatten(np.ascontiguousarray(flat_P, dtype="<f4"))
-    return lambda name: views[name].reshape(-1).view(np.uint8)
+    return lambda name: (views[name].reshape(-1).view(np.uint8),)
 
 
-def install(folder: Path, content: Content, form: Form = AS_RELEASED) -> None:
+def install(folder: Path, content: Content, form: Form = AS_RELEASED, pool: Executor | None = None) -> None:
     """Put a verified release into ``folder``, in place of the one that may be there.
+
+    Args:
+        pool: whose threads write tensors; see :func:`~barnraise.releases.shared_out.share_out`.
 
     Raises:
         UsageError: a value is too large for the type that it is to be converted to, or other things lie there.
@@ -320,7 +324,7 @@ def install(folder: Path, content: Content, form: Form = AS_RELEASED) -> None:
     try:
         with disk_full_translated(folder):
             staging.mkdir()
-            _fill(staging, content, form)
+            _fill(staging, content, form, pool)
             check_target(folder)  # again: fetching takes long, and whatever came to lie there would be deleted
             exchange_folders(staging, folder)
             fsync_folder(folder.parent)
@@ -328,10 +332,11 @@ def install(folder: Path, content: Content, form: Form = AS_RELEASED) -> None:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _fill(staging: Path, content: Content, form: Form) -> None:
+def _fill(staging: Path, content: Content, form: Form, pool: Executor | None) -> None:
     space = content.manifest.space
     files = form.files(space)
-    converted = write_model(staging, files, content.tensor, {spec.name: spec.dtype for spec in space.tensors})
+    released = {spec.name: spec.dtype for spec in space.tensors}
+    converted = write_model(staging, files, content.tensor, released, pool)
     note = InstalledNote(
         dtype=form.dtype_for(space),
         shards=tuple(len(file.tensors) for file in files),

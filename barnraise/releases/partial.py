@@ -18,7 +18,7 @@ import struct
 import threading
 
 from barnraise.message import BlobRef
-from barnraise.releases.durable import disk_full_translated, make_folder, write_all
+from barnraise.releases.durable import disk_full_translated, make_folder, write_all, write_all_at
 from barnraise.releases.locks import lock_path, unlock_path
 from barnraise.releases.store import BlobStore
 
@@ -106,7 +106,7 @@ class Partial:
         assert self._journal is not None
         assert at + len(piece) <= self.blob.size_bytes
         with disk_full_translated(self.path.parent), self._lock:
-            _write_at(self._data, piece, at)
+            write_all_at(self._data, piece, at)
             before = self.size
             self._have = merged([*self._have, (at, at + len(piece))])
             write_all(self._journal, _RECORD.pack(at, at + len(piece)))
@@ -141,10 +141,3 @@ class Partial:
         os.lseek(descriptor, length, os.SEEK_SET)
         there = min(os.fstat(self._data).st_size, self.blob.size_bytes)
         return merged([(start, stop) for start, stop in _RECORD.iter_unpack(data) if start < stop <= there])
-
-
-def _write_at(descriptor: int, data: bytes, at: int) -> None:
-    view = memoryview(data)
-    while view:
-        count = os.pwrite(descriptor, view, at)
-        view, at = view[count:], at + count

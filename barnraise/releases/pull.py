@@ -28,7 +28,6 @@ from barnraise.releases.derived.family import Family
 from barnraise.releases.derived.manifest import AnyManifest, DerivedManifest
 from barnraise.releases.derived.names import derived_names, select_derived
 from barnraise.releases.derived.plan import DerivedPlan, plan_derived
-from barnraise.releases.derived.reading import read_ahead
 from barnraise.releases.durable import make_folder
 from barnraise.releases.fetch import FetchOptions, Progress, silent
 from barnraise.releases.index import DerivedEntry, IndexEntry, ReleaseIndex
@@ -44,7 +43,7 @@ from barnraise.releases.installed import (
 )
 from barnraise.releases.layout import side_files
 from barnraise.releases.locks import vanishing_lock
-from barnraise.releases.model_files import Bytes
+from barnraise.releases.model_files import Pieces
 from barnraise.releases.plan import Plan, make_plan
 from barnraise.releases.rebuild import rebuild
 from barnraise.releases.source import ReleaseSource
@@ -147,9 +146,7 @@ def pull(source: ReleaseSource, spec: str, into: Path, options: PullOptions | No
             with options.watch(pulling) as progress:
                 if (manifest := pulling.entry.manifest) in pulling.plan.fetch:
                     progress(manifest, manifest.size_bytes)  # to plan, it had to be fetched before all else
-                # What is built needs all blobs; who decodes one that does not come hears of it before the pool ends.
-                with ThreadPoolExecutor(threads()) as pool, catalog.fetching(pulling.plan.blobs, progress):
-                    _install(pulling, catalog, into, options.form, pool)
+                _build(pulling, catalog, into, options.form, progress)
         return _result(pulling, catalog, into)
 
 
@@ -310,6 +307,22 @@ def _locked(into: Path, cache: Cache) -> Iterator[None]:
         yield
 
 
+def _build(pulling: Pulling, catalog: Catalog, into: Path, form: Form, progress: Progress) -> None:
+    """Build and install while blobs arrive; once more where what was at hand turns out to be damaged.
+
+    Raises:
+        See :func:`_install`, and :meth:`Catalog.fetch`.
+    """
+    while True:
+        try:
+            # What is built needs all blobs; who decodes one that does not come hears of it before the pool ends.
+            with ThreadPoolExecutor(threads()) as pool, catalog.fetching(pulling.plan.blobs, progress):
+                return _install(pulling, catalog, into, form, pool)
+        except VerificationError:
+            if not catalog.doubt():
+                raise
+
+
 def _install(pulling: Pulling, catalog: Catalog, into: Path, form: Form, pool: Executor) -> None:
     """Build the model from what was fetched, and put it into place.
 
@@ -321,13 +334,13 @@ def _install(pulling: Pulling, catalog: Catalog, into: Path, form: Form, pool: E
     content = Content(
         manifest=manifest,
         release=bytes(catalog.blob(pulling.entry.manifest)),
-        tensor=_tensors(pulling, catalog, form, pool),
+        tensor=_tensors(pulling, catalog),
         side={name: catalog.blob(blob) for name, blob in side_files(manifest).items()},
         provenance=pulling.trusted.provenance,
     )
     try:
         sweep_staging(into)
-        install(into, content, form)
+        install(into, content, form, pool)
     except OSError as error:
         raise StorageError(
             f"{into} cannot be written: {error.strerror or error}. It holds what it held; "
@@ -335,12 +348,13 @@ def _install(pulling: Pulling, catalog: Catalog, into: Path, form: Form, pool: E
         ) from error
 
 
-def _tensors(pulling: Pulling, catalog: Catalog, form: Form, pool: Executor) -> Callable[[str], Bytes]:
-    """The tensors of what is pulled, by name, verified; derived ones quickest in the order of the form's files."""
+def _tensors(pulling: Pulling, catalog: Catalog) -> Pieces:
+    """The tensors of what is pulled, verified; what is built upon is there when this returns."""
     manifest, installed = pulling.manifest, pulling.installed
     if isinstance(manifest, DerivedManifest):
-        order = (spec.name for file in form.files(manifest.space) for spec in file.tensors)
-        return read_ahead(Family(catalog), manifest.ref, order, pool)
+        family = Family(catalog)
+        family.build(manifest.ref)
+        return lambda name: family.pieces(manifest.ref, name)
     assert isinstance(pulling.plan, Plan)
     base_P = installed.flat() if installed is not None and pulling.plan.keyframe is None else None
     return of_flat(manifest.space, rebuild(catalog, pulling.plan, manifest, base_P))

@@ -87,6 +87,10 @@ class FolderSource:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             raise BlobMissingError(f"{self.label} has no {path}; use another mirror") from error
 
+    def path(self, digest: str) -> Path:
+        """Where a blob lies or would lie."""
+        return self._root / blob_path(digest)
+
     @contextmanager
     def open_blob(self, blob: BlobRef, start: int, stop: int) -> Iterator[BlobStream]:
         """Read a part of a blob.
@@ -96,7 +100,7 @@ class FolderSource:
             VerificationError: a file of another size.
         """
         try:
-            with (self._root / blob_path(blob.digest)).open("rb") as file:
+            with self.path(blob.digest).open("rb") as file:
                 if (size_bytes := file.seek(0, os.SEEK_END)) != blob.size_bytes:
                     raise VerificationError(
                         f"{self.label} has {size_bytes:,} bytes for blob {blob.digest[:15]}.. of "
@@ -104,6 +108,10 @@ class FolderSource:
                     )
                 file.seek(start)
                 yield BlobStream(start, _pieces(file, stop - start))
+        except PermissionError as error:
+            raise BlobMissingError(
+                f"{self.label}: blob {blob.digest[:15]}.. cannot be read: {error.strerror}; use another mirror"
+            ) from error
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             raise BlobMissingError(
                 f"{self.label} has no blob {blob.digest[:15]}.. although its index lists it; use another mirror"

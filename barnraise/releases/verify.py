@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,17 +16,18 @@ from barnraise.releases.convert import convert
 from barnraise.releases.derived.family import Family
 from barnraise.releases.derived.manifest import DerivedManifest
 from barnraise.releases.derived.names import derived_entry
-from barnraise.releases.derived.reading import read_ahead
 from barnraise.releases.installed import Installed, check_model, of_flat
 from barnraise.releases.keyframe import keyframe_size, parse_keyframe
 from barnraise.releases.layout import side_files
-from barnraise.releases.model_files import Bytes
+from barnraise.releases.model_files import Pieces
 from barnraise.releases.plan import PatchStep, make_plan
 from barnraise.releases.provenance import verify_provenance
 from barnraise.releases.rebuild import apply_patch, rebuild
+from barnraise.releases.shared_out import share_out
 from barnraise.releases.source import ReleaseSource
 from barnraise.releases.store import BlobStore
 from barnraise.releases.trust import TrustOptions, read_index
+from barnraise.updates.space import TensorSpec
 
 __all__ = [
     "FolderReport",
@@ -144,22 +144,24 @@ def verify_conversion(source: ReleaseSource, folder: Path, trust: TrustOptions |
     return len(installed.tensors)
 
 
-def _compare(installed: Installed, tensor: Callable[[str], Bytes]) -> None:
-    """Compare every tensor of a folder with what its release has, converted as the folder's are.
-
-    Args:
-        tensor: as released, by name; asked for in the order of the folder's files.
-    """
+def _compare(installed: Installed, tensor: Pieces, pool: Executor | None = None) -> None:
+    """Compare every tensor of a folder with what its release has, converted as the folder's are."""
     released = {spec.name: spec.dtype for spec in installed.space.tensors}
-    for file in installed.files:
-        for spec in file.tensors:
-            again = convert(tensor(spec.name), released[spec.name], spec.dtype)
-            if not np.array_equal(again, installed.tensors[spec.name]):
-                how = "" if released[spec.name] == spec.dtype else f" when it is converted to {spec.dtype}"
-                raise VerificationError(
-                    f"{installed.folder}: tensor {spec.name} is not what {installed.manifest.version} gives{how}; "
-                    "do not use it. Pull the release again"
-                )
+
+    def compare(spec: TensorSpec) -> None:
+        at, is_same = 0, True
+        for piece in tensor(spec.name):
+            again = convert(piece, released[spec.name], spec.dtype)
+            is_same &= np.array_equal(again, installed.tensors[spec.name][at : at + len(again)])
+            at += len(again)
+        if not is_same:
+            how = "" if released[spec.name] == spec.dtype else f" when it is converted to {spec.dtype}"
+            raise VerificationError(
+                f"{installed.folder}: tensor {spec.name} is not what {installed.manifest.version} gives{how}; "
+                "do not use it. Pull the release again"
+            )
+
+    share_out(compare, [spec for file in installed.files for spec in file.tensors], pool)
 
 
 def verify_derived(source: ReleaseSource, folder: Path, trust: TrustOptions | None = None) -> int:
@@ -181,9 +183,10 @@ def verify_derived(source: ReleaseSource, folder: Path, trust: TrustOptions | No
         entry = derived_entry(index, manifest.name, manifest.version)
         _require_same(source, entry.version, entry.manifest.digest, installed.note.release)
         family = Family(Catalog(source, index, BlobStore(Path(temporary), durable=False)))
-        order = (spec.name for file in installed.files for spec in file.tensors)
+        ref = family.ref(entry.name, entry.version)
+        family.build(ref)
         with ThreadPoolExecutor(threads()) as pool:
-            _compare(installed, read_ahead(family, family.ref(entry.name, entry.version), order, pool))
+            _compare(installed, lambda name: family.pieces(ref, name), pool)
     return len(installed.tensors)
 
 

@@ -26,7 +26,7 @@ from barnraise.releases.source import FolderSource, ReleaseSource
 from barnraise.releases.trust import TrustOptions
 from barnraise.releases.verify import verify_derived, verify_folder
 from barnraise.updates.space import TensorSpec
-from family import FamilyRun, raw, save, tuned
+from family import FamilyRun, holds, raw, save, tuned
 from published import SPACE
 
 FIRST, SECOND = (spec.name for spec in SPACE.tensors)
@@ -47,16 +47,6 @@ def run(tmp_path: Path) -> FamilyRun:
 @pytest.fixture
 def options(tmp_path: Path) -> PullOptions:
     return PullOptions(trust=TrustOptions(home=tmp_path / "trust"), cache=Cache(tmp_path / "cache", 1 << 30))
-
-
-def holds(folder: Path, original: Path) -> None:
-    """Assert that a pulled folder has every tensor of what was imported, byte for byte."""
-    found, expected = Checkpoint.open(folder), Checkpoint.open(original)
-    assert [(t.name, t.dtype, t.shape) for t in found.tensors.values()] == [
-        (t.name, t.dtype, t.shape) for t in expected.tensors.values()
-    ]
-    for name, tensor in expected.tensors.items():
-        assert np.array_equal(found.block(name, 0, tensor.size), expected.block(name, 0, tensor.size)), name
 
 
 @pytest.fixture(params=["run", "mirror"])

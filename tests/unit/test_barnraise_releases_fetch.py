@@ -279,7 +279,7 @@ def test_progress_adds_up_also_when_bytes_are_thrown_away(tmp_path: Path) -> Non
 
 def test_a_full_disk_keeps_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written = [0]
-    real = partial_module._write_at
+    real = partial_module.write_all_at
 
     def write_at(descriptor: int, data: bytes, at: int) -> None:
         written[0] += len(data)
@@ -289,7 +289,7 @@ def test_a_full_disk_keeps_what_is_there(tmp_path: Path, monkeypatch: pytest.Mon
 
     giver, blob = Giver(as_blobs(data_of(9000))), blob_of(data_of(9000))
     with monkeypatch.context() as patched:
-        patched.setattr(partial_module, "_write_at", write_at)
+        patched.setattr(partial_module, "write_all_at", write_at)
         with pytest.raises(DiskFullError):
             fetcher(tmp_path, giver).fetch([blob])
     again = fetcher(tmp_path, giver)

@@ -121,7 +121,8 @@ def test_memory_holds_a_piece_and_not_a_second_model(content: Content, monkeypat
     monkeypatch.setattr(model_files, "PIECE", 100)
     monkeypatch.setattr(model_files, "convert", convert)
     for spec in stored_specs(SPACE.tensors, "F16"):
-        size = sum(len(piece) for piece in model_files._converted(spec, np.zeros(4 * spec.size, np.uint8), "F32"))
+        data = np.zeros(4 * spec.size, np.uint8)
+        size = sum(len(piece) for piece in model_files._converted(spec, iter([data]), "F32"))
         assert size == 2 * spec.size
     assert max(pieces) == 100
 

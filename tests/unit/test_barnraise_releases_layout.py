@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from itertools import pairwise
 from pathlib import Path
 
@@ -98,7 +100,10 @@ def test_other_readers_see_the_same_tensors(
     draws = np.random.default_rng(0)
     content = {spec.name: draws.integers(0, 256, stored_bytes(spec), dtype=np.uint8) for spec in specs}
     files = plan_model(specs, data.draw(st.integers(1, 1000)))
-    assert write_model(folder, files, content.__getitem__, {spec.name: spec.dtype for spec in specs}) == {}
+    released = {spec.name: spec.dtype for spec in specs}
+    threads = data.draw(st.integers(0, 3))
+    with ThreadPoolExecutor(threads) if threads else nullcontext() as pool:
+        assert write_model(folder, files, lambda name: np.array_split(content[name], 3), released, pool) == {}
     for name, index in index_file(files).items():
         (folder / name).write_bytes(index)
     checkpoint = Checkpoint.open(folder)
@@ -120,6 +125,6 @@ def test_shards_hold_the_values(tmp_path: Path) -> None:
     flat_P = np.random.default_rng(1).standard_normal(space.size, dtype=np.float32)
     views = space.unflatten(flat_P)
     files = plan_model(space.tensors, 50)
-    write_model(tmp_path, files, lambda name: views[name].view(np.uint8), dict.fromkeys(views, "F32"))
+    write_model(tmp_path, files, lambda name: [views[name].view(np.uint8)], dict.fromkeys(views, "F32"))
     found = {name: value for file in files for name, value in load((tmp_path / file.name).read_bytes()).items()}
     assert space.flatten(found).tobytes() == flat_P.tobytes()

@@ -7,6 +7,9 @@ import os
 import shutil
 import struct
 import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,12 +22,13 @@ from barnraise import native
 from barnraise.digest import digest_bytes
 from barnraise.errors import VerificationError
 from barnraise.native import lossless as loops
-from barnraise.releases.lossless import coding, decode, decode_into, encode, encoded, frequencies, rans
+from barnraise.releases.lossless import coding, decode, decode_into, decoded, encode, encoded, frequencies, rans
 from barnraise.releases.lossless.bits import pack
 from barnraise.releases.lossless.blocks import BLOCK, CHANGE, PLANES, RAW, SAME
 from barnraise.releases.lossless.coding import Bytes, Decode
 from barnraise.releases.lossless.layouts import Layout, layout_of
 from barnraise.releases.lossless.planes import CONSTANT, write_head
+from barnraise.releases.lossless.rooms import room
 
 DTYPES = (
     "BF16",
@@ -86,6 +90,31 @@ cases = st.tuples(
 )
 
 
+@dataclass(frozen=True)
+class Held:
+    """Compressed bytes in memory, read as a file is."""
+
+    data: bytes
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.data)
+
+    def read(self, memory: memoryview, at: int) -> None:
+        found = self.data[at : at + len(memory)]
+        if len(found) < len(memory):
+            raise VerificationError(f"ends after {len(self.data)} bytes")
+        memory[:] = found
+
+
+def in_pieces(written: bytes, dtype: str, size: int, base: bytes | None, blocks: int = 1) -> bytes:
+    """What :func:`decode` gives, piece by piece."""
+    step = blocks * BLOCK
+    before = None if base is None else np.frombuffer(base, dtype=np.uint8)
+    bases = None if before is None else (before[at : at + step] for at in range(0, size, step))
+    return b"".join(piece.tobytes() for piece in decoded(Held(written), dtype, size, step, bases))
+
+
 @given(cases, st.booleans())
 @settings(deadline=None)
 def test_every_bit_comes_back_whoever_wrote_it(case: tuple[str, int, int, str], alone: bool) -> None:
@@ -94,9 +123,11 @@ def test_every_bit_comes_back_whoever_wrote_it(case: tuple[str, int, int, str], 
     against = None if alone else base
     written = encode(data, dtype, against)
     assert bytes(decode(written, dtype, len(data), against)) == data
+    assert in_pieces(written, dtype, len(data), against) == data
     with native.disabled():
         assert encode(data, dtype, against) == written
         assert bytes(decode(written, dtype, len(data), against)) == data
+        assert in_pieces(written, dtype, len(data), against) == data
 
 
 @given(st.sampled_from(("BF16", "F16", "F32", "F64")), st.integers(1, 40_000), st.integers(0, 100), st.booleans())
@@ -210,6 +241,26 @@ def test_decoding_into_memory_that_is_there() -> None:
     assert bytes(room) == bytes(4) + data + bytes(4)
 
 
+@pytest.mark.parametrize("blocks", [1, 2, 4])
+def test_pieces_are_of_whole_blocks_in_the_same_memory(blocks: int) -> None:
+    data, base = fine_tune((3 * BLOCK + 1000) // 2, 4)
+    written = encode(data, "BF16", base)
+    assert in_pieces(written, "BF16", len(data), base, blocks) == data
+    bases = (np.frombuffer(base, np.uint8)[at : at + blocks * BLOCK] for at in range(0, len(base), blocks * BLOCK))
+    pieces = list(decoded(Held(written), "BF16", len(data), blocks * BLOCK, bases))
+    assert [len(piece) for piece in pieces[:-1]] == [blocks * BLOCK] * (len(pieces) - 1)
+    assert all(np.shares_memory(pieces[0], piece) for piece in pieces)
+
+
+def test_memory_is_kept_and_never_shared_by_two_at_a_time() -> None:
+    with room(100) as first, room(100) as second:
+        assert not np.shares_memory(first, second)
+    with room(100) as again:
+        assert np.shares_memory(again, first) or np.shares_memory(again, second)
+    with ThreadPoolExecutor(1) as other, room(100) as ours:
+        assert not np.shares_memory(ours, other.submit(lambda: room(100).__enter__()).result())
+
+
 def test_the_format_does_not_move() -> None:
     draws = np.random.default_rng(1)
     base = draws.integers(0, 1 << 16, 70_000, dtype=np.uint16)
@@ -222,9 +273,11 @@ def test_the_format_does_not_move() -> None:
 GOLDEN = "b3:fb62dd8e8682c696448bfb7ac3a90def024b895b3fcac654e2e18822f359f29b"
 
 
-def outcome(written: bytes, dtype: str, size: int, base: bytes | None) -> bytes | None:
+def outcome(
+    written: bytes, dtype: str, size: int, base: bytes | None, how: Callable[..., bytes | memoryview] = decode
+) -> bytes | None:
     try:
-        return bytes(decode(written, dtype, size, base))
+        return bytes(how(written, dtype, size, base))
     except VerificationError:
         return None
 
@@ -261,6 +314,7 @@ def test_damage_is_refused_or_gives_a_tensor_of_the_same_size_and_both_agree(
     assume(bad != written)
     found = outcome(bad, dtype, size, base)
     assert found is None or len(found) == size
+    assert outcome(bad, dtype, size, base, in_pieces) == found
     with native.disabled():
         assert outcome(bad, dtype, size, base) == found
 
@@ -274,6 +328,8 @@ def test_every_truncation_is_refused(plain: bool) -> None:
             for end in range(len(written)):
                 with pytest.raises(VerificationError):
                     decode(written[:end], "BF16", len(data), against)
+                with pytest.raises(VerificationError):
+                    in_pieces(written[:end], "BF16", len(data), against)
 
 
 def test_what_the_header_says_has_to_be_what_was_expected() -> None:

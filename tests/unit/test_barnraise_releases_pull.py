@@ -403,14 +403,14 @@ def test_a_disk_that_fills_up_half_way_changes_nothing(tmp_path: Path, monkeypat
     fetch(run, tmp_path / "model")
     run.release("0.1.1")
     before = contents(tmp_path / "model")
-    real = durable_module.write_all
+    real = durable_module.write_all_at
 
-    def write_all(descriptor: int, data: bytes) -> None:
-        real(descriptor, memoryview(data)[:100])
+    def write_all_at(descriptor: int, data: memoryview, at: int) -> None:
+        real(descriptor, data[:100], at)
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(model_files_module, "write_all", write_all)
+        patched.setattr(model_files_module, "write_all_at", write_all_at)
         with pytest.raises(DiskFullError):
             fetch(run, tmp_path / "model")
     assert contents(tmp_path / "model") == before

@@ -1,21 +1,26 @@
 """Read tensors of any model of a run: of the trunk's releases, and of derived models through their chains.
 
-Every tensor is compared with the digest that its manifest states before anybody gets it. What lies
-below one of a derived model is not, if its blob is the right one: a difference from anything else
-gives something else. What a manifest says of its depth is not believed: a chain that is a circle,
-or that leads to nothing, is refused.
+Every tensor is compared with the digest that its manifest states: before anybody gets it, or, where
+it comes in pieces, with the last of them. What lies below it is not: a difference from anything
+else gives something else. What a manifest says of its depth is not believed: a chain that is a
+circle, or that leads to nothing, is refused.
+
+A piece goes through the whole chain while it is in the processor's cache, and all of a chain takes
+a few MiB of memory, however large the tensor is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from threading import RLock
 
 import numpy as np
 from numpy.typing import NDArray
 
-from barnraise.digest import digest_bytes
+from barnraise.checkpoints.dtypes import ITEM_BYTES
+from barnraise.digest import digest_bytes, new_hasher
 from barnraise.errors import BrokenChainError, NoSuchVersionError, VerificationError
 from barnraise.message import BlobRef
 from barnraise.releases.catalog import Catalog
@@ -23,13 +28,15 @@ from barnraise.releases.derived.manifest import DerivedManifest, DerivedTensor, 
 from barnraise.releases.derived.names import derived_entry, read_derived_manifest
 from barnraise.releases.derived.rounding import in_type
 from barnraise.releases.keyframe import parse_keyframe
-from barnraise.releases.lossless import decode_into
+from barnraise.releases.lossless import BLOCK, decoded
 from barnraise.releases.manifest import Manifest
 from barnraise.releases.plan import make_plan
 from barnraise.releases.rebuild import rebuild
 from barnraise.updates.space import TensorSpec
 
 __all__ = ["Family", "Needs"]
+
+Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +56,7 @@ class _Link:
     """
 
     ref: ModelRef
-    name: str
-    dtype: str
+    spec: TensorSpec
     stored: DerivedTensor | None
 
 
@@ -66,6 +72,7 @@ class Family:
         self._manifests: dict[ModelRef, Manifest | DerivedManifest] = {}
         self._specs: dict[ModelRef, Mapping[str, TensorSpec]] = {}
         self._stored: dict[ModelRef, Mapping[str, DerivedTensor]] = {}
+        self._digests: dict[ModelRef, Mapping[str, str]] = {}
         self._trunk: dict[ModelRef, Mapping[str, NDArray[np.float32]]] = {}
         self._unchecked: dict[tuple[ModelRef, str], str] = {}  # tensors that are mapped, and their digests
 
@@ -91,6 +98,7 @@ class Family:
                 found = self._fetch_manifest(ref)
                 self._manifests[ref] = found
                 self._specs[ref] = {spec.name: spec for spec in found.space.tensors}
+                self._digests[ref] = {tensor.name: tensor.digest for tensor in found.tensors}
                 self._stored[ref] = {t.name: t for t in found.tensors if isinstance(t, DerivedTensor)}
             return self._manifests[ref]
 
@@ -128,27 +136,70 @@ class Family:
         order = [entry.version for entry in self.catalog.index.releases if entry.version in releases]
         return Needs(tuple(blobs.values()), tuple(order))
 
-    def read(self, ref: ModelRef, name: str) -> NDArray[np.uint8]:
+    def build(self, ref: ModelRef) -> None:
+        """Have the trunk's releases that a model is built upon, on all threads, before pieces are asked for.
+
+        Raises:
+            VerificationError: one is not what its manifest says.
+            BrokenChainError, BlobMissingError, NetworkError, StorageError: one cannot be had.
+        """
+        for version in self.needs(ref).releases:
+            self._of_trunk(self.ref(self.catalog.index.name, version))
+
+    def read(self, ref: ModelRef, name: str) -> Bytes:
         """A tensor's little-endian bytes, verified; not to be written to.
 
         Raises:
             VerificationError: a blob is not what it should be, or does not give the tensor.
             BrokenChainError: what it is built upon is missing.
         """
-        below: NDArray[np.uint8] | None = None
-        below_dtype = ""
+        manifest = self.manifest(ref)
+        if isinstance(manifest, Manifest):
+            return self._read_trunk(ref, name)
+        spec = self._spec(ref, name)
+        out, at = np.empty(spec.size * ITEM_BYTES[spec.dtype], dtype=np.uint8), 0
+        for piece in self.pieces(ref, name):
+            out[at : at + len(piece)] = piece
+            at += len(piece)
+        return out
+
+    def pieces(self, ref: ModelRef, name: str) -> Iterator[Bytes]:
+        """A tensor's little-endian bytes, some whole elements at a time; each piece is written over by the next.
+
+        Whoever takes them throws them away if this fails, for whether they are right is known with the last.
+
+        Raises:
+            See :meth:`read`.
+        """
+        what = f"tensor {name!a} of {ref.name} {ref.version}"
         chain = self._chain(ref, name)
-        for link in reversed(chain):
+        elements = BLOCK // min(ITEM_BYTES[link.spec.dtype] for link in chain)
+        hasher = new_hasher()
+        with ExitStack() as held:
+            try:
+                for piece in self._through(chain, elements, held):
+                    own = piece if piece.flags.writeable else piece.copy()  # a file that is mapped may change
+                    hasher.update(own.data)
+                    yield own
+            except VerificationError as error:
+                raise VerificationError(f"{what}: {error}") from error
+        _compare(f"b3:{hasher.hexdigest()}", self._digests[ref][name], what)
+
+    def _through(self, chain: Sequence[_Link], elements: int, held: ExitStack) -> Iterator[Bytes]:
+        """What comes out at the top of a chain, so many elements at a time; ``held``: files until the end."""
+        pieces: Iterator[Bytes] = iter(())
+        for link, below in zip(reversed(chain), [None, *reversed(chain)], strict=False):
+            piece_bytes = elements * ITEM_BYTES[link.spec.dtype]
             if link.stored is None:
-                below = self._of_trunk(link.ref)[link.name].view(np.uint8)
-                if len(chain) == 1:
-                    self._check_mapped(link, below)
-            else:
-                base = _as_base(link, below, below_dtype) if link.stored.base is not None else None
-                below = self._decoded(link, link.stored, base)
-            below_dtype = link.dtype
-        assert below is not None
-        return below
+                pieces = _cut(self._of_trunk(link.ref)[link.spec.name].view(np.uint8), piece_bytes)
+                continue
+            bases = None if below is None else _as_bases(pieces, below.spec, link.spec)
+            if link.stored.blob is not None:
+                file = held.enter_context(self.catalog.open(link.stored.blob))
+                pieces = decoded(file, link.spec.dtype, link.stored.size_bytes, piece_bytes, bases)
+            elif bases is not None:
+                pieces = bases
+        return pieces
 
     def _fetch_manifest(self, ref: ModelRef) -> Manifest | DerivedManifest:
         index = self.catalog.index
@@ -166,39 +217,30 @@ class Family:
         chain: list[_Link] = []
         seen: set[tuple[ModelRef, str]] = set()
         while True:
-            spec = self.specs(ref).get(name)
-            if spec is None:
-                raise BrokenChainError(f"{ref.name} {ref.version} has no tensor {name!a}, which is built upon")
+            spec = self._spec(ref, name)
             if (ref, name) in seen:
                 raise BrokenChainError(f"tensor {name!a} of {ref.name} {ref.version} is built upon itself")
             seen.add((ref, name))
             stored = self._stored[ref].get(name)
-            chain.append(_Link(ref, name, spec.dtype, stored))
+            chain.append(_Link(ref, spec, stored))
             if stored is None or stored.base is None:
                 return chain
             ref, name = self.derived(ref).bases[stored.base.of], stored.base.name
 
-    def _decoded(self, link: _Link, stored: DerivedTensor, base: NDArray[np.uint8] | None) -> NDArray[np.uint8]:
-        what = f"tensor {link.name!a} of {link.ref.name} {link.ref.version}"
-        if stored.blob is None:
-            assert base is not None, "the manifest was checked"
-            out = base
-        else:
-            out = np.empty(stored.size_bytes, dtype=np.uint8)
-            blob = self.catalog.blob(stored.blob)
-            try:
-                decode_into(blob, stored.dtype, out.data, None if base is None else base.data)
-            except VerificationError as error:
-                raise VerificationError(f"{what}: {error}") from error
-        _compare(out, stored.digest, what)
-        return out
+    def _spec(self, ref: ModelRef, name: str) -> TensorSpec:
+        spec = self.specs(ref).get(name)
+        if spec is None:
+            raise BrokenChainError(f"{ref.name} {ref.version} has no tensor {name!a}, which is built upon")
+        return spec
 
-    def _check_mapped(self, link: _Link, data: NDArray[np.uint8]) -> None:
-        """Compare a tensor of a release that is mapped with its digest, the first time that it is asked for."""
-        expected = self._unchecked.get((link.ref, link.name))
+    def _read_trunk(self, ref: ModelRef, name: str) -> Bytes:
+        """A tensor of a release; of one that is mapped compared with its digest, the first time it is asked for."""
+        data = self._of_trunk(ref)[self._spec(ref, name).name].view(np.uint8)
+        expected = self._unchecked.get((ref, name))
         if expected is not None:
-            _compare(data, expected, f"tensor {link.name!a} of {link.ref.name} {link.ref.version}")
-            self._unchecked.pop((link.ref, link.name), None)
+            _compare(digest_bytes(data.data), expected, f"tensor {name!a} of {ref.name} {ref.version}")
+            self._unchecked.pop((ref, name), None)
+        return data
 
     def _of_trunk(self, ref: ModelRef) -> Mapping[str, NDArray[np.float32]]:
         manifest = self.manifest(ref)
@@ -219,26 +261,31 @@ class Family:
         return flat_P
 
 
-def _compare(data: NDArray[np.uint8], expected: str, what: str) -> None:
-    found = digest_bytes(data.data)
+def _compare(found: str, expected: str, what: str) -> None:
     if found != expected:
         raise VerificationError(
             f"{what} is {found[:15]}.., its manifest says {expected[:15]}..; nothing was installed. Use another mirror"
         )
 
 
-def _as_base(link: _Link, below: NDArray[np.uint8] | None, below_dtype: str) -> NDArray[np.uint8]:
+def _cut(data: Bytes, piece_bytes: int) -> Iterator[Bytes]:
+    return (data[start : start + piece_bytes] for start in range(0, len(data), piece_bytes))
+
+
+def _as_bases(pieces: Iterator[Bytes], below: TensorSpec, spec: TensorSpec) -> Iterator[Bytes]:
     """What lies below a tensor, in the tensor's own type.
 
     Raises:
-        VerificationError: it cannot be said in that type, or has another size.
+        VerificationError: it cannot be said in that type, or has another size; also while it is read.
     """
-    assert below is not None
-    assert link.stored is not None
-    base = in_type(below, below_dtype, link.dtype)
-    if base is None or len(base) != link.stored.size_bytes:
-        raise VerificationError(
-            f"tensor {link.name!a} of {link.ref.name} {link.ref.version} does not fit what it is built upon; "
-            "use another mirror"
-        )
-    return base
+    if below.size != spec.size:
+        raise VerificationError(f"{below.size} elements are built upon for {spec.size}; use another mirror")
+    return pieces if below.dtype == spec.dtype else _rounded(pieces, below.dtype, spec.dtype)
+
+
+def _rounded(pieces: Iterator[Bytes], dtype: str, wanted: str) -> Iterator[Bytes]:
+    for piece in pieces:
+        rounded = in_type(piece, dtype, wanted)
+        if rounded is None:
+            raise VerificationError(f"what is built upon has values that {wanted} cannot say; use another mirror")
+        yield rounded

@@ -82,7 +82,9 @@ class DerivedPlan:
 
 
 def plan_derived(family: Family, entry: DerivedEntry, at_hand: Collection[str] = ()) -> DerivedPlan:
-    """Plan a model from what the catalog's store has; manifests on the way are fetched.
+    """Plan a model from what is at hand; manifests on the way are fetched.
+
+    What is at hand of its weights is believed from now on: every tensor is compared when it is read.
 
     Args:
         at_hand: digests that are known to be there.
@@ -94,6 +96,8 @@ def plan_derived(family: Family, entry: DerivedEntry, at_hand: Collection[str] =
     catalog = family.catalog
     ref = family.ref(entry.name, entry.version)
     needs, index = family.needs(ref), catalog.index
+    tensors = tuple(sorted(needs.blobs, key=lambda blob: -blob.size_bytes))  # as they are decoded: the largest first
+    catalog.believe(tensors, in_place=True)
     stored = {
         blob.digest
         for e in index.releases
@@ -102,6 +106,8 @@ def plan_derived(family: Family, entry: DerivedEntry, at_hand: Collection[str] =
     }
     trunk = tuple(make_plan(index, version, at_hand=stored) for version in needs.releases)
     documents = (entry.manifest, *side_files(family.derived(ref)).values())
-    wanted = [*needs.blobs, *documents, *(blob for plan in trunk for blob in plan.blobs)]
+    trunk_blobs = [blob for plan in trunk for blob in plan.blobs]
+    catalog.believe(trunk_blobs)
+    wanted = [*tensors, *documents, *trunk_blobs]
     found = {blob.digest for blob in wanted if blob.digest != entry.manifest.digest and catalog.has(blob)}
-    return DerivedPlan(entry.name, entry.version, trunk, needs.blobs, documents, frozenset({*at_hand, *found}))
+    return DerivedPlan(entry.name, entry.version, trunk, tensors, documents, frozenset({*at_hand, *found}))

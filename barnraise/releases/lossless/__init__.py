@@ -1,5 +1,5 @@
 """Tensors in fewer bytes, bit for bit: alone, or as the difference from the same tensor of a parent."""
 
-from barnraise.releases.lossless.coding import decode, decode_into, encode, encoded
+from barnraise.releases.lossless.coding import BLOCK, decode, decode_into, decoded, encode, encoded
 
-__all__ = ["decode", "decode_into", "encode", "encoded"]
+__all__ = ["BLOCK", "decode", "decode_into", "decoded", "encode", "encoded"]

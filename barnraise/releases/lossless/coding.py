@@ -12,8 +12,8 @@ caller's to compare.
 from __future__ import annotations
 
 import struct
-import threading
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +24,10 @@ from barnraise.native import lossless as loops
 from barnraise.releases.lossless.blocks import BLOCK, decode_block, encode_block
 from barnraise.releases.lossless.frequencies import logarithms
 from barnraise.releases.lossless.layouts import Layout, layout_of
-from barnraise.releases.lossless.planes import read_head
+from barnraise.releases.lossless.planes import HEAD_BYTES, parse_head, read_head
+from barnraise.releases.lossless.rooms import room
 
-__all__ = ["Buffer", "decode", "decode_into", "encode", "encoded"]
+__all__ = ["BLOCK", "Buffer", "Readable", "decode", "decode_into", "decoded", "encode", "encoded"]
 
 Buffer = bytes | bytearray | memoryview
 Bytes = NDArray[np.uint8]
@@ -36,8 +37,22 @@ Decode = Callable[[int, Bytes, Bytes | None, Bytes], None]
 _HEADER = struct.Struct("<4sBBBBQ")
 _MAGIC = b"BRLT"
 _FORMAT = 1
-_memory = threading.local()
 _AT_ONCE = 64  # blocks that are held in memory while they are handed on
+
+
+class Readable(Protocol):
+    """Bytes that are read from any place."""
+
+    @property
+    def size_bytes(self) -> int:
+        """How many there are."""
+
+    def read(self, memory: memoryview, at: int) -> None:
+        """Fill ``memory`` with those from ``at`` on.
+
+        Raises:
+            VerificationError: there are not so many.
+        """
 
 
 def encode(data: Buffer, dtype: str, base: Buffer | None = None, *, check: bool = False) -> bytes:
@@ -108,6 +123,52 @@ def decode_into(data: Buffer, dtype: str, out: bytearray | memoryview, base: Buf
     native.spread(work, len(blocks), 1)
 
 
+def decoded(
+    file: Readable, dtype: str, size_bytes: int, piece_bytes: int, bases: Iterator[Bytes] | None = None
+) -> Iterator[Bytes]:
+    """The tensor that :func:`encode` was given, in pieces; each is written over by the next.
+
+    So all of it stays in the processor's cache, from the file to whoever takes a piece, and no more than a
+    piece is in memory, however large the tensor is. On one thread.
+
+    Args:
+        file: what :func:`encode` returned; not trusted, and read once from its beginning to its end.
+        dtype: as it was given to it. size_bytes: of the tensor.
+        piece_bytes: of every piece but the last; a multiple of ``BLOCK``.
+        bases: the same pieces of the base, if it was given one.
+
+    Raises:
+        VerificationError: see :func:`decode_into`; that there is too much, after the last piece.
+    """
+    assert piece_bytes % BLOCK == 0, piece_bytes
+    layout = layout_of(dtype)
+    decode_one = _decoder(layout)
+    with room(_HEADER.size) as header, room(HEAD_BYTES + BLOCK) as body, room(piece_bytes) as piece:
+        file.read(header.data, 0)
+        _check_header(header.data, _HEADER.pack(_MAGIC, _FORMAT, layout.number, bases is not None, 0, size_bytes))
+        at = _HEADER.size
+        for first in range(0, size_bytes, piece_bytes):
+            out = piece[: min(piece_bytes, size_bytes - first)]
+            base = None if bases is None else next(bases)
+            for start in range(0, len(out), BLOCK):
+                block = slice(start, start + BLOCK)
+                kind, length = _read_block(file, at, body)
+                content = body[HEAD_BYTES : HEAD_BYTES + length]
+                decode_one(kind, content, None if base is None else base[block], out[block])
+                at += HEAD_BYTES + length
+            yield out
+    _check_end(file.size_bytes, at)
+
+
+def _read_block(file: Readable, at: int, memory: Bytes) -> tuple[int, int]:
+    """Read a block with its head into ``memory``; its kind, and the bytes that follow the head."""
+    file.read(memory[:HEAD_BYTES].data, at)
+    kind, length = parse_head(memory[:HEAD_BYTES].tobytes())
+    _check_length(length)
+    file.read(memory[HEAD_BYTES : HEAD_BYTES + length].data, at + HEAD_BYTES)
+    return kind, length
+
+
 def _encode_part(encode_one: Encode, part: Bytes, base: Bytes | None, blocks: list[bytes]) -> None:
     def work(start: int, end: int) -> None:
         for index in range(start, end):
@@ -134,24 +195,17 @@ def _checking(encode_one: Encode, decode_one: Decode) -> Encode:
     def checked(block: Bytes, base: Bytes | None) -> bytes:
         written = encode_one(block, base)
         kind, start, end = read_head(written, 0)
-        again = _room_for_a_block()[: len(block)]
-        decode_one(kind, _array(written)[start:end], base, again)
-        if not np.array_equal(again, block):
-            raise VerificationError(
-                "a block does not come back as it was: its file is being changed, or this machine's memory is at "
-                "fault; try again"
-            )
+        with room(BLOCK) as memory:
+            again = memory[: len(block)]
+            decode_one(kind, _array(written)[start:end], base, again)
+            if not np.array_equal(again, block):
+                raise VerificationError(
+                    "a block does not come back as it was: its file is being changed, or this machine's memory is at "
+                    "fault; try again"
+                )
         return written
 
     return checked
-
-
-def _room_for_a_block() -> Bytes:
-    """Memory that each thread has once and keeps; new memory costs more to get than to fill."""
-    if not hasattr(_memory, "block"):
-        _memory.block = np.empty(BLOCK, dtype=np.uint8)
-    found: Bytes = _memory.block
-    return found
 
 
 def _decoder(layout: Layout) -> Decode:
@@ -186,11 +240,21 @@ def _find_blocks(data: Buffer, count: int) -> list[tuple[int, int, int]]:
     blocks = []
     at = _HEADER.size
     for _ in range(count):
-        blocks.append(read_head(data, at))
-        at = blocks[-1][2]
-    if at != len(data):
-        raise VerificationError(f"a compressed tensor has {len(data)} bytes, its blocks {at}; fetch it again")
+        kind, start, at = read_head(data, at)
+        _check_length(at - start)
+        blocks.append((kind, start, at))
+    _check_end(len(data), at)
     return blocks
+
+
+def _check_length(length: int) -> None:
+    if length > BLOCK:
+        raise VerificationError(f"a block says that it takes {length:,} bytes, it has {BLOCK:,}; fetch it again")
+
+
+def _check_end(size: int, at: int) -> None:
+    if at != size:
+        raise VerificationError(f"a compressed tensor has {size} bytes, its blocks {at}; fetch it again")
 
 
 def _check_header(data: Buffer, expected: bytes) -> None:

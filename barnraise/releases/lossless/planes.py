@@ -20,15 +20,22 @@ from barnraise.errors import VerificationError
 from barnraise.releases.lossless import frequencies, rans
 from barnraise.releases.lossless.bits import BitReader, pack
 
-__all__ = ["read_head", "read_section", "write_head", "write_section"]
+__all__ = ["HEAD_BYTES", "parse_head", "read_head", "read_section", "write_head", "write_section"]
 
 RAW, CONSTANT, CODED = range(3)
 _HEAD = struct.Struct("<I")
+HEAD_BYTES = _HEAD.size
 
 
 def write_head(method: int, length: int) -> bytes:
     assert 0 <= length < 1 << 24, length
     return _HEAD.pack(method << 24 | length)
+
+
+def parse_head(head: bytes) -> tuple[int, int]:
+    """Method and length of the body, from the ``HEAD_BYTES`` before it."""
+    (value,) = _HEAD.unpack(head)
+    return value >> 24, value & 0xFFFFFF
 
 
 def read_head(data: bytes | bytearray | memoryview, at: int) -> tuple[int, int, int]:
@@ -37,13 +44,12 @@ def read_head(data: bytes | bytearray | memoryview, at: int) -> tuple[int, int, 
     Raises:
         VerificationError: it ends after the data.
     """
-    if len(data) - at < _HEAD.size:
-        raise VerificationError(f"a compressed tensor ends after {len(data)} bytes; fetch it again")
-    (head,) = _HEAD.unpack_from(data, at)
-    start, length = at + _HEAD.size, head & 0xFFFFFF
-    if length > len(data) - start:
-        raise VerificationError(f"a compressed tensor ends after {len(data)} bytes; fetch it again")
-    return head >> 24, start, start + length
+    start = at + HEAD_BYTES
+    if len(data) >= start:
+        method, length = parse_head(bytes(data[at:start]))
+        if length <= len(data) - start:
+            return method, start, start + length
+    raise VerificationError(f"a compressed tensor ends after {len(data)} bytes; fetch it again")
 
 
 def write_section(plane_N: NDArray[np.uint8]) -> bytes:

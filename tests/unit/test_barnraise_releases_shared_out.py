@@ -1,0 +1,50 @@
+"""Work that is shared out: everything once, in order, on one thread each, and nothing begins after an error."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from barnraise import native
+from barnraise.releases.shared_out import share_out
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_results_come_in_the_order_of_the_jobs(workers: int) -> None:
+    if not workers:
+        assert share_out(lambda job: job * job, range(50), None) == [job * job for job in range(50)]
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        assert share_out(lambda job: job * job, range(50), pool) == [job * job for job in range(50)]
+
+
+def test_a_job_has_one_thread_and_what_its_caller_had_chosen() -> None:
+    def seen(_: int) -> tuple[int, bool]:
+        return native.threads(), native.available()
+
+    with ThreadPoolExecutor(2) as pool:
+        before = native.threads()
+        with native.disabled():
+            assert share_out(seen, range(4), pool) == [(1, False)] * 4
+        assert native.threads() == before
+        assert pool.submit(native.threads).result() == before  # the pool's threads are as they were
+
+
+def test_after_an_error_nothing_begins_and_nobody_waits() -> None:
+    """A job that hangs does not hold the error up; it is waited for where the pool ends."""
+    hangs, begun = threading.Event(), []
+
+    def work(job: int) -> None:
+        begun.append(job)
+        if job == 0:
+            assert hangs.wait(60)
+        if job == 1:
+            raise ValueError("the second one")
+
+    with ThreadPoolExecutor(2) as pool:
+        with pytest.raises(ValueError, match="the second one"):
+            share_out(work, range(500), pool)
+        hangs.set()
+    assert len(begun) < 500
