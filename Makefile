@@ -62,7 +62,7 @@ laws: setup
 chaos: setup
 	BARNRAISE_CHAOS_ROUNDS=12 $(BIN)/python -m pytest tests/e2e/test_chaos.py
 
-# 10,000 pulls, of each of which a transfer is spoiled; `make test` has 200. A quarter of an hour.
+# 10,000 pulls, of each of which a transfer is spoiled; `make test` has 80. A quarter of an hour.
 corruption: setup
 	$(BIN)/python benchmarks/corruption.py
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from barnraise.errors import VerificationError
 from barnraise.releases.card import CardFacts, Contributor, plain, quoted, render_card
 from barnraise.releases.lineage import Lineage, LineageParent, measure_change, read_lineage
+from laws import examples
 from published import MERGED, NAME, REPORT_ROW, SPACE
 
 BEFORE = np.random.default_rng(0).standard_normal(SPACE.size, dtype=np.float32)
@@ -103,7 +104,7 @@ def test_many_contributors_are_counted() -> None:
     assert page.count("| c") <= 200 + page.count("| contributor")
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(60))
 @given(text=ANYTHING)
 def test_a_quoted_text_comes_back_from_yaml(text: str) -> None:
     text = text.encode("utf-8", "replace").decode("utf-8")
@@ -112,7 +113,7 @@ def test_a_quoted_text_comes_back_from_yaml(text: str) -> None:
     assert quoted(text).isprintable()
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(60))
 @given(text=ANYTHING)
 def test_a_plain_text_steers_nothing(text: str) -> None:
     shown = plain(text)

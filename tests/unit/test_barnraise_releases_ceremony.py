@@ -46,6 +46,7 @@ from ceremonies import (
     public,
     signed_by,
 )
+from laws import examples
 
 STRANGER = KeyPair.from_seed(b"s" * 32)
 REKEY = Rekey(public=NEW_ONLINE.public)
@@ -58,7 +59,7 @@ def begun(offline: Offline, request: Request) -> Signing:
 # -- laws ----------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(15))
 @given(data=st.data(), count=st.integers(1, 4))
 def test_a_proposal_takes_effect_exactly_when_the_threshold_has_signed(data: st.DataObject, count: int) -> None:
     threshold = data.draw(st.integers(1, count))
@@ -78,7 +79,7 @@ def test_a_proposal_takes_effect_exactly_when_the_threshold_has_signed(data: st.
         assert all(name in str(refused.value) for name in set(NAMES[:count]) - set(signers))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(15))
 @given(data=st.data())
 def test_a_change_of_maintainers_needs_the_old_threshold_and_the_new_one(data: st.DataObject) -> None:
     teams = st.lists(st.sampled_from(NAMES), unique=True, min_size=1).map(tuple)

@@ -15,10 +15,11 @@ from barnraise.releases.load import load
 from barnraise.releases.pull import PullOptions, pull
 from barnraise.releases.source import FolderSource
 from bit_flipper import SPOILERS, BitFlipper, Spoiler
+from laws import examples
 from published import published
 from spoiling import SpoiledPulls
 
-PULLS = 200
+PULLS = examples(80, 1000)
 
 
 def test_no_spoiled_transfer_is_accepted(tmp_path: Path) -> None:

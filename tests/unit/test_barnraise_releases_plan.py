@@ -14,6 +14,7 @@ from barnraise.errors import BrokenChainError, NoSuchVersionError
 from barnraise.message import BlobRef
 from barnraise.releases.index import IndexEntry, ReleaseIndex
 from barnraise.releases.plan import make_plan
+from laws import examples
 
 
 def blob(text: str, size_bytes: int) -> BlobRef:
@@ -68,7 +69,7 @@ def all_ways(
                 yield from ([*way, one.patch] for way in all_ways(entries, base, installed, seen | {base}))
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=examples(100))
 @given(data=st.data(), entries=trees())
 def test_no_other_way_is_cheaper(data: st.DataObject, entries: list[IndexEntry]) -> None:
     wanted = data.draw(st.sampled_from(entries))
