@@ -14,6 +14,7 @@ __all__ = [
     "Finished",
     "Joined",
     "Leased",
+    "Moved",
     "NodeEvent",
     "Notice",
     "Pulled",
@@ -68,6 +69,19 @@ class Joined(_Event):
 
     def line(self) -> str:
         return f"joined {one_line(self.run)} at {self.url} as {self.name} (key {self.contributor[:8]}); {self.folder}"
+
+
+@dataclass(frozen=True, slots=True)
+class Moved(_Event):
+    """The coordinator was found elsewhere, and the node goes on there. ``reason`` says how that is known."""
+
+    kind: ClassVar[str] = "moved"
+    url: str
+    before: str
+    reason: str
+
+    def line(self) -> str:
+        return f"the coordinator has moved to {self.url}: {one_line(self.reason)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,7 +121,8 @@ def run_node(
         report(Joined(door.info.name, url, door.name, key, str(folder.root)))
         governor = govern(folder.root, _noted(report), config.policies)
         report(Notice(plan.reason))
-        around = Around(config.swarm, door.info, url, folder, _noted(report), tally)
+        where, who = door.patience.where, door.who.identity
+        around = Around(config.swarm, door.info, where, folder, who, door.name, report, tally)
         with swarming(around) as swarm, _giving(swarm, governor, interrupt):
             node = Node(door.info, _parts(door, _Here(folder, plan, governor), swarm, report))
             try:
@@ -186,7 +187,7 @@ def _parts(door: _Door, here: _Here, swarm: Swarm, report: Callable[[NodeEvent],
         door.client,
         ReleasedBase(door.patience.where, door.info, folder, down.fetched, swarm),
         folder,
-        replace(door.patience, report=_counting(report, governor, tempo)),
+        replace(door.patience, report=_counting(report, governor, tempo, swarm)),
         torch.device(plan.device),
         now_ms,
         advice=governor,
@@ -216,10 +217,13 @@ def _noted(report: Callable[[NodeEvent], None]) -> Callable[[str], None]:
     return lambda told: report(Notice(told))
 
 
-def _counting(report: Callable[[NodeEvent], None], governor: Governor, tempo: Tempo) -> Callable[[NodeEvent], None]:
-    """``report``, which also tells the governor of every transfer, for the policy ``bandwidth``, and when it ended."""
+def _counting(
+    report: Callable[[NodeEvent], None], governor: Governor, tempo: Tempo, swarm: Swarm
+) -> Callable[[NodeEvent], None]:
+    """``report``, which also tells the swarm of everything, and the governor of every transfer, for ``bandwidth``."""
 
     def also(event: NodeEvent) -> None:
+        swarm.tell(event)
         if isinstance(event, Pulled):
             governor.transferred(received_bytes=event.fetched_bytes)
         elif isinstance(event, Sent):

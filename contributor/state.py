@@ -3,6 +3,7 @@
     NODE/                 $XDG_STATE_HOME/barnraise/<run>/<first 8 digits of the key>
       state.json          the one commit point: everything else is named by digest from here
       coordinator.url     where the run's coordinator was reached last, for whoever asks later
+      swarm.json          hosts of the swarm, and where the coordinator was before (swarm/memory.py)
       history.jsonl       what was trained, and what became of it (history.py)
       status.json         what the node was doing when it ended last (status.py)
       consent.json        what its owner has agreed to (consent.py)
@@ -266,6 +267,10 @@ class NodeFolder:
     @property
     def url(self) -> Path:
         return self.root / "coordinator.url"
+
+    @property
+    def swarm(self) -> Path:
+        return self.root / "swarm.json"
 
     @property
     def trust(self) -> Path:

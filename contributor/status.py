@@ -20,6 +20,7 @@ from contributor.events import (
     Finished,
     Joined,
     Leased,
+    Moved,
     NodeEvent,
     Notice,
     Pulled,
@@ -109,6 +110,8 @@ class NodeStatus:
             case Joined(run, url, name, contributor, folder):
                 joined = replace(self, run=run, url=url, name=name, contributor=contributor, folder=folder)
                 return joined.now("waiting", "asking for work", at_ms)
+            case Moved(url, _, _):
+                return replace(self, url=url)
             case Leased(_, number, version, shard, steps):
                 leased = replace(self, round=number, base_version=version, shard=shard, steps=steps, step=0, loss=None)
                 return leased.now("pulling", "", at_ms)

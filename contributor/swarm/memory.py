@@ -1,0 +1,61 @@
+"""What a node remembers of the swarm: hosts to begin with, the newest beacon's time, and where the coordinator was.
+
+A file of its own in the node's folder. Losing it costs a while, so a damaged one begins anew.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from barnraise.errors import DiskFullError, MessageError
+from barnraise.message import Message, Millis
+from barnraise.releases.durable import replace_file
+from barnraise.swarm.addresses import ADDRESSES_MAX, PeerAddress
+from barnraise.swarm.records import Beacon, GatewayUrl
+
+__all__ = ["SwarmMemory"]
+
+LEFT_MAX = 16
+
+
+class SwarmMemory(Message):
+    """As it is written.
+
+    Attributes:
+        bootstrap: hosts that a beacon named. beacon_at_ms: when that was signed; older ones are replays.
+        left: URLs that the coordinator is not at any more, oldest first.
+    """
+
+    kind: ClassVar[str] = "node-swarm"
+    bootstrap: Annotated[tuple[PeerAddress, ...], Field(max_length=ADDRESSES_MAX)] = ()
+    beacon_at_ms: Millis = 0
+    left: Annotated[tuple[GatewayUrl, ...], Field(max_length=LEFT_MAX)] = ()
+
+    @classmethod
+    def load(cls, path: Path) -> SwarmMemory:
+        """What is at ``path``; nothing where that is missing or damaged."""
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except (OSError, ValueError, MessageError):
+            return cls()
+
+    def keep(self, path: Path) -> None:
+        """Write it there; a full disk may cost it."""
+        try:
+            replace_file(path, self.canonical())
+        except DiskFullError:
+            return
+
+    def with_beacon(self, beacon: Beacon) -> SwarmMemory:
+        """One that holds was seen."""
+        if beacon.at_ms < self.beacon_at_ms:
+            return self
+        return self.model_copy(update={"bootstrap": beacon.bootstrap, "beacon_at_ms": beacon.at_ms})
+
+    def with_move(self, before: str, now: str) -> SwarmMemory:
+        """The coordinator is at ``now``."""
+        left = [url for url in self.left if url not in {before, now}] + [before]
+        return self.model_copy(update={"left": tuple(left[-LEFT_MAX:])})
