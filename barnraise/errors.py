@@ -22,6 +22,7 @@
     |   |-- RetiredKeyError                     403
     |   |-- SuccessionError                     409
     |   |-- ReplayedMessageError                409
+    |   |-- TeamError                           422
     |   |-- ClockSkewError
     |   |-- LeaseError                          410
     |   |-- OffsetMismatchError                 409
@@ -148,6 +149,7 @@ __all__ = [
     "SuccessionError",
     "SwarmError",
     "TagExistsError",
+    "TeamError",
     "TooSlowError",
     "TruncatedUpdateError",
     "UnknownFieldError",
@@ -277,6 +279,12 @@ class ReplayedMessageError(MessageError):
     """A signed message whose nonce was already used for something else."""
 
     http_status = 409
+
+
+class TeamError(MessageError):
+    """What one member sends for its team does not hold together: members, sums, dates."""
+
+    http_status = 422
 
 
 class ClockSkewError(MessageError):

@@ -14,6 +14,7 @@ from barnraise.data_config import DataConfig
 from barnraise.message import BlobRef, Count, Digest, Key, LeaseId, Message, Millis, Name, Nonce, Number, Signed
 from barnraise.model_config import ModelConfig
 from barnraise.swarm.addresses import ADDRESSES_MAX, PeerAddress
+from barnraise.team_messages import MEMBERS_MAX
 from barnraise.update_config import CodecConfig, LoraConfig, UpdateConfig
 
 __all__ = [
@@ -136,6 +137,9 @@ class UpdateEnvelope(Message):
 
     Attributes:
         examples: training windows seen. tokens: bytes or tokens seen. steps: optimiser steps.
+        team: signed :class:`~barnraise.team_messages.TeamShare` of every member whose work is in it, the sender's among
+            them; nothing of an update of one contributor alone. Tokens and examples are then sums, steps the most of
+            one member.
         loss_first, loss_last: training loss in bits per byte at the unit's first and last steps.
     """
 
@@ -153,6 +157,7 @@ class UpdateEnvelope(Message):
     loss_last: Number
     nonce: Nonce
     at_ms: Millis
+    team: Annotated[tuple[Signed, ...], Field(max_length=MEMBERS_MAX)] = ()
 
 
 class UploadStatus(Message):

@@ -27,6 +27,7 @@ from barnraise.protocol import LeaseRelease, LeaseReleaseAnswer, LeaseRequest, U
 from coordinator.ledger.events import LeaseGranted
 from coordinator.ledger.rows import LeaseRow, RoundRow, UpdateRow
 from coordinator.round import FINAL
+from coordinator.team_admission import InTeam, MemberFacts, require_team
 
 __all__ = [
     "AdmissionPolicy",
@@ -124,6 +125,8 @@ class UpdateFacts:
         uploader: whose upload of these very bytes has begun; the contributor's own key when nobody's.
         pending: other updates of the contributor that are uploading or not checked yet.
         banned: why its key is; None for all others.
+        team: of an update for several contributors, what is known of each.
+        in_team: set where the lease was used up by an update that the contributor's work is in.
     """
 
     known: UpdateRow | None
@@ -133,6 +136,8 @@ class UpdateFacts:
     uploader: str
     pending: int
     banned: str | None = None
+    team: tuple[MemberFacts, ...] = ()
+    in_team: InTeam | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +234,7 @@ def decide_release(
 
 def decide_update(
     envelope: UpdateEnvelope, contributor: str, facts: UpdateFacts, policy: AdmissionPolicy, *, now_ms: int
-) -> Admit | Already:
+) -> Admit | Already | InTeam:
     """Whether an announced update may be uploaded.
 
     Args:
@@ -243,12 +248,16 @@ def decide_update(
         WrongBaseError: made from another base than the lease says.
         OversizedUpdateError: larger than this run accepts.
         QuotaExceededError: too many updates of this contributor are unfinished.
+        TeamError: a team's shares do not hold together; of its other faults see
+            :func:`coordinator.team_admission.require_team`.
     """
     require_run(envelope.run, policy)
     if facts.known is not None:
         if (facts.known.contributor, facts.known.lease_id) != (contributor, envelope.lease_id):
             raise ReplayedMessageError("this update was already received from somebody else, or under another lease")
         return Already(facts.known)
+    if facts.in_team is not None:
+        return facts.in_team
     _require_welcome(facts.banned)
     lease = _valid_lease(envelope, contributor, facts, now_ms)
     require_near(
@@ -272,6 +281,7 @@ def decide_update(
             f"{facts.pending} of your updates are not finished, {policy.max_pending_updates} are allowed; "
             "finish or wait for those first"
         )
+    require_team(envelope, contributor, facts.team, now_ms=now_ms, max_clock_skew_ms=policy.max_clock_skew_ms)
     return Admit(lease)
 
 

@@ -137,8 +137,9 @@ def _lineage(desk: Desk, made: Made, left_out: Sequence[str]) -> Lineage:
 
 
 def _contributors(ledger: Ledger, updates: Sequence[MergedUpdate]) -> list[Contributor]:
-    """By number of updates, then by key."""
-    counts = Counter(update.contributor for update in updates)
+    """By number of updates with their work in them, then by key."""
+    members = ledger.members(*(update.digest for update in updates))
+    counts = Counter(key for update in updates for key in members[update.digest])
     found = []
     for key, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         row = ledger.contributor(key)

@@ -8,7 +8,7 @@ done about it; after a crash the round is read back and its interrupted action i
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from threading import Event as StopEvent
 
@@ -190,7 +190,8 @@ class Conductor:
         current, bans = self.round, self.ledger.bans()
         if current is None or current.is_final or not bans:
             return
-        theirs = {row.digest for row in self.ledger.updates(round=current.number) if row.contributor in bans}
+        digests = [row.digest for row in self.ledger.updates(round=current.number)]
+        theirs = {digest for digest, members in self.ledger.members(*digests).items() if bans.keys() & {*members}}
         if found := theirs & {*current.pending, *current.checked}:
             self._interrupt(f"a key was banned that had sent {len(found)} of its updates")
 
@@ -267,8 +268,8 @@ class Conductor:
         """Updates that arrived, and the time that passed."""
         current, bans = self.round, self.ledger.bans()
         for row in self.ledger.updates(state="received"):
-            if row.contributor in bans:
-                self.ledger.record(_turned_away(row, bans[row.contributor]), at_ms=self.clock())
+            if (ban := self._ban_on(row, bans)) is not None:
+                self.ledger.record(_turned_away(row, ban), at_ms=self.clock())
             elif current and row.round == current.number and current.phase == "collecting":
                 self._feed(UpdateArrived(row.digest))
             else:
@@ -283,6 +284,12 @@ class Conductor:
         last_seen_at_ms = max([lease.issued_at_ms for lease in leases] + arrivals, default=None)
         leases_out = sum(lease.update_digest is None and now_ms < lease.expires_at_ms for lease in leases)
         self._feed(Tick(now_ms, fact.first_lease_at_ms, last_seen_at_ms, leases_out))
+
+    def _ban_on(self, row: UpdateRow, bans: Mapping[str, BanRow]) -> BanRow | None:
+        """The ban on somebody whose work is in an update; a team's has several."""
+        if not bans:
+            return None
+        return next((bans[one] for one in self.ledger.members(row.digest)[row.digest] if one in bans), None)
 
     def _take_late(self, row: UpdateRow) -> None:
         """An update that no round waits for: compared once nothing else is under way, so that it delays no round."""
@@ -319,8 +326,8 @@ class Conductor:
         reason = f"round {ended.number} was {ended.phase}: {ended.reason}"
         rows, bans = self.ledger.updates(round=ended.number), self.ledger.bans()
         return [
-            _turned_away(row, bans[row.contributor])
-            if row.contributor in bans
+            _turned_away(row, ban)
+            if (ban := self._ban_on(row, bans)) is not None
             else UpdateUnmerged(row.digest, ended.number, reason, code=f"round-{ended.phase}")
             for row in rows
             if row.digest in ended.checked
@@ -335,8 +342,9 @@ class Conductor:
                 row = self.ledger.update(digest)
                 lease = self.ledger.lease(row.lease_id) if row is not None else None
                 shard = lease.shard if lease is not None else None
-                whose = row.contributor if row is not None else ""
-                held = held_back(self.ledger, whose, self.round.number, self.config.standing)
+                whose = self.ledger.members(digest)[digest]
+                reasons = (held_back(self.ledger, one, self.round.number, self.config.standing) for one in whose)
+                held = next((reason for reason in reasons if reason is not None), None)
                 self._jobs.start(actions.check(self.desk, self.round, digest, shard, held))
             case Merge(merge_set):
                 self._jobs.start(actions.merge(self.desk, self.ledger, self.round, merge_set, self.clock))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from typing import Any
 from weakref import WeakValueDictionary
 
 from starlette.concurrency import run_in_threadpool
@@ -18,13 +19,15 @@ from barnraise.errors import BarnraiseError, OversizedUpdateError, ReplayedMessa
 from barnraise.message import Signed
 from barnraise.protocol import Receipt, UpdateEnvelope, UploadStatus
 from barnraise.releases.store import BlobStore
+from barnraise.team_messages import TeamShare
 from coordinator.admission import Admit, Already, UpdateFacts, decide_update
 from coordinator.gateway.keyring import Keyring
 from coordinator.gateway.staging import StagedUpload, Staging
 from coordinator.gateway.state import GatewayState
-from coordinator.ledger import Ledger, UpdateRow
+from coordinator.ledger import LeaseRow, Ledger, UpdateRow
 from coordinator.ledger.events import UpdateReceived
 from coordinator.plausible import Counted, Pace, Stated, Work, count_tokens
+from coordinator.team_admission import InTeam, MemberFacts, decide_in_team
 
 __all__ = ["Intake"]
 
@@ -74,7 +77,7 @@ class Intake:
         async with self._lock(digest):
             known = await run_in_threadpool(self._state.ledger.update, digest)
             if known is not None:
-                return self._received(known)
+                return self._received(known, known.contributor)
             upload = await run_in_threadpool(self._staging.require, digest)
             if offset == upload.offset and length is not None and offset + length > upload.size_bytes:
                 raise OversizedUpdateError(f"{offset + length} bytes for an update of {upload.size_bytes}")
@@ -133,8 +136,8 @@ class Intake:
         contributor = self._keyring.in_use(signed.key).contributor
         facts = self._facts(envelope, contributor)
         match decide_update(envelope, contributor, facts, self._state.policy, now_ms=self._state.now_ms()):
-            case Already(update):
-                return self._received(update)
+            case Already(update) | InTeam(update):
+                return self._received(update, contributor)
             case Admit():
                 return self._progress(self._staging.begin(signed, envelope))
 
@@ -143,16 +146,32 @@ class Intake:
         whose = ledger.keys.contributor_of
         staged = {upload.digest: whose(upload.envelope.key) for upload in self._staging.all()}
         uploader = staged.pop(envelope.update_digest, contributor)
-        ban = ledger.ban(contributor)
+        ban, lease = ledger.ban(contributor), ledger.lease(envelope.lease_id)
         return UpdateFacts(
             known=ledger.update(envelope.update_digest),
-            lease=ledger.lease(envelope.lease_id),
+            lease=lease,
             round=ledger.round(envelope.round),
             nonce_subject=ledger.nonce_subject(contributor, envelope.nonce),
             uploader=uploader,
             pending=list(staged.values()).count(contributor) + ledger.unchecked_updates(contributor),
             banned=ban.reason if ban else None,
+            team=tuple(self._member(signed) for signed in envelope.team),
+            in_team=self._in_team(lease, contributor),
         )
+
+    def _member(self, signed: Signed) -> MemberFacts:
+        """A share, and what the ledger knows of its member; a share that is not signed is refused."""
+        ledger, share = self._state.ledger, signed.open(TeamShare)
+        contributor = self._keyring.in_use(signed.key).contributor
+        ban = ledger.ban(contributor)
+        return MemberFacts(share, contributor, ledger.lease(share.lease_id), ban.reason if ban else None)
+
+    def _in_team(self, lease: LeaseRow | None, contributor: str) -> InTeam | None:
+        """The update of a team that has used up a contributor's lease."""
+        if lease is None or lease.contributor != contributor or lease.update_digest is None:
+            return None
+        members = self._state.ledger.members(lease.update_digest)[lease.update_digest]
+        return decide_in_team(self._state.ledger.update(lease.update_digest), members, contributor)
 
     def _progress(self, upload: StagedUpload) -> UploadStatus:
         """How far an upload is; a complete one is taken in first."""
@@ -160,38 +179,71 @@ class Intake:
             return UploadStatus(digest=upload.digest, offset=upload.offset, size_bytes=upload.size_bytes)
         lease = self._state.ledger.lease(upload.lease_id)
         if lease is None or lease.update_digest not in {None, upload.digest}:
-            upload.drop()
-            raise ReplayedMessageError(f"lease {upload.lease_id[:8]}.. already brought another update")
+            return self._too_late(upload, f"lease {upload.lease_id[:8]}.. already brought another update")
         upload.settle(self._store)
-        row = self._recorded(upload)
+        try:
+            row = self._recorded(upload)
+        except ReplayedMessageError as error:  # meanwhile a team's update came, or one of a member of this one
+            return self._too_late(upload, str(error))
         upload.drop()
-        return self._received(row)
+        return self._received(row, row.contributor)
+
+    def _too_late(self, upload: StagedUpload, reason: str) -> UploadStatus:
+        """Another update has used up the lease: the receipt for that, if the contributor's work is in it.
+
+        Raises:
+            ReplayedMessageError: it is not.
+        """
+        upload.drop()
+        contributor = self._state.ledger.keys.contributor_of(upload.envelope.key)
+        found = self._in_team(self._state.ledger.lease(upload.lease_id), contributor)
+        if found is None:
+            raise ReplayedMessageError(reason)
+        return self._received(found.update, contributor)
 
     def _recorded(self, upload: StagedUpload) -> UpdateRow:
         ledger, digest = self._state.ledger, upload.digest
         known = ledger.update(digest)
         if known is None:
             contributor, now_ms = ledger.keys.contributor_of(upload.envelope.key), self._state.now_ms()
-            counted = self._counted(UpdateEnvelope.read(upload.envelope.body), contributor, now_ms)
-            ledger.record(_event(upload.envelope, contributor, counted), at_ms=now_ms)
+            envelope = UpdateEnvelope.read(upload.envelope.body)
+            if envelope.team:
+                team = [self._share(TeamShare.read(one.body), one.key, now_ms) for one in envelope.team]
+                counted = Counted(sum(one["tokens"] for one in team), max(one["steps"] for one in team))
+            else:
+                stated = Stated(envelope.tokens, envelope.examples, envelope.steps)
+                team, counted = [], self._counted(stated, envelope.lease_id, contributor, now_ms)
+            ledger.record(_event(upload.envelope, contributor, counted, team), at_ms=now_ms)
             known = ledger.update(digest)
         assert known is not None
         return known
 
-    def _counted(self, envelope: UpdateEnvelope, contributor: str, now_ms: int) -> Counted:
+    def _share(self, share: TeamShare, key: str, now_ms: int) -> dict[str, Any]:
+        """A member's part of a team's update, as it is recorded: what is stated is counted as an update's would be."""
+        contributor = self._state.ledger.keys.contributor_of(key)
+        stated = Stated(share.tokens, share.examples, share.steps)
+        counted = self._counted(stated, share.lease_id, contributor, now_ms)
+        return {
+            "contributor": contributor,
+            "lease_id": share.lease_id,
+            "tokens": counted.tokens,
+            "steps": counted.steps,
+        }
+
+    def _counted(self, stated: Stated, lease_id: str, contributor: str, now_ms: int) -> Counted:
         """What of the tokens and steps that are stated counts, recorded with the update once and for all."""
         ledger = self._state.ledger
-        lease = ledger.lease(envelope.lease_id)
+        lease = ledger.lease(lease_id)
         assert lease is not None, "an update without a lease is not admitted"
-        stated = Stated(envelope.tokens, envelope.examples, envelope.steps)
         took_s = max((now_ms - lease.issued_at_ms) / 1000, FASTEST_S)
-        return count_tokens(stated, Work.of(self._state.config), took_s, _paces(ledger, envelope.round), contributor)
+        return count_tokens(stated, Work.of(self._state.config), took_s, _paces(ledger, lease.round), contributor)
 
-    def _received(self, row: UpdateRow) -> UploadStatus:
+    def _received(self, row: UpdateRow, contributor: str) -> UploadStatus:
+        """The receipt for an update, to one of those whose work is in it."""
         receipt = Receipt(
             run=self._state.config.name,
             update_digest=row.digest,
-            contributor=self._state.ledger.keys.key_of(row.contributor),
+            contributor=self._state.ledger.keys.key_of(contributor),
             round=row.round,
             size_bytes=row.size_bytes,
             received_at_ms=row.received_at_ms,
@@ -204,15 +256,19 @@ def _paces(ledger: Ledger, round_number: int) -> list[Pace]:
     """How fast the updates of the last rounds came, by what was counted of them."""
     first = max(1, round_number - ROUNDS_COMPARED)
     rounds = range(first, round_number + 1)
-    leased_at_ms = {lease.update_digest: lease.issued_at_ms for number in rounds for lease in ledger.leases(number)}
+    leased_at_ms = {
+        (lease.update_digest, lease.contributor): lease.issued_at_ms
+        for number in rounds
+        for lease in ledger.leases(number)
+    }
     return [
-        Pace(row.contributor, row.tokens / max((row.received_at_ms - leased_at_ms[row.digest]) / 1000, FASTEST_S))
+        Pace(row.contributor, row.tokens / max((row.received_at_ms - leased_at_ms[whose]) / 1000, FASTEST_S))
         for row in ledger.contributions(first)
-        if row.digest in leased_at_ms and row.state != "rejected"
+        if (whose := (row.digest, row.contributor)) in leased_at_ms and row.state != "rejected"
     ]
 
 
-def _event(signed: Signed, contributor: str, counted: Counted) -> UpdateReceived:
+def _event(signed: Signed, contributor: str, counted: Counted, team: list[dict[str, Any]]) -> UpdateReceived:
     envelope = UpdateEnvelope.read(signed.body)
     return UpdateReceived(
         digest=envelope.update_digest,
@@ -224,4 +280,5 @@ def _event(signed: Signed, contributor: str, counted: Counted) -> UpdateReceived
         tokens=counted.tokens,
         steps=counted.steps,
         envelope=signed.model_dump(mode="json"),
+        team=team,
     )

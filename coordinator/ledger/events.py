@@ -102,7 +102,12 @@ class LeaseReleased:
 
 @dataclass(frozen=True, slots=True)
 class UpdateReceived:
-    """All bytes of an update are fsynced. ``envelope`` is the signed envelope as it came."""
+    """All bytes of an update are fsynced. ``envelope`` is the signed envelope as it came.
+
+    Attributes:
+        team: of every member whose work is in it {"contributor", "lease_id", "tokens", "steps"}, as counted; the sender
+            is one of them. Empty for an update of one contributor.
+    """
 
     kind: ClassVar[str] = "update-received"
     digest: str
@@ -114,10 +119,16 @@ class UpdateReceived:
     tokens: int
     steps: int
     envelope: dict[str, Any]
+    team: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def subject(self) -> str:
         return self.digest
+
+    @property
+    def contributors(self) -> tuple[str, ...]:
+        """Whose work is in it."""
+        return tuple(share["contributor"] for share in self.team) or (self.contributor,)
 
 
 @dataclass(frozen=True, slots=True)

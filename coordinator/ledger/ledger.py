@@ -249,24 +249,32 @@ class Ledger:
         return self._all(UpdateRow, select(table).where(begins).order_by(table.c.digest))
 
     def updates_of(self, contributor: str) -> list[UpdateRow]:
-        """Everything that a key sent, by digest."""
-        table = schema.updates
-        return self._all(UpdateRow, select(table).where(table.c.contributor == contributor).order_by(table.c.digest))
+        """Every update with work of a key in it, by digest."""
+        table, theirs = schema.updates, schema.shares.c
+        query = select(table).join(schema.shares, theirs.digest == table.c.digest)
+        return self._all(UpdateRow, query.where(theirs.contributor == contributor).order_by(table.c.digest))
+
+    def members(self, *digests: str) -> dict[str, tuple[str, ...]]:
+        """Update -> whose work is in it, by key: of a team's several, the sender among them."""
+        table = schema.shares.c
+        query = select(table.digest, table.contributor).where(table.digest.in_(digests))
+        found: dict[str, tuple[str, ...]] = dict.fromkeys(digests, ())
+        with reading(self._engine) as connection:
+            for digest, contributor in connection.execute(query.order_by(table.contributor)):
+                found[digest] += (contributor,)
+        return found
 
     def contributions(self, since_round: int) -> list[ContributionRow]:
-        """Updates of a round and all later ones, by digest, without what is large in them."""
-        table = schema.updates
-        query = select(*(table.c[one.name] for one in fields(ContributionRow))).where(table.c.round >= since_round)
-        return self._all(ContributionRow, query.order_by(table.c.digest))
+        """Updates of a round and all later ones, by digest, without what is large in them; a team's for each member."""
+        table = schema.updates.c
+        query = _contributions().where(table.round >= since_round)
+        return self._all(ContributionRow, query.order_by(table.digest, schema.shares.c.contributor))
 
     def contributions_of(self, contributor: str, limit: int) -> list[ContributionRow]:
-        """The newest ``limit`` updates of a key, newest first."""
-        table = schema.updates
-        query = select(*(table.c[one.name] for one in fields(ContributionRow)))
-        query = query.where(table.c.contributor == contributor)
-        return self._all(
-            ContributionRow, query.order_by(table.c.received_at_ms.desc(), table.c.digest.desc()).limit(limit)
-        )
+        """The newest ``limit`` updates with work of a key in them, newest first."""
+        table = schema.updates.c
+        query = _contributions().where(schema.shares.c.contributor == contributor)
+        return self._all(ContributionRow, query.order_by(table.received_at_ms.desc(), table.digest.desc()).limit(limit))
 
     def update_counts(self, round_number: int) -> dict[str, int]:
         """State -> number of a round's updates in it."""
@@ -355,6 +363,13 @@ class Ledger:
         query = select(column, func.count()).where(where).group_by(column).order_by(column)
         with reading(self._engine) as connection:
             return {value: int(count) for value, count in connection.execute(query)}
+
+
+def _contributions() -> Select[Any]:
+    """Updates as their contributors did them: who, tokens and steps from the share, all else from the update."""
+    own = {"contributor", "tokens", "steps"}
+    columns = (schema.shares.c[f.name] if f.name in own else schema.updates.c[f.name] for f in fields(ContributionRow))
+    return select(*columns).join_from(schema.updates, schema.shares, schema.shares.c.digest == schema.updates.c.digest)
 
 
 def _last_seq(connection: Connection) -> int:

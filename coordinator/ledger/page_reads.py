@@ -90,15 +90,17 @@ class PageReads:
             )
 
     def contributor_sums(self) -> list[ContributorSum]:
-        """Of every contributor, the sums of its updates in each state; by key and state."""
-        table = schema.updates.c
+        """Of every contributor, the sums of updates with its work in each state; by key and state."""
+        table, share = schema.updates.c, schema.shares.c
         sums = (
             func.count().label("updates"),
-            func.sum(cast(table.tokens, Float(53))).label("tokens"),
+            func.sum(cast(share.tokens, Float(53))).label("tokens"),
             func.max(table.received_at_ms).label("last_at_ms"),
         )
-        query = select(table.contributor, table.state, *sums).group_by(table.contributor, table.state)
-        rows = self._all(query.order_by(table.contributor, table.state))
+        query = select(share.contributor, table.state, *sums).join_from(
+            schema.shares, schema.updates, share.digest == table.digest
+        )
+        rows = self._all(query.group_by(share.contributor, table.state).order_by(share.contributor, table.state))
         return [ContributorSum(**{**row, "tokens": int(row["tokens"])}) for row in rows]
 
     def rounds_after(self, number: int) -> list[RoundRow]:
@@ -137,17 +139,22 @@ class PageReads:
 
     def merged(self) -> dict[str, Counted]:
         """Version -> what was merged in it."""
-        table = schema.updates.c
-        counts = func.count().label("updates"), func.count(distinct(table.contributor)).label("contributors")
-        query = select(table.version, *counts, func.sum(table.size_bytes).label("size_bytes"))
+        table, share = schema.updates.c, schema.shares.c
+        counts = func.count().label("updates"), func.sum(table.size_bytes).label("size_bytes")
+        query = select(table.version, *counts)
         rows = self._all(query.where(table.version.is_not(None)).group_by(table.version))
-        return {row["version"]: Counted(row["updates"], row["contributors"], int(row["size_bytes"])) for row in rows}
+        whose = select(table.version, func.count(distinct(share.contributor)).label("contributors"))
+        whose = whose.join_from(schema.updates, schema.shares, share.digest == table.digest)
+        many = {row["version"]: row["contributors"] for row in self._all(whose.group_by(table.version))}
+        return {row["version"]: Counted(row["updates"], many[row["version"]], int(row["size_bytes"])) for row in rows}
 
     def merged_by(self, versions: list[str]) -> dict[str, int]:
-        """Contributor -> how many of its updates were merged in these releases."""
-        table = schema.updates.c
-        query = select(table.contributor, func.count().label("updates")).where(table.version.in_(versions))
-        return {row["contributor"]: int(row["updates"]) for row in self._all(query.group_by(table.contributor))}
+        """Contributor -> how many updates with its work were merged in these releases."""
+        table, share = schema.updates.c, schema.shares.c
+        query = select(share.contributor, func.count().label("updates"))
+        query = query.join_from(schema.shares, schema.updates, share.digest == table.digest)
+        query = query.where(table.version.in_(versions)).group_by(share.contributor)
+        return {row["contributor"]: int(row["updates"]) for row in self._all(query)}
 
     def lease_counts(self, contributor: str, now_ms: int) -> LeaseCounts:
         """What became of a contributor's leases."""

@@ -119,10 +119,21 @@ def _update_received(connection: Connection, event: UpdateReceived, at_ms: int) 
         _use_nonce(connection, event.contributor, body["nonce"], event.digest)
     refusal = ReplayedMessageError(f"update {event.digest[:15]}.. or its lease is in the ledger already")
     state = {"state": "received", "reason": "waits for its check", "evidence": {}, "received_at_ms": at_ms}
-    insert_row(connection, schema.updates, {**asdict(event), **state}, refusal)
-    lease = (schema.leases.c.lease_id == event.lease_id) & (schema.leases.c.contributor == event.contributor)
-    moved = connection.execute(update(schema.leases).where(lease).values(update_digest=event.digest))
-    require_one(moved.rowcount, f"update {event.digest} names a lease that its contributor does not hold")
+    columns = {name: value for name, value in asdict(event).items() if name != "team"}
+    insert_row(connection, schema.updates, {**columns, **state}, refusal)
+    alone = {key: columns[key] for key in ("contributor", "lease_id", "tokens", "steps")}
+    for share in event.team or [alone]:
+        _share_used(connection, event.digest, share)
+
+
+def _share_used(connection: Connection, digest: str, share: dict[str, Any]) -> None:
+    """A contributor's work is in an update; its lease brought that, and nothing else any more."""
+    lease_id, contributor = share["lease_id"], share["contributor"]
+    refusal = ReplayedMessageError(f"lease {lease_id[:8]}.. of {contributor[:8]} already brought an update")
+    insert_row(connection, schema.shares, {**share, "digest": digest}, refusal)
+    lease = (schema.leases.c.lease_id == lease_id) & (schema.leases.c.contributor == contributor)
+    moved = connection.execute(update(schema.leases).where(lease).values(update_digest=digest))
+    require_one(moved.rowcount, f"update {digest} names a lease that its contributor does not hold")
 
 
 def _use_nonce(connection: Connection, contributor: str, nonce: str, subject: str) -> None:

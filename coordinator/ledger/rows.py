@@ -46,7 +46,11 @@ class ContributorRow:
 
 @dataclass(frozen=True, slots=True)
 class ContributionRow:
-    """What of an update is needed to say what its contributor did; fields as in :class:`UpdateRow`."""
+    """What of an update is needed to say what a contributor did whose work is in it.
+
+    Attributes:
+        tokens, steps: this contributor's own. The others are the update's, as in :class:`UpdateRow`.
+    """
 
     digest: str
     contributor: str

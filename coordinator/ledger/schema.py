@@ -39,6 +39,7 @@ __all__ = [
     "releases",
     "rounds",
     "runs",
+    "shares",
     "updates",
 ]
 
@@ -132,6 +133,16 @@ updates = Table(
     Column("segment_square_sums", _Json),
     Column("received_at_ms", BigInteger, nullable=False),
     Column("envelope", _Json, nullable=False),
+)
+
+shares = Table(
+    "shares",
+    metadata,
+    Column("lease_id", String(32), ForeignKey("leases.lease_id"), primary_key=True),
+    Column("digest", String(67), ForeignKey("updates.digest"), nullable=False, index=True),
+    Column("contributor", String(64), nullable=False, index=True),
+    Column("tokens", BigInteger, nullable=False),
+    Column("steps", BigInteger, nullable=False),
 )
 
 nonces = Table(
@@ -263,6 +274,7 @@ PROJECTIONS = (
     channels,
     releases,
     nonces,
+    shares,
     updates,
     leases,
     rounds,

@@ -161,8 +161,9 @@ class RunFold:
         self._counts["update_dense_bytes",] += self._dense_bytes
         self._counts["update_tokens",] += event.tokens
         self._counts["update_steps",] += event.steps
-        self._seen_ms[event.contributor] = at_ms
-        self._leases.pop(event.lease_id, None)
+        self._seen_ms |= dict.fromkeys(event.contributors, at_ms)
+        for lease_id in (event.lease_id, *(share["lease_id"] for share in event.team)):
+            self._leases.pop(lease_id, None)
         self._grow(at_ms, event.size_bytes)
         body = event.envelope.get("body")
         signed_ms = body.get("at_ms") if isinstance(body, dict) else None

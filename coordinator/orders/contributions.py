@@ -55,7 +55,7 @@ def _revoke(order: Revoke, facts: Facts) -> Decision:
         return key
     banned = facts.bans.get(key)
     ban = () if banned is not None else (ContributorBanned(key, order.since_ms, order.reason),)
-    sent = [row for row in facts.updates if row.contributor == key and row.received_at_ms >= order.since_ms]
+    sent = [row for row in facts.updates_of.get(key, ()) if row.received_at_ms >= order.since_ms]
     in_trunk = tuple(sorted(row.digest for row in sent if not _why_not(row, facts)))
     reason = f"{short(key)} is banned: {order.reason}"
     if in_trunk:

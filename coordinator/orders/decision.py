@@ -18,7 +18,8 @@ class Facts:
 
     Attributes:
         releases: all, oldest first. channels: channel -> version.
-        updates: those that a revert names by how they begin, or all of a revoked key's.
+        updates: those that a revert names by how they begin.
+        updates_of: contributor -> every update with its work in it, of those whom a revocation may mean.
         contributors: first keys of all whom the ledger knows. bans, quarantines: of those, the ones that are.
         later_keys: key that came in another's place -> the first key of its contributor.
         run: name of the trunk. derived: all that is listed of derived models.
@@ -37,6 +38,7 @@ class Facts:
     derived: Sequence[DerivedRow] = ()
     accepted: Sequence[OrderRow] = ()
     trunk_moved: bool = False
+    updates_of: Mapping[str, Sequence[UpdateRow]] = field(default_factory=dict)
 
     @property
     def by_version(self) -> dict[str, ReleaseRow]:

@@ -84,8 +84,10 @@ def facts_for(order: Order, ledger: Ledger, placed_seq: int = 0) -> Facts:
             keys = [row.contributor for row in ledger.contributors()]
             later = _later_keys(ledger, name)
             meant = {key for key in keys if key.startswith(name)} | set(later.values())
-            sent = [row for key in sorted(meant) for row in ledger.updates_of(key)]
-            return Facts(ledger.releases(), ledger.channels(), sent, keys, ledger.bans(), later_keys=later)
+            sent = {key: ledger.updates_of(key) for key in sorted(meant)}
+            return Facts(
+                ledger.releases(), ledger.channels(), (), keys, ledger.bans(), later_keys=later, updates_of=sent
+            )
         case Quarantine(contributor=name) | EndQuarantine(contributor=name):
             keys = [row.contributor for row in ledger.contributors()]
             later, held = _later_keys(ledger, name), ledger.quarantines()

@@ -464,12 +464,12 @@ def test_a_ledger_of_the_first_schema_is_brought_along_with_all_it_holds(tmp_pat
     for table, columns in added.items():
         for column in columns:
             database.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
-    for table in ("orders", "bans", "derived", "keys", "recoveries", "claims", "quarantines"):
+    for table in ("orders", "bans", "derived", "keys", "recoveries", "claims", "quarantines", "shares"):
         database.execute(f"DROP TABLE {table}")
     database.execute("UPDATE alembic_version SET version_num = '0001'")
     database.commit()
     database.close()
-    with pytest.raises(LedgerVersionError, match="reads schema 0006"):
+    with pytest.raises(LedgerVersionError, match="reads schema 0007"):
         Ledger.open_reading(path)
     brought = Ledger.open(path)
     found = everything(brought)

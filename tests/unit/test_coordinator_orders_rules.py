@@ -64,11 +64,13 @@ RELEASES = (
     release("0.1.4", "0.1.3", yanked="it forgets"),
 )
 UPDATES = (update("1", ADA, "0.1.1"), update("2", MALLORY, "0.1.2"), update("3", MALLORY, "0.1.3"))
+SENT = (*UPDATES, update("4", MALLORY, None), update("5", MALLORY, "0.1.1", state="reverted", reverted_in="0.1.3"))
 FACTS = Facts(
     RELEASES,
     {"nightly": "0.1.3", "stable": "0.1.1"},
-    (*UPDATES, update("4", MALLORY, None), update("5", MALLORY, "0.1.1", state="reverted", reverted_in="0.1.3")),
+    SENT,
     (ADA, MALLORY),
+    updates_of={key: [row for row in SENT if row.contributor == key] for key in (ADA, MALLORY)},
 )
 
 
