@@ -6,10 +6,13 @@ import json
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import psutil
 import pytest
 
+from barnraise.releases.store import BlobStore
+from coordinator.ledger.events import RoundTested
 from processes import TINY, Site, until
 
 pytestmark = pytest.mark.xdist_group("ray")  # one after the other, for Ray takes every core
@@ -56,6 +59,36 @@ def test_a_release_is_pulled_by_range_and_verified(run: Site, source: str, tmp_p
 def test_a_release_is_computed_again_from_what_was_published(run: Site, source: str) -> None:
     done = run.runs("recompute", "0.1.2", "--from", source, "--json").result["releases"]
     assert [(row["version"], row["updates"]) for row in done] == [("0.1.1", 3), ("0.1.2", 3)]
+
+
+def test_a_release_and_an_update_have_the_verdict_of_the_coordinator(run: Site, tmp_path: Path) -> None:
+    """A contributor tests an update before it is sent: the same verdict, in a process of its own."""
+    with run.opens_ledger() as ledger:
+        tested = [one.event for one in ledger.events_after(0) if isinstance(one.event, RoundTested)]
+        (was,) = (event for event in tested if event.number == 1)
+        digest = ledger.updates(round=1)[0].digest
+    folder = str(run.folder.root)
+
+    report = tmp_path / "report.xml"
+    answer = run.runs("test", folder, "0.1.1", "--junit", str(report), "--json")
+    assert answer.result["reason"] == was.reason
+    for row in answer.result["tests"]:
+        assert [row[key] for key in ("effect", "low", "high", "p_corrected")] == [
+            was.summary[row["name"]][key] for key in ("effect", "low", "high", "p")
+        ]
+    assert ElementTree.parse(report).getroot().attrib["failures"] == "0"
+
+    update = tmp_path / "mine.update"
+    update.write_bytes(BlobStore(run.folder.private).read(digest))
+    assert run.runs("test", folder, str(update), "--json").result["base"]["name"].endswith(" 0.1.0")
+
+    pulled = str(tmp_path / "model")
+    run.runs("pull", "tiny@=0.1.1", "--into", pulled, "--from", run.url, "--json")
+    remote = run.runs("test", str(run.folder.config), pulled, "--from", run.url, "--json").result
+    assert json.dumps(remote["tests"][0]["means"]) == json.dumps(answer.result["tests"][0]["means"])
+
+    worse = run.runs("test", folder, "0.1.0", "--against", "0.1.1")
+    assert worse.code == 1
 
 
 def test_nothing_listens_but_on_loopback(run: Site) -> None:
