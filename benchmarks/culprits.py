@@ -2,7 +2,7 @@
 
     python benchmarks/culprits.py [--quick] [--write]
 
-Culprits are planted among K updates: every way to plant them where there are at most 45,000, else
+Culprits are planted among K updates: every way to plant them where there are at most 6,000, else
 as many drawn ones with a fixed seed. The tests are simulated, so what is counted is merges and
 nothing else. Five kinds of round: culprits that are bad alone; pairs that are bad only together;
 culprits in a round of which less than a quarter fails by being few; the same with a hint that names
@@ -30,7 +30,7 @@ from coordinator.acceptance.blame.culprits import CulpritSearch
 
 SIZES = (1, 2, 3, 5, 8, 16, 33, 64)
 CULPRITS = (0, 1, 2, 3, 4)
-EXHAUSTIVE, QUICK = 45_000, 300
+EXHAUSTIVE, QUICK = 6_000, 300
 KINDS = ("alone", "pairs", "few fail", "right hint", "wrong hint")
 
 Updates = tuple[str, ...]
