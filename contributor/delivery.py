@@ -16,7 +16,7 @@ from barnraise.errors import NetworkError, RefusedError, VerificationError
 from barnraise.message import Signed
 from barnraise.protocol import Receipt, RunInfo, UpdateEnvelope, UpdateStatus
 from contributor.backoff import worth_repeating
-from contributor.events import Fate, Received, Sent
+from contributor.events import Carried, Fate, Received, Sent
 from contributor.interrupt import StopRequestedError
 from contributor.pacing import Pacing
 from contributor.parts import Parts
@@ -37,12 +37,18 @@ class Delivered:
         receipts: how many were received.
         refusals: of updates that will never be taken, oldest first.
         setback: why what is still in the outbox could not be sent now; None when the outbox is empty.
+        held_until_ms: when the first of those may be sent that a team's update is to carry; None without any.
     """
 
     state: NodeState
     receipts: int = 0
     refusals: tuple[RefusedError, ...] = ()
     setback: NetworkError | None = None
+    held_until_ms: int | None = None
+
+    def holding(self, until_ms: int) -> Delivered:
+        """One more is held."""
+        return replace(self, held_until_ms=min(until_ms, self.held_until_ms or until_ms))
 
 
 @dataclass(frozen=True)
@@ -62,6 +68,9 @@ class Delivery:
         """
         so_far = Delivered(state)
         for outgoing in state.outbox:
+            if outgoing.held_until_ms is not None and self.parts.now_ms() < outgoing.held_until_ms:
+                so_far = so_far.holding(outgoing.held_until_ms)
+                continue
             try:
                 so_far = self._offer(so_far, outgoing)
             except NetworkError as error:
@@ -98,7 +107,11 @@ class Delivery:
         try:
             return self._received(so_far, outgoing, self._upload(outgoing))
         except RefusedError as refusal:
-            if not refusal.remote_code or worth_repeating(refusal) or refusal.remote_code == "retired-key":
+            if not refusal.remote_code or worth_repeating(refusal):
+                raise
+            if outgoing.instead is not None:
+                return self._instead(so_far, outgoing, outgoing.instead, refusal)
+            if refusal.remote_code == "retired-key":
                 raise
             if refusal.remote_code == "clock-skew" and self._is_old(outgoing):
                 return self._offer(*self._signed_again(so_far, outgoing))
@@ -106,11 +119,27 @@ class Delivery:
             state = parts.folder.commit(so_far.state.refused(outgoing.digest))
             return replace(so_far, state=state, refusals=(*so_far.refusals, refusal))
 
+    def _instead(self, so_far: Delivered, team: Outgoing, own: Outgoing, refusal: RefusedError) -> Delivered:
+        """The team's update is not taken: send what this machine made alone, as the other members do."""
+        self.parts.report(Carried(team.digest, own.digest, f"the team's update was not taken ({refusal}); sent alone"))
+        state = self.parts.folder.commit(so_far.state.instead_of(team.digest))
+        return self._offer(replace(so_far, state=state), own)
+
     def _received(self, so_far: Delivered, outgoing: Outgoing, receipt: Receipt) -> Delivered:
+        if receipt.update_digest != outgoing.digest:
+            return self._carried(so_far, outgoing, receipt)
         said, report = outgoing.envelope.open(UpdateEnvelope), self.parts.report
         report(Sent(said.update_digest, said.size_bytes, outgoing.dense_bytes, said.loss_first, said.loss_last))
         state = self.parts.folder.commit(so_far.state.received(outgoing.digest, receipt.round))
         report(Received(receipt.update_digest, receipt.round))
+        return replace(so_far, state=state, receipts=so_far.receipts + 1)
+
+    def _carried(self, so_far: Delivered, outgoing: Outgoing, receipt: Receipt) -> Delivered:
+        """Another member's update has this unit's work in it."""
+        report, by = self.parts.report, receipt.update_digest
+        report(Carried(outgoing.digest, by, "the team's update has come, with this machine's work in it"))
+        state = self.parts.folder.commit(so_far.state.carried(outgoing.digest, by, receipt.round))
+        report(Received(by, receipt.round))
         return replace(so_far, state=state, receipts=so_far.receipts + 1)
 
     def _upload(self, outgoing: Outgoing) -> Receipt:
@@ -122,8 +151,12 @@ class Delivery:
         if signed is None:
             raise StopRequestedError
         receipt = signed.open(Receipt)
-        found = signed.key, receipt.update_digest, receipt.contributor
-        if found != (self.info.coordinator_key, outgoing.digest, parts.identity.public):
+        found = (
+            signed.key,
+            receipt.contributor,
+            receipt.update_digest == outgoing.digest or parts.swarm.team is not None,
+        )
+        if found != (self.info.coordinator_key, parts.identity.public, True):
             raise VerificationError("the receipt is not this coordinator's for this update; the update is kept to send")
         return receipt
 

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Protocol
 
 __all__ = [
+    "Carried",
     "Fate",
     "Finished",
     "Joined",
@@ -182,6 +183,19 @@ class Received(_Event):
 
     def line(self) -> str:
         return f"round {self.round}: receipt for {self.digest[3:13]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Carried(_Event):
+    """A unit's work is in another update than was said: in the team's, or in its own after all."""
+
+    kind: ClassVar[str] = "carried"
+    digest: str
+    by: str
+    reason: str
+
+    def line(self) -> str:
+        return f"{self.digest[3:13]} goes as {self.by[3:13]}: {one_line(self.reason)}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from contributor.events import NodeEvent
 
 __all__ = ["Journal", "UnitLine", "read_history", "units_of"]
 
-NOTED = frozenset({"finished", "sent", "received", "fate"})
+NOTED = frozenset({"finished", "sent", "received", "fate", "carried"})
 FILE_MAX_BYTES = 4 * 1024 * 1024
 LINE_MAX_BYTES = 8 * 1024
 UNWRITTEN_MAX = 1000
@@ -109,6 +109,8 @@ def _tell(units: dict[str, UnitLine], event: dict[str, Any]) -> None:
     if event["event"] == "finished":
         told = {name: event[name] for name in UnitLine.__dataclass_fields__ if name in event}
         units.setdefault(digest, UnitLine(**told))
+    elif digest in units and event["event"] == "carried":
+        units[event["by"]] = replace(units.pop(digest), digest=event["by"], bytes=0)
     elif digest in units and event["event"] == "sent":
         units[digest] = replace(units[digest], bytes=event["bytes"])
     elif digest in units and event["event"] == "received":

@@ -29,6 +29,7 @@ __all__ = ["Node"]
 
 REFUSALS_MAX = 3
 POLL_MIN_S, POLL_MAX_S = 0.1, 60.0
+TEAM_LOOK_S = 1.0
 NEITHER = Wait(reason="the coordinator gave neither work nor a reason", retry_after_s=5.0)
 
 
@@ -127,10 +128,10 @@ class Node:
         if not wanted or interrupt.finish:
             if delivered.setback is not None:
                 raise delivered.setback
-            return None
-        return self._asked_for_work(delivered.setback)
+            return None if delivered.held_until_ms is None else self._for_team(delivered.held_until_ms)
+        return self._asked_for_work(delivered)
 
-    def _asked_for_work(self, setback: NetworkError | None) -> Lease | Wait:
+    def _asked_for_work(self, delivered: Delivered) -> Lease | Wait:
         self._runner.state = self._delivery.learn_fates(self._state)
         answer = self._parts.client.lease(self._request())
         self._tell(answer.notice)
@@ -141,9 +142,18 @@ class Node:
                     Leased(lease.lease_id, lease.round, lease.base_version, lease.shard, lease.training.steps)
                 )
                 return lease
-        if setback is not None:
-            raise setback
+            if delivered.held_until_ms is not None:
+                return self._for_team(delivered.held_until_ms)
+        elif delivered.held_until_ms is not None:  # the lease has brought something: the team's update is there
+            self._runner.state = self._parts.folder.commit(self._state.released())
+        if delivered.setback is not None:
+            raise delivered.setback
         return answer.wait or NEITHER
+
+    def _for_team(self, until_ms: int) -> Wait:
+        left_s = max((until_ms - self._parts.now_ms()) / 1000, 0)
+        reason = "another member sends the team's update; if it does not come, this machine sends its own"
+        return Wait(reason=reason, retry_after_s=min(left_s, TEAM_LOOK_S))
 
     def _tell(self, notice: str | None) -> None:
         """Pass on what the coordinator wants known, once."""

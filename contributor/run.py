@@ -18,6 +18,7 @@ from barnraise.identity import config_home
 from barnraise.message import check_name
 from barnraise.protocol import PROTOCOL_VERSION, RunInfo
 from barnraise.releases.durable import replace_file
+from barnraise.swarm.blob_limits import Limits
 from contributor.base import ReleasedBase
 from contributor.client import GatewayClient
 from contributor.consent import Consent, agreed, consent_for, remember, require
@@ -37,7 +38,7 @@ from contributor.privacy.budget import Choice
 from contributor.state import NodeFolder, state_home
 from contributor.swarm.around import Around, Swarm, swarming
 from contributor.swarm.choice import SwarmChoice
-from contributor.swarm.giving import Giving, Limits, giving
+from contributor.swarm.giving import Giving, allowed, giving
 from contributor.swarm.status import SwarmTally
 from contributor.training.devices import Plan, choose, look
 from contributor.training.horizon import Tempo
@@ -122,7 +123,7 @@ def run_node(
         governor = govern(folder.root, _noted(report), config.policies)
         report(Notice(plan.reason))
         where, who = door.patience.where, door.who.identity
-        around = Around(config.swarm, door.info, where, folder, who, door.name, report, tally)
+        around = Around(config.swarm, door.info, where, folder, who, door.name, report, tally, interrupt)
         with swarming(around) as swarm, _giving(swarm, governor, interrupt):
             node = Node(door.info, _parts(door, _Here(folder, plan, governor), swarm, report))
             try:
@@ -207,9 +208,12 @@ def _giving(swarm: Swarm, governor: Governor, interrupt: Interrupt) -> AbstractC
         return nullcontext()
 
     def limits() -> Limits:
-        return Limits(governor.wish().up_bytes_per_s, interrupt.paused)
+        return allowed(governor.wish(), paused=interrupt.paused)
 
-    return giving(Giving(swarm.blobs, limits, lambda count: governor.transferred(sent_bytes=count), swarm.tally))
+    def moved(sent_bytes: int, received_bytes: int) -> None:
+        governor.transferred(sent_bytes=sent_bytes, received_bytes=received_bytes)
+
+    return giving(Giving(swarm.blobs, limits, moved, swarm.tally))
 
 
 def _noted(report: Callable[[NodeEvent], None]) -> Callable[[str], None]:

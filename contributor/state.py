@@ -48,7 +48,7 @@ from numpy.typing import NDArray
 
 from barnraise.digest import canonical_json, digest_bytes
 from barnraise.errors import FolderLockedError, MessageError, VerificationError
-from barnraise.message import Count, Digest, Key, Message, Number, Signed, check_run_name
+from barnraise.message import Count, Digest, Key, Message, Millis, Number, Signed, check_run_name
 from barnraise.releases.durable import make_folder, replace_file
 from barnraise.releases.store import BlobStore
 from barnraise.run_folder import locked_file
@@ -86,6 +86,8 @@ class Outgoing(Message):
         took: residuals that are in it. folded: earlier updates that were added back into it.
         dense_bytes: size of the same change in float32.
         foreign: of a trunk of another shape than the node's now.
+        held_until_ms: it was averaged, and another member sends the average; before this it is not sent.
+        instead: this one is a team's; what was made alone, for the case that the team's is not taken.
     """
 
     kind: ClassVar[str] = "node-outgoing"
@@ -97,11 +99,18 @@ class Outgoing(Message):
     took: tuple[Digest, ...] = ()
     folded: tuple[Digest, ...] = ()
     foreign: bool = False
+    held_until_ms: Millis | None = None
+    instead: Outgoing | None = None
 
     @property
     def lease_id(self) -> str:
         """The lease that it was trained for."""
         return str(self.envelope.body["lease_id"])
+
+    def altered(self, **values: Any) -> Outgoing:
+        """With other values, also in what may be sent instead."""
+        instead = None if self.instead is None else self.instead.model_copy(update=values)
+        return self.model_copy(update={**values, "instead": instead})
 
 
 class SentUpdate(Message):
@@ -155,7 +164,7 @@ class NodeState(Message):
         if self.space == space:
             return self
         foreign = {"residual": None, "moments": None, "took": (), "folded": (), "foreign": True}
-        outbox = tuple(unit.model_copy(update=foreign) for unit in self.outbox)
+        outbox = tuple(unit.altered(**foreign) for unit in self.outbox)
         nothing = {"residuals": (), "moments": None, "outbox": outbox, "sent": (), "to_fold": ()}
         return self.model_copy(update={"space": space, **nothing})
 
@@ -185,6 +194,34 @@ class NodeState(Message):
         """A unit in the outbox has a new envelope."""
         outbox = tuple(outgoing if unit.digest == outgoing.digest else unit for unit in self.outbox)
         return self.model_copy(update={"outbox": outbox})
+
+    def instead_of(self, digest: str) -> NodeState:
+        """A team's update in the outbox will never be taken: what was made alone is in its place."""
+        own = self.outbox[self._place(digest)].instead
+        assert own is not None, "that was made alone"
+        return self.model_copy(update={"outbox": tuple(own if unit.digest == digest else unit for unit in self.outbox)})
+
+    def released(self) -> NodeState:
+        """Nothing in the outbox is held any more."""
+        held = ({"held_until_ms": 0} if unit.held_until_ms else {} for unit in self.outbox)
+        outbox = tuple(unit.model_copy(update=update) for unit, update in zip(self.outbox, held, strict=True))
+        return self.model_copy(update={"outbox": outbox})
+
+    def carried(self, digest: str, by: str, round_number: int) -> NodeState:
+        """A unit in the outbox has its receipt as part of a team's update, which another member sent.
+
+        That one has nothing of what this node's compression left over: it stays as it was.
+        """
+        place = self._place(digest)
+        moments = self.outbox[place].moments
+        earlier = tuple(unit.model_copy(update={"moments": moments}) for unit in self.outbox[:place])
+        return self.model_copy(
+            update={
+                "moments": moments,
+                "outbox": (*earlier, *self.outbox[place + 1 :]),
+                "sent": (*self.sent, SentUpdate(digest=by, round=round_number, foreign=True)),
+            }
+        )
 
     def received(self, digest: str, round_number: int) -> NodeState:
         """A unit in the outbox has its receipt: what it carries is now the node's."""
@@ -225,8 +262,9 @@ class NodeState(Message):
     def blobs(self) -> set[str]:
         """Every blob that is still needed."""
         named = {*self.residuals, *self.to_fold, *(update.digest for update in self.sent)}
-        kept = [self.moments, *(unit.moments for unit in self.outbox)]
-        for unit in self.outbox:
+        units = [*self.outbox, *(unit.instead for unit in self.outbox if unit.instead is not None)]
+        kept = [self.moments, *(unit.moments for unit in units)]
+        for unit in units:
             named |= {unit.digest, unit.residual or unit.digest, *unit.took, *unit.folded}
         for moments in kept:
             if moments is not None:

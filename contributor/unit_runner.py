@@ -29,6 +29,7 @@ from contributor.resting import FULL_DISK_LOOK_S
 from contributor.saving import Saving
 from contributor.state import NodeState, Outgoing
 from contributor.tasks import AtHand, Task, make_task
+from contributor.team_unit import Made, average_unit, averaged_size
 from contributor.training.busy import Busy
 from contributor.training.compiling import whether_to_compile
 from contributor.training.horizon import ends_here
@@ -118,6 +119,8 @@ class UnitRunner:
         progress = self._saving.continued(lease, layout)
         moments = self._moments(lease, layout) if progress is None else None
         unit = Unit(task, base.space, base.flat_P, lease.training, lease.seed, moments, wanted.trains)
+        if self._parts.swarm.team is not None and not confirmed:
+            self._parts.swarm.team.begin(lease, averaged_size(wanted, fisher=lease.fisher))
         try:
             trainer = Trainer(unit, self._parts.device, self._how(lease, layout, task))
             if progress is not None:
@@ -259,33 +262,36 @@ class UnitRunner:
 
     def _finish(self, job: _Job, busy: Share) -> None:
         """Commit the update to the outbox, as soon as the disk has room for it."""
-        folder = self._parts.folder
+        folder, made = self._parts.folder, self._made(job)
         while True:
             try:
-                self.state = folder.commit(self._finished(job, busy))
+                self.state = folder.commit(self._finished(job, busy, made))
                 break
             except DiskFullError as error:
                 missing = f"the unit is trained and waits for room on the disk: {error} See: df -h {folder.root}"
             self._parts.rest.for_want_of(missing, FULL_DISK_LOOK_S)
         self._saving.forget()
 
-    def _finished(self, job: _Job, busy: Share) -> NodeState:
+    def _made(self, job: _Job) -> Made:
+        """What training changed; and what that and the team's is on average, where there is a team."""
+        change_P = self._parts.change(job.trainer.change())
+        own = Made(change_P, job.trainer.fisher() if job.lease.fisher else None)
+        team = self._parts.swarm.team
+        if team is None or job.confirmed:
+            return own
+        work = Work(self._info.name, job.lease, job.task.tokens)
+        return average_unit(team, own, work, len(job.trainer.losses), lambda told: self._parts.report(Notice(told)))
+
+    def _finished(self, job: _Job, busy: Share, made: Made) -> NodeState:
         """The state with the unit in the outbox: compressed, with what earlier units left over, on the disk."""
-        trainer, wanted, lease = job.trainer, job.wanted, job.lease
-        parts, state, training = self._parts, self.state.in_space(wanted.target.digest), lease.training
-        keep = training.keep_moments and wanted.keeps_moments
-        finished = finish_unit(wanted, self._target(job, state), trainer.fisher() if lease.fisher else None)
-        work = Work(self._info.name, lease, job.task.tokens)
-        envelope = work.envelope(finished.data, trainer.stated_losses, secrets.token_hex(16), parts.now_ms())
-        outgoing = Outgoing(
-            digest=parts.folder.store.put(finished.data),
-            envelope=Signed.make(envelope, parts.identity),
-            residual=parts.folder.put_vector(finished.residual_P) if self._info.residual_decay else None,
-            moments=store_moments(parts.folder, trainer.moments(), training) if keep else None,
-            dense_bytes=4 * wanted.space.size,
-            took=state.free_residuals,
-            folded=state.free_to_fold,
-        )
+        trainer, lease, parts = job.trainer, job.lease, self._parts
+        state = self.state.in_space(job.wanted.target.digest)
+        outgoing = self._outgoing(job, state, made)
+        if made.team is not None and not made.team.leads:
+            outgoing = outgoing.model_copy(update={"held_until_ms": made.team.held_until_ms})
+        elif made.team is not None:
+            outgoing = self._outgoing(job, state, made.of_team()).model_copy(update={"instead": outgoing})
+        tokens = job.task.tokens(len(trainer.losses) * lease.training.batch)
         parts.report(
             Finished(
                 outgoing.digest,
@@ -293,7 +299,7 @@ class UnitRunner:
                 lease.base_version,
                 lease.shard,
                 len(trainer.losses),
-                envelope.tokens,
+                tokens,
                 self._trained_s,
                 trainer.losses[0],
                 trainer.losses[-1],
@@ -302,10 +308,27 @@ class UnitRunner:
         )
         return state.finished(outgoing)
 
-    def _target(self, job: _Job, state: NodeState) -> NDArray[np.float32]:
-        """What the update is to say, float32 [P]: what training changed, and what earlier units left over."""
+    def _outgoing(self, job: _Job, state: NodeState, made: Made) -> Outgoing:
+        """An update in the node's store, with what becomes true if it is taken."""
+        trainer, wanted, training, parts = job.trainer, job.wanted, job.lease.training, self._parts
+        finished = finish_unit(wanted, self._target(job, state, made.change_P), made.fisher_P)
+        work = Work(self._info.name, job.lease, job.task.tokens)
+        envelope = work.envelope(finished.data, trainer.stated_losses, secrets.token_hex(16), parts.now_ms())
+        keep = training.keep_moments and wanted.keeps_moments
+        return Outgoing(
+            digest=parts.folder.store.put(finished.data),
+            envelope=Signed.make(made.envelope(envelope), parts.identity),
+            residual=parts.folder.put_vector(finished.residual_P) if self._info.residual_decay else None,
+            moments=store_moments(parts.folder, trainer.moments(), training) if keep else None,
+            dense_bytes=4 * wanted.space.size,
+            took=state.free_residuals,
+            folded=state.free_to_fold,
+        )
+
+    def _target(self, job: _Job, state: NodeState, change_P: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What the update is to say, float32 [P]: a change, and what earlier units left over."""
         folder, wanted = self._parts.folder, job.wanted
-        target_P = self._parts.change(job.trainer.change())
+        target_P = change_P.copy()
         for residual in state.free_residuals:
             target_P += np.float32(self._info.residual_decay) * folder.vector(residual, wanted.target.size)
         wanted.add_decoded(target_P, (folder.store.read(digest) for digest in state.free_to_fold))

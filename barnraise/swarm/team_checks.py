@@ -92,7 +92,7 @@ def members_of(shares: Sequence[Signed]) -> tuple[Member, ...] | str:
     for signed in shares:
         try:
             found.append(Member(signed.key, signed.open(TeamShare), signed))
-        except BarnraiseError as error:
+        except (BarnraiseError, ValueError) as error:  # the latter of numbers that are none
             return f"the share of member {signed.key[:8]} is none: {error}"
     return tuple(sorted(found, key=lambda member: member.key))
 

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from barnraise.clock import now_ms
 from barnraise.identity import Identity
 from barnraise.protocol import RunInfo
 from barnraise.swarm.addresses import ADDRESSES_MAX
 from barnraise.swarm.process import Sidecar
+from barnraise.swarm.team_key import TeamKey
 from contributor.events import NodeEvent, Notice
+from contributor.interrupt import Interrupt
 from contributor.state import NodeFolder
-from contributor.swarm.choice import SwarmChoice, listen_at
+from contributor.swarm.choice import SwarmChoice, TeamChoice, listen_at
 from contributor.swarm.discovery import Discovery, SearchedFor, discovering
 from contributor.swarm.memory import SwarmMemory
 from contributor.swarm.status import SwarmTally
+from contributor.swarm.team_exchange import SidecarExchange, TeamMemory
+from contributor.swarm.teamwork import Teamwork
 from contributor.whereabouts import Whereabouts
 
 __all__ = ["Around", "Swarm", "swarming"]
@@ -29,14 +34,14 @@ class Swarm:
     Attributes:
         peers: the sidecar of the run's open swarm.
         blobs: the same one, where it gets and gives blobs.
-        team: that of the owner's team.
+        team: averaging with the owner's team.
         tally: what came of it, for the owner.
         tell: gets every event of the node.
     """
 
     peers: Sidecar | None = None
     blobs: Sidecar | None = None
-    team: Sidecar | None = None
+    team: Teamwork | None = None
     tally: SwarmTally = field(default_factory=SwarmTally)
     tell: Callable[[NodeEvent], None] = lambda _event: None
 
@@ -51,6 +56,7 @@ class Around:
         identity, name: of the contributor.
         report: gets what the owner should know: what does not work, and what is used instead.
         tally: told which sidecar does what.
+        interrupt: what its owner wants at once.
     """
 
     choice: SwarmChoice
@@ -61,6 +67,7 @@ class Around:
     name: str
     report: Callable[[NodeEvent], None]
     tally: SwarmTally
+    interrupt: Interrupt = field(default_factory=Interrupt)
 
     def say(self, sentence: str) -> None:
         """Tell the owner."""
@@ -80,7 +87,36 @@ def swarming(around: Around) -> Iterator[Swarm]:
     with ExitStack() as stack:
         peers = _open_swarm(around, stack) if around.choice.open_swarm else None
         blobs = peers if around.choice.blobs else None
-        yield Swarm(peers, blobs, None, around.tally, _discovery(around, peers, stack))
+        team = _team(around, around.choice.team, stack) if around.choice.team is not None else None
+        yield Swarm(peers, blobs, team, around.tally, _discovery(around, peers, stack))
+
+
+def _team(around: Around, chosen: TeamChoice, stack: ExitStack) -> Teamwork:
+    """Averaging with a team, its sidecar begun.
+
+    Raises:
+        ConfigError: the file of the key holds none, or others can read it.
+    """
+    info, member = around.info, around.identity.public
+    secrets = TeamKey.load(chosen.key).secrets_for(info.name, chosen.name)
+    alike = replace(around.choice, listen=chosen.listen)
+
+    def settings() -> Mapping[str, Any]:
+        remembered = TeamMemory.load(exchange.memory).peers
+        host = {
+            "listen": list(listen_at(alike, around.where.url)),
+            "bootstrap": list(dict.fromkeys((*chosen.peers, *remembered)))[:ADDRESSES_MAX],
+            "identity": str(around.folder.root / "team.key"),
+        }
+        return {"host": host, "member": member, "access": secrets.access.hex(), "words": secrets.words.hex()}
+
+    sidecar = Sidecar("team", settings, around.folder.root / "team.log", around.say)
+    exchange = SidecarExchange(sidecar, secrets, around.folder.root, member, around.interrupt, around.say)
+    around.tally.follow("team", sidecar)
+    around.tally.note("team", name=chosen.name)
+    stack.callback(sidecar.stop)
+    sidecar.start()
+    return Teamwork(info.name, around.identity, exchange, now_ms, chosen.wait_s, around.tally)
 
 
 def _discovery(around: Around, peers: Sidecar | None, stack: ExitStack) -> Callable[[NodeEvent], None]:

@@ -12,10 +12,19 @@ __all__ = ["SwarmChoice", "TeamChoice", "listen_at"]
 
 @dataclass(frozen=True, slots=True)
 class TeamChoice:
-    """A team: its name, and the file of the key that its members share."""
+    """A team.
+
+    Attributes:
+        key: file of the key that its members share.
+        peers: multiaddresses of members to begin with. listen: to listen at, for members alone.
+        wait_s: how long to wait for members who still train, once one's own unit is done.
+    """
 
     name: str
     key: Path
+    peers: tuple[str, ...] = ()
+    listen: tuple[str, ...] = ()
+    wait_s: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
