@@ -49,6 +49,7 @@ NODES = 8
 READY_S = 300.0
 SETTLE_S = 8.0  # for every node to be seen by the others
 IDLE_S = 10.0
+ALLOWED_S = 86400.0
 
 
 # -- the gateway ---------------------------------------------------------------------------
@@ -178,6 +179,7 @@ def started(root: Path, count: int, stack: ExitStack) -> list[Node]:
         assert sidecar.state.facts is not None
         bootstrap = bootstrap or list(sidecar.state.facts["addresses"])
         nodes.append(Node(folder, sidecar))
+        sidecar.ask("limit", 30.0, up_bytes_per_s=None, down_bytes_per_s=None, paused=False, for_s=ALLOWED_S)
     time.sleep(SETTLE_S)
     return nodes
 
@@ -303,7 +305,7 @@ def _compared(run: Run, url: str, alone: list[Node], peers: list[Node]) -> list[
         lines += [rows(what, "gateway alone", without, without), rows(what, "nodes first", withal, without)]
         print("\n".join(lines[-2:]), file=sys.stderr)
     told = [node.sidecar.ask("blobs", 30.0) for node in peers if node.sidecar is not None]
-    from_peers, given = (sum(one[name] for one in told) for name in ("from_peers_bytes", "given_bytes"))
+    from_peers, given = (sum(one[name] for one in told) for name in ("taken_bytes", "given_bytes"))
     retries = sum(one["retries"] for one in told)
     return [
         *lines,

@@ -8,6 +8,7 @@ P  elements in the whole parameter space
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -32,7 +33,7 @@ from barnraise.updates import Mask
 from barnraise.updates.space import ParameterSpace
 from contributor.state import NodeFolder
 from contributor.swarm.around import Swarm
-from contributor.swarm.peer_blobs import KEPT_BYTES, PeersFirst
+from contributor.swarm.peer_blobs import PeersFirst, kept_bytes
 from contributor.whereabouts import Whereabouts
 from merge.architectures import parameter_count
 
@@ -110,14 +111,13 @@ class ReleasedBase:
         gateway = HttpSource(self.where.url, pace=self.pace)
         if self.swarm.blobs is None:
             return gateway
-        return PeersFirst(
-            gateway, self.swarm.blobs, self.pace, lambda count: self.swarm.tally.add("blobs", from_gateway_bytes=count)
-        )
+        tally = self.swarm.tally
+        return PeersFirst(gateway, self.swarm.blobs, lambda count: tally.add("blobs", from_gateway_bytes=count))
 
     @property
     def _kept_bytes(self) -> int:
         """Of blobs, between pulls: the next base builds on this one and needs none, but others may want them."""
-        return 0 if self.swarm.blobs is None else KEPT_BYTES
+        return 0 if self.swarm.blobs is None else kept_bytes(shutil.disk_usage(self.folder.root).free)
 
     def _mask(self, ref: BlobRef, space: ParameterSpace) -> Mask:
         """A mask, fetched once and kept.

@@ -123,7 +123,7 @@ def run_node(
         governor = govern(folder.root, _noted(report), config.policies)
         report(Notice(plan.reason))
         where, who = door.patience.where, door.who.identity
-        around = Around(config.swarm, door.info, where, folder, who, door.name, report, tally, interrupt)
+        around = Around(config.swarm, door.info, where, folder, who, door.name, report, tally)
         with swarming(around) as swarm, _giving(swarm, governor, interrupt):
             node = Node(door.info, _parts(door, _Here(folder, plan, governor), swarm, report))
             try:

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from barnraise.swarm.blob_choice import FromGateway, FromPeer, Has, Wait, choose, ranked
+from barnraise.swarm.blob_getting import ASKED_MAX
+from barnraise.swarm.blob_limits import GIVING_MAX
 
 __all__ = ["Ended", "SwarmWorld"]
 
-ASKED_MAX = 8
-GIVING_MAX = 4
 ASKING_S = 0.05
 
 
@@ -36,6 +36,7 @@ class _Node:
     state: Has = Has.NOT
     giving: int = 0
     retries: int = 0
+    failing_s: float = 0.0
     shunned: set[str] = field(default_factory=set)
 
 
@@ -96,7 +97,8 @@ class SwarmWorld:
             for name in ranked(self.digest, others)[:ASKED_MAX]
             if not self._gone(name, now_s) and name not in self.mute
         }
-        match choose(self.digest, self.size_bytes, node.name, said, now_s - node.began_s):
+        waited_s = now_s - node.began_s - node.failing_s
+        match choose(self.digest, self.size_bytes, node.name, said, waited_s, node.retries):
             case Wait(wait_s):
                 return wait_s + ASKING_S, None, False
             case FromPeer(peer):
@@ -119,6 +121,7 @@ class SwarmWorld:
             nodes[giver].giving -= 1
             if giver in self.liars or self._gone(giver, now_s):
                 node.retries += 1
+                node.failing_s += self.peer_s + ASKING_S
                 node.shunned.add(giver)
                 return False
         node.state = Has.WHOLE

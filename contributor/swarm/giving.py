@@ -1,7 +1,7 @@
 """What a node's sidecar may give to other nodes, told every few seconds; and what it gave and got, asked.
 
-The owner's policies decide how fast anything goes up (``bandwidth``), and are told of every byte that did,
-also of those that a sidecar gives: its bytes count as the node's. A node that is paused gives nothing.
+The owner's policies decide how fast anything goes (``bandwidth``), and are told of every byte that did: those of
+a sidecar count as the node's. A node that is paused or rests, or whose quota is used up, gives nothing.
 """
 
 from __future__ import annotations
@@ -9,33 +9,34 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from barnraise.errors import SwarmError
+from barnraise.swarm.blob_limits import Limits
 from barnraise.swarm.process import Sidecar
+from contributor.governor.wish import Wish
 from contributor.swarm.status import SwarmTally
 
-__all__ = ["Giving", "Limits", "Seen", "giving"]
+__all__ = ["Giving", "Seen", "allowed", "giving"]
 
 LOOK_S = 2.0
 ASK_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What may be given now; ``up_bytes_per_s`` is None for as fast as it goes."""
-
-    up_bytes_per_s: float | None
-    paused: bool
+HOLD_S = 30.0  # of what a sidecar is allowed: should nobody tell it any more, it gives nothing
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a sidecar had given and taken when it was last asked; it counts from its own start, which was the nth."""
+    """What a sidecar had given and taken when it was last asked; it counts from its own ``start``, which has a name."""
 
-    starts: int = 0
+    start: str = ""
     given_bytes: int = 0
     taken_bytes: int = 0
+    wasted_bytes: int = 0
+
+
+def allowed(wish: Wish, *, paused: bool) -> Limits:
+    """What goes between nodes while the policies wish this: nothing goes up from a node that rests or may not send."""
+    return Limits(wish.up_bytes_per_s, wish.down_bytes_per_s, paused or not (wish.work and wish.transfer))
 
 
 @dataclass(frozen=True)
@@ -44,26 +45,26 @@ class Giving:
 
     Attributes:
         limits: what its owner wants at the moment.
-        sent: told how many more bytes went up.
+        moved: told how many more bytes were sent, and received in vain: those of whole blobs are the pull's to tell.
     """
 
     sidecar: Sidecar
     limits: Callable[[], Limits]
-    sent: Callable[[int], None]
+    moved: Callable[[int, int], None]
     tally: SwarmTally
 
     def look(self, seen: Seen) -> Seen:
         """Pass limits on, and take in what happened since ``seen``, which is handed back if nobody answers."""
-        limits, starts = self.limits(), self.sidecar.state.starts
         try:
-            self.sidecar.ask("limit", ASK_S, up_bytes_per_s=limits.up_bytes_per_s, paused=limits.paused)
+            self.sidecar.ask("limit", ASK_S, **asdict(self.limits()), for_s=HOLD_S)
             counts = self.sidecar.ask("blobs", ASK_S)
         except SwarmError:
             return seen  # how it is, and why, is in its state
-        now = Seen(starts, counts["given_bytes"], counts["from_peers_bytes"])
-        since = seen if seen.starts == starts else Seen()
-        if given := now.given_bytes - since.given_bytes:
-            self.sent(given)
+        now = Seen(*(counts[name] for name in ("start", "given_bytes", "taken_bytes", "wasted_bytes")))
+        since = seen if seen.start == now.start else Seen()
+        given, wasted = now.given_bytes - since.given_bytes, now.wasted_bytes - since.wasted_bytes
+        if given or wasted:
+            self.moved(given, wasted)
         self.tally.add("blobs", to_peers_bytes=given, from_peers_bytes=now.taken_bytes - since.taken_bytes)
         self.tally.note("blobs", last=counts["last"])
         return now

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barnraise.swarm.blob_choice import (
+    FAILURES_MAX,
     HEAD_START_S,
     WAIT_S,
     FromGateway,
@@ -45,21 +46,25 @@ def test_blobs_and_askers_have_orders_of_their_own() -> None:
     st.dictionaries(st.text(min_size=1, max_size=4), st.sampled_from(Has), max_size=8),
     st.integers(0, 1 << 40),
     st.floats(0, 1e6),
+    st.integers(0, FAILURES_MAX),
 )
 @settings(deadline=None)
-def test_every_decision_follows_from_the_answers(said: dict[str, Has], size: int, waited_s: float) -> None:
-    decision = choose(DIGEST, size, "me", said, waited_s)
+def test_every_decision_follows_from_the_answers(
+    said: dict[str, Has], size: int, waited_s: float, failures: int
+) -> None:
+    decision = choose(DIGEST, size, "me", said, waited_s, failures)
     assert decision.reason
     whole = {peer for peer, has in said.items() if has is Has.WHOLE}
     match decision:
         case FromPeer(peer):
             assert peer in whole
+            assert failures < FAILURES_MAX
         case Wait(wait_s):
             assert not whole
             assert wait_s == WAIT_S
             assert waited_s < max(HEAD_START_S, patience_s(size))
         case FromGateway():
-            assert not whole
+            assert not whole or failures == FAILURES_MAX or waited_s >= patience_s(size)
 
 
 def test_who_is_alone_does_not_wait() -> None:
