@@ -7,6 +7,7 @@ https://huggingface.co/docs/tokenizers/api/pre-tokenizers.
 from __future__ import annotations
 
 import json
+from itertools import count
 from typing import Any
 
 __all__ = ["VOCABULARY", "byte_tokenizer_files"]
@@ -46,7 +47,7 @@ def _byte_tokenizer() -> dict[str, Any]:
             "merges": [],
             "type": "BPE",
             "unk_token": None,
-            "vocab": {_printable(byte): byte for byte in range(VOCABULARY)},
+            "vocab": _printable(),
         },
         "normalizer": None,
         "padding": None,
@@ -57,9 +58,8 @@ def _byte_tokenizer() -> dict[str, Any]:
     }
 
 
-def _printable(byte: int) -> str:
-    """The character that stands for a byte: itself if it can be seen, else the next free one from U+0100 on."""
-    visible = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    if byte in visible:
-        return chr(byte)
-    return chr(0x100 + [other for other in range(VOCABULARY) if other not in visible].index(byte))
+def _printable() -> dict[str, int]:
+    """The character that stands for each byte: itself if it can be seen, else the next free one from U+0100 on."""
+    visible = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    free = count(0x100)
+    return {chr(byte if byte in visible else next(free)): byte for byte in range(VOCABULARY)}
