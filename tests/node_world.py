@@ -22,6 +22,7 @@ from contributor.own_data import OwnData
 from contributor.parts import Change, Parts, as_trained
 from contributor.patience import Patience
 from contributor.state import NodeFolder
+from contributor.swarm.around import Swarm
 from contributor.tasks.byte_lm import ByteLMTask
 from contributor.training.trainer import Trainer, Unit
 from contributor.whereabouts import Whereabouts
@@ -51,6 +52,7 @@ class World:
     advice: Advice = field(default_factory=Unrestricted)
     clock_s: Callable[[], float] = lambda: 0.0
     own: OwnData | None = None
+    swarm: Swarm = field(default_factory=Swarm)
     clock_ahead_ms: int = 0
     slept: float = 0.0
     slept_max: float = 1000.0
@@ -69,6 +71,7 @@ class World:
         device, clock = torch.device("cpu"), lambda: self.gateway.now_ms + self.clock_ahead_ms
         parts = Parts("ada", ME, client, self.gateway.bases, self.folder, patience, device, clock)
         parts = replace(parts, clock_s=self.clock_s, change=self.change, advice=self.advice, own=self.own)
+        parts = replace(parts, swarm=self.swarm)
         return Node(self.gateway.info(), parts).run(max_units)
 
     def _sleep(self, seconds: float, interrupt: Interrupt) -> None:
