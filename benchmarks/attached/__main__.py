@@ -26,7 +26,7 @@ from benchmarks.attached.kept import Kept
 from benchmarks.attached.page import page
 from benchmarks.attached.releases import Made, make_releases
 from benchmarks.attached.sizes import QUICK, SMALL, Sizes, stdlib_sizes
-from benchmarks.attached.study import Record, again, attachments_of, look_at, record
+from benchmarks.attached.study import Record, again, attachments_of, look_at, look_longer, record
 from benchmarks.attached.tasks import find_tasks
 from benchmarks.convergence.world import World
 from benchmarks.report import arguments, finish, heading
@@ -81,7 +81,7 @@ def _jobs(sizes: Sizes, kept: Kept) -> Iterator[Job]:
     subjects = {name: ByteSubject(made.model_P, sizes.model, world.space) for name, made in releases.items()}
     looked = [made for name, made in releases.items() if name != "early"]
     learnt = {module for modules in sizes.shards.values() for module in modules}
-    tasks = find_tasks(sizes.model.context, sizes.cheap, sizes.truth, learnt)[: sizes.tasks]
+    tasks = find_tasks(sizes.model.context, (sizes.cheap, sizes.truth, sizes.more), learnt)[: sizes.tasks]
     bases = {"early": subjects["early"], "last": subjects[f"round {sizes.last}"]}
     for made in looked:
         yield ("own", made.name, ""), lambda made=made: _own(world, made)
@@ -94,6 +94,13 @@ def _jobs(sizes: Sizes, kept: Kept) -> Iterator[Job]:
                 ("text", made.name, task.name),
                 lambda made=made, task=task, attached=attached: look_at(
                     made, subjects[made.name], task, attached(), sizes
+                ),
+            )
+        for made in looked if sizes.more else ():
+            yield (
+                ("more", made.name, task.name),
+                lambda made=made, task=task, attached=attached: look_longer(
+                    made, subjects[made.name], task, attached()
                 ),
             )
     for task in tasks:

@@ -23,15 +23,16 @@ GROUPS = {
 }
 CHANGE = "change"
 AGAIN = "whole, again"
+ADDED = ("again", "more")
 FEWEST = 5
 
 
 def page(records: Sequence[Record], sizes: Sizes) -> list[str]:
     """The lines of the page."""
     own = {one["release"]: one for one in records if one["what"] == "own"}
-    again = {(one["release"], one["task"]): one for one in records if one["what"] == "again"}
+    more = {(one["what"], one["release"], one["task"]): one for one in records}
     text = [
-        _merged(one, own.get(one["release"]), again.get((one["release"], one["task"])))
+        _merged(one, own.get(one["release"]), *(more.get((what, one["release"], one["task"])) for what in ADDED))
         for one in records
         if one["what"] == "text"
     ]
@@ -130,6 +131,8 @@ def _by_task(records: Sequence[Record], tasks: Sequence[str], variants: Sequence
     lines = [f"Task by task, {' / '.join(groups)}:", "", "| test | " + " | ".join(tasks) + " |"]
     lines.append("|---|" + "---|" * len(tasks))
     for name in (*variants, AGAIN):
+        if not any(name in one["said"] for one in records):
+            continue
         cells = []
         for task in tasks:
             found = [one for one in records if one["task"] == task and name in one["said"]]

@@ -31,7 +31,8 @@ class Sizes:
         early: what attachments are made on first: after so many steps of plain training, or the round where there
             is none. last: the round whose release the siblings start from, and newer attachments are made on.
         shown: rounds of the trunk that are looked at. full: steps of a whole fine-tune.
-        cheap, truth: windows of a cheap test, and of those that say how a fine-tune turned out. own: of the
+        cheap, truth: windows of a cheap test, and of those that say how a fine-tune turned out. more: of a cheap
+            test without training that may cost as much as a twentieth of a whole fine-tune; 0 for none. own: of the
             release's own shards. tasks: how many.
         rank: of the low-rank part of an attachment, which is looked at as well. skipped: tests that are left out.
         same_batches: siblings differ by nothing but their recipes. digits: are looked at as well.
@@ -50,6 +51,7 @@ class Sizes:
     plain: tuple[int, ...] = ()
     cheap: int = 64
     truth: int = 384
+    more: int = 0
     own: int = 256
     batch: int = 8
     learning_rate: float = 4e-3
@@ -125,6 +127,7 @@ def stdlib_sizes() -> Sizes:
         plain=(80, 120, 170, 240, 320, 400),
         cheap=16,
         truth=96,
+        more=36,
         own=64,
         batch=run.training.batch,
         learning_rate=run.training.learning_rate,

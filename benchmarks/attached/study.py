@@ -8,6 +8,7 @@ attached, rank n  the newer attachment as an adapter holds it: of each matrix th
 attached + n    and n steps from there
 short           n steps from the release, no attachment
 plain           the release itself on the task's text
+..., more       on as many windows as a twentieth of the whole fine-tune pays for
 own             the release on held-out text of its own shards: no downstream test at all
 """
 
@@ -31,7 +32,7 @@ from coordinator.acceptance.models.attachments import Attachment, LowRank, parse
 from coordinator.acceptance.models.subject import ByteSubject
 from coordinator.acceptance.models.tuning import Tuning
 
-__all__ = ["VARIANTS", "Record", "again", "attachments_of", "look_at", "low_rank_of", "record"]
+__all__ = ["VARIANTS", "Record", "again", "attachments_of", "look_at", "look_longer", "low_rank_of", "record"]
 
 Record = dict[str, Any]
 VARIANTS = (
@@ -44,6 +45,9 @@ VARIANTS = (
     "short 2",
     "short 5",
     "plain",
+    "attached early, more",
+    "attached, more",
+    "plain, more",
     "own",
 )
 MADE_WITH, WHOLE_WITH, AGAIN_WITH, FEW_WITH = 1, 2, 3, 4  # seeds: none is used for two things
@@ -104,6 +108,20 @@ def look_at(made: Made, subject: ByteSubject, task: Task, attached: Mapping[str,
     seconds["whole"] = time.process_time() - begin
     said["whole"] = _bits(tuned, task.truth)
     return record("text", made, task.name, said, seconds)
+
+
+def look_longer(made: Made, subject: ByteSubject, task: Task, attached: Mapping[str, Attachment]) -> Record:
+    """The tests without training on more windows."""
+    said, seconds = {}, {}
+    for name, attachment, scale in (
+        ("attached early", "early", 1.0),
+        ("attached", "last", 1.0),
+        ("plain", "last", 0.0),
+    ):
+        begin = time.process_time()
+        said[f"{name}, more"] = _bits(subject.adapted(attached[attachment], scale), task.more)
+        seconds[f"{name}, more"] = time.process_time() - begin
+    return record("more", made, task.name, said, seconds)
 
 
 def again(made: Made, subject: ByteSubject, task: Task, sizes: Sizes) -> Record:

@@ -31,17 +31,23 @@ class Task:
     """A task of bytes.
 
     Attributes:
-        train: text to fine-tune on. cheap, truth: uint8 [N, T + 1], windows of two other parts.
+        train: text to fine-tune on. cheap, truth: uint8 [N, T + 1], windows of two other parts. more: of the same
+            part as ``cheap``.
     """
 
     name: str
     train: bytes
     cheap: Windows
     truth: Windows
+    more: Windows
 
 
-def find_tasks(context: int, cheap: int, truth: int, learnt: Collection[str]) -> list[Task]:
-    """All tasks that this machine has enough text for; ``learnt`` are modules that the trunk learns."""
+def find_tasks(context: int, counts: tuple[int, int, int], learnt: Collection[str]) -> list[Task]:
+    """All tasks that this machine has enough text for; ``learnt`` are modules that the trunk learns.
+
+    Args:
+        counts: windows, as of :func:`deal`.
+    """
     paths = sysconfig.get_paths()
     library, include, installed = Path(paths["stdlib"]), Path(paths["include"]), Path(paths["purelib"])
     network = Corpus.of(StdlibData(shards={"network": tuple(m for m in SHARDS["network"].split() if m not in learnt)}))
@@ -56,7 +62,7 @@ def find_tasks(context: int, cheap: int, truth: int, learnt: Collection[str]) ->
         "language reference": _joined([library / "pydoc_data" / "topics.py"]),
         "licences": _joined([library / "LICENSE.txt", *licences]),
     }
-    return [deal(name, text, context, (cheap, truth)) for name, text in texts.items() if len(text) >= 32 * PIECE]
+    return [deal(name, text, context, counts) for name, text in texts.items() if len(text) >= 32 * PIECE]
 
 
 def _joined(paths: Iterable[Path]) -> bytes:
@@ -64,14 +70,17 @@ def _joined(paths: Iterable[Path]) -> bytes:
     return b"\n".join(sorted({path.read_bytes() for path in paths if path.is_file()}))
 
 
-def deal(name: str, text: bytes, context: int, counts: tuple[int, int]) -> Task:
-    """A task of one text; ``counts`` is how many windows cheap tests look at, and the truth."""
+def deal(name: str, text: bytes, context: int, counts: tuple[int, int, int]) -> Task:
+    """A task of one text; ``counts`` is how many windows cheap tests look at, the truth, and larger cheap tests."""
     pieces = [text[at : at + PIECE] for at in range(0, min(len(text), TEXT_BYTES), PIECE)]
     order = np.random.default_rng(0).permutation(len(pieces)).tolist()
     quarter = len(order) // 4
     parts = [order[:quarter], order[quarter : 2 * quarter], order[2 * quarter :]]
     cheap, truth, train = (b"".join(pieces[i] for i in sorted(part)) for part in parts)
-    return Task(name, train, _windows(cheap, context, counts[0]), _windows(truth, context, counts[1]))
+    few, true, more = counts
+    return Task(
+        name, train, _windows(cheap, context, few), _windows(truth, context, true), _windows(cheap, context, more)
+    )
 
 
 def _windows(text: bytes, context: int, count: int) -> Windows:

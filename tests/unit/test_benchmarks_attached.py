@@ -57,13 +57,14 @@ def test_an_interval_lies_around_what_was_found() -> None:
 def test_parts_of_a_task_share_no_byte() -> None:
     """Of a text that never repeats itself; real ones have their licences and idioms in all parts."""
     text = np.random.default_rng(0).integers(0, 256, 60 * 4096, dtype=np.uint8).tobytes()
-    task = deal("noise", text, 32, (64, 128))
+    task = deal("noise", text, 32, (64, 128, 96))
     assert task.cheap.shape == (64, 33)
     assert task.truth.shape == (128, 33)
+    assert task.more.shape == (96, 33)
     assert len(task.train) == 30 * 4096
-    inner = [[row.tobytes()[8:25] for row in windows] for windows in (task.cheap, task.truth)]
-    assert not any(part in task.train for part in inner[0] + inner[1])
-    assert not set(inner[0]) & set(inner[1])
+    few, true, more = [[row.tobytes()[8:25] for row in windows] for windows in (task.cheap, task.truth, task.more)]
+    assert not any(part in task.train for part in few + true + more)
+    assert not set(few + more) & set(true)
 
 
 def test_a_trend_that_both_follow_is_no_agreement_of_changes() -> None:
