@@ -27,7 +27,8 @@ typedef struct {
 
 typedef struct {
     uint64_t high; // the bits that a token says
-    uint64_t open; // how many it leaves open, above the lowest
+    uint32_t open; // how many it leaves open, above the lowest
+    uint32_t mask; // as many ones, at most 32
 } Meaning;
 
 // What one block needs of memory; Python allocates it and does not look inside.
@@ -38,6 +39,8 @@ typedef struct {
     Meaning meanings[TOKENS];
     uint8_t flags[FLAGS], of_context[CONTEXTS], which[PIECE], taken[PIECE];
     uint8_t tokens[BLOCK], contexts[BLOCK], planes[BLOCK], low[BLOCK + 64], stream[2 * BLOCK];
+    uint8_t lowest[TABLES]; // contexts of the tables of a block that is being read, but for the last
+    int tables;
 } Work;
 
 ALWAYS void put_some(Low *low, uint64_t value, int bits) {
@@ -295,10 +298,10 @@ static int64_t count_changed(const uint8_t *flags, int64_t words) {
 
 static void explain_tokens(Meaning *meanings, Layout layout) {
     int fine = FINE_OF(layout.width);
-    for (uint64_t token = 0; token < DIRECT; token++) meanings[token] = (Meaning){token, 0};
+    for (uint64_t token = 0; token < DIRECT; token++) meanings[token] = (Meaning){token, 0, 0};
     for (uint64_t large = 0; large < (uint64_t)layout.tokens - DIRECT; large++) {
         uint64_t open = 3 - fine + (large >> (fine + 1)), top = 1ull << fine | ((large >> 1) & ((1ull << fine) - 1));
-        meanings[DIRECT + large] = (Meaning){top << (open + 1) | (large & 1), open};
+        meanings[DIRECT + large] = (Meaning){top << (open + 1) | (large & 1), (uint32_t)open, (uint32_t)((1ull << open) - 1)};
     }
 }
 
@@ -341,10 +344,11 @@ ALWAYS int read_pieces(Work *work, Stream *stream, LowBits *low, const uint8_t *
         group = next_piece(work, base, group, words, layout.width, &piece, out);
         for (int i = 0; i < piece.count; i++)
             EACH_WIDTH(layout, contexts, base + piece.starts[i] * layout.width, words_at(piece.starts[i], words), layout,
-                       work->of_context, work->which + i * GROUP);
+                       work->lowest, work->tables, work->which + i * GROUP);
         if (barnraise_lossless_take(stream, work->decodings, work->which, piece.words, work->taken) != DONE)
             return DAMAGED;
-        if (!has_open(work->meanings, work->taken, piece.words, low)) return DAMAGED;
+        if (low->end - low->at < piece.words * 8 * layout.width && !has_open(work->meanings, work->taken, piece.words, low))
+            return DAMAGED; // nobody counts where there are as many bits as words could have
         for (int i = 0; i < piece.count; i++)
             EACH_WIDTH(layout, restore, base + piece.starts[i] * layout.width, words_at(piece.starts[i], words), layout,
                        work->meanings, work->taken + i * GROUP, low, out + piece.starts[i] * layout.width);
@@ -358,7 +362,8 @@ static const uint8_t *read_contexts(Work *work, const uint8_t *at, const uint8_t
     *tables = *at;
     for (int t = 1; t < *tables; t++)
         if (at[t] <= (t + 1 < *tables ? at[t + 1] : 0)) return NULL;
-    name_tables(work, at + 1, *tables);
+    work->tables = *tables;
+    memcpy(work->lowest, at + 1, (size_t)(*tables - 1));
     return at + *tables;
 }
 

@@ -65,7 +65,7 @@ ALWAYS void NAME(restore)(const uint8_t *base, int64_t count, Layout layout, con
             Meaning meaning = meanings[tokens[i]];
             uint64_t window;
             memcpy(&window, data + (at >> 3), 8);
-            folded[i] = (WORD)(meaning.high | (window >> (at & 7) & ((1ull << meaning.open) - 1)) << 1);
+            folded[i] = (WORD)(meaning.high | (uint64_t)((uint32_t)(window >> (at & 7)) & meaning.mask) << 1);
             at += meaning.open;
         }
         low->at = (int64_t)at;
@@ -84,10 +84,16 @@ ALWAYS void NAME(restore)(const uint8_t *base, int64_t count, Layout layout, con
     memcpy(out, words, (size_t)count * sizeof(WORD));
 }
 
-ALWAYS void NAME(contexts)(const uint8_t *base, int64_t count, Layout layout, const uint8_t *of_context, uint8_t *which) {
-    WORD words[GROUP];
+// Tables of words, at most GROUP: how many lowest contexts are above a word's own, compared with many words at a time.
+ALWAYS void NAME(contexts)(const uint8_t *base, int64_t count, Layout layout, const uint8_t *lowest, int tables,
+                           uint8_t *which) {
+    WORD words[GROUP] = {0};
+    uint8_t contexts[GROUP], found[GROUP] = {0};
     memcpy(words, base, (size_t)count * sizeof(WORD));
-    for (int64_t i = 0; i < count; i++) which[i] = of_context[(words[i] >> layout.shift) & (WORD)layout.mask];
+    for (int i = 0; i < GROUP; i++) contexts[i] = (uint8_t)((words[i] >> layout.shift) & (WORD)layout.mask);
+    for (int table = 0; table < tables - 1; table++)
+        for (int i = 0; i < GROUP; i++) found[i] = (uint8_t)(found[i] + (contexts[i] < lowest[table]));
+    memcpy(which, found, (size_t)count);
 }
 
 // One byte of every word, or back; the words of floats are turned left by one bit first.
