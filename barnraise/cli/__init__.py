@@ -34,6 +34,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "finish": ("barnraise.cli.control", "Contributor: complete this unit, then stop."),
     "leave": ("barnraise.cli.control", "Contributor: stop at once, and give the lease back."),
     "history": ("barnraise.cli.history", "Contributor: every unit, and what became of it."),
+    "swarm": ("barnraise.cli.swarm", "Show who else works for a run now."),
     "leaderboard": ("barnraise.cli.leaderboard", "Rank contributors by what they improve."),
     "ls": ("barnraise.cli.ls", "List the releases of a run."),
     "show": ("barnraise.cli.show", "Show one release: lineage, tests, contributors."),
@@ -65,6 +66,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "promote": ("barnraise.cli.promote", "Maintainer: sign a release for stable, hand it on."),
     "keys": ("barnraise.cli.keys", "Show and change who signs for a run."),
     "doctor": ("barnraise.cli.doctor", "Can this machine join, and if not, exactly why?"),
+    "team": ("barnraise.cli.team", "The key of a team that averages: new, show."),
     "identity": ("barnraise.cli.identity", "Your key: show, export, import, rotate, recover."),
 }
 """Name -> module, with a function (or a ``Typer``) of the command's name, and its line in ``--help``."""

@@ -21,7 +21,10 @@ from barnraise.cli.swarm_options import (
     SwarmAsked,
     SwarmOption,
     TeamKeyOption,
+    TeamListenOption,
     TeamOption,
+    TeamPeersOption,
+    TeamWaitOption,
 )
 
 if TYPE_CHECKING:
@@ -62,6 +65,9 @@ def join(
     no_peers: NoPeersOption = False,
     team: TeamOption = None,
     team_key: TeamKeyOption = None,
+    team_peer: TeamPeersOption = None,
+    team_listen: TeamListenOption = None,
+    team_wait: TeamWaitOption = 30.0,
     swarm_listen: AddressesOption = None,
     swarm_peer: PeersOption = None,
     page: Annotated[bool, typer.Option("--page", help="Serve a status page, on this machine only.")] = False,
@@ -90,7 +96,8 @@ def join(
 
     choice = None if private is None else Choice.parse(private)
     listen, peers = tuple(swarm_listen or ()), tuple(swarm_peer or ())
-    among_nodes = SwarmAsked(swarm, no_discovery, no_peers, team, team_key, listen, peers).choice()
+    of_team = tuple(team_peer or ()), tuple(team_listen or ()), team_wait
+    among_nodes = SwarmAsked(swarm, no_discovery, no_peers, team, team_key, listen, peers, *of_team).choice()
     _show_new_code(key, as_json=as_json)
     interrupt = Interrupt()
     with _reporter(as_json) as shown, _metered(metrics, shown.report) as told, interrupt.on_signals():

@@ -22,7 +22,10 @@ __all__ = [
     "SwarmAsked",
     "SwarmOption",
     "TeamKeyOption",
+    "TeamListenOption",
     "TeamOption",
+    "TeamPeersOption",
+    "TeamWaitOption",
 ]
 
 SwarmOption = Annotated[
@@ -39,6 +42,17 @@ PeersOption = Annotated[
     list[str] | None, typer.Option("--swarm-peer", help="A peer to begin with, beside those that the run names.")
 ]
 
+TeamPeersOption = Annotated[
+    list[str] | None,
+    typer.Option("--team-peer", help="Where a member of the team is reached; it says so at its start."),
+]
+TeamListenOption = Annotated[
+    list[str] | None, typer.Option("--team-listen", help="Where to listen for the team, such as /ip4/0.0.0.0/tcp/4002.")
+]
+TeamWaitOption = Annotated[
+    float, typer.Option("--team-wait", min=0, max=3600, help="Seconds to wait for members who still train.")
+]
+
 _TEAM = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?\Z")
 
 
@@ -53,6 +67,9 @@ class SwarmAsked:
     team_key: Path | None = None
     listen: tuple[str, ...] = ()
     peers: tuple[str, ...] = ()
+    team_peers: tuple[str, ...] = ()
+    team_listen: tuple[str, ...] = ()
+    team_wait_s: float = 30.0
 
     def choice(self) -> SwarmChoice:
         """What they come to.
@@ -66,7 +83,10 @@ class SwarmAsked:
         self._check()
         team = None
         if self.team is not None and self.team_key is not None:
-            team = TeamChoice(self.team, self.team_key)
+            listen, peers = self.team_listen, self.team_peers
+            if not self.swarm:  # then there is no other host that they could be meant for
+                listen, peers = (*listen, *self.listen), (*peers, *self.peers)
+            team = TeamChoice(self.team, self.team_key, peers, listen, self.team_wait_s)
         choice = SwarmChoice(
             discovery=self.swarm and not self.no_discovery,
             blobs=self.swarm and not self.no_peers,
@@ -96,6 +116,9 @@ class SwarmAsked:
         if (self.team is None) != (self.team_key is None):
             given, lacking = ("--team", "--team-key FILE") if self.team is not None else ("--team-key", "--team NAME")
             raise UsageError(f"{given} needs {lacking}: a team is its name and the key that its members share")
+        for option, addresses in (("--team-peer", self.team_peers), ("--team-listen", self.team_listen)):
+            if addresses and self.team is None:
+                raise UsageError(f"{option} would be ignored without --team; add it, or leave {option} out")
         if self.team is not None and not _TEAM.match(self.team):
             raise UsageError(f"--team {self.team[:40]!a}: 1 to 32 lower-case letters, digits and inner hyphens")
         if self.team_key is not None and not self.team_key.is_file():
@@ -104,7 +127,13 @@ class SwarmAsked:
     def _check_addresses(self) -> None:
         from barnraise.swarm.addresses import ADDRESSES_MAX, fault_of
 
-        for option, given, peer in (("--swarm-listen", self.listen, False), ("--swarm-peer", self.peers, True)):
+        every = (
+            ("--swarm-listen", self.listen, False),
+            ("--swarm-peer", self.peers, True),
+            ("--team-listen", self.team_listen, False),
+            ("--team-peer", self.team_peers, True),
+        )
+        for option, given, peer in every:
             if len(given) > ADDRESSES_MAX:
                 raise UsageError(f"{option} was given {len(given)} times, {ADDRESSES_MAX} are enough")
             for address in given:

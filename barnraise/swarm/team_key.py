@@ -93,11 +93,12 @@ class TeamKey:
             ) from error
         except OSError as error:
             raise ConfigValueError(f"{path} cannot be read as a team key: {error.strerror or error}") from error
+        key = cls(_parsed(data, path))
         if mode & 0o077:
             raise ConfigValueError(
                 f"{path} is readable by others (mode {mode:04o}), a team key must be 0600. Run: chmod 600 {path}"
             )
-        return cls(_parsed(data, path))
+        return key
 
     @property
     def fingerprint(self) -> str:
