@@ -7,6 +7,8 @@ swarm; only :mod:`barnraise.swarm.sidecar`, which nobody imports, knows hivemind
     lines      one request and one answer a line
     process    Sidecar: starts the process, asks it, starts it again when it dies
     restarts   when to start it again, decided purely
+    addresses  where a peer is reached
+    records    beacon and progress: signed, bounded, soon over
     blob_choice  whom to ask for a blob, decided purely
     rate       a limit on bytes a second
     sidecar/   what runs there: python -m barnraise.swarm.sidecar
