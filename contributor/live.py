@@ -12,9 +12,9 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from barnraise.errors import BarnraiseError
+from barnraise.errors import BarnraiseError, NodeCrashedError
 from contributor.control.commands import commands_of
 from contributor.control.server import listening
 from contributor.events import NodeEvent, Notice
@@ -39,6 +39,7 @@ class Life:
     Attributes:
         folder: of the node, locked by the caller. page: serve the status page.
         swarm: how the swarm is, at any moment.
+        flight: the last events, for a report.
     """
 
     folder: NodeFolder
@@ -47,6 +48,7 @@ class Life:
     now_ms: Callable[[], int]
     page: bool = False
     swarm: Callable[[], SwarmStatus] = SwarmStatus
+    flight: Flight = field(default_factory=Flight)
 
 
 @contextmanager
@@ -57,11 +59,11 @@ def live(life: Life) -> Iterator[Report]:
         NodeCrashedError: the block raised what nobody foresaw; a report was written.
     """
     watch = Watch(NodeStatus(pid=os.getpid(), started_at_ms=life.now_ms(), since_ms=life.now_ms()), life.swarm)
-    journal, flight = Journal(life.folder.history), Flight()
+    journal = Journal(life.folder.history)
 
     def report(event: NodeEvent) -> None:
         at_ms = life.now_ms()
-        flight.note(event, at_ms)
+        life.flight.note(event, at_ms)
         watch.tell(event, at_ms)
         failed_before = journal.failure
         journal.note(event, at_ms)
@@ -75,11 +77,14 @@ def live(life: Life) -> Iterator[Report]:
         _open(life, watch, report, stack)
         try:
             yield report
+        except NodeCrashedError as error:
+            watch.now("crashed", str(error), life.now_ms())
+            raise
         except (BarnraiseError, BrokenPipeError) as error:
             watch.now("stopped", str(error), life.now_ms())
             raise
         except Exception as error:
-            crashed = crash(error, life.folder.reports, flight, life.now_ms())
+            crashed = crash(error, life.folder.reports, life.flight, life.now_ms()).error()
             watch.now("crashed", str(crashed), life.now_ms())
             raise crashed from error
 

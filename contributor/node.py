@@ -12,6 +12,7 @@ be sent now does not hold up the next unit, if the coordinator has a lease for i
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 
 from barnraise.errors import DiskFullError, NetworkError, RefusedError, VerificationError
 from barnraise.message import Signed
@@ -25,7 +26,7 @@ from contributor.resting import FULL_DISK_LOOK_S
 from contributor.state import NodeState
 from contributor.unit_runner import LeaseOverError, UnitRunner
 
-__all__ = ["Node"]
+__all__ = ["Before", "Node"]
 
 REFUSALS_MAX = 3
 POLL_MIN_S, POLL_MAX_S = 0.1, 60.0
@@ -33,22 +34,31 @@ TEAM_LOOK_S = 1.0
 NEITHER = Wait(reason="the coordinator gave neither work nor a reason", retry_after_s=5.0)
 
 
+@dataclass(frozen=True)
+class Before:
+    """What a node that crashed hands to the one that takes its place: its ``units``, and what it worked for."""
+
+    units: int = 0
+    lease: Lease | None = None
+
+
 class Node:
     """One contributor in one run. Its folder is locked by the caller.
 
     Attributes:
-        units: updates that got a receipt since the start.
+        units: updates that got a receipt since the start, those of ``before`` among them.
     """
 
-    def __init__(self, info: RunInfo, parts: Parts) -> None:
-        self.units = 0
+    def __init__(self, info: RunInfo, parts: Parts, before: Before | None = None) -> None:
+        before = before or Before()
+        self.units = before.units
         self._info = info
         self._parts = parts
         state = parts.folder.load().with_coordinator(info.coordinator_key)
         node = state.node or secrets.token_hex(16)
         self._runner = UnitRunner(info, parts, parts.folder.commit(state.model_copy(update={"node": node})))
         self._refusals = 0
-        self._lease: Lease | None = None  # the one that is worked for
+        self._lease = None if self._is_done(before.lease) else before.lease  # the one that is worked for
         self._finished_as_asked = False
         self._told: str | None = None  # the coordinator's newest notice
         self._delivery = Delivery(info, parts)
@@ -70,6 +80,14 @@ class Node:
                     self._wait_for_room(error)
         except StopRequestedError:
             return self._left() if self._parts.interrupt.leave else "asked to stop"
+
+    def handed_on(self) -> Before:
+        """For the node that takes the place of this one."""
+        return Before(self.units, self._lease)
+
+    def _is_done(self, lease: Lease | None) -> bool:
+        """Whether the unit of ``lease`` is trained, so that there is nothing to give back."""
+        return lease is not None and lease.lease_id in {unit.lease_id for unit in self._state.outbox}
 
     @property
     def _state(self) -> NodeState:
@@ -137,7 +155,7 @@ class Node:
         self._tell(answer.notice)
         if answer.lease is not None:
             lease = self._checked(answer.lease)
-            if lease.lease_id not in {unit.lease_id for unit in self._state.outbox}:
+            if not self._is_done(lease):
                 self._parts.report(
                     Leased(lease.lease_id, lease.round, lease.base_version, lease.shard, lease.training.steps)
                 )

@@ -1,4 +1,4 @@
-"""When a node ends without a reason of its own: a file that tells what happened, and one sentence that names it.
+"""When a node meets a fault of its own: a file that tells what happened, and one sentence that names it.
 
 The file is for whoever mends the fault: the traceback, the last events, versions. It holds no
 key, no token, no training text and no value of a variable, so it can be attached to a public
@@ -11,6 +11,7 @@ import platform
 import sys
 import traceback
 from collections import deque
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,9 +20,10 @@ from barnraise.errors import NodeCrashedError
 from barnraise.releases.durable import make_folder, replace_file
 from contributor.events import NodeEvent
 
-__all__ = ["Flight", "crash"]
+__all__ = ["Crash", "Flight", "crash"]
 
 EVENTS_KEPT, REPORTS_KEPT = 50, 20
+OURS = ("barnraise", "contributor", "merge")
 PACKAGES = ("barnraise", "torch", "numpy", "safetensors", "urllib3", "cryptography", "blake3")
 
 
@@ -38,8 +40,34 @@ class Flight:
         return [f"{_time(at_ms)}  {line}" for at_ms, line in self._events]
 
 
-def crash(error: BaseException, folder: Path, flight: Flight, at_ms: int) -> NodeCrashedError:
-    """Write the report, and return the error that names it.
+@dataclass(frozen=True, slots=True)
+class Crash:
+    """A fault of the node's own, and its report. Holds nothing of what failed.
+
+    Attributes:
+        what: the exception, in one line. where: its report is, as a clause.
+        place: which exception, raised where in our code; equal for the same fault.
+    """
+
+    what: str
+    where: str
+    place: str
+
+    def line(self) -> str:
+        """For a node that goes on."""
+        return f"{self.where}, send it to the project if it happens twice: {self.what}"
+
+    def error(self, gave_up: str = "") -> NodeCrashedError:
+        """For a node that ends."""
+        also = f"; it {gave_up}" if gave_up else ""
+        return NodeCrashedError(
+            f"the node ended by a fault of its own, {self.what}; {self.where}{also}. What was trained is kept: "
+            "join again to go on, and send that file to the project if it happens twice"
+        )
+
+
+def crash(error: BaseException, folder: Path, flight: Flight, at_ms: int) -> Crash:
+    """Write the report.
 
     Args:
         folder: for reports; made when missing.
@@ -54,15 +82,19 @@ def crash(error: BaseException, folder: Path, flight: Flight, at_ms: int) -> Nod
         where = f"its report could not be written ({failure.strerror or failure})"
     else:
         where = f"the report is {path}"
-    return NodeCrashedError(
-        f"the node ended by a fault of its own, {_line(what)}; {where}. What was trained is kept: "
-        "join again to go on, and send that file to the project if it happens twice"
-    )
+    return Crash(_line(what), where, f"{type(error).__name__} in {_place(error)}")
+
+
+def _place(error: BaseException) -> str:
+    """The innermost line of ours that raised, or else of anybody's: what lies below may come by many ways."""
+    frames = [(frame.f_globals.get("__name__", ""), line) for frame, line in traceback.walk_tb(error.__traceback__)]
+    ours = [found for found in frames if found[0].partition(".")[0] in OURS]
+    return ":".join(map(str, (ours or frames or [("nowhere", 0)])[-1]))
 
 
 def _report(error: BaseException, flight: Flight, at_ms: int) -> str:
     parts = [
-        f"A Barnraise node ended by a fault of its own at {_time(at_ms)} UTC.",
+        f"A Barnraise node met a fault of its own at {_time(at_ms)} UTC.",
         "",
         "".join(traceback.format_exception(error)).rstrip(),
         "",

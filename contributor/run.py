@@ -21,6 +21,7 @@ from barnraise.releases.durable import replace_file
 from barnraise.swarm.blob_limits import Limits
 from contributor.base import ReleasedBase
 from contributor.client import GatewayClient
+from contributor.comeback import Comeback
 from contributor.consent import Consent, agreed, consent_for, remember, require
 from contributor.events import Joined, NodeEvent, Notice, Pulled, Received, Sent, Stopped
 from contributor.first_use import FirstUse, first_use
@@ -28,7 +29,7 @@ from contributor.governor.governor import Governor
 from contributor.governor.here import check_choices, govern
 from contributor.interrupt import Interrupt, StopRequestedError
 from contributor.live import Life, live
-from contributor.node import Node
+from contributor.node import Before, Node
 from contributor.own_data import OwnData, check_brought
 from contributor.pacing import DownRate
 from contributor.parts import Change, Parts, as_trained
@@ -115,7 +116,8 @@ def run_node(
     url, key = door.patience.url, door.who.identity.public
     folder = NodeFolder.of(config.home or state_home(), door.info.name, key)
     consent, tally = _agreed_now(door, folder), SwarmTally(*config.swarm.parts)
-    with folder.lock(), live(Life(folder, interrupt, report, now_ms, config.page, tally.now)) as report:
+    life = Life(folder, interrupt, report, now_ms, config.page, tally.now)
+    with folder.lock(), live(life) as report:
         replace_file(folder.url, f"{url}\n".encode())
         if consent is not None:
             remember(folder.consent, consent, now_ms())
@@ -123,15 +125,34 @@ def run_node(
         governor = govern(folder.root, _noted(report), config.policies)
         report(Notice(plan.reason))
         where, who = door.patience.where, door.who.identity
-        around = Around(config.swarm, door.info, where, folder, who, door.name, report, tally)
+        around = Around(config.swarm, door.info, where, folder, who, door.name, report, tally, interrupt)
         with swarming(around) as swarm, _giving(swarm, governor, interrupt):
-            node = Node(door.info, _parts(door, _Here(folder, plan, governor), swarm, report))
-            try:
-                reason = node.run(max_units)
-            finally:
-                governor.remember()
-        report(Stopped(node.units, reason))
-    return node.units
+            here = _Here(folder, plan, governor)
+            devices = tuple(torch.device(one) for one in (plan.device, *plan.others))
+            shifts = _Shifts(door.info, lambda: _parts(door, here, swarm, report), governor)
+            comeback = Comeback(life, report, lambda: shifts.before.units, devices)
+            reason = comeback.run(lambda: shifts.work(max_units))
+        report(Stopped(shifts.before.units, reason))
+    return shifts.before.units
+
+
+@dataclass
+class _Shifts:
+    """Nodes, one after the other: each begins from what is on the disk, in the place of one that crashed."""
+
+    info: RunInfo
+    parts: Callable[[], Parts]
+    governor: Governor
+    before: Before = field(default_factory=Before)
+
+    def work(self, max_units: int | None) -> str:
+        """Why the next one stopped, in words."""
+        node = Node(self.info, self.parts(), self.before)
+        try:
+            return node.run(max_units)
+        finally:
+            self.before = node.handed_on()
+            self.governor.remember()
 
 
 @dataclass(frozen=True)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from barnraise.errors import NodeCrashedError, RefusedError
+from barnraise.errors import BlobMissingError, NodeCrashedError, RefusedError
 from contributor.events import NodeEvent, Notice, Step, Stopped
 from contributor.interrupt import Interrupt
 from contributor.live import Life, live
-from contributor.report import REPORTS_KEPT, Flight, crash
+from contributor.report import REPORTS_KEPT, Crash, Flight, crash
 from contributor.state import NodeFolder
 from contributor.status import read_status
 
@@ -23,7 +23,7 @@ def failing(secret: str) -> None:
     raise ZeroDivisionError("a loss was divided by nothing")
 
 
-def crashed(folder: Path, flight: Flight | None = None, at_ms: int = NOW) -> NodeCrashedError:
+def crashed(folder: Path, flight: Flight | None = None, at_ms: int = NOW) -> Crash:
     try:
         failing("a private key")
     except ZeroDivisionError as error:
@@ -34,7 +34,7 @@ def crashed(folder: Path, flight: Flight | None = None, at_ms: int = NOW) -> Nod
 def test_the_report_has_what_mends_a_fault_and_no_value_of_a_variable(tmp_path: Path) -> None:
     flight = Flight()
     flight.note(Step(7, 20, 3.25), NOW - 1000)
-    error = crashed(tmp_path / "reports", flight)
+    error = crashed(tmp_path / "reports", flight).error()
     (path,) = (tmp_path / "reports").glob("crash-*.txt")
     text = path.read_text()
     for words in (
@@ -54,7 +54,30 @@ def test_the_report_has_what_mends_a_fault_and_no_value_of_a_variable(tmp_path: 
 
 def test_a_disk_that_takes_no_report_does_not_hide_the_fault(tmp_path: Path) -> None:
     (tmp_path / "reports").write_text("in the way")
-    assert "could not be written" in crashed(tmp_path / "reports").reason
+    assert "could not be written" in crashed(tmp_path / "reports").error().reason
+
+
+def test_the_line_of_a_node_that_goes_on_names_the_report_first(tmp_path: Path) -> None:
+    line = crashed(tmp_path / "reports").line()
+    (path,) = (tmp_path / "reports").glob("crash-*.txt")
+    assert line.startswith(f"the report is {path}, send it")
+    assert line.endswith(": ZeroDivisionError: a loss was divided by nothing")
+
+
+def test_the_same_fault_has_the_same_place_whatever_it_says(tmp_path: Path) -> None:
+    """What raised may be another's code, which many ways lead to: the place is the last line of ours."""
+
+    def place(digest: str) -> str:
+        try:
+            NodeFolder(tmp_path).vector(digest, 1)
+        except BlobMissingError as error:
+            return crash(error, tmp_path / "reports", Flight(), NOW).place
+        raise AssertionError
+
+    missing, too_long = f"b3:{'0' * 64}", f"b3:{'1' * 64}"
+    assert place(missing) == place(too_long)
+    assert place(missing).startswith("BlobMissingError in barnraise.releases.store:")
+    assert "test_contributor_report:" in crashed(tmp_path).place
 
 
 def test_old_reports_go(tmp_path: Path) -> None:
@@ -95,6 +118,15 @@ def _node_that_fails(life: Life) -> None:
 def test_what_has_a_reason_of_its_own_needs_no_report(life: Life, error: Exception) -> None:
     with pytest.raises(type(error)), live(life):
         raise error
+    assert not life.folder.reports.exists()
+
+
+def test_a_node_that_gave_up_has_crashed_and_its_report_is_not_written_twice(life: Life) -> None:
+    with pytest.raises(NodeCrashedError, match="enough"), live(life):
+        raise NodeCrashedError("enough")
+    status = read_status(life.folder.status)
+    assert status is not None
+    assert (status.doing, status.why) == ("crashed", "enough")
     assert not life.folder.reports.exists()
 
 
