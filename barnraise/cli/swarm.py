@@ -50,12 +50,12 @@ def _words(run: str, found: dict[str, Any], parts: list[tuple[str, str]]) -> lis
     now = now_ms()
     rows = [
         (
-            one["name"][:24],
+            one["name"][:18],
             one["contributor"][:8],
             one["doing"],
             str(one["round"]) if one["round"] else "-",
             f"{one['step']}/{one['steps']}" if one["steps"] else "-",
-            one["barnraise"][:12],
+            one["barnraise"][:9],
             f"{max(0, now - one['at_ms']) // 1000} s",
         )
         for one in discovery["seen"]
