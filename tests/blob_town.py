@@ -113,7 +113,9 @@ class Town:
         async def others() -> list[str]:
             return sorted(set(self.peers) - {name})
 
-        return Getter(name, self._folder / f"{name}-takes", others, self.ask)
+        getter = Getter(name, self._folder / f"{name}-takes", others, self.ask)
+        getter.allow(None)
+        return getter
 
     @asynccontextmanager
     async def ask(self, peer: str) -> AsyncIterator[Stream]:

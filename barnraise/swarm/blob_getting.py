@@ -34,6 +34,7 @@ GATEWAY_HOLDS_S = 5.0  # of the answer that the gateway is to be asked: for othe
 LIAR_S = 3600.0
 UNREACHED_S = 60.0
 TURNED_AWAY_S = 1.0
+ALLOWED_WITHIN_S = 4.0
 
 Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -63,7 +64,7 @@ class _Arriving:
 
 
 class Getter:
-    """Gets blobs, each once however often it is asked for.
+    """Gets blobs, each once however often it is asked for; none before :meth:`allow`.
 
     Args:
         me: this node's id.
@@ -89,6 +90,7 @@ class Getter:
         self._me, self._into, self._others, self._ask = me, into, others, ask
         self._rate = Rate()
         self._down_bytes_per_s: float | None = None
+        self._is_allowed = asyncio.Event()
         self._tasks: dict[str, asyncio.Task[Answer]] = {}
         self._states: dict[str, tuple[Has, float]] = {}  # what is wanted, or on its way, until when
         self._shunned: dict[str, float] = {}  # peer -> until when
@@ -100,6 +102,7 @@ class Getter:
         """Fetch no faster from now on."""
         self._down_bytes_per_s = down_bytes_per_s
         self._rate.limit(down_bytes_per_s)
+        self._is_allowed.set()
 
     async def get(self, digest: str, size_bytes: int) -> Answer:
         """A blob of that digest and size, in a file; or why not."""
@@ -153,6 +156,10 @@ class Getter:
 
     async def _looked(self, digest: str, size: int) -> Path | str:
         """The blob's file, or why the gateway has to be asked."""
+        try:
+            await asyncio.wait_for(self._is_allowed.wait(), ALLOWED_WITHIN_S)
+        except TimeoutError:
+            return "nobody has said yet how fast blobs may come from nodes"
         if why := self._not_worth_it(size):
             return why
         began_s, failures = _now_s(), 0

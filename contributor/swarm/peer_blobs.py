@@ -16,7 +16,7 @@ from barnraise.errors import SwarmError
 from barnraise.message import BlobRef
 from barnraise.releases.source import ReleaseSource
 from barnraise.releases.stream import PIECE_BYTES, BlobStream
-from barnraise.swarm.blob_choice import limit_s
+from barnraise.swarm.blob_choice import limit_s, patience_s
 from barnraise.swarm.process import Sidecar
 
 __all__ = ["KEPT_BYTES", "PeersFirst", "kept_bytes"]
@@ -71,6 +71,8 @@ class PeersFirst:
 
     def _asked(self, blob: BlobRef) -> Path | None:
         """Where the blob is that another node gave; None when the gateway is to be asked, whatever the reason."""
+        if self.sidecar.state.doing == "starting":  # as it is when a node joins, which is when it fetches most
+            self.sidecar.wait_ready(patience_s(blob.size_bytes))
         wait_s = limit_s(blob.size_bytes) + ANSWER_S
         try:
             answer = self.sidecar.ask("fetch", wait_s, digest=blob.digest, size=blob.size_bytes)

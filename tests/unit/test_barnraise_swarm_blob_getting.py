@@ -14,7 +14,7 @@ import pytest
 from barnraise.digest import digest_bytes
 from barnraise.swarm import blob_getting
 from barnraise.swarm.blob_choice import FAILURES_MAX, Has, behind_after_s, limit_s, patience_s, ranked
-from barnraise.swarm.blob_getting import GATEWAY_HOLDS_S, KEPT_S, Answer, Getter
+from barnraise.swarm.blob_getting import ALLOWED_WITHIN_S, GATEWAY_HOLDS_S, KEPT_S, Answer, Getter
 from blob_town import (
     Peer,
     Town,
@@ -219,6 +219,26 @@ def test_it_comes_no_faster_than_the_owner_lets_it_and_the_peer_is_not_blamed(to
         assert (await getter.get(DIGEST, SIZE)).path is not None
         assert _now_s() >= 4.0  # five seconds' worth, the first of which may come at once
         assert getter.retries == 0
+
+    leaping(story())
+
+
+def test_nothing_comes_before_the_owner_has_said_how_fast(town: Town, tmp_path: Path) -> None:
+    async def story() -> None:
+        town.holder("a", BLOB)
+
+        async def others() -> list[str]:
+            return ["a"]
+
+        getter = Getter("me", tmp_path / "takes", others, town.ask)
+        assert (await getter.get(DIGEST, SIZE)).path is None
+        assert _now_s() == ALLOWED_WITHIN_S
+        await asyncio.sleep(GATEWAY_HOLDS_S)
+        search = asyncio.ensure_future(getter.get(DIGEST, SIZE))
+        await asyncio.sleep(1.0)
+        assert town.asked == []
+        getter.allow(None)
+        assert (await search).path is not None
 
     leaping(story())
 

@@ -12,8 +12,8 @@ from barnraise.errors import BlobMissingError, SwarmError
 from barnraise.releases.fetch import Fetcher, FetchOptions
 from barnraise.releases.source import ReleaseSource
 from barnraise.releases.store import BlobStore
-from barnraise.swarm.blob_choice import limit_s
-from barnraise.swarm.process import Sidecar
+from barnraise.swarm.blob_choice import limit_s, patience_s
+from barnraise.swarm.process import Sidecar, SidecarState
 from contributor.swarm.peer_blobs import KEPT_BYTES, SMALLEST_BYTES, PeersFirst, kept_bytes
 from givers import Giver, as_blobs, blob_of
 
@@ -26,7 +26,13 @@ class Answers:
 
     def __init__(self, answer: Callable[[], dict[str, Any]]) -> None:
         self._answer = answer
+        self.state = SidecarState("ready")
+        self.waited_s: list[float] = []
         self.asked: list[tuple[str, float, dict[str, Any]]] = []
+
+    def wait_ready(self, timeout_s: float) -> bool:
+        self.waited_s.append(timeout_s)
+        return False
 
     def ask(self, command: str, timeout_s: float, **arguments: Any) -> dict[str, Any]:
         self.asked.append((command, timeout_s, arguments))
@@ -83,6 +89,14 @@ def test_a_file_that_goes_while_it_is_read_is_read_to_its_end(tmp_path: Path) ->
     with source.open_blob(BLOB, 0, len(DATA)) as stream:
         (tmp_path / "blob").unlink()
         assert b"".join(stream.pieces) == DATA
+
+
+@pytest.mark.parametrize(("doing", "waits"), [("starting", 1), ("ready", 0), ("down", 0), ("off", 0)])
+def test_a_sidecar_that_starts_is_waited_for_no_longer_than_a_node_would_be(doing: str, waits: int) -> None:
+    source, sidecar, *_ = _source(_down)
+    sidecar.state = SidecarState(doing)
+    assert _read(source) == DATA
+    assert sidecar.waited_s == [patience_s(len(DATA))] * waits
 
 
 def test_for_a_small_blob_nobody_is_asked() -> None:
