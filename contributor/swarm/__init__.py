@@ -3,6 +3,10 @@
     choice   what the owner wants, and where to listen
     around   the sidecars around a working node
     status   what they did for the node, as a value
+    discovery  says how far the node is, and finds a coordinator that moved
+    finding  which beacon counts, and where to go on, decided purely
+    announcing   what others are told, and when, decided purely
+    memory   what is remembered of the swarm, in the node's folder
     giving   what may be given to other nodes, and an account of it
     peer_blobs   releases from other nodes first
 
