@@ -80,10 +80,9 @@ def speed(folder: Path, elements: int, repeats: int, python: str | None = None) 
         "## How fast models go in and out",
         "",
         f"A made-up decoder of {space.size:,} parameters in {len(space.tensors)} tensors. In: `import_model`, which",
-        "hashes every tensor, decodes again what it stored, compares, and fsyncs. Out: `pull` with the parent in the",
-        "cache, which fetches, decodes, verifies every tensor, writes and fsyncs. Medians of "
-        f"{repeats} turns; in brackets the",
-        "fastest.",
+        "hashes every tensor, decodes again what it stored, compares, and fsyncs. Out: `pull` from the run's folder on",
+        "the same disk, with the parent in the cache: it decodes the tensors' blobs where they lie, compares every",
+        f"tensor with its digest, writes and fsyncs. Medians of {repeats} turns; in brackets the fastest.",
         "",
         "| model | MB | stored MB | in MB/s | out MB/s | copy MB/s | in / copy | out / copy | MB a processor second, in"
         " and out |",
