@@ -100,7 +100,7 @@ class SidecarExchange:
                 window,
                 place=self._place(together),
                 prefix=self.secrets.place("average", *_parts(together)),
-                until_ms=int(share.body["at_ms"] + 1000 * window.total_s),
+                until_ms=window.until_ms,
                 vector=str(vector),
                 result=str(result),
                 tokens=share.body["tokens"],

@@ -43,10 +43,15 @@ LEAST_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """How long a member may take: to wait for others, and until everything of it is over."""
+    """How long a member may take: to wait for others, and until everything of it is over.
+
+    Attributes:
+        until_ms: when the lease is over, and nobody is interested any more.
+    """
 
     wait_s: float
     total_s: float
+    until_ms: int
 
 
 @dataclass(frozen=True)
@@ -102,18 +107,19 @@ class Exchange(Protocol):
         """
 
 
-def window_of(left_s: float, wait_s: float) -> Window | Alone:
+def window_of(until_ms: int, now_ms: int, wait_s: float) -> Window | Alone:
     """How long averaging may take.
 
     Args:
-        left_s: until the lease is over. wait_s: the most that the owner wants to wait for others.
+        until_ms: the lease is over. wait_s: the most that the owner wants to wait for others.
     """
+    left_s = (until_ms - now_ms) / 1000
     total_s = left_s - HOLD_S - SPARE_S
     if total_s < LEAST_S:
         return Alone(
             f"the lease has {max(left_s, 0):.0f} s left, averaging and sending take {HOLD_S + SPARE_S + LEAST_S:.0f}"
         )
-    return Window(min(wait_s, total_s / 2), total_s)
+    return Window(min(wait_s, total_s / 2), total_s, until_ms)
 
 
 @dataclass(frozen=True)
@@ -150,7 +156,7 @@ class Teamwork:
 
     def _average(self, unit: Share) -> Averaged | Alone:
         together = self._together(unit.lease, len(unit.vector_P))
-        window = window_of((unit.lease.expires_at_ms - self.now_ms()) / 1000, self.wait_s)
+        window = window_of(unit.lease.expires_at_ms, self.now_ms(), self.wait_s)
         if isinstance(window, Alone):
             return window
         if not np.isfinite(unit.vector_P).all():

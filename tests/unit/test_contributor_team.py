@@ -281,14 +281,15 @@ def test_who_has_no_team_sends_as_always(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("left_s", "wait_s", "expected"),
-    [(600.0, 30.0, Window(30.0, 570.0)), (60.0, 30.0, Window(15.0, 30.0)), (600.0, 0.0, Window(0.0, 570.0))],
+    [(600.0, 30.0, (30.0, 570.0)), (60.0, 30.0, (15.0, 30.0)), (600.0, 0.0, (0.0, 570.0))],
 )
-def test_averaging_leaves_time_to_send(left_s: float, wait_s: float, expected: Window) -> None:
-    assert window_of(left_s, wait_s) == expected
+def test_averaging_leaves_time_to_send(left_s: float, wait_s: float, expected: tuple[float, float]) -> None:
+    until_ms = 5 + int(1000 * left_s)
+    assert window_of(until_ms, 5, wait_s) == Window(*expected, until_ms)
 
 
 @pytest.mark.parametrize("left_s", [-5.0, 0.0, 39.0])
 def test_a_lease_that_is_nearly_over_leaves_none_for_a_team(left_s: float) -> None:
-    found = window_of(left_s, 30.0)
+    found = window_of(int(1000 * left_s), 0, 30.0)
     assert isinstance(found, Alone)
     assert "the lease has" in found.reason
