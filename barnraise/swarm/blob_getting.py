@@ -19,7 +19,7 @@ from pathlib import Path
 from barnraise.digest import new_hasher
 from barnraise.errors import DiskFullError
 from barnraise.releases.durable import disk_full_translated
-from barnraise.swarm.blob_choice import FromGateway, FromPeer, Has, Wait, behind_after_s, choose, limit_s, ranked
+from barnraise.swarm.blob_choice import FromGateway, FromPeer, Has, Wait, behind_after_s, choose, limit_s, patience_s, ranked
 from barnraise.swarm.blob_limits import takers
 from barnraise.swarm.blob_lines import Question, state_of
 from barnraise.swarm.rate import Rate
@@ -85,7 +85,7 @@ class Getter:
         others: Callable[[], Awaitable[Sequence[str]]],
         ask: Callable[[str], AbstractAsyncContextManager[Stream]],
     ) -> None:
-        self.last = ""
+        self.last = self._why_left = ""
         self.taken_bytes = self.wasted_bytes = self.from_gateway = self.retries = self.liars = 0
         self._me, self._into, self._others, self._ask = me, into, others, ask
         self._rate = Rate()
@@ -147,12 +147,12 @@ class Getter:
             found = f"no node gave it within {limit_s(size):.0f} s"
         except DiskFullError as error:
             found = error.reason
-        self._states[digest] = (Has.COMING, _now_s() + KEPT_S)
-        if isinstance(found, str):
-            self.from_gateway += 1
-            self.last = f"the gateway was asked: {found}"
-            return Answer(None, found, _now_s())
-        return Answer(found, self.last, _now_s())
+        self._states[digest] = (Has.COMING, _now_s() + max(KEPT_S, patience_s(size)))
+        what, path = (f"the gateway was asked: {found}", None) if isinstance(found, str) else ("a node gave it", found)
+        self.from_gateway += path is None
+        self.last = f"the last blob, {digest[:11]}..: {what}{self._why_left}"
+        self._why_left = ""
+        return Answer(path, found if isinstance(found, str) else what, _now_s())
 
     async def _looked(self, digest: str, size: int) -> Path | str:
         """The blob's file, or why the gateway has to be asked."""
@@ -165,14 +165,12 @@ class Getter:
         began_s, failures = _now_s(), 0
         while True:
             said = await self._ask_around(digest)
-            decision = choose(digest, size, self._me, said, _now_s() - began_s, failures)
-            match decision:
+            match choose(digest, size, self._me, said, _now_s() - began_s, failures):
                 case FromGateway(reason):
                     return reason
                 case Wait(wait_s):
                     await asyncio.sleep(wait_s)
                 case FromPeer(peer):
-                    self.last = f"a node was asked: {decision.reason}"
                     asked_s = _now_s()
                     try:
                         if (path := await self._taken(peer, digest, size)) is not None:
@@ -261,7 +259,7 @@ class Getter:
     def _leave(self, peer: str, for_s: float, why: str) -> None:
         self.retries += 1
         self._shunned[peer] = _now_s() + for_s
-        self.last = f"node ..{peer[-8:]} was left: {why}"
+        self._why_left = f", after node ..{peer[-8:]}: {why}"
 
 
 async def _asked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, question: Question) -> Has:

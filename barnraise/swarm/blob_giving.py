@@ -1,7 +1,7 @@
 """Giving blobs to other nodes: one stream, one question of a stranger's, and perhaps a blob.
 
 Whoever asks may ask anything, read slowly or not at all, and come in numbers: a question is short or not read,
-so many streams are open at a time, one peer takes one blob at a time, and who takes longer than an honest node
+so many streams are open at a time, one peer takes two blobs at a time, and who takes longer than an honest node
 would is dropped. Only what is in the store is given, and only after its digest was compared, for the disk may
 have torn it and whoever sends torn bytes is taken for a liar.
 """
@@ -25,6 +25,7 @@ from barnraise.swarm.rate import Rate
 __all__ = ["Giver"]
 
 STREAMS_MAX = 64
+A_PEER_MAX = 2
 ASKED_WITHIN_S = 3.0
 PIECE_BYTES = 256 << 10
 PIECE_MIN_BYTES = 4 << 10
@@ -47,7 +48,7 @@ class Giver:
         self._rate = Rate()
         self._limits, self._until_s = NOTHING, 0.0
         self._streams = 0
-        self._taking: set[str] = set()
+        self._taking: list[str] = []
         self._verified: set[str] = set()
 
     def allow(self, limits: Limits, for_s: float) -> None:
@@ -83,7 +84,7 @@ class Giver:
 
     async def _say(self, peer: str, digest: str, wants_bytes: bool, writer: asyncio.StreamWriter) -> None:
         has = self.state(digest)
-        if has is Has.WHOLE and peer in self._taking:
+        if has is Has.WHOLE and self._taking.count(peer) >= A_PEER_MAX:
             has = Has.BUSY
         if not wants_bytes or has is not Has.WHOLE:
             await _sent(writer, state_line(has))
@@ -99,11 +100,11 @@ class Giver:
 
     @contextmanager
     def _taken_by(self, peer: str) -> Iterator[None]:
-        self._taking.add(peer)
+        self._taking.append(peer)
         try:
             yield
         finally:
-            self._taking.discard(peer)
+            self._taking.remove(peer)
 
     async def _is_sound(self, digest: str) -> bool:
         """Whether the stored bytes are the blob's; compared once."""

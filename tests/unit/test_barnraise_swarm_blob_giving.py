@@ -115,14 +115,15 @@ def test_a_limit_that_is_set_in_the_middle_holds_soon(here: Here) -> None:
     leaping(story())
 
 
-def test_only_so_many_take_at_a_time_and_one_peer_one_blob(here: Here) -> None:
+def test_only_so_many_take_at_a_time_and_one_peer_two(here: Here) -> None:
     async def story() -> None:
         here.giver.allow(Limits(), DAY_S)
 
         async def slowly() -> None:
             await asyncio.sleep(0.5)
 
-        taking = [asyncio.ensure_future(here.asked_for_it(f"peer {n}", slowly)) for n in range(GIVING_MAX - 1)]
+        names = ["peer 0", "peer 0", *(f"peer {number}" for number in range(1, GIVING_MAX - 2))]
+        taking = [asyncio.ensure_future(here.asked_for_it(name, slowly)) for name in names]
         await asyncio.sleep(0.1)
         assert await here.asked_for_it("peer 0") == state_line(Has.BUSY)
         taking.append(asyncio.ensure_future(here.asked_for_it("another", slowly)))
