@@ -19,7 +19,17 @@ from pathlib import Path
 from barnraise.digest import new_hasher
 from barnraise.errors import DiskFullError
 from barnraise.releases.durable import disk_full_translated
-from barnraise.swarm.blob_choice import FromGateway, FromPeer, Has, Wait, behind_after_s, choose, limit_s, patience_s, ranked
+from barnraise.swarm.blob_choice import (
+    FromGateway,
+    FromPeer,
+    Has,
+    Wait,
+    behind_after_s,
+    choose,
+    limit_s,
+    patience_s,
+    ranked,
+)
 from barnraise.swarm.blob_limits import takers
 from barnraise.swarm.blob_lines import Question, state_of
 from barnraise.swarm.rate import Rate
