@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -83,7 +84,11 @@ def _section(title: str, records: Sequence[Record], variants: Sequence[str]) -> 
     if not tasks:
         return [*lines, "Not measured.", ""]
     releases = len({one["release"] for one in records})
-    lines += [f"{releases} releases, tasks: {', '.join(tasks)}.", ""]
+    kinds = Counter({one["release"]: one["kind"] for one in records}.values())
+    told = (
+        f"{kinds['trunk']} of the trunk, {kinds['sibling']} honest candidates of one base, {kinds['damaged']} damaged"
+    )
+    lines += [f"{releases} releases ({told}), tasks: {', '.join(tasks)}.", ""]
     lines += ["| test | cost | all | tau | honest | change | one base |", "|---|---:|---|---:|---|---|---|"]
     whole = statistics.fmean(one["seconds"]["whole"] for one in records)
     for name in (*variants, AGAIN):
