@@ -13,7 +13,7 @@ import torch
 
 from barnraise import __version__
 from barnraise.clock import now_ms
-from barnraise.errors import RefusedError, UnknownFieldError
+from barnraise.errors import RefusedError, UnknownFieldError, UnreachableError
 from barnraise.identity import config_home
 from barnraise.message import check_name
 from barnraise.protocol import PROTOCOL_VERSION, RunInfo
@@ -39,6 +39,7 @@ from contributor.privacy.budget import Choice
 from contributor.state import NodeFolder, state_home
 from contributor.swarm.around import Around, Swarm, swarming
 from contributor.swarm.choice import SwarmChoice
+from contributor.swarm.forwarding import forwarded
 from contributor.swarm.giving import Giving, allowed, giving
 from contributor.swarm.status import SwarmTally
 from contributor.training.devices import Plan, choose, look
@@ -174,7 +175,18 @@ def _reached(config: NodeConfig, interrupt: Interrupt, report: Callable[[NodeEve
     name = check_name(config.name if config.name is not None else f"contributor-{who.identity.public[:8]}")
     where = Whereabouts(url)
     patience, client = Patience(where, interrupt, report, config.give_up_after_s), GatewayClient.following(where)
-    return _Door(config, patience.ask(lambda: _run_info(client, url)), client, patience, who, name)
+    elsewhere = forwarded(url, config.home or state_home(), who.identity.public)
+
+    def ask() -> RunInfo:
+        try:
+            return _run_info(client, where.url)
+        except UnreachableError:
+            if elsewhere is not None and where.url != elsewhere:
+                report(Notice(f"{url} does not answer; as a node here remembers, the coordinator moved to {elsewhere}"))
+                where.move(elsewhere)
+            raise
+
+    return _Door(config, patience.ask(ask), client, patience, who, name)
 
 
 def _agreed_now(door: _Door, folder: NodeFolder) -> Consent | None:

@@ -7,6 +7,7 @@
     finding  which beacon counts, and where to go on, decided purely
     announcing   what others are told, and when, decided purely
     memory   what is remembered of the swarm, in the node's folder
+    forwarding   where a coordinator went that was at some URL once
     giving   what may be given to other nodes, and an account of it
     peer_blobs   releases from other nodes first
 

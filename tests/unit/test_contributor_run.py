@@ -10,8 +10,10 @@ import pytest
 from contributor.client import GatewayClient
 from contributor.events import Finished, Joined, NodeEvent
 from contributor.history import read_history
+from contributor.interrupt import Interrupt
 from contributor.run import NodeConfig, run_node
 from contributor.status import read_status
+from contributor.swarm.memory import SwarmMemory
 from pretend_gateway import PretendGateway
 
 URL = "http://pretend"
@@ -48,3 +50,20 @@ def test_a_node_that_waits_for_its_coordinator_says_so_to_whoever_asks(gateway: 
     assert kept is not None
     assert kept.doing == "waiting"
     assert kept.why.startswith("waiting for pretend: the connection was refused")
+
+
+def test_who_joins_where_the_coordinator_was_goes_where_it_went(gateway: PretendGateway, tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    run_node(NodeConfig(URL, home=tmp_path, key=key), lambda _event: None, max_units=1)
+    (url_file,) = tmp_path.glob("*/*/coordinator.url")
+    url_file.write_text("http://there\n")
+    SwarmMemory(left=(URL,)).keep(url_file.parent / "swarm.json")
+    gateway.round += 1
+    gateway.silent_for = 1
+    events: list[NodeEvent] = []
+    slept = Interrupt(lambda _seconds: None)
+    assert run_node(NodeConfig(URL, home=tmp_path, key=key), events.append, 1, slept) == 1
+    (joined,) = [event for event in events if isinstance(event, Joined)]
+    assert joined.url == "http://there"
+    assert any("the coordinator moved to http://there" in event.line() for event in events)
+    assert url_file.read_text() == "http://there\n"
