@@ -122,6 +122,8 @@ class SidecarExchange:
         answers: list[dict[str, Any] | SwarmError] = []
 
         def ask() -> None:
+            if self.sidecar.state.doing == "starting":
+                self.sidecar.wait_ready(window.wait_s)
             try:
                 answers.append(self.sidecar.ask("average", window.total_s, **arguments))
             except SwarmError as error:
