@@ -166,7 +166,7 @@ class Discovery:
         replace_file(work.folder.url, f"{url}\n".encode())
         work.where.move(url)
         work.tally.add("discovery", moved=1)
-        work.tally.note("discovery", last=f"the coordinator is at {url}, it was at {before}")
+        work.tally.note("discovery", last=f"It is at {url}, it was at {before}")
         work.report(Moved(url, before, reason))
         self._said = ""
 
@@ -205,8 +205,9 @@ class Discovery:
     def _glance(self) -> None:
         """Who else is there; and if nobody is known, try again those who were."""
         about = self._sidecar.ask("about", ASK_S)
+        self._work.tally.note("discovery", peers=int(about["peers"]))
         if not about["peers"]:
-            known = tuple(dict.fromkeys((*self._work.known, *self._memory.bootstrap)))
+            known = tuple(dict.fromkeys((*self._work.known, *self._named_now(), *self._memory.bootstrap)))
             self._due_ms["glance"] = self._clock_ms() + ALONE_EVERY_MS
             if not known or not self._sidecar.ask("meet", ASK_S, addresses=known)["met"]:
                 reached = f"none of {len(known)} known hosts answers" if known else "the run names no hosts"
@@ -218,6 +219,14 @@ class Discovery:
         others = [key for key, _ in seen if key != self._work.identity.public]
         told = [{"contributor": key, **progress.model_dump(mode="json")} for key, progress in seen]
         self._work.tally.note("discovery", nodes=len(others), seen=told, seen_at_ms=self._clock_ms())
+
+    def _named_now(self) -> tuple[str, ...]:
+        """Hosts that the run names by now: there may have been none yet when this node joined."""
+        try:
+            info = self._client(self._work.where.url).run_info()
+        except BarnraiseError:
+            return ()
+        return info.swarm.bootstrap if info.swarm is not None else ()
 
     def _nodes(self) -> list[tuple[str, NodeProgress]]:
         """Contributors' keys, and what their nodes are doing: of the records that hold.

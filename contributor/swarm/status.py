@@ -2,8 +2,8 @@
 
 Each part has ``state`` and ``why`` of its sidecar (``off``, ``starting``, ``ready``, ``down``), and:
 
-    discovery   moved: how often a moved coordinator was found; nodes: how many others are there now, with
-                ``seen``, what each says of itself, at ``seen_at_ms``; alone: why nobody is known, "" where somebody is
+    discovery   moved: how often a moved coordinator was found; peers: how many hosts are known; alone: why none is;
+                nodes: how many other nodes are there now; seen: what all of them say, at ``seen_at_ms``
     blobs       from_peers_bytes, from_gateway_bytes, to_peers_bytes
     team        name; averaged: updates that were averaged; alone: updates that were not
 
@@ -23,7 +23,7 @@ __all__ = ["PARTS", "SwarmStatus", "SwarmTally"]
 
 PARTS = ("discovery", "blobs", "team")
 BEGIN: dict[str, dict[str, Any]] = {
-    "discovery": {"moved": 0, "nodes": 0, "seen": [], "seen_at_ms": 0, "alone": ""},
+    "discovery": {"moved": 0, "peers": 0, "nodes": 0, "seen": [], "seen_at_ms": 0, "alone": ""},
     "blobs": {"from_peers_bytes": 0, "from_gateway_bytes": 0, "to_peers_bytes": 0},
     "team": {"name": "", "averaged": 0, "alone": 0},
 }
@@ -106,7 +106,8 @@ def _told(sidecar: Sidecar) -> dict[str, str]:
 
 def _of_discovery(facts: Mapping[str, Any]) -> str:
     nodes, moved = facts["nodes"], facts["moved"]
-    heard = facts["alone"] or f"{nodes} other node{'' if nodes == 1 else 's'} here now"
+    known = f"knows {facts['peers']} host{'' if facts['peers'] == 1 else 's'}"
+    heard = facts["alone"] or f"{known}, {nodes} other node{'' if nodes == 1 else 's'} here now"
     return f"{heard}; a moved coordinator found {moved} time{'' if moved == 1 else 's'}"
 
 

@@ -166,6 +166,7 @@ def test_whoever_is_among_liars_only_waits_and_is_never_led_astray(site: Site, l
     assert len(liars) == 20
     peers = [option for address in liars[:10] for option in ("--swarm-peer", address)]
     ada = joins(site, "--swarm", "--no-peers", *peers)
+    until(lambda: swarm_of(site)["discovery"]["peers"] >= 10, "ten liars to be known, of which each names all others")
     first.kill()
     ada.notes(f"{before} has been silent")
     opens_round(site)

@@ -108,12 +108,12 @@ def test_status_says_how_each_part_is_and_what_it_saved() -> None:
     tally.follow("discovery", PretendSidecar())  # type: ignore[arg-type]
     tally.add("blobs", from_peers_bytes=1_000_000)
     tally.add("blobs", from_peers_bytes=234_567)
-    tally.note("discovery", moved=1, last="the coordinator is at http://b, it was at http://a")
+    tally.note("discovery", moved=1, last="It is at http://b, it was at http://a")
     said = dict(tally.now().words())
-    assert said["discovery"].startswith("down (it was killed by signal 9; starting it again in 1 s); 0 other nodes")
-    assert said["discovery"].endswith(
-        "a moved coordinator found 1 time. the coordinator is at http://b, it was at http://a"
+    assert said["discovery"].startswith(
+        "down (it was killed by signal 9; starting it again in 1 s); knows 0 hosts, 0 other"
     )
+    assert said["discovery"].endswith("a moved coordinator found 1 time. It is at http://b, it was at http://a")
     assert "1,234,567 bytes from peers" in said["blobs"]
     assert "team" not in said
     assert "down" not in dict(tally.now().words(is_running=False))["discovery"]
@@ -140,9 +140,9 @@ def test_who_is_there_fits_a_terminal_whatever_they_call_themselves() -> None:
         "barnraise": "1" * 64,
         "at_ms": now_ms(),
     }
-    found = SwarmStatus(discovery={"nodes": 1, "moved": 0, "alone": "", "seen": [seen], "state": "ready"})
+    found = SwarmStatus(discovery={"nodes": 1, "peers": 1, "moved": 0, "alone": "", "seen": [seen], "state": "ready"})
     lines = _words("r", found.as_json(), found.words())
     assert "1234/5678" in lines[-1]
     assert max(map(len, lines)) <= 80
-    nobody = SwarmStatus(discovery={"nodes": 0, "moved": 0, "alone": "", "seen": [], "state": "ready"})
+    nobody = SwarmStatus(discovery={"nodes": 0, "peers": 0, "moved": 0, "alone": "", "seen": [], "state": "ready"})
     assert "nobody was heard of yet" in _words("r", nobody.as_json(), nobody.words())[-1]
