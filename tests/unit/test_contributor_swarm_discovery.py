@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from barnraise.errors import SwarmError, UnreachableError
 from barnraise.identity import Identity
-from barnraise.protocol import RunInfo
+from barnraise.protocol import RunInfo, SwarmInfo
 from barnraise.swarm.process import SidecarState
 from barnraise.swarm.records import BEACON_FOR_MS, PROGRESS_FOR_MS, Beacon, open_progress, pack
 from contributor.client import GatewayClient
@@ -280,6 +280,19 @@ def test_who_is_alone_tries_again_those_that_it_knows(world: World) -> None:
     world.discovery.turn()
     ((_, said),) = world.tally.now().words()
     assert "alone so far, for none of 1 known hosts answers" in said
+    world.sidecar.meets, world.now_s = 1, world.now_s + 20
+    world.discovery.turn()
+    ((_, said),) = world.tally.now().words()
+    assert "0 other nodes here now" in said
+
+
+def test_hosts_that_the_run_names_later_are_met_then(world: World) -> None:
+    world.sidecar.peers = 0
+    world.discovery.turn()
+    ((_, said),) = world.tally.now().words()
+    assert "alone so far, for the run names no hosts" in said
+    assert "meet" not in world.sidecar.asked
+    world.gateways[OLD] = INFO.model_copy(update={"swarm": SwarmInfo(bootstrap=(ADDRESS,))})
     world.sidecar.meets, world.now_s = 1, world.now_s + 20
     world.discovery.turn()
     ((_, said),) = world.tally.now().words()
