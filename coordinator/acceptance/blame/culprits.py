@@ -30,7 +30,7 @@ What it costs, for f culprits among K updates:
   fewer than a quarter of the round fail whatever is in them, for up to four culprits among 12 or more
   updates. (Up to 2, 8 or 17 merges for a footing; for each culprit log2 K and a last chance.)
 - More where larger parts fail for being small, or parts fail by chance. It ends in any case, after
-  at most 3.5 K merges.
+  at most 5 K merges.
 
 A hint whom to suspect moves the cuts: each side then has half of the suspicion, so a culprit that
 was suspected is found in fewer merges. Half of the suspicion is spread over everybody, so that a

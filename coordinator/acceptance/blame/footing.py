@@ -3,14 +3,13 @@
 Half of the updates pass if the other half has all culprits. If neither does, parts are built from
 two blocks each: blocks are dealt to groups, and every two of one group are a part. Where fewer than
 ``blocks - groups`` blocks have a culprit, two blocks of one group have none, since there are more
-blocks without than groups (Turan's theorem, as the pigeonhole principle gives it here). So
+blocks without than groups. So
 
     6 blocks in 2 groups      6 parts    a third each       one of them passes with up to 3 culprits
     7 in 2, or 8 in 3         9 or 7     a quarter          up to 4
     12 in 5                   9          a sixth            up to 6
 
-Source: the number of parts, Turan 1941; see de Caen 1994, "The current status of Turan's problem on
-hypergraphs", for pairs.
+Source: Turan 1941, on how few pairs are enough for one to lie in every set of a size.
 """
 
 from __future__ import annotations
