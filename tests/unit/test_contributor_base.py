@@ -1,0 +1,108 @@
+"""Bases from releases, with and without other nodes: what is fetched, what is kept for others, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from barnraise.errors import SwarmError
+from barnraise.protocol import Lease, RunInfo
+from barnraise.releases.index import IndexEntry
+from barnraise.releases.source import FolderSource
+from barnraise.swarm.process import Sidecar, SidecarState
+from contributor import base as module
+from contributor.base import ReleasedBase
+from contributor.state import NodeFolder
+from contributor.swarm.around import Swarm
+from contributor.swarm.peer_blobs import SMALLEST_BYTES
+from contributor.swarm.status import SwarmTally
+from contributor.whereabouts import Whereabouts
+from published import NAME, PublishedRun, published
+
+
+class Neighbour:
+    """A sidecar that finds every blob with another node, or none."""
+
+    def __init__(self, run: PublishedRun, *, has_all: bool) -> None:
+        self._run, self._has_all = run, has_all
+        self.state = SidecarState("ready")
+        self.asked: list[str] = []
+
+    def ask(self, _command: str, _timeout_s: float, *, digest: str, size: int) -> dict[str, Any]:
+        assert size >= SMALLEST_BYTES
+        self.asked.append(digest)
+        if not self._has_all:
+            raise SwarmError("the sidecar for peers is down")
+        return {"path": str(self._run.store.path(digest))}
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PublishedRun:
+    """Published where the coordinator's gateway is."""
+    made = published(tmp_path / "run", releases=2)
+    monkeypatch.setattr(module, "HttpSource", lambda *_arguments, **_options: FolderSource(made.public))
+    return made
+
+
+def _bases(folder: NodeFolder, sidecar: Neighbour | None) -> ReleasedBase:
+    info = cast("RunInfo", SimpleNamespace(name=NAME, root_digest=None))
+    blobs = cast("Sidecar", sidecar)
+    return ReleasedBase(Whereabouts("http://gone"), info, folder, None, Swarm(blobs=blobs, tally=SwarmTally("blobs")))
+
+
+def _lease(entry: IndexEntry) -> Lease:
+    return cast("Lease", SimpleNamespace(base_version=entry.version, base_digest=entry.model_digest, mask=None))
+
+
+def _folder(tmp_path: Path) -> NodeFolder:
+    (tmp_path / "node").mkdir()
+    return NodeFolder(tmp_path / "node")
+
+
+def _kept(folder: NodeFolder) -> set[str]:
+    return {path.parent.name + path.name for path in folder.cache.glob("blobs/*/*")}
+
+
+@pytest.mark.parametrize("has_all", [True, False])
+def test_with_or_without_a_node_that_has_it_the_base_is_the_same(
+    run: PublishedRun, tmp_path: Path, has_all: bool
+) -> None:
+    sidecar = Neighbour(run, has_all=has_all)
+    bases = _bases(_folder(tmp_path), sidecar)
+    entry = run.entries[-1]
+    base = bases.fetch(_lease(entry))
+    assert (base.flat_P == run.models[entry.version]).all()
+    blob = run.entries[0].keyframe
+    assert blob is not None
+    assert blob.digest in sidecar.asked
+    told = bases.swarm.tally.now().blobs
+    assert told is not None
+    assert (told["from_gateway_bytes"] >= blob.size_bytes) is not has_all
+
+
+def test_a_node_that_gives_keeps_what_it_pulled_and_only_that(run: PublishedRun, tmp_path: Path) -> None:
+    folder = _folder(tmp_path)
+    bases = _bases(folder, Neighbour(run, has_all=True))
+    for entry in run.entries:
+        bases.fetch(_lease(entry))
+    kept = _kept(folder)
+    released = {path.parent.name + path.name for path in run.public.glob("blobs/*/*")}
+    assert {blob.digest[3:] for entry in run.entries for blob in (entry.keyframe, entry.patch) if blob} <= kept
+    assert kept <= released
+
+
+@pytest.mark.parametrize("free_bytes", [None, 10_000])
+def test_a_node_alone_or_on_a_disk_that_gets_full_keeps_nothing_that_is_large(
+    run: PublishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free_bytes: int | None
+) -> None:
+    folder = _folder(tmp_path)
+    if free_bytes is not None:
+        monkeypatch.setattr(module.shutil, "disk_usage", lambda _path: SimpleNamespace(free=free_bytes))
+        monkeypatch.setattr("barnraise.releases.pull._require_space", lambda *_arguments: None)
+    bases = _bases(folder, None if free_bytes is None else Neighbour(run, has_all=True))
+    bases.fetch(_lease(run.entries[0]))
+    sizes = [path.stat().st_size for path in folder.cache.glob("blobs/*/*")]
+    assert sum(sizes) <= (free_bytes or 0) // 8
