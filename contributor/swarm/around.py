@@ -87,12 +87,12 @@ def swarming(around: Around) -> Iterator[Swarm]:
     with ExitStack() as stack:
         peers = _open_swarm(around, stack) if around.choice.open_swarm else None
         blobs = peers if around.choice.blobs else None
-        team = _team(around, around.choice.team, stack) if around.choice.team is not None else None
+        team = _team(around, around.choice.team, peers, stack) if around.choice.team is not None else None
         yield Swarm(peers, blobs, team, around.tally, _discovery(around, peers, stack))
 
 
-def _team(around: Around, chosen: TeamChoice, stack: ExitStack) -> Teamwork:
-    """Averaging with a team, its sidecar begun.
+def _team(around: Around, chosen: TeamChoice, peers: Sidecar | None, stack: ExitStack) -> Teamwork:
+    """Averaging with a team, its sidecar begun; members are looked for in the open swarm where there is one.
 
     Raises:
         ConfigError: the file of the key holds none, or others can read it.
@@ -111,7 +111,7 @@ def _team(around: Around, chosen: TeamChoice, stack: ExitStack) -> Teamwork:
         return {"host": host, "member": member, "access": secrets.access.hex(), "words": secrets.words.hex()}
 
     sidecar = Sidecar("team", settings, around.folder.root / "team.log", around.say)
-    exchange = SidecarExchange(sidecar, secrets, around.folder.root, member, around.interrupt, around.say)
+    exchange = SidecarExchange(sidecar, secrets, around.folder.root, member, around.interrupt, around.say, peers)
     around.tally.follow("team", sidecar)
     around.tally.note("team", name=chosen.name)
     stack.callback(sidecar.stop)
@@ -159,6 +159,8 @@ def _settings(around: Around) -> Mapping[str, Any]:
     wanted: dict[str, Any] = {"host": host, "run": around.info.name, "coordinator": around.info.coordinator_key}
     if around.choice.discovery:
         wanted["discovery"] = {}
+    if around.choice.team is not None:
+        wanted["meeting"] = {}
     if around.choice.blobs:
         wanted["blobs"] = {"store": str(around.folder.cache), "into": str(around.folder.root / "from-nodes")}
     return wanted

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from barnraise.clock import now_ms
 from barnraise.errors import BarnraiseError, DiskFullError, MessageError, SwarmError
 from barnraise.message import Message, Signed
 from barnraise.releases.durable import replace_file
@@ -21,6 +23,7 @@ from barnraise.swarm.addresses import ADDRESSES_MAX, PeerAddress
 from barnraise.swarm.process import Sidecar
 from barnraise.swarm.team_checks import Together
 from barnraise.swarm.team_key import TeamSecrets
+from barnraise.swarm.team_meeting import found_addresses, left_addresses
 from contributor.interrupt import Interrupt
 from contributor.swarm.teamwork import Window
 
@@ -57,6 +60,7 @@ class SidecarExchange:
     Attributes:
         folder: of the node. member: the contributor's key.
         say: gets where others reach this machine, once.
+        peers: the sidecar of the open swarm, where members leave their addresses; None without one.
     """
 
     sidecar: Sidecar
@@ -65,6 +69,7 @@ class SidecarExchange:
     member: str
     interrupt: Interrupt
     say: Callable[[str], None]
+    peers: Sidecar | None = None
     _said: bool = field(default=False, init=False)
 
     @property
@@ -79,8 +84,28 @@ class SidecarExchange:
         if not self.sidecar.wait_ready(READY_S):
             return
         self._say_where()
+        with suppress(SwarmError):  # the open swarm may not be ready; those who are known are there
+            self._meet()
         with suppress(SwarmError):  # who is not heard of is not waited for
             self.sidecar.ask("tell", ASK_S, place=self._place(together), doing="training", until_ms=until_ms)
+
+    def _meet(self) -> None:
+        """Leave one's own addresses in the open swarm, and speak with members whose addresses are there."""
+        if self.peers is None:
+            return
+        place, secret = self.secrets.place("meeting"), self.secrets.meeting
+        own = list((self.sidecar.state.facts or {}).get("addresses", ()))
+        word = base64.b64encode(left_addresses(secret, place, own, now_ms())).decode("ascii")
+        self.peers.ask("leave", ASK_S, place=place, name=self.secrets.place("name", self.member), word=word)
+        words = self.peers.ask("found", ASK_S, place=place).get("words", [])
+        found = [
+            address
+            for one in words
+            for address in found_addresses(secret, place, base64.b64decode(one), now_ms())
+            if address not in own
+        ]
+        if found:
+            self.sidecar.ask("meet", ASK_S, addresses=found[:ADDRESSES_MAX])
 
     def _say_where(self) -> None:
         """Tell the owner the address that other members need, where nobody was met yet."""

@@ -202,6 +202,30 @@ def test_a_member_whose_vector_is_not_what_it_states_spoils_the_average_and_no_u
     assert "NaN" in found.reason
 
 
+def test_members_find_each_other_through_the_open_swarm_alone(machines: list[Machine], tmp_path: Path) -> None:
+    ada = machines[0]
+    peers = Sidecar("peers", lambda: {"meeting": {}}, tmp_path / "peers.log", print)
+    peers.start()
+    grace = _machine(tmp_path, 8, TeamKey(b"k" * 32), [])
+    try:
+        assert peers.wait_ready(READY_S)
+        assert grace.sidecar.wait_ready(READY_S)
+        secrets = TeamKey(b"k" * 32).secrets_for("tiny", "friends")
+        place = secrets.place("members", "the open swarm")
+        assert ada.sidecar.ask("tell", 30.0, place=place, doing="training", until_ms=_now_ms() + 60_000)["told"]
+        assert grace.sidecar.ask("members", 30.0, place=place)["members"] == {}
+        for machine in (ada, grace):
+            exchange = machine.work.exchange
+            assert isinstance(exchange, SidecarExchange)
+            exchange.peers = peers
+            exchange._meet()
+            exchange.peers = None
+        assert ada.work.identity.public in grace.sidecar.ask("members", 30.0, place=place)["members"]
+    finally:
+        grace.sidecar.stop()
+        peers.stop()
+
+
 def test_a_member_that_is_killed_while_averaging_costs_the_others_the_average(machines: list[Machine]) -> None:
     ada, bob, _ = machines
     begins(ada, 5)

@@ -25,6 +25,7 @@ from barnraise.swarm.team_checks import (
     stated,
 )
 from barnraise.swarm.team_key import TeamKey, seal
+from barnraise.swarm.team_meeting import HOLDS_MS, found_addresses, left_addresses
 from barnraise.swarm.team_waiting import Begin, GoAlone, KeepWaiting, averaging_may_take_s, begin_or_wait
 from barnraise.team_messages import TeamShare
 
@@ -83,6 +84,34 @@ def test_every_run_team_and_purpose_has_secrets_of_its_own() -> None:
 @settings(deadline=None)
 def test_a_seal_is_of_these_parts_alone(one: list[bytes], other: list[bytes]) -> None:
     assert (seal(b"s", *one) == seal(b"s", *other)) == (one == other)
+
+
+# -- addresses in the open swarm ---------------------------------------------------------------
+
+PLACE = KEY.secrets_for("tiny", "friends").place("meeting")
+SECRET = KEY.secrets_for("tiny", "friends").meeting
+GOOD = "/ip4/10.0.0.4/tcp/4002/p2p/12D3KooWBMDUpm2nBySSGjsBYSBiPsThcoDRwpCGpouFEdTgYoeV"
+
+
+def test_members_read_what_members_leave_and_nobody_else_does() -> None:
+    word = left_addresses(SECRET, PLACE, [GOOD, "nowhere"], 10**9)
+    assert found_addresses(SECRET, PLACE, word, 10**9) == (GOOD,)
+    assert GOOD.encode() not in word
+    assert word != left_addresses(SECRET, PLACE, [GOOD, "nowhere"], 10**9)
+    other = KEY.secrets_for("tiny", "others").meeting
+    assert found_addresses(other, PLACE, word, 10**9) == ()
+    assert found_addresses(SECRET, "0" * 32, word, 10**9) == ()
+    for late_ms in (HOLDS_MS + 1, -200_000):
+        assert found_addresses(SECRET, PLACE, word, 10**9 + late_ms) == ()
+
+
+@given(st.binary(max_size=64), st.integers(0, 200))
+@settings(deadline=None)
+def test_what_strangers_leave_or_alter_is_nothing(noise: bytes, at: int) -> None:
+    word = bytearray(left_addresses(SECRET, PLACE, [GOOD], 5))
+    word[at % len(word)] ^= 1
+    for one in (noise, bytes(word), b"", bytes(word) * 100):
+        assert found_addresses(SECRET, PLACE, one, 5) == ()
 
 
 # -- did averaging happen? ------------------------------------------------------------------------

@@ -18,6 +18,7 @@ __all__ = ["PARTS", "Part", "Peers"]
 PARTS = {
     "discovery": "barnraise.swarm.sidecar.discovery:Discovery",
     "blobs": "barnraise.swarm.sidecar.blobs:Blobs",
+    "meeting": "barnraise.swarm.sidecar.meeting:Meeting",
 }
 
 
