@@ -14,12 +14,21 @@ from contributor.parts import Parts
 from contributor.training.checkpoint import load_checkpoint, save_checkpoint
 from contributor.training.trainer import Progress, Trainer
 
-__all__ = ["COST_SHARE", "LOST_MAX_S", "Saving", "is_due"]
+__all__ = ["COST_SHARE", "LOST_MAX_S", "Saving", "assumed_cost_s", "is_due"]
 
 LOST_MAX_S = 60.0
 """The most that a kill may lose, save for a single step that takes longer than this."""
 COST_SHARE = 0.01
 """Of the time between two checkpoints, where the limit above allows it."""
+ASSUMED_BYTES_PER_S = 200e6
+"""Of writing a checkpoint, until one was written: a plain disk. A unit that is shorter than it is worth writes none."""
+BYTES_PER_ELEMENT = 12
+"""Model and two moments, float32 each."""
+
+
+def assumed_cost_s(size: int) -> float:
+    """What the first checkpoint of ``size`` elements will take, as long as nothing is known of this machine."""
+    return BYTES_PER_ELEMENT * size / ASSUMED_BYTES_PER_S
 
 
 def is_due(since_saved_s: float, step_s: float, cost_s: float) -> bool:
@@ -28,7 +37,7 @@ def is_due(since_saved_s: float, step_s: float, cost_s: float) -> bool:
     Args:
         since_saved_s: training time that a kill would lose now.
         step_s: what the step took; the next one will take about as long, and a kill at its end would lose it too.
-        cost_s: what the last checkpoint took, 0 before the first one.
+        cost_s: what the last checkpoint took, or what is assumed of the first one.
     """
     return since_saved_s + step_s > min(LOST_MAX_S, cost_s / COST_SHARE)
 
@@ -55,9 +64,10 @@ class Saving:
             self._parts.report(Notice(f"continuing a unit after step {done} of {lease.training.steps}"))
         return progress
 
-    def begin(self) -> None:
-        """Steps begin: up to now a kill loses nothing."""
+    def begin(self, layout: ParameterSpace) -> None:
+        """Steps begin on what has this layout: up to now a kill loses nothing."""
         self._saved_at_s = self._parts.clock_s()
+        self._cost_s = self._cost_s or assumed_cost_s(layout.size)
 
     def is_due(self, step_s: float) -> bool:
         """Whether to save now, at the end of a step that took so long."""

@@ -160,7 +160,8 @@ def finish_unit(
     encoded, decoded_P = compress(torch.from_numpy(target_P), wanted.target, wanted.codec)
     if fisher_P is not None:
         encoded = with_fisher(encoded, fisher_P, wanted.target, wanted.codec)
-    return FinishedUnit(_written(wanted, encoded), target_P - decoded_P.cpu().numpy())
+    decoded = decoded_P.cpu().numpy()
+    return FinishedUnit(_written(wanted, encoded), np.subtract(target_P, decoded, out=decoded))
 
 
 def _finish_factors(wanted: Wanted, factors: Factors, target_P: NDArray[np.float32]) -> FinishedUnit:

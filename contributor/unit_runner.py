@@ -24,10 +24,11 @@ from barnraise.updates.space import ParameterSpace
 from contributor.base import Base
 from contributor.events import Finished, Notice, Step, one_line
 from contributor.interrupt import StopRequestedError
+from contributor.keeping import Keeping, keeping
 from contributor.parts import Parts
 from contributor.resting import FULL_DISK_LOOK_S
 from contributor.saving import Saving
-from contributor.state import NodeState, Outgoing
+from contributor.state import KeptMoments, NodeState, Outgoing
 from contributor.tasks import AtHand, Task, make_task
 from contributor.team_unit import Made, average_unit, averaged_size
 from contributor.training.busy import Busy
@@ -44,6 +45,7 @@ __all__ = ["LeaseOverError", "UnitRunner"]
 
 NO_MEMORY_LOOK_S = 60.0
 ASK_AGAIN_S = 0.5  # policies, in a pause that they wished for
+PIECE = 1 << 16
 
 Share = tuple[str, float | None]
 
@@ -173,7 +175,7 @@ class UnitRunner:
             which device was kept busy, and how much of it, as :class:`Finished` has it.
         """
         parts, trainer, steps = self._parts, job.trainer, job.lease.training.steps
-        self._saving.begin()
+        self._saving.begin(job.layout)
         busy = Busy(parts.device, parts.clock_s)
         while not trainer.done and not self._ends_early(job):
             self._obey(job)
@@ -286,11 +288,14 @@ class UnitRunner:
         """The state with the unit in the outbox: compressed, with what earlier units left over, on the disk."""
         trainer, lease, parts = job.trainer, job.lease, self._parts
         state = self.state.in_space(job.wanted.target.digest)
-        outgoing = self._outgoing(job, state, made)
-        if made.team is not None and not made.team.leads:
-            outgoing = outgoing.model_copy(update={"held_until_ms": made.team.held_until_ms})
-        elif made.team is not None:
-            outgoing = self._outgoing(job, state, made.of_team()).model_copy(update={"instead": outgoing})
+        with keeping(parts.folder.store) as kept:
+            moments = kept.beside(lambda: self._moments_of(job, kept))
+            outgoing = self._outgoing(job, state, made, kept)
+            if made.team is not None and not made.team.leads:
+                outgoing = outgoing.model_copy(update={"held_until_ms": made.team.held_until_ms})
+            elif made.team is not None:
+                outgoing = self._outgoing(job, state, made.of_team(), kept).model_copy(update={"instead": outgoing})
+            outgoing = outgoing.altered(moments=moments.result())
         tokens = job.task.tokens(len(trainer.losses) * lease.training.batch)
         parts.report(
             Finished(
@@ -308,18 +313,23 @@ class UnitRunner:
         )
         return state.finished(outgoing)
 
-    def _outgoing(self, job: _Job, state: NodeState, made: Made) -> Outgoing:
-        """An update in the node's store, with what becomes true if it is taken."""
-        trainer, wanted, training, parts = job.trainer, job.wanted, job.lease.training, self._parts
+    def _moments_of(self, job: _Job, kept: Keeping) -> KeptMoments | None:
+        """AdamW's moments as the unit leaves them, where they mean anything in the next one."""
+        training = job.lease.training
+        if not (training.keep_moments and job.wanted.keeps_moments):
+            return None
+        return store_moments(kept.put_vector, job.trainer.moments(), training)
+
+    def _outgoing(self, job: _Job, state: NodeState, made: Made, kept: Keeping) -> Outgoing:
+        """An update in the node's store, with what becomes true if it is taken, but for the moments."""
+        trainer, wanted, parts = job.trainer, job.wanted, self._parts
         finished = finish_unit(wanted, self._target(job, state, made.change_P), made.fisher_P)
         work = Work(self._info.name, job.lease, job.task.tokens)
         envelope = work.envelope(finished.data, trainer.stated_losses, secrets.token_hex(16), parts.now_ms())
-        keep = training.keep_moments and wanted.keeps_moments
         return Outgoing(
-            digest=parts.folder.store.put(finished.data),
+            digest=kept.put(finished.data),
             envelope=Signed.make(made.envelope(envelope), parts.identity),
-            residual=parts.folder.put_vector(finished.residual_P) if self._info.residual_decay else None,
-            moments=store_moments(parts.folder, trainer.moments(), training) if keep else None,
+            residual=kept.put_vector(finished.residual_P) if self._info.residual_decay else None,
             dense_bytes=4 * wanted.space.size,
             took=state.free_residuals,
             folded=state.free_to_fold,
@@ -327,9 +337,13 @@ class UnitRunner:
 
     def _target(self, job: _Job, state: NodeState, change_P: NDArray[np.float32]) -> NDArray[np.float32]:
         """What the update is to say, float32 [P]: a change, and what earlier units left over."""
-        folder, wanted = self._parts.folder, job.wanted
-        target_P = change_P.copy()
-        for residual in state.free_residuals:
-            target_P += np.float32(self._info.residual_decay) * folder.vector(residual, wanted.target.size)
+        folder, wanted, decay = self._parts.folder, job.wanted, np.float32(self._info.residual_decay)
+        left = [folder.vector(residual, wanted.target.size) for residual in state.free_residuals]
+        target_P = np.empty_like(change_P)
+        for start in range(0, len(target_P), PIECE):  # small enough for the processor's cache
+            piece = slice(start, start + PIECE)
+            target_P[piece] = change_P[piece]
+            for left_P in left:
+                target_P[piece] += decay * left_P[piece]
         wanted.add_decoded(target_P, (folder.store.read(digest) for digest in state.free_to_fold))
         return target_P

@@ -25,6 +25,7 @@ __all__ = [
     "fsync_folder",
     "make_folder",
     "replace_file",
+    "replace_file_by",
     "write_all",
     "write_all_at",
     "write_temporary",
@@ -132,7 +133,16 @@ def replace_file(path: Path, data: bytes) -> None:
     Raises:
         DiskFullError: no space left; ``path`` is as it was.
     """
-    temporary = write_temporary(path.parent, lambda descriptor: write_all(descriptor, data))
+    replace_file_by(path, lambda descriptor: write_all(descriptor, data))
+
+
+def replace_file_by(path: Path, write: Callable[[int], None]) -> None:
+    """As :func:`replace_file`, with what ``write`` puts into a descriptor.
+
+    Raises:
+        DiskFullError: no space left; ``path`` is as it was.
+    """
+    temporary = write_temporary(path.parent, write)
     temporary.replace(path)
     fsync_folder(path.parent)
 

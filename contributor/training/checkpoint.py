@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import safetensors
-import safetensors.numpy
 from safetensors import SafetensorError
 
+from barnraise.checkpoints.header import StoredTensor, encode_header
 from barnraise.digest import digest_json
-from barnraise.releases.durable import replace_file
+from barnraise.releases.durable import replace_file_by, write_all
 from barnraise.updates.space import ParameterSpace
 from contributor.training.trainer import Progress
 
@@ -29,14 +30,23 @@ def save_checkpoint(path: Path, lease_id: str, space: ParameterSpace, progress: 
     Raises:
         DiskFullError: no space left; an older checkpoint is still there.
     """
-    vectors = {"model": progress.model_P, "first": progress.first_P, "second": progress.second_P}
+    vectors = [np.ascontiguousarray(v, "<f4") for v in (progress.model_P, progress.first_P, progress.second_P)]
     metadata = {
         "lease": lease_id,
         "space": space.digest,
         "losses": json.dumps(progress.losses),
         "adamw-steps": str(progress.step),
     }
-    replace_file(path, safetensors.numpy.save(vectors, metadata | {"check": digest_json(metadata)}))
+    size = 4 * space.size
+    stored = [StoredTensor(name, "F32", (space.size,), i * size, (i + 1) * size) for i, name in enumerate(_VECTORS)]
+    header = encode_header(stored, metadata | {"check": digest_json(metadata)})
+    pieces: list[bytes | memoryview] = [header, *(vector.data.cast("B") for vector in vectors)]
+
+    def write(descriptor: int) -> None:
+        for piece in pieces:  # never as one: that would be as large as the model, thrice
+            write_all(descriptor, piece)
+
+    replace_file_by(path, write)
 
 
 def load_checkpoint(path: Path, lease_id: str, space: ParameterSpace) -> Progress | None:

@@ -14,7 +14,10 @@ Source: Douillard et al. 2023, https://arxiv.org/abs/2311.08105
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
+from numpy.typing import NDArray
 
 from barnraise.config import TrainingConfig
 from barnraise.errors import BlobMissingError, VerificationError
@@ -25,16 +28,16 @@ from contributor.training.trainer import Moments
 __all__ = ["load_moments", "store_moments"]
 
 
-def store_moments(folder: NodeFolder, moments: Moments, training: TrainingConfig) -> KeptMoments:
-    """Put the vectors into the folder's blobs; what a state must say to find them again.
+def store_moments(put: Callable[[NDArray[np.float32]], str], moments: Moments, training: TrainingConfig) -> KeptMoments:
+    """Have the vectors kept as blobs; what a state must say to find them again.
 
-    Raises:
-        DiskFullError: no space left.
+    Args:
+        put: keeps a float32 [P] vector, and returns its digest.
     """
     return KeptMoments(
         steps=moments.steps,
-        first=folder.put_vector(moments.first_P),
-        second=folder.put_vector(moments.second_P),
+        first=put(moments.first_P),
+        second=put(moments.second_P),
         beta1=training.beta1,
         beta2=training.beta2,
         clip_grad_norm=training.clip_grad_norm,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -524,9 +526,10 @@ def test_moments_that_cannot_be_used_are_dropped_and_that_is_said_once(
     assert world.moments() == vectors_of(world.trainer(2))
 
 
+@pytest.mark.parametrize("begun", ["write_beside", "adopt"])
 @pytest.mark.parametrize("stored", range(4))
 def test_a_full_disk_at_the_end_of_a_unit_moves_nothing(
-    world: World, stored: int, monkeypatch: pytest.MonkeyPatch
+    world: World, begun: str, stored: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     calm = another(world, "calm")
     calm.process()
@@ -536,7 +539,7 @@ def test_a_full_disk_at_the_end_of_a_unit_moves_nothing(
     world.gateway.round = 2
     held: list[NodeState] = []
     with monkeypatch.context() as patched:
-        patched.setattr(BlobStore, "put", _put_until_full(stored))
+        patched.setattr(BlobStore, begun, _full_after(stored, getattr(BlobStore, begun)))
 
         def freed(event: NodeEvent, _interrupt: Interrupt) -> None:
             if isinstance(event, Waiting):
@@ -547,21 +550,22 @@ def test_a_full_disk_at_the_end_of_a_unit_moves_nothing(
         world.on_event = freed
         world.process()
     assert held == [before]
+    assert {path.name for path in world.folder.root.glob("incoming/*")} <= {"lock"}
     assert world.gateway.received == calm.gateway.received
     assert np.array_equal(world.residual(), calm.residual())
     assert world.moments() == calm.moments()
 
 
-def _put_until_full(stored: int) -> Callable[[BlobStore, bytes], str]:
-    """The real put for ``stored`` blobs: an update, a residual and two moments are four."""
-    real, left = BlobStore.put, iter(range(stored))
+def _full_after(stored: int, real: Callable[..., Any]) -> Callable[..., Any]:
+    """``real`` for ``stored`` blobs: an update, a residual and two moments are four."""
+    calls = itertools.count()
 
-    def put(store: BlobStore, data: bytes) -> str:
-        if next(left, None) is None:
+    def limited(*arguments: Any, **options: Any) -> Any:
+        if next(calls) >= stored:
             raise DiskFullError("no space left")
-        return real(store, data)
+        return real(*arguments, **options)
 
-    return put
+    return limited
 
 
 # -- what is not believed ------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from contributor.saving import COST_SHARE, LOST_MAX_S, is_due
+from contributor.saving import COST_SHARE, LOST_MAX_S, assumed_cost_s, is_due
 
 
 @settings(deadline=None)
@@ -23,5 +23,10 @@ def test_a_kill_loses_a_minute_or_a_step_and_saving_is_cheap(step_s: float, cost
         assert saved_s <= 2 * COST_SHARE * trained_s + 1e-6
 
 
-def test_the_first_step_is_saved_for_nothing_is_known_of_its_cost() -> None:
-    assert is_due(0.2, 0.2, 0.0)
+def test_a_unit_that_is_done_sooner_than_a_checkpoint_pays_writes_none() -> None:
+    """Nothing is known of the disk before the first one: what is assumed is no promise, the minute is."""
+    cost_s = assumed_cost_s(3_100_000)
+    assert 0.15 < cost_s < 0.2
+    assert not is_due(3.0, 0.25, cost_s)
+    assert is_due(19.0, 0.25, cost_s)
+    assert is_due(LOST_MAX_S, 1.0, assumed_cost_s(10**10))
