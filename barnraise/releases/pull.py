@@ -82,6 +82,7 @@ class Pulling:
     Attributes:
         installed: what the folder holds, if that can be built upon.
         is_there: whether that is exactly this release, in the form that is wanted.
+        family: where a derived model's tensors are read; None for a release of the trunk.
     """
 
     trusted: Trusted
@@ -91,6 +92,7 @@ class Pulling:
     installed: Installed | None
     is_there: bool
     warnings: tuple[str, ...]
+    family: Family | None = None
 
     @property
     def index(self) -> ReleaseIndex:
@@ -226,7 +228,7 @@ def _prepare_derived(trusted: Trusted, entry: DerivedEntry, into: Path, catalog:
     family = Family(catalog)
     plan = plan_derived(family, entry, at_hand)
     manifest = family.derived(family.ref(entry.name, entry.version))
-    return Pulling(trusted, entry, manifest, plan, installed, False, tuple(warnings))
+    return Pulling(trusted, entry, manifest, plan, installed, False, tuple(warnings), family)
 
 
 def _installed(into: Path, warnings: list[str]) -> Installed | None:
@@ -321,6 +323,8 @@ def _build(pulling: Pulling, catalog: Catalog, into: Path, form: Form, progress:
         except VerificationError:
             if not catalog.doubt():
                 raise
+            if pulling.family is not None:
+                pulling.family.forget()
 
 
 def _install(pulling: Pulling, catalog: Catalog, into: Path, form: Form, pool: Executor) -> None:
@@ -350,9 +354,9 @@ def _install(pulling: Pulling, catalog: Catalog, into: Path, form: Form, pool: E
 
 def _tensors(pulling: Pulling, catalog: Catalog) -> Pieces:
     """The tensors of what is pulled, verified; what is built upon is there when this returns."""
-    manifest, installed = pulling.manifest, pulling.installed
+    manifest, installed, family = pulling.manifest, pulling.installed, pulling.family
     if isinstance(manifest, DerivedManifest):
-        family = Family(catalog)
+        assert family is not None
         family.build(manifest.ref)
         return lambda name: family.pieces(manifest.ref, name)
     assert isinstance(pulling.plan, Plan)

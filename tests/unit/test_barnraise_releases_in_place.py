@@ -260,6 +260,21 @@ def test_what_was_damaged_in_the_cache_is_fetched_again(
     assert (done.fetched_bytes, digest_file(path)) == (damaged.size_bytes, damaged.digest)
 
 
+def test_a_release_that_was_mapped_before_it_was_found_damaged_is_read_again(
+    run: FamilyRun, options: PullOptions, tmp_path: Path
+) -> None:
+    """One that is stored whole is not built, and so not compared, before tensors are decoded against it."""
+    run.imports(save(tmp_path / "one", raw(tuned(run.run.models["0.1.0"]))), "tiny-one", run.trunk("0.1.0"))
+    pull(FolderSource(run.run.root), "tiny-lm@0.1.0", tmp_path / "trunk", options)
+    keyframe = plan_of(run, options, tmp_path / "model", "tiny-one").keyframe
+    assert keyframe is not None
+    assert options.cache is not None
+    altered(options.cache.store.path(keyframe.digest), -2)
+    done = pull(FolderSource(run.run.root), "tiny-one", tmp_path / "model", options)
+    holds(tmp_path / "model", tmp_path / "one")
+    assert done.fetched_bytes > keyframe.size_bytes
+
+
 def test_damage_is_never_taken_for_a_value_that_is_too_large(tmp_path: Path) -> None:
     """What cannot be converted may not be the tensor's at all: that is known with the last piece."""
     spec = TensorSpec("weight", (8,), "F16")

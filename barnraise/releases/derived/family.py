@@ -146,6 +146,12 @@ class Family:
         for version in self.needs(ref).releases:
             self._of_trunk(self.ref(self.catalog.index.name, version))
 
+    def forget(self) -> None:
+        """Let go of the trunk's releases: what they were made of turned out to be damaged."""
+        with self._lock:
+            self._trunk.clear()
+            self._unchecked.clear()
+
     def read(self, ref: ModelRef, name: str) -> Bytes:
         """A tensor's little-endian bytes, verified; not to be written to.
 
