@@ -115,7 +115,7 @@ def _team(around: Around, chosen: TeamChoice, peers: Sidecar | None, stack: Exit
     around.tally.follow("team", sidecar)
     around.tally.note("team", name=chosen.name)
     stack.callback(sidecar.stop)
-    sidecar.start()
+    exchange.start()
     return Teamwork(info.name, around.identity, exchange, now_ms, chosen.wait_s, around.tally)
 
 

@@ -7,7 +7,7 @@ import json
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -59,7 +59,7 @@ class SidecarExchange:
 
     Attributes:
         folder: of the node. member: the contributor's key.
-        say: gets where others reach this machine, once.
+        say: gets where others reach this machine.
         peers: the sidecar of the open swarm, where members leave their addresses; None without one.
     """
 
@@ -70,12 +70,16 @@ class SidecarExchange:
     interrupt: Interrupt
     say: Callable[[str], None]
     peers: Sidecar | None = None
-    _said: bool = field(default=False, init=False)
 
     @property
     def memory(self) -> Path:
         """Where addresses of members are remembered."""
         return self.folder / "team.json"
+
+    def start(self) -> None:
+        """Begin the sidecar, and say where it listens once it does."""
+        self.sidecar.start()
+        threading.Thread(target=self._say_where, name="team-where", daemon=True).start()
 
     def begin(self, together: Together, until_ms: int) -> None:
         threading.Thread(target=self._begin, args=(together, until_ms), name="team-begin", daemon=True).start()
@@ -83,7 +87,6 @@ class SidecarExchange:
     def _begin(self, together: Together, until_ms: int) -> None:
         if not self.sidecar.wait_ready(READY_S):
             return
-        self._say_where()
         with suppress(SwarmError):  # the open swarm may not be ready; those who are known are there
             self._meet()
         with suppress(SwarmError):  # who is not heard of is not waited for
@@ -108,10 +111,10 @@ class SidecarExchange:
             self.sidecar.ask("meet", ASK_S, addresses=found[:ADDRESSES_MAX])
 
     def _say_where(self) -> None:
-        """Tell the owner the address that other members need, where nobody was met yet."""
+        """Tell the owner the address that other members need."""
+        self.sidecar.wait_ready(READY_S)
         facts = self.sidecar.state.facts or {}
-        if not self._said and facts.get("alone") is not False and facts.get("addresses"):
-            self._said = True
+        if facts.get("addresses"):
             self.say(f"the team's other members reach this machine with: --team-peer {facts['addresses'][0]}")
 
     def average(
