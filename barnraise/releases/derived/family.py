@@ -5,8 +5,8 @@ it comes in pieces, with the last of them. What lies below it is not: a differen
 else gives something else. What a manifest says of its depth is not believed: a chain that is a
 circle, or that leads to nothing, is refused.
 
-A piece goes through the whole chain while it is in the processor's cache, and all of a chain takes
-a few MiB of memory, however large the tensor is.
+A piece goes through the whole chain while it is in the processor's cache, and memory holds a piece
+of every difference in the chain, however large the tensor is.
 """
 
 from __future__ import annotations

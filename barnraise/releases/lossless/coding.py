@@ -143,19 +143,21 @@ def decoded(
     assert piece_bytes % BLOCK == 0, piece_bytes
     layout = layout_of(dtype)
     decode_one = _decoder(layout)
-    with room(_HEADER.size) as header, room(HEAD_BYTES + BLOCK) as body, room(piece_bytes) as piece:
-        file.read(header.data, 0)
-        _check_header(header.data, _HEADER.pack(_MAGIC, _FORMAT, layout.number, bases is not None, 0, size_bytes))
-        at = _HEADER.size
+    header = bytearray(_HEADER.size)
+    file.read(memoryview(header), 0)
+    _check_header(header, _HEADER.pack(_MAGIC, _FORMAT, layout.number, bases is not None, 0, size_bytes))
+    at = _HEADER.size
+    with room(piece_bytes) as piece:
         for first in range(0, size_bytes, piece_bytes):
             out = piece[: min(piece_bytes, size_bytes - first)]
             base = None if bases is None else next(bases)
-            for start in range(0, len(out), BLOCK):
-                block = slice(start, start + BLOCK)
-                kind, length = _read_block(file, at, body)
-                content = body[HEAD_BYTES : HEAD_BYTES + length]
-                decode_one(kind, content, None if base is None else base[block], out[block])
-                at += HEAD_BYTES + length
+            with room(HEAD_BYTES + BLOCK) as body:  # free again for whoever is built upon this
+                for start in range(0, len(out), BLOCK):
+                    block = slice(start, start + BLOCK)
+                    kind, length = _read_block(file, at, body)
+                    content = body[HEAD_BYTES : HEAD_BYTES + length]
+                    decode_one(kind, content, None if base is None else base[block], out[block])
+                    at += HEAD_BYTES + length
             yield out
     _check_end(file.size_bytes, at)
 
