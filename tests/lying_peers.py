@@ -18,7 +18,7 @@ from hivemind.dht.node import DHTNode
 from hivemind.dht.protocol import DHTProtocol
 from hivemind.dht.routing import DHTID
 from hivemind.dht.storage import DictionaryDHTValue
-from hivemind.p2p import P2P
+from hivemind.p2p import P2P, P2PContext
 from hivemind.proto import dht_pb2
 from hivemind.utils import MSGPackSerializer, get_dht_time
 
@@ -68,10 +68,10 @@ async def main() -> None:
     liar = Liar(asked["lies"])
     own: dict[int, DHTNode] = {}
 
-    async def rpc_find(self: DHTProtocol, request: Any, _context: Any) -> Any:
+    async def rpc_find(self: DHTProtocol, request: dht_pb2.FindRequest, context: P2PContext) -> dht_pb2.FindResponse:
         return await liar.answer(request, own[id(self)])
 
-    async def rpc_store(self: DHTProtocol, request: Any, _context: Any) -> Any:
+    async def rpc_store(self: DHTProtocol, request: dht_pb2.StoreRequest, context: P2PContext) -> dht_pb2.StoreResponse:
         return dht_pb2.StoreResponse(store_ok=[True] * len(request.keys), peer=self.node_info)
 
     DHTProtocol.rpc_find, DHTProtocol.rpc_store = rpc_find, rpc_store

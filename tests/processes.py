@@ -227,6 +227,11 @@ class Site:
     # -- looking --------------------------------------------------------------------------
 
     @property
+    def environment(self) -> dict[str, str]:
+        """For a process that is started otherwise: with the mark by which it is ended, whatever becomes of it."""
+        return dict(self._env)
+
+    @property
     def url(self) -> str:
         """Where the gateway listens; waits until it does."""
         until(self.folder.address.exists, "an address")

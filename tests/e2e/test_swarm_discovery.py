@@ -148,7 +148,8 @@ def liars(site: Site) -> Iterator[list[str]]:
         },
     ]
     command = [sys.executable, str(Path(__file__).parents[1] / "lying_peers.py")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen(command, **pipes, text=True, env=site.environment) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         asked = {"count": 20, "lies": {beacon_key("tiny", key): lies, nodes_key("tiny", key): lies}}
@@ -157,16 +158,18 @@ def liars(site: Site) -> Iterator[list[str]]:
         try:
             yield json.loads(process.stdout.readline())["addresses"]
         finally:
-            process.stdin.close()
+            process.kill()  # its hosts end with the site
 
 
 def test_whoever_is_among_liars_only_waits_and_is_never_led_astray(site: Site, liars: list[str]) -> None:
     first = gateway(site)
     before = site.url
     assert len(liars) == 20
-    peers = [option for address in liars[:10] for option in ("--swarm-peer", address)]
+    peers = [option for address in liars[:16] for option in ("--swarm-peer", address)]
     ada = joins(site, "--swarm", "--no-peers", *peers)
-    until(lambda: swarm_of(site)["discovery"]["peers"] >= 10, "ten liars to be known, of which each names all others")
+    until(
+        lambda: swarm_of(site)["discovery"]["peers"] >= 5, "liars to be known, without those that never answer"
+    )
     first.kill()
     ada.notes(f"{before} has been silent")
     opens_round(site)
