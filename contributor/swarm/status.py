@@ -45,7 +45,7 @@ class SwarmStatus:
             "team": (self.team, _of_team),
         }
         return [
-            (label, f"{_state(facts) if is_running else ''}{did(facts)}{_last(facts)}")
+            (label, f"{_state(label, facts) if is_running else ''}{did(facts)}{_last(facts)}")
             for label, (facts, did) in told.items()
             if facts is not None
         ]
@@ -105,10 +105,14 @@ def _told(sidecar: Sidecar) -> dict[str, str]:
 
 
 def _of_discovery(facts: Mapping[str, Any]) -> str:
-    nodes, moved = facts["nodes"], facts["moved"]
-    known = f"knows {facts['peers']} host{'' if facts['peers'] == 1 else 's'}"
-    heard = facts["alone"] or f"{known}, {nodes} other node{'' if nodes == 1 else 's'} here now"
-    return f"{heard}; a moved coordinator found {moved} time{'' if moved == 1 else 's'}"
+    return f"a moved coordinator found {facts['moved']} time{'' if facts['moved'] == 1 else 's'}"
+
+
+def _present(facts: Mapping[str, Any]) -> str:
+    """Who is known to be there."""
+    peers, nodes = facts["peers"], facts["nodes"]
+    known = f"knows {peers} host{'' if peers == 1 else 's'}, {nodes} other node{'' if nodes == 1 else 's'} here now"
+    return facts["alone"] or known
 
 
 def _of_blobs(facts: Mapping[str, Any]) -> str:
@@ -120,9 +124,11 @@ def _of_team(facts: Mapping[str, Any]) -> str:
     return f"{facts['name']}: {facts['averaged']:,} updates averaged, {facts['alone']:,} sent alone"
 
 
-def _state(facts: Mapping[str, Any]) -> str:
-    why = f" ({facts['why']})" if facts.get("why") else ""
-    return f"{facts.get('state', 'off')}{why}; "
+def _state(label: str, facts: Mapping[str, Any]) -> str:
+    """How its sidecar is."""
+    state, why = facts.get("state", "off"), f" ({facts['why']})" if facts.get("why") else ""
+    there = f"; {_present(facts)}" if label == "discovery" and state == "ready" else ""
+    return f"{state}{why}{there}; "
 
 
 def _last(facts: Mapping[str, Any]) -> str:

@@ -157,6 +157,7 @@ class World:
         self.now_s = 1000.0
         self.where = Whereabouts(OLD, lambda: self.now_s)
         self.sidecar, self.tally = PretendSidecar(), SwarmTally("discovery")
+        self.tally.follow("discovery", self.sidecar)  # type: ignore[arg-type]
         self.told: list[NodeEvent] = []
         self.gateways: dict[str, RunInfo | None] = {NEW: INFO}
         self.folder = NodeFolder(root)
