@@ -76,5 +76,6 @@ def average_unit(team: Teamwork, own: Made, work: Work, steps: int, say: Callabl
         say(f"not averaged with the team: {found.reason}; this machine sends its own update")
         return own
     sends = "this machine sends" if found.leads else f"member {found.members[0].key[:8]} sends"
-    say(f"averaged with {len(found.members) - 1} other members of the team; {sends} the update of all")
+    others = len(found.members) - 1
+    say(f"averaged with {others} other member{'' if others == 1 else 's'} of the team; {sends} the update of all")
     return replace(own, team=found)

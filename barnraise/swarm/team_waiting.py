@@ -65,7 +65,8 @@ def begin_or_wait(doings: Mapping[str, str], own: str, waited_s: float, wait_s: 
         return KeepWaiting(f"waiting for {training} of {ready + training + 1} members, {wait_s - waited_s:.0f} s more")
     if ready:
         return Begin(f"{ready + 1} members are ready; {training} did not come within {wait_s:.0f} s")
-    return GoAlone(f"{training} other members still trained after {wait_s:.0f} s of waiting")
+    others_are = "1 other member" if training == 1 else f"{training} other members"
+    return GoAlone(f"{others_are} still trained after {wait_s:.0f} s of waiting")
 
 
 def averaging_may_take_s(size: int, members: int) -> float:

@@ -241,7 +241,7 @@ def test_probes_follow_from_what_is_averaged_and_from_nothing_else() -> None:
         (["ready", "gone"], 0.0, Begin, "all 2 members"),
         (["ready", "training"], 5.0, KeepWaiting, "waiting for 1 of 3 members, 25 s more"),
         (["ready", "training"], 30.0, Begin, "2 members are ready; 1 did not come within 30 s"),
-        (["training"], 31.0, GoAlone, "1 other members still trained after 30 s"),
+        (["training"], 31.0, GoAlone, "1 other member still trained after 30 s"),
         ([], 0.0, KeepWaiting, "not|no other member was heard of yet"),
         ([], 3.0, GoAlone, "no other member"),
         (["gone"], 3.0, GoAlone, "1 went before"),

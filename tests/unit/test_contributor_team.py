@@ -80,7 +80,7 @@ def test_the_smallest_key_sends_the_average_with_every_member_in_the_envelope(tm
     np.testing.assert_allclose(world.said(envelope.update_digest) + left_P, mean_P, rtol=0, atol=1e-8)
     assert state.outbox == ()
     assert team_of(world)["averaged"] == 1
-    assert "averaged with 1 other members" in notices(world)
+    assert "averaged with 1 other member of the team" in notices(world)
     assert "this machine sends" in notices(world)
 
 
