@@ -118,10 +118,10 @@ def choose(
     whole = [peer for peer, has in said.items() if has is Has.WHOLE]
     if whole and waited_s < patience_s(size_bytes):
         peer = ranked(digest, whole, me)[0]
-        return FromPeer(peer, f"{len(whole)} of {len(said)} nodes have it")
+        return FromPeer(peer, f"{len(whole)} of {_nodes(len(said))} can give it")
     coming = sum(has in {Has.COMING, Has.BUSY} for has in said.values())
     if coming and waited_s < patience_s(size_bytes):
-        return Wait(WAIT_S, f"{coming} of {len(said)} nodes will have it to give soon")
+        return Wait(WAIT_S, f"{coming} of {_nodes(len(said))} will have it to give soon")
     before_us = [peer for peer, has in said.items() if has is Has.WANTED]
     if not coming and before_us and ranked(digest, [me, *before_us])[0] != me and waited_s < HEAD_START_S:
         return Wait(WAIT_S, "another node that wants it, too, asks the gateway first")
@@ -129,4 +129,8 @@ def choose(
         return FromGateway(f"no node had it to give within {waited_s:.0f} s")
     if not said:
         return FromGateway("no other node is there")
-    return FromGateway(f"none of {len(said)} nodes has it")
+    return FromGateway(f"none of {_nodes(len(said))} has it")
+
+
+def _nodes(count: int) -> str:
+    return "1 node" if count == 1 else f"{count} nodes"

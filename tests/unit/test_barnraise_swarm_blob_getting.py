@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +20,7 @@ from blob_town import (
     Peer,
     Town,
     ends_early,
+    gives,
     is_away,
     lies,
     mute,
@@ -223,6 +225,36 @@ def test_it_comes_no_faster_than_the_owner_lets_it_and_the_peer_is_not_blamed(to
     leaping(story())
 
 
+def test_a_limit_that_is_set_in_the_middle_is_not_the_peers_fault_and_ends_all_the_same(town: Town) -> None:
+    async def story() -> None:
+        town.peers["a"] = gives(BLOB, every_s=0.1)
+        getter = town.getter()
+        search = asyncio.ensure_future(getter.get(DIGEST, SIZE))
+        await asyncio.sleep(0.5)
+        getter.allow(SIZE / 100)
+        answer = await search
+        assert answer.path is None
+        assert answer.reason == f"no node gave it within {limit_s(SIZE):.0f} s"
+        assert _now_s() == pytest.approx(limit_s(SIZE))
+        assert getter.retries == 0
+
+    leaping(story())
+
+
+def test_what_failed_transfers_take_is_not_the_patience_with_others(town: Town) -> None:
+    async def story() -> None:
+        names = [f"liar {number}" for number in range(99)]
+        first = [name for name in names if ranked(DIGEST, [name, "honest"], "me")[0] == name][: FAILURES_MAX - 1]
+        town.peers.update(dict.fromkeys(first, trickles(BLOB)))
+        town.holder("honest", BLOB)
+        getter = town.getter()
+        assert (await getter.get(DIGEST, SIZE)).path is not None
+        assert getter.retries == FAILURES_MAX - 1
+        assert _now_s() > patience_s(SIZE)
+
+    leaping(story())
+
+
 def test_nothing_comes_before_the_owner_has_said_how_fast(town: Town, tmp_path: Path) -> None:
     async def story() -> None:
         town.holder("a", BLOB)
@@ -283,7 +315,10 @@ def test_what_nobody_asks_for_any_more_goes(town: Town, monkeypatch: pytest.Monk
         getter = town.getter()
         answer = await getter.get(DIGEST, SIZE)
         assert answer.path is not None
+        os.utime(answer.path, (0, 0))
+        await getter.get(DIGEST, SIZE)
         wall_s = answer.path.stat().st_mtime
+        assert wall_s > 0  # it is kept for longer by being asked for
         clock: Callable[[], float] = lambda: wall_s + KEPT_S - 1.0  # noqa: E731
         monkeypatch.setattr(blob_getting.time, "time", lambda: clock())
         getter.tidy()
