@@ -25,6 +25,7 @@ __all__ = ["Keeper"]
 
 LOOK_EVERY_S = 5.0
 ASK_S = 30.0
+LOOPBACK = ("/ip4/127.", "/ip6/::1/")
 _log = logging.getLogger("barnraise.beacon")
 
 
@@ -117,5 +118,7 @@ class Keeper:
 
 
 def _addresses(about: dict[str, Any]) -> tuple[str, ...]:
-    """Those that a record may name: well-formed, and not too many."""
-    return tuple(str(each) for each in about["addresses"] if not fault_of(str(each), peer=True))[:ADDRESSES_MAX]
+    """Those to name: well-formed, not too many, and none of this machine alone where others can reach it."""
+    good = [str(each) for each in about["addresses"] if not fault_of(str(each), peer=True)]
+    elsewhere = [each for each in good if not each.startswith(LOOPBACK)]
+    return tuple(elsewhere or good)[:ADDRESSES_MAX]

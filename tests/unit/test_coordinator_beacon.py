@@ -172,6 +172,10 @@ def test_addresses_that_are_none_are_named_to_nobody(world: World) -> None:
     world.sidecar.addresses = ["/unix/a", ADDRESS, *(["nonsense"] * 30)]
     world.keeper.turn()
     assert world.sidecar.published[-1].bootstrap == (ADDRESS,)
+    public = ADDRESS.replace("127.0.0.1", "203.0.113.5")
+    world.sidecar.addresses = [ADDRESS, public]
+    world.keeper.turn()
+    assert world.sidecar.published[-1].bootstrap == (public,)
 
 
 def test_whoever_asks_for_the_run_is_told_whom_to_begin_with(tmp_path: Path) -> None:
