@@ -9,11 +9,9 @@ nobody names.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,19 +21,16 @@ from barnraise.releases.store import BlobStore
 
 __all__ = ["Keeping", "keeping"]
 
-T = TypeVar("T")
-
 
 class Keeping:
     """What is to be kept in a store by the end of the block. :func:`keeping` makes one."""
 
-    def __init__(self, store: BlobStore, thread: ThreadPoolExecutor) -> None:
+    def __init__(self, store: BlobStore) -> None:
         self._store = store
-        self._thread = thread
         self._begun: list[tuple[Path, str]] = []
 
     def put(self, data: bytes | memoryview) -> str:
-        """Begin to store ``data``; its digest. From any thread.
+        """Begin to store ``data``; its digest.
 
         Raises:
             DiskFullError: no space left.
@@ -47,10 +42,6 @@ class Keeping:
     def put_vector(self, vector_P: NDArray[np.float32]) -> str:
         """Begin to store a float32 [P] vector; its digest."""
         return self.put(np.ascontiguousarray(vector_P, dtype="<f4").data.cast("B"))
-
-    def beside(self, call: Callable[[], T]) -> Future[T]:
-        """Do something on another thread meanwhile; it is over when the block ends."""
-        return self._thread.submit(call)
 
     def settle(self) -> None:
         """Wait until the disk has all of it."""
@@ -71,12 +62,9 @@ def keeping(store: BlobStore) -> Iterator[Keeping]:
     Raises:
         DiskFullError: no space left; whoever tries again puts all of them again.
     """
-    thread = ThreadPoolExecutor(1, "keeping")
-    kept = Keeping(store, thread)
+    kept = Keeping(store)
     try:
         yield kept
-        thread.shutdown()
         kept.settle()
     finally:
-        thread.shutdown()
         kept.discard()

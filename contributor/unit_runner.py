@@ -289,13 +289,12 @@ class UnitRunner:
         trainer, lease, parts = job.trainer, job.lease, self._parts
         state = self.state.in_space(job.wanted.target.digest)
         with keeping(parts.folder.store) as kept:
-            moments = kept.beside(lambda: self._moments_of(job, kept))
             outgoing = self._outgoing(job, state, made, kept)
             if made.team is not None and not made.team.leads:
                 outgoing = outgoing.model_copy(update={"held_until_ms": made.team.held_until_ms})
             elif made.team is not None:
                 outgoing = self._outgoing(job, state, made.of_team(), kept).model_copy(update={"instead": outgoing})
-            outgoing = outgoing.altered(moments=moments.result())
+            outgoing = outgoing.altered(moments=self._moments_of(job, kept))
         tokens = job.task.tokens(len(trainer.losses) * lease.training.batch)
         parts.report(
             Finished(

@@ -21,12 +21,12 @@ def test_what_is_put_is_there_once_the_block_has_ended(tmp_path: Path) -> None:
     store, vector_P = BlobStore(tmp_path), np.arange(5, dtype=np.float32)
     with keeping(store) as kept:
         digest = kept.put(b"an update")
-        vector = kept.beside(lambda: kept.put_vector(vector_P))
+        vector = kept.put_vector(vector_P)
         again = kept.put(b"an update")
         assert not store.has(digest)
     assert again == digest == digest_bytes(b"an update")
     assert store.read(digest) == b"an update"
-    assert store.read(vector.result()) == vector_P.tobytes()
+    assert store.read(vector) == vector_P.tobytes()
     assert len(files_below(tmp_path / "blobs")) == 2
     assert not files_below(tmp_path / "incoming")
 
@@ -48,16 +48,8 @@ def test_every_blob_is_on_the_disk_before_it_has_a_name_and_every_name_before_th
     assert len(done) == 8 + len(folders)
 
 
-@pytest.mark.parametrize("on_thread", [False, True])
-def test_a_block_that_fails_leaves_no_file(tmp_path: Path, on_thread: bool) -> None:
-    def fail() -> None:
-        raise ValueError("no")
-
+def test_a_block_that_fails_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no"), keeping(BlobStore(tmp_path)) as kept:  # noqa: PT012
         kept.put(b"an update")
-        late = kept.beside(lambda: kept.put(b"later"))
-        if on_thread:
-            kept.beside(fail).result()
-        fail()
-    assert late.result() == digest_bytes(b"later")
+        raise ValueError("no")
     assert not files_below(tmp_path)
