@@ -160,7 +160,7 @@ class Getter:
         self._states[digest] = (Has.COMING, _now_s() + max(KEPT_S, patience_s(size)))
         what, path = (f"the gateway was asked: {found}", None) if isinstance(found, str) else ("a node gave it", found)
         self.from_gateway += path is None
-        self.last = f"the last blob, {digest[:11]}..: {what}{self._why_left}"
+        self.last = f"Last blob, {digest[:11]}..: {what}{self._why_left}"
         self._why_left = ""
         return Answer(path, found if isinstance(found, str) else what, _now_s())
 
