@@ -94,8 +94,10 @@ def _happening(event: RecordedEvent, row: UpdateRow) -> StoryEvent:
     match event.event:
         case UpdateMerged(_, number, version, weight):
             words = f"round {number}: merged in {version} at weight {weight:g}"
-        case UpdateReceived(_, contributor, _, number, _, size_bytes):
+        case UpdateReceived(_, contributor, _, number, _, size_bytes) as received:
             words = f"round {number}: received from {short(contributor)}, {size_bytes:,} bytes{_counted(row)}"
+            if received.team:
+                words += f", for a team: {', '.join(short(member) for member in received.contributors)}"
         case _:
             words = narrate(event.event.kind, payload, {}) or event.event.kind
     return StoryEvent(at_ms=event.at_ms, what=event.event.kind, words=words[:WORDS_MAX])

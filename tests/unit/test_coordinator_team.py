@@ -11,6 +11,7 @@ import pytest
 from barnraise.digest import digest_bytes
 from barnraise.identity import Identity
 from barnraise.message import Signed
+from barnraise.narrate import short
 from barnraise.protocol import Receipt
 from barnraise.team_messages import TeamShare
 from coordinator.contributors import contributor_lines, contributor_record
@@ -18,6 +19,7 @@ from coordinator.ledger.events import LeaseReleased, UpdateChecked, UpdateMerged
 from coordinator.ledger.order_events import ContributorBanned
 from coordinator.orders.kinds import Revoke
 from coordinator.orders.settling import facts_for
+from coordinator.story import update_story
 from doorstep import ADA, BOB, START_MS, Answer, Doorstep, doorstep
 
 EVE = Identity.from_seed(b"e" * 32)
@@ -100,6 +102,8 @@ def test_rankings_pages_and_releases_count_members(door: Doorstep) -> None:
     counted = door.ledger.pages.merged()["0.1.1"]
     assert (counted.updates, counted.contributors, counted.size_bytes) == (1, 2, len(TEAM))
     assert door.ledger.pages.merged_by(["0.1.1"]) == {ADA.public: 1, BOB.public: 1}
+    told = update_story(door.ledger, door.state.config, digest).happened[0].words
+    assert f"for a team: {short(ADA.public)}, {short(BOB.public)}" in told
     facts = facts_for(Revoke(BOB.public, 0, "lies"), door.ledger)
     assert [row.digest for row in facts.updates_of[BOB.public]] == [digest]
 
