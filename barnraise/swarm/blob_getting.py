@@ -42,7 +42,7 @@ PIECE_BYTES = 256 << 10
 KEPT_S = 120.0  # of a blob that came, since it was last asked for
 GATEWAY_HOLDS_S = 5.0  # of the answer that the gateway is to be asked: for other parts of the same blob
 LIAR_S = 3600.0
-UNREACHED_S = 60.0
+UNREACHED_S = 20.0
 TURNED_AWAY_S = 1.0
 ALLOWED_WITHIN_S = 4.0
 
