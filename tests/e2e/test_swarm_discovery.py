@@ -167,9 +167,7 @@ def test_whoever_is_among_liars_only_waits_and_is_never_led_astray(site: Site, l
     assert len(liars) == 20
     peers = [option for address in liars[:16] for option in ("--swarm-peer", address)]
     ada = joins(site, "--swarm", "--no-peers", *peers)
-    until(
-        lambda: swarm_of(site)["discovery"]["peers"] >= 5, "liars to be known, without those that never answer"
-    )
+    until(lambda: swarm_of(site)["discovery"]["peers"] >= 5, "liars to be known, without those that never answer")
     first.kill()
     ada.notes(f"{before} has been silent")
     opens_round(site)
