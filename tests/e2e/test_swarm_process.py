@@ -108,6 +108,22 @@ def test_it_is_ready_asked_killed_and_started_again(start: Callable[..., tuple[S
     assert sidecar.state.doing == "off"
 
 
+def test_a_daemon_that_dies_takes_the_sidecar_with_it_and_another_is_started(
+    start: Callable[..., tuple[Sidecar, list[str]]], tmp_path: Path
+) -> None:
+    sidecar, said = start()
+    assert sidecar.wait_ready(READY_S)
+    pid = sidecar.state.pid
+    assert pid is not None
+    (daemon,) = [process for process in _group(pid) if process.name() == "p2pd"]
+    daemon.kill()
+    assert _eventually(lambda: sidecar.state.starts == 2 and sidecar.state.doing == "ready", READY_S)
+    assert _ends(pid)
+    assert len(said) == 1
+    assert "ended with exit code 3" in said[0]
+    assert "hivemind's libp2p daemon does not answer" in (tmp_path / "0.log").read_text()
+
+
 def test_nobody_to_begin_with_is_no_reason_to_end(start: Callable[..., tuple[Sidecar, list[str]]]) -> None:
     sidecar, _ = start(host={"bootstrap": [NOBODY]})
     assert sidecar.wait_ready(READY_S)

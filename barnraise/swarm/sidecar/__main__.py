@@ -13,12 +13,16 @@ import os
 import shutil
 import signal
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from barnraise.errors import BarnraiseError
 
 __all__ = ["main"]
+
+LOOK_S = 5.0  # whether what it started still works
+BROKEN = 3  # exit code, when it does not
 
 
 def main() -> None:
@@ -45,7 +49,12 @@ async def _run(name: str, settings: dict[str, Any]) -> int:
         raise
     server = await serve(Path(settings["folder"]) / "ask", service.commands())
     _say({"ready": dict(facts)})
-    await asked_to_end.wait()
+    while not asked_to_end.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asked_to_end.wait(), LOOK_S)
+        if fault := await service.fault():
+            print(f"this sidecar ends, for {fault}", file=sys.stderr, flush=True)
+            os._exit(BROKEN)  # nothing to wait for: the owner ends the group, and starts another
     server.close()
     await service.stop()
     return 0

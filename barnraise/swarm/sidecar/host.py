@@ -25,6 +25,7 @@ __all__ = ["Host", "HostSettings"]
 
 START_S = 30.0
 STARTED_HERE_S = 15.0
+ANSWER_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,17 @@ class Host:
     async def addresses(self) -> list[str]:
         """Where others reach it, each with its peer id."""
         return [str(address) for address in await self.p2p.get_visible_maddrs()]
+
+    async def fault(self) -> str:
+        """What of it has died, in words; "" while both work."""
+        if not self.dht.is_alive():
+            return "hivemind's DHT has died"
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await self.p2p.list_peers()
+        except Exception as error:  # noqa: BLE001  hivemind raises all kinds when its daemon is gone
+            return f"hivemind's libp2p daemon does not answer: {_words(error)}"
+        return ""
 
     async def stop(self) -> None:
         """End both."""

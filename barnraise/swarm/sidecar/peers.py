@@ -56,6 +56,9 @@ class Peers:
     def commands(self) -> Mapping[str, Command]:
         return {name: command for part in self._parts for name, command in part.commands().items()}
 
+    async def fault(self) -> str:
+        return "" if self._host is None else await self._host.fault()
+
     async def stop(self) -> None:
         for part in reversed(self._parts):
             await part.stop()

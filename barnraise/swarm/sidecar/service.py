@@ -39,6 +39,9 @@ class Service(Protocol):
     def commands(self) -> Mapping[str, Command]:
         """What it can be asked, by name."""
 
+    async def fault(self) -> str:
+        """Why it cannot go on, in words; "" while it can. Asked every few seconds."""
+
     async def stop(self) -> None:
         """End what was begun, within a few seconds."""
 

@@ -58,6 +58,9 @@ class Team:
     def commands(self) -> Mapping[str, Command]:
         return {"tell": self._tell, "members": self._members, "meet": self._meet, "average": self._average}
 
+    async def fault(self) -> str:
+        return "" if self._host is None else await self._host.fault()
+
     async def stop(self) -> None:
         for task in self._lingering:
             task.cancel()
