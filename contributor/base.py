@@ -31,7 +31,7 @@ from barnraise.releases.store import BlobStore
 from barnraise.releases.trust import TrustOptions
 from barnraise.updates import Mask
 from barnraise.updates.space import ParameterSpace
-from contributor.state import NodeFolder
+from contributor.folder import NodeFolder
 from contributor.swarm.around import Swarm
 from contributor.swarm.peer_blobs import PeersFirst, kept_bytes
 from contributor.whereabouts import Whereabouts

@@ -25,7 +25,7 @@ from barnraise.narrate import short
 from barnraise.recovery import RecoveryCode
 from contributor.client import GatewayClient
 from contributor.first_use import first_use, load_card, store_card
-from contributor.state import NodeFolder
+from contributor.folder import NodeFolder
 
 __all__ = ["Brought", "KeyChanges", "Place", "Rotated", "bring", "move_folders", "places_of", "retired_path", "swap"]
 

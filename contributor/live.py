@@ -18,12 +18,12 @@ from barnraise.errors import BarnraiseError, NodeCrashedError
 from contributor.control.commands import commands_of
 from contributor.control.server import listening
 from contributor.events import NodeEvent, Notice
+from contributor.folder import NodeFolder
 from contributor.history import Journal, read_history
 from contributor.interrupt import Interrupt
 from contributor.page.render import Shown
 from contributor.page.server import serving_page
 from contributor.report import Flight, crash
-from contributor.state import NodeFolder
 from contributor.status import NodeStatus, Watch
 from contributor.swarm.status import SwarmStatus
 

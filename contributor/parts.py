@@ -15,13 +15,13 @@ from barnraise.message import Signed
 from contributor.base import BaseSource
 from contributor.client import GatewayClient
 from contributor.events import NodeEvent
+from contributor.folder import NodeFolder
 from contributor.governor.wish import Advice, Unrestricted
 from contributor.interrupt import Interrupt
 from contributor.own_data import OwnData
 from contributor.patience import Patience
 from contributor.privacy.beginning import Privacy
 from contributor.resting import Rest
-from contributor.state import NodeFolder
 from contributor.swarm.around import Swarm
 from contributor.training.horizon import Tempo
 from contributor.training.how import How

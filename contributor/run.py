@@ -25,6 +25,7 @@ from contributor.comeback import Comeback
 from contributor.consent import Consent, agreed, consent_for, remember, require
 from contributor.events import Joined, NodeEvent, Notice, Pulled, Received, Sent, Stopped
 from contributor.first_use import FirstUse, first_use
+from contributor.folder import NodeFolder, state_home
 from contributor.governor.governor import Governor
 from contributor.governor.here import check_choices, govern
 from contributor.interrupt import Interrupt, StopRequestedError
@@ -36,7 +37,6 @@ from contributor.parts import Change, Parts, as_trained
 from contributor.patience import Patience
 from contributor.privacy.beginning import Privacy
 from contributor.privacy.budget import Choice
-from contributor.state import NodeFolder, state_home
 from contributor.swarm.around import Around, Swarm, swarming
 from contributor.swarm.choice import SwarmChoice
 from contributor.swarm.forwarding import forwarded

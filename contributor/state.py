@@ -1,24 +1,6 @@
-"""What a node remembers between two moments at which it may be killed.
+"""What a node remembers between two moments at which it may be killed, and the transitions between them.
 
-    NODE/                 $XDG_STATE_HOME/barnraise/<run>/<first 8 digits of the key>
-      state.json          the one commit point: everything else is named by digest from here
-      coordinator.url     where the run's coordinator was reached last, for whoever asks later
-      swarm.json          hosts of the swarm, and where the coordinator was before (swarm/memory.py)
-      history.jsonl       what was trained, and what became of it (history.py)
-      status.json         what the node was doing when it ended last (status.py)
-      consent.json        what its owner has agreed to (consent.py)
-      reports/            what was found where the node ended without a reason of its own (report.py)
-      control/            the socket that commands go through (control/)
-      blobs/ab/cd..       updates, residuals and AdamW's moments (float32 vectors)
-      base/               the model that was pulled last
-      trust/              the run's signed metadata, as it was seen last
-      cache/              what is being fetched for the next one
-      checkpoint          a unit that was stopped in the middle
-      lock                held by the one node of this key
-
-Each transition is a pure method of :class:`NodeState`. To make one happen, store the blobs
-that it names, then replace ``state.json`` in one rename. A crash before that rename leaves
-the old state and some blobs that nobody names; a crash after it leaves the new state.
+Each transition is a pure method of :class:`NodeState`; folder.py makes it happen, in one rename.
 
 Residual and moments move only with a receipt. The outbox holds finished units without one, in
 the order of their training, and each carries what will be true *if* the coordinator takes it:
@@ -34,30 +16,12 @@ the order of their training, and each carries what will be true *if* the coordin
 
 from __future__ import annotations
 
-import json
-import os
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-from numpy.typing import NDArray
+from barnraise.errors import VerificationError
+from barnraise.message import Count, Digest, Key, Message, Millis, Number, Signed
 
-from barnraise.digest import canonical_json, digest_bytes
-from barnraise.errors import FolderLockedError, MessageError, VerificationError
-from barnraise.message import Count, Digest, Key, Message, Millis, Number, Signed, check_run_name
-from barnraise.releases.durable import make_folder, replace_file
-from barnraise.releases.store import BlobStore
-from barnraise.run_folder import locked_file
-
-__all__ = ["KeptMoments", "NodeFolder", "NodeState", "Outgoing", "SentUpdate", "state_home"]
-
-
-LOCK_ATTEMPTS, LOCK_PAUSE_S = 3, 0.02
-"""Whoever asks whether a node runs holds the lock for a moment (control/asking.py)."""
+__all__ = ["KeptMoments", "NodeState", "Outgoing", "SentUpdate", "of_today"]
 
 
 class KeptMoments(Message):
@@ -280,134 +244,3 @@ def of_today(value: Any) -> Any:
     took = [value["residual"]] if value.get("residual") else []
     outgoing = value.get("outgoing")
     return {**rest, "residuals": took, "outbox": [{**outgoing, "took": took}] if isinstance(outgoing, dict) else []}
-
-
-def state_home() -> Path:
-    """Folder of the user's Barnraise state, after the XDG base directory rules."""
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "barnraise"
-
-
-@dataclass(frozen=True, slots=True)
-class NodeFolder:
-    """The folder of one key in one run; see the module's picture."""
-
-    root: Path
-
-    @classmethod
-    def of(cls, home: Path, run: str, public_key: str) -> NodeFolder:
-        """The folder below ``home``; the run's name is checked before it becomes a path."""
-        return cls(home / check_run_name(run) / public_key[:8])
-
-    @property
-    def base(self) -> Path:
-        return self.root / "base"
-
-    @property
-    def url(self) -> Path:
-        return self.root / "coordinator.url"
-
-    @property
-    def swarm(self) -> Path:
-        return self.root / "swarm.json"
-
-    @property
-    def trust(self) -> Path:
-        return self.root / "trust"
-
-    @property
-    def cache(self) -> Path:
-        return self.root / "cache"
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.root / "checkpoint"
-
-    @property
-    def history(self) -> Path:
-        return self.root / "history.jsonl"
-
-    @property
-    def status(self) -> Path:
-        return self.root / "status.json"
-
-    @property
-    def consent(self) -> Path:
-        return self.root / "consent.json"
-
-    @property
-    def reports(self) -> Path:
-        return self.root / "reports"
-
-    @property
-    def control(self) -> Path:
-        return self.root / "control"
-
-    @property
-    def store(self) -> BlobStore:
-        return BlobStore(self.root)
-
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the folder; freed when the process ends.
-
-        Raises:
-            FolderLockedError: another node with this key does.
-        """
-        make_folder(self.root)
-        with ExitStack() as stack:
-            for attempt in range(LOCK_ATTEMPTS):
-                try:
-                    refusal = f"another node with this key already works in {self.root}"
-                    stack.enter_context(locked_file(self.root / "lock", refusal))
-                    break
-                except FolderLockedError:
-                    if attempt == LOCK_ATTEMPTS - 1:
-                        raise
-                    time.sleep(LOCK_PAUSE_S)  # the system's lock has no time-out to wait with
-            yield
-
-    def load(self) -> NodeState:
-        """The committed state; an empty one in a new folder.
-
-        Raises:
-            VerificationError: the file was altered or is of another version.
-        """
-        try:
-            return NodeState.read(of_today(json.loads((self.root / "state.json").read_bytes())))
-        except FileNotFoundError:
-            return NodeState()
-        except (ValueError, MessageError) as error:
-            raise VerificationError(
-                f"{self.root}/state.json is not a node's state; move {self.root} away to begin without it"
-            ) from error
-
-    def commit(self, state: NodeState) -> NodeState:
-        """Make ``state`` true, then forget the blobs that nothing names any more.
-
-        Raises:
-            DiskFullError: no space left; the old state still holds.
-        """
-        replace_file(self.root / "state.json", canonical_json(state.model_dump(mode="json")))
-        self._forget_all_but(state.blobs())
-        return state
-
-    def put_vector(self, vector_P: NDArray[np.float32]) -> str:
-        """Store a float32 [P] vector and return its digest."""
-        return self.store.put(np.ascontiguousarray(vector_P, dtype="<f4").data.cast("B"))
-
-    def vector(self, digest: str, size: int) -> NDArray[np.float32]:
-        """A stored float32 [P] vector, verified.
-
-        Raises:
-            BlobMissingError, VerificationError: it is gone, or not what was stored.
-        """
-        data = self.store.map(digest)
-        if len(data) != 4 * size or digest_bytes(data) != digest:
-            raise VerificationError(f"a residual in {self.root} was altered; move that folder away to begin without it")
-        return np.frombuffer(data, dtype="<f4")
-
-    def _forget_all_but(self, needed: Iterable[str]) -> None:
-        keep = {self.store.path(digest) for digest in needed}
-        for path in (self.root / "blobs").glob("*/*"):
-            if path not in keep:
-                path.unlink(missing_ok=True)

@@ -15,13 +15,13 @@ from barnraise.model_config import ByteLMConfig
 from barnraise.updates import Update
 from contributor.client import GatewayClient
 from contributor.events import NodeEvent, Notice, Resting, Step, Waiting
+from contributor.folder import NodeFolder
 from contributor.governor.wish import Advice, Unrestricted
 from contributor.interrupt import Interrupt
 from contributor.node import Node
 from contributor.own_data import OwnData
 from contributor.parts import Change, Parts, as_trained
 from contributor.patience import Patience
-from contributor.state import NodeFolder
 from contributor.swarm.around import Swarm
 from contributor.tasks.byte_lm import ByteLMTask
 from contributor.training.trainer import Trainer, Unit

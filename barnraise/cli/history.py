@@ -31,8 +31,8 @@ def history(
     Example: barnraise history --limit 5
     """
     node = find_node(run, home, key)
+    from contributor.folder import NodeFolder
     from contributor.history import read_history
-    from contributor.state import NodeFolder
 
     units = read_history(NodeFolder(node.folder).history)
     told = units[-limit:]

@@ -42,7 +42,7 @@ def nodes_here(home: Path | None) -> list[FoundNode]:
 
 def node_home(home: Path | None) -> Path:
     """The folder that was named, else the user's, which holds the folders of nodes."""
-    from contributor.state import state_home  # numpy is enough for it: what runs a node need not be installed
+    from contributor.folder import state_home  # numpy is enough for it: what runs a node need not be installed
 
     return home or state_home()
 

@@ -49,7 +49,7 @@ def status(
 def _known(node: FoundNode) -> dict[str, Any]:
     """A node as it says itself, or as its folder has it."""
     from contributor.control.asking import ask
-    from contributor.state import NodeFolder
+    from contributor.folder import NodeFolder
     from contributor.status import read_status
 
     folder = NodeFolder(node.folder)
@@ -76,7 +76,7 @@ def _known(node: FoundNode) -> dict[str, Any]:
 
 def _stored(root: Path) -> dict[str, Any]:
     """What the folder itself says: updates on their way, a unit that was stopped in the middle."""
-    from contributor.state import NodeFolder
+    from contributor.folder import NodeFolder
 
     folder = NodeFolder(root)
     try:

@@ -20,7 +20,8 @@ from barnraise.narrate import short
 from barnraise.records import UpdateStory
 
 if TYPE_CHECKING:
-    from contributor.state import NodeFolder, NodeState
+    from contributor.folder import NodeFolder
+    from contributor.state import NodeState
 
 __all__ = ["why"]
 
@@ -78,8 +79,8 @@ class _Node:
         None where none of these is, or where a run that other commands would find comes before the last of them.
         """
         from barnraise.cli.nodes import nodes_here
+        from contributor.folder import NodeFolder
         from contributor.history import read_history
-        from contributor.state import NodeFolder
 
         here = NodeFolder(Path())
         if Path("state.json").is_file() and here.url.is_file():

@@ -13,9 +13,10 @@ from pathlib import Path
 
 from barnraise.errors import ConfigValueError
 from barnraise.protocol import Lease
+from contributor.folder import NodeFolder
 from contributor.privacy.budget import CLIP, Budget, Choice, load_budget, save_budget
 from contributor.privacy.gradients import Countable, Private
-from contributor.state import NodeFolder, NodeState
+from contributor.state import NodeState
 from contributor.tasks import Task
 from contributor.training.how import How
 

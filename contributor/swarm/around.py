@@ -14,8 +14,8 @@ from barnraise.swarm.addresses import ADDRESSES_MAX
 from barnraise.swarm.process import Sidecar
 from barnraise.swarm.team_key import TeamKey
 from contributor.events import NodeEvent, Notice
+from contributor.folder import NodeFolder
 from contributor.interrupt import Interrupt
-from contributor.state import NodeFolder
 from contributor.swarm.choice import SwarmChoice, TeamChoice, listen_at
 from contributor.swarm.discovery import Discovery, SearchedFor, discovering
 from contributor.swarm.memory import SwarmMemory

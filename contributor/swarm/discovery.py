@@ -20,7 +20,7 @@ from barnraise.swarm.process import Sidecar
 from barnraise.swarm.records import NodeProgress, open_progress, pack, progress_subkey
 from contributor.client import GatewayClient
 from contributor.events import Moved, NodeEvent, Notice
-from contributor.state import NodeFolder
+from contributor.folder import NodeFolder
 from contributor.status import NodeStatus
 from contributor.swarm.announcing import Announcer, is_due
 from contributor.swarm.finding import Heard, Tried, choose, is_another, newest_beacon, to_try

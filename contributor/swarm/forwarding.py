@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from contributor.control.finding import known_nodes
-from contributor.state import NodeFolder
+from contributor.folder import NodeFolder
 from contributor.swarm.memory import SwarmMemory
 
 __all__ = ["forwarded"]

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from barnraise.config import TrainingConfig
 from barnraise.errors import BlobMissingError, VerificationError
 from barnraise.updates.space import ParameterSpace
-from contributor.state import KeptMoments, NodeFolder, NodeState
+from contributor.folder import NodeFolder
+from contributor.state import KeptMoments, NodeState
 from contributor.training.trainer import Moments
 
 __all__ = ["load_moments", "store_moments"]

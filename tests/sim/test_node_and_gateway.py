@@ -16,11 +16,11 @@ from barnraise.protocol import Lease, RunInfo
 from contributor.base import Base
 from contributor.client import GatewayClient
 from contributor.events import NodeEvent, Notice, Step, Waiting
+from contributor.folder import NodeFolder
 from contributor.interrupt import Interrupt
 from contributor.node import Node
 from contributor.parts import Parts
 from contributor.patience import Patience
-from contributor.state import NodeFolder
 from contributor.transport import Answer
 from contributor.whereabouts import Whereabouts
 from doorstep import ADA, Doorstep, doorstep

@@ -10,7 +10,7 @@ import pytest
 
 from barnraise.cli import run
 from barnraise.identity import Identity
-from contributor.state import NodeFolder
+from contributor.folder import NodeFolder
 
 
 @pytest.fixture(name="home")

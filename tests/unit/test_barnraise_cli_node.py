@@ -15,8 +15,8 @@ from barnraise.errors import UnreachableError
 from barnraise.identity import Identity
 from barnraise.records import ContributorLine, ContributorLines
 from contributor.events import Fate, Finished, NodeEvent, Received, Sent, Stopped
+from contributor.folder import NodeFolder
 from contributor.history import Journal
-from contributor.state import NodeFolder
 from contributor.status import NodeStatus, Watch
 
 DIGEST = digest_bytes(b"an update")

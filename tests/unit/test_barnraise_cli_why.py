@@ -15,7 +15,8 @@ from barnraise.errors import NotFoundError
 from barnraise.records import UpdateStory
 from barnraise.update_config import CodecConfig
 from commands import answered
-from contributor.state import NodeFolder, NodeState, SentUpdate
+from contributor.folder import NodeFolder
+from contributor.state import NodeState, SentUpdate
 from coordinator.ledger.events import RoundMerged, RoundTested, UpdateChecked, UpdateRejected
 from coordinator.orders import Revert
 from coordinator.orders.placing import append

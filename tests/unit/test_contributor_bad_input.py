@@ -22,9 +22,9 @@ from barnraise.protocol import LeaseAnswer, Wait
 from barnraise.releases.manifest import read_manifest
 from contributor.client import GatewayClient
 from contributor.events import NodeEvent, Step
+from contributor.folder import NodeFolder
 from contributor.interrupt import Interrupt
 from contributor.run import _run_info
-from contributor.state import NodeFolder
 from contributor.transport import Answer
 from node_world import World, another
 from pretend_gateway import PretendGateway

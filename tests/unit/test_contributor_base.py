@@ -15,7 +15,7 @@ from barnraise.releases.source import FolderSource
 from barnraise.swarm.process import Sidecar, SidecarState
 from contributor import base as module
 from contributor.base import ReleasedBase
-from contributor.state import NodeFolder
+from contributor.folder import NodeFolder
 from contributor.swarm.around import Swarm
 from contributor.swarm.peer_blobs import SMALLEST_BYTES
 from contributor.swarm.status import SwarmTally

@@ -15,9 +15,9 @@ from barnraise.errors import FolderLockedError, NodeCrashedError
 from contributor.client import GatewayClient
 from contributor.crashes import CRASHES_MAX, SAME_MAX
 from contributor.events import Joined, NodeEvent, Resting, Step, Stopped, Waiting
+from contributor.folder import NodeFolder
 from contributor.interrupt import Interrupt
 from contributor.run import NodeConfig, run_node
-from contributor.state import NodeFolder
 from contributor.status import read_status
 from contributor.training.trainer import Trainer
 from pretend_gateway import PretendGateway

@@ -19,8 +19,8 @@ from contributor.control.finding import FoundNode, choose, known_nodes
 from contributor.control.lines import ASKED_MAX_BYTES, answer_line, asked_line, result_of
 from contributor.control.peer import is_owner
 from contributor.events import Step
+from contributor.folder import NodeFolder
 from contributor.interrupt import Interrupt
-from contributor.state import NodeFolder
 from contributor.status import NodeStatus, Watch
 
 

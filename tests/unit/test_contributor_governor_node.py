@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from contributor.events import NodeEvent, Step
+from contributor.folder import NodeFolder
 from contributor.governor import Wish
 from contributor.governor.governor import Governor
 from contributor.governor.look import Look
@@ -15,7 +16,6 @@ from contributor.governor.sensors.clock import ClockSensor
 from contributor.governor.sensors.memory import MemorySensor
 from contributor.governor.settings import remove_table, table_of, write_table
 from contributor.interrupt import Interrupt
-from contributor.state import NodeFolder
 from node_world import World
 
 

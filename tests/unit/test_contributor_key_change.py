@@ -19,8 +19,8 @@ from barnraise.identity import Identity
 from barnraise.recovery import RecoveryCode
 from contributor.client import GatewayClient
 from contributor.first_use import FirstUse, first_use, load_card
+from contributor.folder import NodeFolder
 from contributor.key_change import KeyChanges, move_folders, places_of, retired_path
-from contributor.state import NodeFolder
 from contributor.transport import Answer
 from doorstep import Doorstep, doorstep
 

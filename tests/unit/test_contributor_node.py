@@ -27,9 +27,10 @@ from barnraise.update_config import CodecConfig
 from barnraise.updates import Update
 from contributor.base import Base, check_base
 from contributor.events import Fate, NodeEvent, Notice, Step, Waiting
+from contributor.folder import NodeFolder
 from contributor.interrupt import Interrupt
 from contributor.poison import flipped
-from contributor.state import NodeFolder, NodeState
+from contributor.state import NodeState
 from contributor.training.trainer import Trainer
 from node_world import ME, KilledError, World, another, only, press_at
 from pretend_gateway import PretendGateway

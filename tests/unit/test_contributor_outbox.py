@@ -17,8 +17,9 @@ from barnraise.identity import Identity
 from barnraise.message import Signed
 from barnraise.update_config import CodecConfig
 from contributor.events import Fate, NodeEvent, Received
+from contributor.folder import NodeFolder
 from contributor.interrupt import Interrupt
-from contributor.state import KeptMoments, NodeFolder, NodeState, Outgoing
+from contributor.state import KeptMoments, NodeState, Outgoing
 from node_world import World, another
 from pretend_gateway import PretendGateway
 

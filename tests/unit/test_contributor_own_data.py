@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from barnraise.data_config import DataConfig, LocalData, StdlibData
 from barnraise.errors import ConfigValueError, UsageError
 from barnraise.protocol import RunInfo
+from contributor.folder import NodeFolder
 from contributor.own_data import OwnData, check_brought
-from contributor.state import NodeFolder
 from contributor.transport import Answer
 from node_world import World
 from pretend_gateway import PretendGateway

@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from barnraise.config import TrainingConfig
 from barnraise.errors import BudgetSpentError, ConfigValueError, UsageError, VerificationError
 from barnraise.model_config import ByteLMConfig
+from contributor.folder import NodeFolder
 from contributor.privacy.accountant import epsilon_of
 from contributor.privacy.beginning import Privacy, without_traces
 from contributor.privacy.budget import Budget, Choice, load_budget, save_budget
 from contributor.privacy.gradients import Private
 from contributor.privacy.noise import SecretStream
-from contributor.state import KeptMoments, NodeFolder, NodeState
+from contributor.state import KeptMoments, NodeState
 from contributor.tasks.byte_lm import ByteLMTask
 from contributor.training.accumulate import Pass
 from contributor.training.how import How

@@ -9,10 +9,10 @@ import pytest
 
 from barnraise.errors import BlobMissingError, NodeCrashedError, RefusedError
 from contributor.events import NodeEvent, Notice, Step, Stopped
+from contributor.folder import NodeFolder
 from contributor.interrupt import Interrupt
 from contributor.live import Life, live
 from contributor.report import REPORTS_KEPT, Crash, Flight, crash
-from contributor.state import NodeFolder
 from contributor.status import read_status
 
 NOW = 1_700_000_000_000

@@ -12,10 +12,11 @@ import pytest
 from barnraise.errors import DiskFullError, NotEnoughMemoryError
 from contributor import saving
 from contributor.events import Leased, NodeEvent, Notice, Resting, Step
+from contributor.folder import NodeFolder
 from contributor.governor.wish import Wish
 from contributor.interrupt import Interrupt
 from contributor.resting import PAUSED
-from contributor.state import NodeFolder, NodeState
+from contributor.state import NodeState
 from contributor.training.trainer import Trainer
 from node_world import World, another, only
 

@@ -11,7 +11,7 @@ from barnraise.errors import RefusedError, RetiredKeyError
 from barnraise.identity import Identity
 from barnraise.message import Signed
 from barnraise.protocol import LeaseAnswer
-from contributor.state import NodeFolder
+from contributor.folder import NodeFolder
 from node_world import ME, World, only
 
 NEW = Identity.from_seed(b"n" * 32)

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from barnraise.digest import digest_bytes
-from barnraise.errors import BadNameError, BlobMissingError, FolderLockedError, VerificationError
+from barnraise.errors import BlobMissingError, VerificationError
 from barnraise.identity import Identity
 from barnraise.message import Signed
 from barnraise.protocol import RunInfo
-from contributor.state import KeptMoments, NodeFolder, NodeState, Outgoing
+from contributor.folder import NodeFolder
+from contributor.state import KeptMoments, NodeState, Outgoing
 from pretend_gateway import PretendGateway
 
 SPACE, OTHER = digest_bytes(b"space"), digest_bytes(b"other space")
@@ -97,42 +98,3 @@ def test_a_state_from_before_moments_were_kept_is_read(tmp_path: Path) -> None:
     del state["moments"]
     (tmp_path / "state.json").write_text(json.dumps(state))
     assert NodeFolder(tmp_path).load() == NodeState(space=SPACE, residuals=(OLD,))
-
-
-def test_a_new_folder_has_an_empty_state(tmp_path: Path) -> None:
-    assert NodeFolder(tmp_path).load() == NodeState()
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"units": 3}', '{"residual": "../../etc/passwd"}'])
-def test_an_altered_state_is_not_used(tmp_path: Path, text: str) -> None:
-    (tmp_path / "state.json").write_text(text)
-    with pytest.raises(VerificationError, match=r"move .* away"):
-        NodeFolder(tmp_path).load()
-
-
-def test_an_altered_residual_is_not_used(tmp_path: Path) -> None:
-    folder = NodeFolder(tmp_path)
-    digest = folder.put_vector(np.ones(5, dtype=np.float32))
-    folder.store.path(digest).write_bytes(b"\x00" * 20)
-    with pytest.raises(VerificationError, match="residual"):
-        folder.vector(digest, 5)
-    folder.store.path(digest).write_bytes(b"")
-    with pytest.raises(VerificationError, match="residual"):
-        folder.vector(digest, 5)
-
-
-def test_two_nodes_of_one_key_do_not_share_a_folder(tmp_path: Path) -> None:
-    folder = NodeFolder.of(tmp_path, "tiny", "ab" * 32)
-    with folder.lock():
-        with pytest.raises(FolderLockedError, match="another node with this key"), folder.lock():
-            pass
-        with NodeFolder.of(tmp_path, "tiny", "cd" * 32).lock():
-            pass
-    with folder.lock():
-        pass
-
-
-@pytest.mark.parametrize("name", ["..", "a/b", "", "A", "\x00", "a" * 65])
-def test_a_runs_name_is_checked_before_it_becomes_a_path(tmp_path: Path, name: str) -> None:
-    with pytest.raises(BadNameError):
-        NodeFolder.of(tmp_path, name, "ab" * 32)

@@ -16,7 +16,7 @@ from barnraise.swarm.process import SidecarState
 from barnraise.swarm.records import BEACON_FOR_MS, PROGRESS_FOR_MS, Beacon, open_progress, pack
 from contributor.client import GatewayClient
 from contributor.events import Leased, Moved, NodeEvent, Notice, Step
-from contributor.state import NodeFolder
+from contributor.folder import NodeFolder
 from contributor.status import NodeStatus
 from contributor.swarm.announcing import AGAIN_MS, AT_MOST_MS, Announcer, is_due
 from contributor.swarm.discovery import LOOK_AFTER_S, Discovery, SearchedFor

@@ -15,8 +15,9 @@ from barnraise.protocol import Lease, LeaseRequest, Receipt, UpdateEnvelope, Upl
 from barnraise.swarm.team_checks import stated
 from barnraise.team_messages import TeamShare
 from contributor.events import Carried, Fate, Finished, Notice, Received
+from contributor.folder import NodeFolder
 from contributor.history import Journal, read_history
-from contributor.state import NodeFolder, SentUpdate
+from contributor.state import SentUpdate
 from contributor.swarm.around import Swarm
 from contributor.swarm.status import SwarmTally
 from contributor.swarm.teamwork import HOLD_S, Alone, Share, Teamwork, Window, window_of

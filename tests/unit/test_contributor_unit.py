@@ -14,7 +14,7 @@ from barnraise.message import BlobRef
 from barnraise.update_config import CodecConfig, LoraConfig, UpdateConfig
 from barnraise.updates import Carrier, Mask, Update, asked_carrier
 from barnraise.updates.mask import write_mask
-from contributor.state import NodeFolder
+from contributor.folder import NodeFolder
 from contributor.training.scores import magnitude_scores
 from contributor.unit import Wanted
 from merge.compress.mask import choose_entries

@@ -10,11 +10,11 @@ import pytest
 
 import node_world
 from contributor.events import Finished, NodeEvent, Step
+from contributor.folder import NodeFolder
 from contributor.interrupt import Interrupt
 from contributor.parts import Parts
 from contributor.privacy.beginning import Privacy
 from contributor.privacy.budget import Choice, load_budget
-from contributor.state import NodeFolder
 from node_world import World, only
 
 
