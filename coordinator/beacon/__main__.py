@@ -2,48 +2,35 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from threading import Event
 from typing import Any
 
 from barnraise.clock import now_ms
 from barnraise.config import RunConfig, load_run_config
-from barnraise.errors import BarnraiseError
 from barnraise.identity import Identity
 from barnraise.installation import require
-from barnraise.process import end_with_parent, last_words, stop_on_signals
+from barnraise.process import stop_on_signals
 from barnraise.run_folder import RunFolder
 from barnraise.swarm.process import Sidecar
 from coordinator.beacon.keeper import Keeper
 from coordinator.ledger import Ledger
+from coordinator.run_process import run_process
 
 __all__ = ["main", "sidecar_settings"]
 
 
 def main() -> int:
     """Keep it until SIGTERM; the exit code is the error family's."""
-    parser = argparse.ArgumentParser(prog="python -m coordinator.beacon")
-    parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--parent", type=int, help="process id of whoever starts this; the end of both")
-    chosen = parser.parse_args()
-    end_with_parent(chosen.parent)
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    return run_process("coordinator.beacon", _keep)
+
+
+def _keep(folder: RunFolder) -> None:
     stop = Event()
     stop_on_signals(stop)
-    try:
-        require("swarm")
-        _keep(RunFolder(chosen.run.resolve()), stop)
-    except BarnraiseError as error:
-        last_words(error)
-        return error.exit_code
-    return 0
-
-
-def _keep(folder: RunFolder, stop: Event) -> None:
+    require("swarm")
     config = load_run_config(folder.require().config)
     settings = sidecar_settings(config, folder)
     ledger = Ledger.open(folder.ledger)

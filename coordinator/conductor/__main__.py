@@ -14,33 +14,25 @@ from threading import Event
 
 from barnraise.clock import now_ms
 from barnraise.config import load_run_config
-from barnraise.errors import BarnraiseError, RayLostError
+from barnraise.errors import RayLostError
 from barnraise.process import end_with_parent, last_words, stop_on_signals
 from barnraise.run_folder import RunFolder
 from coordinator.conductor.cluster import local_ray, prepare_environment, ray_token
+from coordinator.run_process import add_parent, exit_code_of
 
 
 def main() -> int:
     """Conduct until SIGTERM; the exit code is the error family's."""
     parser = argparse.ArgumentParser(prog="python -m coordinator.conductor")
-    parser.add_argument("--run", type=Path)
-    parser.add_argument("--check", type=Path, help="a configuration to check, instead of conducting")
-    parser.add_argument("--parent", type=int, help="process id of whoever starts this; the end of both")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--run", type=Path)
+    what.add_argument("--check", type=Path, help="a configuration to check, instead of conducting")
+    add_parent(parser)
     chosen = parser.parse_args()
     end_with_parent(chosen.parent)
-    try:
-        if chosen.check is not None:
-            _check(chosen.check)
-            return 0
-        stop = Event()
-        stop_on_signals(stop)
-        folder = RunFolder(chosen.run.resolve())
-        prepare_environment(ray_token(folder))
-        _conduct(folder, stop)
-    except BarnraiseError as error:
-        last_words(error)
-        return error.exit_code
-    return 0
+    if chosen.check is not None:
+        return exit_code_of(lambda: _check(chosen.check))
+    return exit_code_of(lambda: _conduct(RunFolder(chosen.run.resolve())))
 
 
 def _check(config: Path) -> None:
@@ -51,7 +43,10 @@ def _check(config: Path) -> None:
     require_testable(found)
 
 
-def _conduct(folder: RunFolder, stop: Event) -> None:
+def _conduct(folder: RunFolder) -> None:
+    stop = Event()
+    stop_on_signals(stop)
+    prepare_environment(ray_token(folder))  # before the imports below, for they bring Ray in
     from barnraise.releases.repository import Repository
     from coordinator.conductor import watchdog
     from coordinator.conductor.conductor import Conductor

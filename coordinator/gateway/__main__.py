@@ -6,7 +6,6 @@ takes the port that it had before, if that is free, so that contributors find it
 
 from __future__ import annotations
 
-import argparse
 import errno
 import json
 import logging
@@ -22,13 +21,13 @@ import uvicorn
 from fastapi import FastAPI
 
 from barnraise.config import GatewayConfig
-from barnraise.errors import BarnraiseError, ConfigValueError, PortInUseError
-from barnraise.process import end_with_parent, last_words
+from barnraise.errors import ConfigValueError, PortInUseError
 from barnraise.releases.durable import replace_file
 from barnraise.run_folder import RunFolder
 from coordinator.gateway.app import create_app
 from coordinator.gateway.deadlines import patient_protocol
 from coordinator.gateway.state import GatewayState
+from coordinator.run_process import run_process
 from coordinator.vitals import write_status
 
 __all__ = ["listen", "main", "scrape_targets"]
@@ -41,25 +40,13 @@ GRACE_S = 5
 
 def main() -> int:
     """Serve until SIGTERM; the exit code is the error family's."""
-    parser = argparse.ArgumentParser(prog="python -m coordinator.gateway")
-    parser.add_argument("--run", type=Path, required=True)
-    parser.add_argument("--parent", type=int, help="process id of whoever starts this; the end of both")
-    chosen = parser.parse_args()
-    end_with_parent(chosen.parent)
-    folder = RunFolder(chosen.run.resolve())
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sys.exit(0))  # uvicorn ends first, then raises the signal again
-    try:
-        _serve(folder)
-    except BarnraiseError as error:
-        last_words(error)
-        return error.exit_code
-    return 0
+    return run_process("coordinator.gateway", _serve)
 
 
 def _serve(folder: RunFolder) -> None:
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: sys.exit(0))  # uvicorn ends first, then raises the signal again
     state = GatewayState.open(folder)
     folder.create()
     app = create_app(state)
