@@ -51,7 +51,17 @@ class Across:
         self._of: nn.Module | None = None
 
     def leave(self, work: Pass) -> float:
-        """Put a gradient into each parameter of ``work``; the mean loss in nats."""
+        """Put a gradient into each parameter of ``work``; the mean loss in nats.
+
+        Whatever goes wrong, the copies go too: it may have been memory, and the module may be changed to need less.
+        """
+        try:
+            return self._shared_out(work)
+        except BaseException:
+            self._copies, self._of = (), None
+            raise
+
+    def _shared_out(self, work: Pass) -> float:
         shares = shares_of(work.task.batch(work.seed, work.index, work.batch), 1 + len(self._others))
         if len(shares) == 1:
             return Plain().leave(work)
@@ -111,15 +121,8 @@ def _gathered(passes: Sequence[Pass], sums: Sequence[tuple[Tensor, int]]) -> flo
 
 
 def _copied(work: Pass, device: torch.device) -> _Copy:
-    """The step's module once more, on another device; gradients are not copied."""
-    kept = [parameter.grad for parameter in work.parameters]
-    for parameter in work.parameters:
-        parameter.grad = None
-    try:
-        module = copy.deepcopy(work.module).to(device)
-    finally:
-        for parameter, gradient in zip(work.parameters, kept, strict=True):
-            parameter.grad = gradient
+    """The step's module once more, on another device."""
+    module = copy.deepcopy(work.module).to(device)
     places = {parameter: name for name, parameter in work.module.named_parameters()}
     theirs = dict(module.named_parameters())
     return _Copy(module, tuple(theirs[places[parameter]] for parameter in work.parameters))

@@ -112,6 +112,30 @@ def test_every_device_gets_a_share_and_the_parameters_of_the_moment() -> None:
     assert sums[0] != sums[3]
 
 
+def test_what_a_failure_changes_in_the_module_reaches_every_device() -> None:
+    seen: list[bool] = []
+
+    class Short(ByteLMTask):
+        def loss(self, module: nn.Module, batch: Batch) -> Loss:
+            again = hasattr(module, "computes_again")
+            seen.append(again)
+            if not again and module is not whole:
+                raise MemoryError("no room on this one")
+            return super().loss(module, batch)
+
+    whole = build(MODEL)
+    task = Short(MODEL, b"the same line again\n" * 40)
+    work = Pass(task, whole, tuple(whole.parameters()), CPU, 8, nullcontext, 1, 0, 4)
+    across = Across((CPU,))
+    with pytest.raises(MemoryError):
+        across.leave(work)
+    whole.computes_again = True  # type: ignore[assignment]  # as compute_again puts something else into a module
+    for parameter in whole.parameters():
+        parameter.grad = None
+    across.leave(work)
+    assert seen[-2:] == [True, True]
+
+
 def test_a_device_that_has_no_memory_makes_all_parts_smaller() -> None:
     said: list[str] = []
     calls: list[int] = []
