@@ -8,16 +8,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from threading import Event
-from typing import Any
 
 from barnraise.config import RunConfig
 from barnraise.errors import MessageError, StorageError, SwarmError
 from barnraise.identity import Identity
 from barnraise.run_folder import RunFolder
-from barnraise.swarm.addresses import ADDRESSES_MAX, fault_of
 from barnraise.swarm.process import Sidecar
 from barnraise.swarm.records import Beacon, pack
-from coordinator.beacon.keeping import beacon_of, due, gateways_of
+from coordinator.beacon.content import addresses_of, beacon_of, due, gateways_of
 from coordinator.beacon.told import SwarmTold, withdraw_told, write_told
 from coordinator.ledger import Ledger
 
@@ -25,7 +23,6 @@ __all__ = ["Keeper"]
 
 LOOK_EVERY_S = 5.0
 ASK_S = 30.0
-LOOPBACK = ("/ip4/127.", "/ip6/::1/")
 _log = logging.getLogger("barnraise.beacon")
 
 
@@ -69,7 +66,7 @@ class Keeper:
             return told
         try:
             about = self._sidecar.ask("about", ASK_S)
-            told = replace(told, addresses=_addresses(about), peers=int(about["peers"]))
+            told = replace(told, addresses=addresses_of(map(str, about["addresses"])), peers=int(about["peers"]))
             why = self._publish(told.addresses, state.starts)
         except (SwarmError, StorageError, MessageError) as error:
             _log.warning("%s", error)
@@ -115,10 +112,3 @@ class Keeper:
         with suppress(FileNotFoundError, ValueError, KeyError):
             return str(json.loads(self._folder.address.read_bytes())["url"])
         return None
-
-
-def _addresses(about: dict[str, Any]) -> tuple[str, ...]:
-    """Those to name: well-formed, not too many, and none of this machine alone where others can reach it."""
-    good = [str(each) for each in about["addresses"] if not fault_of(str(each), peer=True)]
-    elsewhere = [each for each in good if not each.startswith(LOOPBACK)]
-    return tuple(elsewhere or good)[:ADDRESSES_MAX]

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 
 from barnraise.protocol import SwarmInfo
 from barnraise.run_folder import RunFolder
-from barnraise.swarm.addresses import ADDRESSES_MAX, fault_of
+from coordinator.beacon.content import addresses_of
 from coordinator.vitals import read_status, write_status
 
 __all__ = ["TRUE_FOR_MS", "SwarmTold", "read_told", "swarm_info", "withdraw_told", "write_told"]
@@ -75,5 +75,5 @@ def swarm_info(told: SwarmTold | None) -> SwarmInfo | None:
     """What strangers are told: whom to begin with."""
     if told is None:
         return None
-    good = [address for address in told.addresses if not fault_of(address, peer=True)]
-    return SwarmInfo(bootstrap=tuple(good[:ADDRESSES_MAX])) if good else None
+    bootstrap = addresses_of(told.addresses)
+    return SwarmInfo(bootstrap=bootstrap) if bootstrap else None

@@ -17,8 +17,8 @@ from barnraise.errors import ConfigValueError, SwarmError
 from barnraise.run_folder import RunFolder
 from barnraise.swarm.process import SidecarState
 from barnraise.swarm.records import BEACON_FOR_MS, Beacon, open_beacon
+from coordinator.beacon.content import RENEW_AFTER_MS, beacon_of, due, gateways_of
 from coordinator.beacon.keeper import Keeper
-from coordinator.beacon.keeping import RENEW_AFTER_MS, beacon_of, due, gateways_of
 from coordinator.beacon.told import TRUE_FOR_MS, SwarmTold, read_told, write_told
 from coordinator.ledger.events import RunCreated
 from doorstep import BASE, doorstep, toy_config

@@ -6,16 +6,18 @@ still found by whoever looks, and an old address is believed for an hour at most
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from barnraise.config import RunConfig
+from barnraise.swarm.addresses import ADDRESSES_MAX, fault_of
 from barnraise.swarm.records import BEACON_FOR_MS, Beacon
 
-__all__ = ["RENEW_AFTER_MS", "Due", "beacon_of", "due", "gateways_of"]
+__all__ = ["RENEW_AFTER_MS", "Due", "addresses_of", "beacon_of", "due", "gateways_of"]
 
 RENEW_AFTER_MS = 600_000
+LOOPBACK = ("/ip4/127.", "/ip6/::1/")
 NOWHERE = frozenset({"0.0.0.0", "::"})  # noqa: S104  nothing is bound here: these are no addresses to send people to
 
 
@@ -40,6 +42,13 @@ def gateways_of(config: RunConfig, listening: str | None) -> tuple[str, ...]:
     if listening is None or urlsplit(listening).hostname in NOWHERE:
         return ()
     return (listening,)
+
+
+def addresses_of(host: Iterable[str]) -> tuple[str, ...]:
+    """Which addresses of the host to name: well-formed, not too many, loopback only where it has no others."""
+    good = [address for address in host if not fault_of(address, peer=True)]
+    elsewhere = [address for address in good if not address.startswith(LOOPBACK)]
+    return tuple(elsewhere or good)[:ADDRESSES_MAX]
 
 
 def beacon_of(run: str, gateways: Sequence[str], newest: str | None, bootstrap: Sequence[str], now_ms: int) -> Beacon:
