@@ -32,7 +32,7 @@ from contributor.interrupt import Interrupt, StopRequestedError
 from contributor.live import Life, live
 from contributor.node import Before, Node
 from contributor.own_data import OwnData, check_brought
-from contributor.pacing import DownRate
+from contributor.pacing import Pacing
 from contributor.parts import Change, Parts, as_trained
 from contributor.patience import Patience
 from contributor.privacy.beginning import Privacy
@@ -214,12 +214,12 @@ def _parts(door: _Door, here: _Here, swarm: Swarm, report: Callable[[NodeEvent],
     governor.training(int(getattr(door.info.model, "context", 1)))  # of what has no context an example is one thing
     tempo = Tempo(time.monotonic)
     wait = partial(door.patience.interrupt.wait, until_stop=True)
-    down = DownRate(lambda: governor.wish().down_bytes_per_s, wait)
+    down = Pacing(lambda: governor.wish().down_bytes_per_s, wait)
     return Parts(
         door.name,
         door.who.identity,
         door.client,
-        ReleasedBase(door.patience.where, door.info, folder, down.fetched, swarm),
+        ReleasedBase(door.patience.where, door.info, folder, down.after, swarm),
         folder,
         replace(door.patience, report=_counting(report, governor, tempo, swarm)),
         torch.device(plan.device),

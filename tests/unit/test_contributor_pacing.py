@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from barnraise.releases.http_source import HttpSource, Reply
-from contributor.pacing import PIECE_MAX_BYTES, PIECE_MIN_BYTES, DownRate, Pacing, pause_s, piece_bytes
+from contributor.pacing import PIECE_MAX_BYTES, PIECE_MIN_BYTES, Pacing, piece_bytes
 
 RATES = st.floats(1.0, 1e9)
 
@@ -22,15 +22,6 @@ def test_a_piece_is_about_a_second_and_within_bounds(rate: float) -> None:
     assert piece_bytes(None) == PIECE_MAX_BYTES
     if PIECE_MIN_BYTES <= rate <= PIECE_MAX_BYTES:
         assert abs(piece_bytes(rate) - rate) <= 1
-
-
-@settings(deadline=None)
-@given(st.integers(1, 1 << 30), st.floats(0, 100), RATES)
-def test_piece_and_pause_together_keep_to_the_rate(sent: int, took_s: float, rate: float) -> None:
-    wait_s = pause_s(sent, took_s, rate)
-    assert wait_s >= 0
-    assert sent <= rate * (took_s + wait_s) * (1 + 1e-9)
-    assert pause_s(sent, took_s, None) == 0
 
 
 @dataclass
@@ -46,6 +37,22 @@ class Line:
         self.now_s += seconds
 
 
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 1 << 30), st.floats(0, 100)), min_size=1, max_size=9), RATES)
+def test_pieces_and_pauses_together_keep_to_the_rate(pieces: list[tuple[int, float]], rate: float) -> None:
+    line = Line(rate)
+    pacing = Pacing(lambda: line.rate, line.sleep, lambda: line.now_s)
+    for sent, took_s in pieces:
+        began_s = line.now_s
+        line.now_s += took_s
+        pacing.after(sent, began_s)
+        assert sent <= rate * (line.now_s - began_s) * (1 + 1e-6) + 1e-6 * rate
+    assert all(wait_s > 0 for wait_s in line.slept)
+    line.rate, waits = None, len(line.slept)
+    pacing.after(pieces[0][0], line.now_s)
+    assert len(line.slept) == waits
+
+
 def test_a_limit_that_is_lifted_or_set_holds_from_the_next_piece_on() -> None:
     line = Line()
     pacing = Pacing(lambda: line.rate, line.sleep, lambda: line.now_s)
@@ -59,14 +66,14 @@ def test_a_limit_that_is_lifted_or_set_holds_from_the_next_piece_on() -> None:
 
 def test_connections_share_the_rate_and_a_limit_that_is_lifted_holds_at_once() -> None:
     clock_s, slept, rate = 0.0, [], 100.0  # type: ignore[var-annotated]
-    down = DownRate(lambda: rate, slept.append, lambda: clock_s)
-    down.fetched(50)
-    down.fetched(50)  # on another connection, while the first one waits
+    down = Pacing(lambda: rate, slept.append, lambda: clock_s)
+    down.after(50)
+    down.after(50)  # on another connection, while the first one waits
     clock_s = 5.0
-    down.fetched(50)
+    down.after(50)
     assert slept == [0.5, 1.0, 0.5]
     rate = None  # type: ignore[assignment]
-    down.fetched(10**9)
+    down.after(10**9)
     assert len(slept) == 3
 
 
