@@ -37,10 +37,11 @@ from contributor.parts import Change, Parts, as_trained
 from contributor.patience import Patience
 from contributor.privacy.beginning import Privacy
 from contributor.privacy.budget import Choice
-from contributor.swarm.around import Around, Swarm, swarming
+from contributor.swarm.around import Swarm, swarming
 from contributor.swarm.choice import SwarmChoice
 from contributor.swarm.forwarding import forwarded
 from contributor.swarm.giving import Giving, allowed, giving
+from contributor.swarm.node import SwarmNode
 from contributor.swarm.status import SwarmTally
 from contributor.training.devices import Plan, choose, look
 from contributor.training.horizon import Tempo
@@ -126,8 +127,8 @@ def run_node(
         governor = govern(folder.root, _noted(report), config.policies)
         report(Notice(plan.reason))
         where, who = door.patience.where, door.who.identity
-        around = Around(config.swarm, door.info, where, folder, who, door.name, report, tally, interrupt)
-        with swarming(around) as swarm, _giving(swarm, governor, interrupt):
+        among = SwarmNode(config.swarm, door.info, where, folder, who, door.name, report, tally, interrupt)
+        with swarming(among) as swarm, _giving(swarm, governor, interrupt):
             here = _Here(folder, plan, governor)
             devices = tuple(torch.device(one) for one in (plan.device, *plan.others))
             shifts = _Shifts(door.info, lambda: _parts(door, here, swarm, report), governor)

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from barnraise.clock import now_ms
-from barnraise.identity import Identity
-from barnraise.protocol import RunInfo
 from barnraise.swarm.addresses import ADDRESSES_MAX
 from barnraise.swarm.process import Sidecar
 from barnraise.swarm.team_key import TeamKey
-from contributor.events import NodeEvent, Notice
-from contributor.folder import NodeFolder
-from contributor.interrupt import Interrupt
-from contributor.swarm.choice import SwarmChoice, TeamChoice, listen_at
-from contributor.swarm.discovery import Discovery, SearchedFor, discovering
-from contributor.swarm.memory import SwarmMemory
+from contributor.events import NodeEvent
+from contributor.swarm.choice import TeamChoice, listen_at
+from contributor.swarm.discovery import Discovery, discovering
+from contributor.swarm.memory import TeamMemory
+from contributor.swarm.node import SwarmNode
 from contributor.swarm.status import SwarmTally
-from contributor.swarm.team_exchange import SidecarExchange, TeamMemory
+from contributor.swarm.team_exchange import SidecarExchange
 from contributor.swarm.teamwork import Teamwork
-from contributor.whereabouts import Whereabouts
 
-__all__ = ["Around", "Swarm", "swarming"]
+__all__ = ["Swarm", "swarming"]
 
 
 @dataclass(frozen=True)
@@ -46,121 +42,77 @@ class Swarm:
     tell: Callable[[NodeEvent], None] = lambda _event: None
 
 
-@dataclass(frozen=True)
-class Around:
-    """What the sidecars need to know of their node.
-
-    Attributes:
-        where: the coordinator is; moved when it is found elsewhere.
-        folder: of the node, locked by the caller; holds log, identity and what is fetched.
-        identity, name: of the contributor.
-        report: gets what the owner should know: what does not work, and what is used instead.
-        tally: told which sidecar does what.
-        interrupt: what its owner wants at once.
-    """
-
-    choice: SwarmChoice
-    info: RunInfo
-    where: Whereabouts
-    folder: NodeFolder
-    identity: Identity
-    name: str
-    report: Callable[[NodeEvent], None]
-    tally: SwarmTally
-    interrupt: Interrupt = field(default_factory=Interrupt)
-
-    def say(self, sentence: str) -> None:
-        """Tell the owner."""
-        self.report(Notice(sentence))
-
-    @property
-    def bootstrap(self) -> tuple[str, ...]:
-        """Whom to begin with: those that the owner names, then those that the run names, then those of before."""
-        known = self.info.swarm.bootstrap if self.info.swarm is not None else ()
-        before = SwarmMemory.load(self.folder.swarm).bootstrap
-        return tuple(dict.fromkeys((*self.choice.bootstrap, *known, *before)))[:ADDRESSES_MAX]
-
-
 @contextmanager
-def swarming(around: Around) -> Iterator[Swarm]:
+def swarming(node: SwarmNode) -> Iterator[Swarm]:
     """The swarm while the block runs."""
     with ExitStack() as stack:
-        peers = _open_swarm(around, stack) if around.choice.open_swarm else None
-        blobs = peers if around.choice.blobs else None
-        team = _team(around, around.choice.team, peers, stack) if around.choice.team is not None else None
-        yield Swarm(peers, blobs, team, around.tally, _discovery(around, peers, stack))
+        peers = _open_swarm(node, stack) if node.choice.open_swarm else None
+        blobs = peers if node.choice.blobs else None
+        team = _team(node, node.choice.team, peers, stack) if node.choice.team is not None else None
+        yield Swarm(peers, blobs, team, node.tally, _discovery(node, peers, stack))
 
 
-def _team(around: Around, chosen: TeamChoice, peers: Sidecar | None, stack: ExitStack) -> Teamwork:
+def _team(node: SwarmNode, chosen: TeamChoice, peers: Sidecar | None, stack: ExitStack) -> Teamwork:
     """Averaging with a team, its sidecar begun; members are looked for in the open swarm where there is one.
 
     Raises:
         ConfigError: the file of the key holds none, or others can read it.
     """
-    info, member = around.info, around.identity.public
+    info, member = node.info, node.identity.public
     secrets = TeamKey.load(chosen.key).secrets_for(info.name, chosen.name)
-    alike = replace(around.choice, listen=chosen.listen)
 
     def settings() -> Mapping[str, Any]:
         remembered = TeamMemory.load(exchange.memory).peers
-        host = {
-            "listen": list(listen_at(alike, around.where.url)),
-            "bootstrap": list(dict.fromkeys((*chosen.peers, *remembered)))[:ADDRESSES_MAX],
-            "identity": str(around.folder.root / "team.key"),
-        }
+        members = tuple(dict.fromkeys((*chosen.peers, *remembered)))[:ADDRESSES_MAX]
+        host = _host(node, chosen.listen, members, "team.key")
         return {"host": host, "member": member, "access": secrets.access.hex(), "words": secrets.words.hex()}
 
-    sidecar = Sidecar("team", settings, around.folder.root / "team.log", around.say)
-    exchange = SidecarExchange(sidecar, secrets, around.folder.root, member, around.interrupt, around.say, peers)
-    around.tally.follow("team", sidecar)
-    around.tally.note("team", name=chosen.name)
+    sidecar = Sidecar("team", settings, node.folder.root / "team.log", node.say)
+    exchange = SidecarExchange(sidecar, secrets, node.folder.root, member, node.interrupt, node.say, peers)
+    node.tally.follow("team", sidecar)
+    node.tally.note("team", name=chosen.name)
     stack.callback(sidecar.stop)
     exchange.start()
-    return Teamwork(info.name, around.identity, exchange, now_ms, chosen.wait_s, around.tally)
+    return Teamwork(info.name, node.identity, exchange, now_ms, chosen.wait_s, node.tally)
 
 
-def _discovery(around: Around, peers: Sidecar | None, stack: ExitStack) -> Callable[[NodeEvent], None]:
+def _discovery(node: SwarmNode, peers: Sidecar | None, stack: ExitStack) -> Callable[[NodeEvent], None]:
     """Begin it, if it is wanted; what gets the node's events."""
-    if peers is None or not around.choice.discovery:
+    if peers is None or not node.choice.discovery:
         return lambda _event: None
-    work = SearchedFor(
-        around.info,
-        around.identity,
-        around.name,
-        around.folder,
-        around.where,
-        around.bootstrap,
-        around.report,
-        around.tally,
-    )
-    discovery = Discovery(work, peers)
+    discovery = Discovery(node, peers)
     stack.enter_context(discovering(discovery))
     return discovery.tell
 
 
-def _open_swarm(around: Around, stack: ExitStack) -> Sidecar:
+def _open_swarm(node: SwarmNode, stack: ExitStack) -> Sidecar:
     """The sidecar of the run's open swarm, begun."""
-    peers = Sidecar("peers", lambda: _settings(around), around.folder.root / "swarm.log", around.say)
+    peers = Sidecar("peers", lambda: _settings(node), node.folder.root / "swarm.log", node.say)
     for part in ("discovery", "blobs"):
-        if part in around.choice.parts:
-            around.tally.follow(part, peers)
+        if part in node.choice.parts:
+            node.tally.follow(part, peers)
     stack.callback(peers.stop)
     peers.start()
     return peers
 
 
-def _settings(around: Around) -> Mapping[str, Any]:
+def _settings(node: SwarmNode) -> Mapping[str, Any]:
     """What the sidecar is told when it starts; each part that is wanted has its own."""
-    host = {
-        "listen": list(listen_at(around.choice, around.where.url)),
-        "bootstrap": list(around.bootstrap),
-        "identity": str(around.folder.root / "swarm.key"),
-    }
-    wanted: dict[str, Any] = {"host": host, "run": around.info.name, "coordinator": around.info.coordinator_key}
-    if around.choice.discovery:
+    host = _host(node, node.choice.listen, node.bootstrap, "swarm.key")
+    wanted: dict[str, Any] = {"host": host, "run": node.info.name, "coordinator": node.info.coordinator_key}
+    if node.choice.discovery:
         wanted["discovery"] = {}
-    if around.choice.team is not None:
+    if node.choice.team is not None:
         wanted["meeting"] = {}
-    if around.choice.blobs:
-        wanted["blobs"] = {"store": str(around.folder.cache), "into": str(around.folder.root / "from-nodes")}
+    if node.choice.blobs:
+        wanted["blobs"] = {"store": str(node.folder.cache), "into": str(node.folder.root / "from-nodes")}
     return wanted
+
+
+def _host(node: SwarmNode, listen: tuple[str, ...], bootstrap: tuple[str, ...], identity: str) -> Mapping[str, Any]:
+    """Where a sidecar listens, whom it begins with, and the file that keeps its id."""
+    return {
+        "listen": list(listen_at(listen, node.where.url)),
+        "bootstrap": list(bootstrap),
+        "identity": str(node.folder.root / identity),
+    }

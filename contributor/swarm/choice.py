@@ -57,10 +57,10 @@ class SwarmChoice:
         return tuple(name for name, is_wanted in wanted.items() if is_wanted)
 
 
-def listen_at(choice: SwarmChoice, url: str) -> tuple[str, ...]:
-    """Where to listen: as chosen, else on every interface, or only on this machine if the coordinator is on it."""
-    if choice.listen:
-        return choice.listen
+def listen_at(chosen: tuple[str, ...], url: str) -> tuple[str, ...]:
+    """Where to listen: as ``chosen``, else on every interface, or only on this machine if the coordinator is on it."""
+    if chosen:
+        return chosen
     host = urlsplit(url).hostname or ""
     try:
         here = ipaddress.ip_address(host).is_loopback

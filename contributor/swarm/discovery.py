@@ -9,26 +9,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 
 from barnraise.clock import now_ms
 from barnraise.errors import BarnraiseError, MessageError, SwarmError
-from barnraise.identity import Identity
-from barnraise.protocol import RunInfo
 from barnraise.releases.durable import replace_file
 from barnraise.swarm.process import Sidecar
 from barnraise.swarm.records import NodeProgress, open_progress, pack, progress_subkey
 from contributor.client import GatewayClient
-from contributor.events import Moved, NodeEvent, Notice
-from contributor.folder import NodeFolder
+from contributor.events import Moved, NodeEvent
 from contributor.status import NodeStatus
 from contributor.swarm.announcing import Announcer, is_due
 from contributor.swarm.finding import Heard, Tried, choose, is_another, newest_beacon, to_try
 from contributor.swarm.memory import SwarmMemory
-from contributor.swarm.status import SwarmTally
-from contributor.whereabouts import Whereabouts
+from contributor.swarm.node import SwarmNode
 
-__all__ = ["Discovery", "SearchedFor", "discovering"]
+__all__ = ["Discovery", "discovering"]
 
 LOOK_AFTER_S = 20.0
 """A coordinator that is silent for so long may be elsewhere. A restart takes less."""
@@ -38,26 +33,6 @@ GLANCE_EVERY_MS = 30_000
 ALONE_EVERY_MS = 15_000
 TURN_S = 1.0
 ASK_S = 30.0
-
-
-@dataclass(frozen=True)
-class SearchedFor:
-    """What discovery works for.
-
-    Attributes:
-        where: the coordinator is; moved when it was found elsewhere.
-        known: hosts to begin with, as the owner and the run name them.
-        report: gets what the owner should know.
-    """
-
-    info: RunInfo
-    identity: Identity
-    name: str
-    folder: NodeFolder
-    where: Whereabouts
-    known: tuple[str, ...]
-    report: Callable[[NodeEvent], None]
-    tally: SwarmTally
 
 
 class Discovery:
@@ -70,14 +45,14 @@ class Discovery:
 
     def __init__(
         self,
-        work: SearchedFor,
+        node: SwarmNode,
         sidecar: Sidecar,
         client: Callable[[str], GatewayClient] = GatewayClient.connect,
         clock_ms: Callable[[], int] = now_ms,
     ) -> None:
-        self._work, self._sidecar, self._client, self._clock_ms = work, sidecar, client, clock_ms
-        self._memory = SwarmMemory.load(work.folder.swarm)
-        self._announcer = Announcer(work.info.name, work.name)
+        self._node, self._sidecar, self._client, self._clock_ms = node, sidecar, client, clock_ms
+        self._memory = SwarmMemory.load(node.folder.swarm)
+        self._announcer = Announcer(node.info.name, node.name)
         self._status = NodeStatus(pid=0, started_at_ms=0)
         self._told = threading.Lock()
         self._announced: NodeProgress | None = None
@@ -105,7 +80,7 @@ class Discovery:
 
     def turn(self) -> None:
         """Do what is due now. What the sidecar cannot do is left for later."""
-        silent_s = self._work.where.silent_s
+        silent_s = self._node.where.silent_s
         if silent_s >= LOOK_AFTER_S and self._is_due("look", LOOK_EVERY_MS):
             self._look(silent_s)
         if self._sidecar.state.doing != "ready":
@@ -126,7 +101,7 @@ class Discovery:
 
     def _look(self, silent_s: float) -> None:
         """Ask the swarm where the coordinator is, and go there if it really is."""
-        where, before = self._work.where, self._work.where.url
+        where, before = self._node.where, self._node.where.url
         try:
             heard = self._hear()
         except SwarmError as error:
@@ -148,7 +123,7 @@ class Discovery:
         """
         found = self._sidecar.ask("beacon", ASK_S)["records"]
         records = [str(one["record"]) for one in found]
-        heard = newest_beacon(records, self._work.info, self._clock_ms(), self._memory.beacon_at_ms)
+        heard = newest_beacon(records, self._node.info, self._clock_ms(), self._memory.beacon_at_ms)
         if heard.beacon is not None and heard.beacon.at_ms > self._memory.beacon_at_ms:
             self._remember(self._memory.with_beacon(heard.beacon))
         return heard
@@ -156,29 +131,29 @@ class Discovery:
     def _try(self, url: str) -> Tried:
         """Whether the run is there."""
         try:
-            return Tried(url, is_another(self._client(url).run_info(), self._work.info))
+            return Tried(url, is_another(self._client(url).run_info(), self._node.info))
         except BarnraiseError as error:
             return Tried(url, str(error))
 
     def _go(self, url: str, before: str, reason: str) -> None:
-        work = self._work
+        node = self._node
         self._remember(self._memory.with_move(before, url))
-        replace_file(work.folder.url, f"{url}\n".encode())
-        work.where.move(url)
-        work.tally.add("discovery", moved=1)
-        work.tally.note("discovery", last=f"It is at {url}, it was at {before}")
-        work.report(Moved(url, before, reason))
+        replace_file(node.folder.url, f"{url}\n".encode())
+        node.where.move(url)
+        node.tally.add("discovery", moved=1)
+        node.tally.note("discovery", last=f"It is at {url}, it was at {before}")
+        node.report(Moved(url, before, reason))
         self._said = ""
 
     def _remember(self, memory: SwarmMemory) -> None:
         self._memory = memory
-        memory.keep(self._work.folder.swarm)
+        memory.keep(self._node.folder.swarm)
 
     def _say_once(self, sentence: str, kind: str) -> None:
         """A hint that does not hold, or none at all: said once, however long it stays so."""
         if kind != self._said and not self._stopping.is_set():
             self._said = kind
-            self._work.report(Notice(sentence))
+            self._node.say(sentence)
 
     # -- what others are told, and tell ---------------------------------------------------------------
 
@@ -191,7 +166,7 @@ class Discovery:
         progress = self._announcer.progress(status, str(facts["peer"]), self._clock_ms())
         if not is_due(self._announced, progress):
             return
-        identity = self._work.identity
+        identity = self._node.identity
         self._sidecar.ask(
             "publish",
             ASK_S,
@@ -205,25 +180,25 @@ class Discovery:
     def _glance(self) -> None:
         """Who else is there; and if nobody is known, try again those who were."""
         about = self._sidecar.ask("about", ASK_S)
-        self._work.tally.note("discovery", peers=int(about["peers"]))
+        self._node.tally.note("discovery", peers=int(about["peers"]))
         if not about["peers"]:
-            known = tuple(dict.fromkeys((*self._work.known, *self._named_now(), *self._memory.bootstrap)))
+            known = tuple(dict.fromkeys((*self._node.bootstrap, *self._named_now(), *self._memory.bootstrap)))
             self._due_ms["glance"] = self._clock_ms() + ALONE_EVERY_MS
             if not known or not self._sidecar.ask("meet", ASK_S, addresses=known)["met"]:
                 reached = f"none of {len(known)} known hosts answers" if known else "the run names no hosts"
-                self._work.tally.note("discovery", alone=f"alone so far, for {reached}")
+                self._node.tally.note("discovery", alone=f"alone so far, for {reached}")
                 return
-        self._work.tally.note("discovery", alone="")
+        self._node.tally.note("discovery", alone="")
         self._hear()
         seen = self._nodes()
-        others = [key for key, _ in seen if key != self._work.identity.public]
+        others = [key for key, _ in seen if key != self._node.identity.public]
         told = [{"contributor": key, **progress.model_dump(mode="json")} for key, progress in seen]
-        self._work.tally.note("discovery", nodes=len(others), seen=told, seen_at_ms=self._clock_ms())
+        self._node.tally.note("discovery", nodes=len(others), seen=told, seen_at_ms=self._clock_ms())
 
     def _named_now(self) -> tuple[str, ...]:
         """Hosts that the run names by now: there may have been none yet when this node joined."""
         try:
-            info = self._client(self._work.where.url).run_info()
+            info = self._client(self._node.where.url).run_info()
         except BarnraiseError:
             return ()
         return info.swarm.bootstrap if info.swarm is not None else ()
@@ -238,7 +213,7 @@ class Discovery:
         for one in self._sidecar.ask("nodes", ASK_S)["records"]:
             with suppress(MessageError):
                 record, subkey = str(one["record"]).encode(), str(one["subkey"])
-                found.append(open_progress(record, self._work.info.name, subkey, self._clock_ms()))
+                found.append(open_progress(record, self._node.info.name, subkey, self._clock_ms()))
         return found
 
 

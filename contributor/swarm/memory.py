@@ -1,12 +1,13 @@
-"""What a node remembers of the swarm: hosts to begin with, the newest beacon's time, and where the coordinator was.
+"""What a node remembers of the swarm and of its team, each in a file of its own in the node's folder.
 
-A file of its own in the node's folder. Losing it costs a while, so a damaged one begins anew.
+Losing one costs a while, or an address to type, so a damaged one begins anew.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field
 
@@ -16,13 +17,28 @@ from barnraise.releases.durable import replace_file
 from barnraise.swarm.addresses import ADDRESSES_MAX, PeerAddress
 from barnraise.swarm.records import Beacon, GatewayUrl
 
-__all__ = ["SwarmMemory"]
+__all__ = ["SwarmMemory", "TeamMemory"]
 
 LEFT_MAX = 16
 
 
-class SwarmMemory(Message):
-    """As it is written.
+class _Memory(Message):
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """What is at ``path``; nothing where that is missing or damaged."""
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except (OSError, ValueError, MessageError):
+            return cls()
+
+    def keep(self, path: Path) -> None:
+        """Write it there; a full disk may cost it."""
+        with suppress(DiskFullError):
+            replace_file(path, self.canonical())
+
+
+class SwarmMemory(_Memory):
+    """Hosts to begin with, the newest beacon's time, and where the coordinator was.
 
     Attributes:
         bootstrap: hosts that a beacon named. beacon_at_ms: when that was signed; older ones are replays.
@@ -34,21 +50,6 @@ class SwarmMemory(Message):
     beacon_at_ms: Millis = 0
     left: Annotated[tuple[GatewayUrl, ...], Field(max_length=LEFT_MAX)] = ()
 
-    @classmethod
-    def load(cls, path: Path) -> SwarmMemory:
-        """What is at ``path``; nothing where that is missing or damaged."""
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except (OSError, ValueError, MessageError):
-            return cls()
-
-    def keep(self, path: Path) -> None:
-        """Write it there; a full disk may cost it."""
-        try:
-            replace_file(path, self.canonical())
-        except DiskFullError:
-            return
-
     def with_beacon(self, beacon: Beacon) -> SwarmMemory:
         """One that holds was seen."""
         if beacon.at_ms < self.beacon_at_ms:
@@ -59,3 +60,10 @@ class SwarmMemory(Message):
         """The coordinator is at ``now``."""
         left = [url for url in self.left if url not in {before, now}] + [before]
         return self.model_copy(update={"left": tuple(left[-LEFT_MAX:])})
+
+
+class TeamMemory(_Memory):
+    """Where members of the team were reached last."""
+
+    kind: ClassVar[str] = "node-team"
+    peers: Annotated[tuple[PeerAddress, ...], Field(max_length=ADDRESSES_MAX)] = ()

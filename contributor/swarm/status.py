@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from barnraise.swarm.process import Sidecar
+from barnraise.swarm.process import Sidecar, SidecarState
 
 __all__ = ["PARTS", "SwarmStatus", "SwarmTally"]
 
@@ -96,12 +96,8 @@ class SwarmTally:
 
     def _state(self, part: str) -> dict[str, str]:
         sidecar = self._sidecars.get(part)
-        return {"state": "off", "why": ""} if sidecar is None else _told(sidecar)
-
-
-def _told(sidecar: Sidecar) -> dict[str, str]:
-    state = sidecar.state
-    return {"state": state.doing, "why": state.why}
+        state = SidecarState() if sidecar is None else sidecar.state
+        return {"state": state.doing, "why": state.why}
 
 
 def _of_discovery(facts: Mapping[str, Any]) -> str:

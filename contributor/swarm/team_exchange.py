@@ -9,48 +9,27 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from barnraise.clock import now_ms
-from barnraise.errors import BarnraiseError, DiskFullError, MessageError, SwarmError
-from barnraise.message import Message, Signed
-from barnraise.releases.durable import replace_file
-from barnraise.swarm.addresses import ADDRESSES_MAX, PeerAddress
+from barnraise.errors import BarnraiseError, MessageError, SwarmError
+from barnraise.message import Signed
+from barnraise.swarm.addresses import ADDRESSES_MAX
 from barnraise.swarm.process import Sidecar
 from barnraise.swarm.team_checks import Together
 from barnraise.swarm.team_key import TeamSecrets
 from barnraise.swarm.team_meeting import found_addresses, left_addresses
 from contributor.interrupt import Interrupt
+from contributor.swarm.memory import TeamMemory
 from contributor.swarm.teamwork import Window
 
-__all__ = ["SidecarExchange", "TeamMemory"]
+__all__ = ["SidecarExchange"]
 
 READY_S = 60.0
 ASK_S = 30.0
-
-
-class TeamMemory(Message):
-    """Where members of the team were reached last; a file of the node's folder, whose loss costs an address to type."""
-
-    kind: ClassVar[str] = "node-team"
-    peers: Annotated[tuple[PeerAddress, ...], Field(max_length=ADDRESSES_MAX)] = ()
-
-    @classmethod
-    def load(cls, path: Path) -> TeamMemory:
-        """What is at ``path``; nothing where that is missing or damaged."""
-        try:
-            return cls.model_validate_json(path.read_bytes())
-        except (OSError, ValueError, MessageError):
-            return cls()
-
-    def keep(self, path: Path) -> None:
-        """Write it there; a full disk may cost it."""
-        with suppress(DiskFullError):
-            replace_file(path, self.canonical())
 
 
 @dataclass

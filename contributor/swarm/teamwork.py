@@ -151,7 +151,7 @@ class Teamwork:
         else:
             self.tally.add("team", averaged=1)
             names = ", ".join(member.key[:8] for member in found.members)
-            self.tally.note("team", members=len(found.members), last=f"Averaged with {names}")
+            self.tally.note("team", last=f"Averaged with {names}")
         return found
 
     def _average(self, unit: Share) -> Averaged | Alone:

@@ -85,9 +85,9 @@ def test_without_hivemind_it_says_what_to_install(monkeypatch: pytest.MonkeyPatc
     ],
 )
 def test_a_coordinator_of_this_machine_needs_nobody_elsewhere(url: str, here: bool) -> None:
-    (listen,) = listen_at(SwarmChoice(), url)
+    (listen,) = listen_at((), url)
     assert ("127.0.0.1" in listen) == here
-    assert listen_at(SwarmChoice(listen=("/ip4/0.0.0.0/tcp/4001",)), url) == ("/ip4/0.0.0.0/tcp/4001",)
+    assert listen_at(("/ip4/0.0.0.0/tcp/4001",), url) == ("/ip4/0.0.0.0/tcp/4001",)
 
 
 def test_who_takes_part_agrees_to_be_seen() -> None:

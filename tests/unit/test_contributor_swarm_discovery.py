@@ -19,9 +19,11 @@ from contributor.events import Leased, Moved, NodeEvent, Notice, Step
 from contributor.folder import NodeFolder
 from contributor.status import NodeStatus
 from contributor.swarm.announcing import AGAIN_MS, AT_MOST_MS, Announcer, is_due
-from contributor.swarm.discovery import LOOK_AFTER_S, Discovery, SearchedFor
+from contributor.swarm.choice import SwarmChoice
+from contributor.swarm.discovery import LOOK_AFTER_S, Discovery
 from contributor.swarm.finding import Heard, Tried, choose, is_another, newest_beacon, to_try
 from contributor.swarm.memory import SwarmMemory
+from contributor.swarm.node import SwarmNode
 from contributor.swarm.status import SwarmTally
 from contributor.whereabouts import Whereabouts
 from pretend_gateway import PretendGateway
@@ -164,8 +166,8 @@ class World:
         self.start()
 
     def start(self) -> None:
-        work = SearchedFor(INFO, ADA, "ada", self.folder, self.where, (), self.told.append, self.tally)
-        self.discovery = Discovery(work, self.sidecar, self._client, lambda: NOW + round((self.now_s - 1000) * 1000))  # type: ignore[arg-type]
+        node = SwarmNode(SwarmChoice(), INFO, self.where, self.folder, ADA, "ada", self.told.append, self.tally)
+        self.discovery = Discovery(node, self.sidecar, self._client, lambda: NOW + round((self.now_s - 1000) * 1000))  # type: ignore[arg-type]
 
     def _client(self, url: str) -> GatewayClient:
         return Answering(self.gateways.get(url))  # type: ignore[return-value]
