@@ -31,7 +31,7 @@ from barnraise.swarm.blob_choice import (
     ranked,
 )
 from barnraise.swarm.blob_limits import takers
-from barnraise.swarm.blob_lines import Question, state_of
+from barnraise.swarm.blob_lines import BROKEN_OFF, Question, state_of
 from barnraise.swarm.rate import Rate
 
 __all__ = ["Answer", "Getter", "Stream"]
@@ -210,7 +210,7 @@ class Getter:
         try:
             async with asyncio.timeout(ASK_S), self._ask(peer) as (reader, writer):
                 return await _asked(reader, writer, Question(digest))
-        except Exception:  # noqa: BLE001  hivemind raises all kinds, and what a stranger says is anything
+        except BROKEN_OFF:
             self._shunned[peer] = _now_s() + UNREACHED_S
             return None
 
@@ -232,7 +232,7 @@ class Getter:
             self.liars += 1
             self._leave(peer, LIAR_S, "it sent something else")
             return None
-        except Exception as error:  # noqa: BLE001  as above
+        except BROKEN_OFF as error:
             self._leave(peer, UNREACHED_S, f"it broke off ({str(error)[:100] or type(error).__name__})")
             return None
         finally:

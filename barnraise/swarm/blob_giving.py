@@ -19,7 +19,7 @@ from barnraise.errors import BlobMissingError
 from barnraise.releases.store import BlobStore
 from barnraise.swarm.blob_choice import PATIENCE_S, Has, behind_after_s
 from barnraise.swarm.blob_limits import NOTHING, Limits, gives
-from barnraise.swarm.blob_lines import question_of, state_line
+from barnraise.swarm.blob_lines import BROKEN_OFF, question_of, state_line
 from barnraise.swarm.rate import Rate
 
 __all__ = ["Giver"]
@@ -64,11 +64,11 @@ class Giver:
                 async with asyncio.timeout(ASKED_WITHIN_S):
                     question = question_of(await reader.readuntil(b"\n"))
                 await self._say(peer, question.digest, question.wants_bytes, writer)
-        except Exception:  # noqa: BLE001  whatever a stranger does, or a connection, ends this stream only
+        except BROKEN_OFF:
             return
         finally:
             self._streams -= 1
-            with suppress(Exception):
+            with suppress(OSError):
                 writer.close()
 
     def state(self, digest: str) -> Has:

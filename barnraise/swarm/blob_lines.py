@@ -8,6 +8,7 @@ Both sides are strangers to each other, so neither line is read further than it 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Iterable
@@ -16,12 +17,14 @@ from itertools import islice
 from typing import Any
 
 from barnraise.digest import is_digest
-from barnraise.errors import SwarmError
+from barnraise.errors import BarnraiseError, SwarmError
 from barnraise.swarm.blob_choice import Has, ranked
 
-__all__ = ["LINE_MAX_BYTES", "Question", "question_of", "state_line", "state_of", "usable"]
+__all__ = ["BROKEN_OFF", "LINE_MAX_BYTES", "Question", "question_of", "state_line", "state_of", "usable"]
 
 LINE_MAX_BYTES = 512
+# What ends a stream: the connection or the disk, an end too early, a line without one, and words that are none of ours.
+BROKEN_OFF = (OSError, EOFError, ValueError, asyncio.LimitOverrunError, BarnraiseError)
 NAMES_MAX, NAMES_READ_MAX = 256, 8192
 _PEER = re.compile(r"[1-9A-HJ-NP-Za-km-z]{32,64}\Z")  # base58 of an id
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from barnraise.doubling import doubled_s
+
 __all__ = ["Restart", "Restarts"]
 
 FIRST_S = 1.0
@@ -41,5 +43,5 @@ class Restarts:
             how: it ended, as part of a sentence.
         """
         count = 1 if served_s >= FORGIVEN_AFTER_S else self.count + 1
-        wait_s = min(CAP_S, FIRST_S * 2.0 ** min(count - 1, 30))
+        wait_s = doubled_s(count, first_s=FIRST_S, longest_s=CAP_S)
         return Restarts(count), Restart(wait_s, f"{how}; starting it again in {wait_s:.0f} s")

@@ -26,6 +26,7 @@ from barnraise.swarm.blob_getting import Getter, Stream
 from barnraise.swarm.blob_giving import Giver
 from barnraise.swarm.blob_limits import Limits
 from barnraise.swarm.blob_lines import usable
+from barnraise.swarm.sidecar.faults import translated
 from barnraise.swarm.sidecar.host import Host
 from barnraise.swarm.sidecar.service import Command
 
@@ -101,9 +102,10 @@ class Blobs:
 
     @asynccontextmanager
     async def _stream(self, peer: str) -> AsyncIterator[Stream]:
-        async with asyncio.timeout(OPEN_S):
-            opened = self._host.p2p.call_binary_stream_handler(PeerID.from_base58(peer), self._protocol)
-            _, reader, writer = await opened
+        with translated("no stream to the node"):
+            async with asyncio.timeout(OPEN_S):
+                opened = self._host.p2p.call_binary_stream_handler(PeerID.from_base58(peer), self._protocol)
+                _, reader, writer = await opened
         try:
             yield reader, writer
         finally:
@@ -114,9 +116,8 @@ class Blobs:
     async def _stay_present(self) -> None:
         while True:
             expires = get_dht_time() + PRESENT_FOR_S
-            with suppress(Exception):
-                async with asyncio.timeout(PRESENT_FOR_S / 3):
-                    await self._host.dht.store(self._key, True, expires, subkey=self._host.peer, return_future=True)
+            with suppress(SwarmError):
+                await self._host.store(self._key, self._host.peer, True, expires)
             await self._look()
             await asyncio.sleep(PRESENT_FOR_S / 3)
 
@@ -125,11 +126,8 @@ class Blobs:
         async with self._look_lock:
             now_s = asyncio.get_running_loop().time()
             if now_s - self._looked_at_s > LOOK_AGAIN_S:
-                with suppress(Exception):  # hivemind raises all kinds; who was there before may still be
-                    async with asyncio.timeout(LOOK_S):
-                        found = await self._host.dht.get(self._key, latest=True, return_future=True)
-                    names = found.value if found is not None and isinstance(found.value, dict) else {}
-                    self._others = usable(names, self._host.peer)
+                with suppress(SwarmError):  # who was there before may still be
+                    self._others = usable(await self._host.get(self._key, LOOK_S), self._host.peer)
                 self._looked_at_s = asyncio.get_running_loop().time()
         return self._others
 

@@ -9,23 +9,30 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from hivemind import DHT
+from hivemind.dht.node import DHTNode
 from hivemind.dht.validation import RecordValidatorBase
-from hivemind.p2p import P2P
+from hivemind.p2p import P2P, PeerID
 from hivemind.utils.auth import AuthorizerBase
+from hivemind.utils.multiaddr import Multiaddr
 
 from barnraise.errors import SwarmError
 from barnraise.process import end_with_parent
+from barnraise.swarm.addresses import ADDRESSES_MAX, fault_of, peer_of
+from barnraise.swarm.sidecar.faults import translated
 
 __all__ = ["Host", "HostSettings"]
 
 START_S = 30.0
 STARTED_HERE_S = 15.0
-ANSWER_S = 20.0
+ANSWER_S = 20.0  # of the DHT or the daemon; a look-up asks peer after peer
+GREET_S = 5.0
+NO_START = "hivemind's libp2p daemon does not start"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +96,15 @@ class Host:
         P2P._UNIX_SOCKET_PREFIX = f"/unix{folder}/"  # hivemind has no option for where they are
         os.register_at_fork(after_in_child=end_with_parent)
         try:
-            dht = cls._made(settings, settings.bootstrap, validators, authorizer)
-            return cls(dht, await dht.replicate_p2p())
-        except Exception as error:
+            with translated(NO_START):
+                dht = cls._made(settings, settings.bootstrap, validators, authorizer)
+                return cls(dht, await dht.replicate_p2p())
+        except SwarmError:
             if not settings.bootstrap:
-                raise SwarmError(f"hivemind's libp2p daemon does not start: {_words(error)}") from error
-        # Perhaps it is only that nobody is there to begin with.
-        try:
+                raise
+        with translated(NO_START):  # perhaps it was only that nobody is there to begin with
             dht = cls._made(settings, (), validators, authorizer)
             return cls(dht, await dht.replicate_p2p(), alone=True)
-        except Exception as error:
-            raise SwarmError(f"hivemind's libp2p daemon does not start: {_words(error)}") from error
 
     @staticmethod
     def _made(
@@ -136,17 +141,67 @@ class Host:
 
     async def addresses(self) -> list[str]:
         """Where others reach it, each with its peer id."""
-        return [str(address) for address in await self.p2p.get_visible_maddrs()]
+        with translated("hivemind's libp2p daemon does not say where it is reached"):
+            return [str(address) for address in await self.p2p.get_visible_maddrs()]
+
+    async def get(self, key: str, timeout_s: float = ANSWER_S) -> dict[str, Any]:
+        """What anybody has left under a key: subkey -> value, of whatever kind.
+
+        Raises:
+            SwarmError: there is no answer.
+        """
+        found = await self._asked(self.dht.get, key, timeout_s=timeout_s, latest=True)
+        if found is None or not isinstance(found.value, dict):
+            return {}
+        return {subkey: getattr(one, "value", None) for subkey, one in found.value.items() if isinstance(subkey, str)}
+
+    async def store(self, key: str, subkey: str, value: Any, ends_s: float) -> bool:
+        """Leave a value under a key, until then; whether anybody, this host included, has taken it.
+
+        Raises:
+            SwarmError: there is no answer.
+        """
+        return bool(await self._asked(self.dht.store, key, value, ends_s, timeout_s=ANSWER_S, subkey=subkey))
+
+    async def meet(self, addresses: Iterable[str]) -> list[str]:
+        """Speak with hosts at these addresses from now on; the ids of those who answer.
+
+        Raises:
+            SwarmError: there is no answer from the DHT's process.
+        """
+        others = [one for one in addresses if not fault_of(one, peer=True) and peer_of(one) != self.peer]
+        greet = partial(_greet, addresses=others[:ADDRESSES_MAX])
+        met: list[str] = await self._asked(self.dht.run_coroutine, greet, timeout_s=ANSWER_S)
+        return met
+
+    async def known(self) -> int:
+        """How many peers it knows.
+
+        Raises:
+            SwarmError: there is no answer from the DHT's process.
+        """
+        return int(await self._asked(self.dht.run_coroutine, _count_peers, timeout_s=ANSWER_S))
+
+    @staticmethod
+    async def _asked(ask: Callable[..., Any], *arguments: Any, timeout_s: float, **named: Any) -> Any:
+        """Ask the DHT's process: from this thread only, for the pipe to it is not made for two at once."""
+        with translated("hivemind's DHT gives no answer"):
+            try:
+                async with asyncio.timeout(timeout_s):
+                    return await ask(*arguments, return_future=True, **named)
+            except TimeoutError as error:
+                raise SwarmError(f"hivemind's DHT gave no answer within {timeout_s:g} s") from error
 
     async def fault(self) -> str:
         """What of it has died, in words; "" while both work."""
         if not self.dht.is_alive():
             return "hivemind's DHT has died"
         try:
-            async with asyncio.timeout(ANSWER_S):
-                await self.p2p.list_peers()
-        except Exception as error:  # noqa: BLE001  hivemind raises all kinds when its daemon is gone
-            return f"hivemind's libp2p daemon does not answer: {_words(error)}"
+            with translated("hivemind's libp2p daemon does not answer"):
+                async with asyncio.timeout(ANSWER_S):
+                    await self.p2p.list_peers()
+        except SwarmError as error:
+            return error.reason
         return ""
 
     async def stop(self) -> None:
@@ -155,5 +210,25 @@ class Host:
         await asyncio.to_thread(self.dht.shutdown)
 
 
-def _words(error: Exception) -> str:
-    return f"{type(error).__name__}: {str(error).strip()[:300]}" if str(error) else type(error).__name__
+# -- what runs in the DHT's own process ----------------------------------------------------------------------------
+
+
+async def _count_peers(_dht: DHT, node: DHTNode) -> int:
+    return len(node.protocol.routing_table.peer_id_to_uid)
+
+
+async def _greet(_dht: DHT, node: DHTNode, addresses: Sequence[str]) -> list[str]:
+    """Connect, and ask whether there is a DHT that lets us in; whoever answers is in the routing table from now on."""
+
+    async def greet(address: str) -> str | None:
+        whom = peer_of(address)
+        try:
+            with translated("nobody is met there"):
+                peer, where = PeerID.from_base58(whom), Multiaddr(address.removesuffix(f"/p2p/{whom}"))
+                await asyncio.wait_for(node.p2p._client.connect(peer, [where]), GREET_S)  # there is no public way
+                answer = await asyncio.wait_for(node.protocol.call_ping(peer), GREET_S)
+        except SwarmError:
+            return None
+        return whom if answer is not None else None
+
+    return [peer for peer in await asyncio.gather(*map(greet, addresses)) if peer is not None]

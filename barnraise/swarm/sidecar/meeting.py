@@ -6,10 +6,9 @@ found   words at a place, from anybody
 
 from __future__ import annotations
 
-import asyncio
 import base64
 from collections.abc import Mapping
-from functools import partial
+from itertools import islice
 from typing import Any
 
 from hivemind.utils import get_dht_time
@@ -21,15 +20,11 @@ from barnraise.swarm.team_meeting import HOLDS_MS, WORD_MAX_BYTES
 
 __all__ = ["Meeting"]
 
-DHT_S = 20.0
 WORDS_MAX = 64
 
 
 class Meeting:
     """The part ``meeting``."""
-
-    def __init__(self) -> None:
-        self._host: Host | None = None
 
     async def start(self, host: Host, settings: Mapping[str, Any]) -> None:
         self._host = host
@@ -38,7 +33,7 @@ class Meeting:
         return {"leave": self._leave, "found": self._found}
 
     async def stop(self) -> None:
-        self._host = None
+        """Nothing was begun: the host does the work."""
 
     async def _leave(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         """``place``, ``name`` and ``word`` (base64)."""
@@ -46,20 +41,10 @@ class Meeting:
         if len(word) > WORD_MAX_BYTES:
             raise SwarmError(f"a word has at most {WORD_MAX_BYTES:,} bytes, this one {len(word):,}")
         ends_s = get_dht_time() + HOLDS_MS / 1000
-        store = partial(self._dht.store, str(arguments["place"]), word, ends_s, subkey=str(arguments["name"]))
-        return {"left": bool(await asyncio.wait_for(asyncio.to_thread(store), DHT_S))}
+        return {"left": await self._host.store(str(arguments["place"]), str(arguments["name"]), word, ends_s)}
 
     async def _found(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         """Of ``place``: words, in base64, of at most 64 names."""
-        get = partial(self._dht.get, str(arguments["place"]), latest=True)
-        record = await asyncio.wait_for(asyncio.to_thread(get), DHT_S)
-        if record is None or not isinstance(record.value, dict):
-            return {"words": []}
-        said = [getattr(one, "value", None) for one in list(record.value.values())[:WORDS_MAX]]
+        said = islice((await self._host.get(str(arguments["place"]))).values(), WORDS_MAX)
         good = [one for one in said if isinstance(one, bytes) and len(one) <= WORD_MAX_BYTES]
         return {"words": [base64.b64encode(one).decode("ascii") for one in good]}
-
-    @property
-    def _dht(self) -> Any:
-        assert self._host is not None, "asked before it was started"
-        return self._host.dht

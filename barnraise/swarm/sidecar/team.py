@@ -14,15 +14,12 @@ import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from hivemind.p2p import PeerID
-from hivemind.utils.multiaddr import Multiaddr
-
 from barnraise.errors import SwarmError
-from barnraise.swarm.addresses import ADDRESSES_MAX, fault_of, peer_of
+from barnraise.swarm.addresses import ADDRESSES_MAX, fault_of
 from barnraise.swarm.sidecar.host import Host, HostSettings
 from barnraise.swarm.sidecar.service import Command
 from barnraise.swarm.sidecar.team_access import TeamAuthorizer
@@ -31,9 +28,7 @@ from barnraise.swarm.team_waiting import DOINGS, Begin, GoAlone, averaging_may_t
 
 __all__ = ["Team"]
 
-DHT_S = 15.0
 LOOK_AGAIN_S = 0.5
-MEET_S = 10.0
 MEMBERS_LOOKED_AT = 64
 
 
@@ -76,22 +71,16 @@ class Team:
         said = {"doing": doing, "addresses": self._addresses[:ADDRESSES_MAX]}
         # What is said later has a later end, for a DHT keeps what ends last.
         until_s = int(arguments["until_ms"]) / 1000 + DOINGS.index(doing)
-        store = partial(self._dht.store, str(arguments["place"]), said, until_s, subkey=self._member)
-        return {"told": bool(await asyncio.wait_for(asyncio.to_thread(store), DHT_S))}
+        return {"told": await self._running.store(str(arguments["place"]), self._member, said, until_s)}
 
     async def _members(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         """Of ``place``: member -> what it does and where it is reached."""
         return {"members": await self._heard(str(arguments["place"]))}
 
     async def _heard(self, place: str) -> dict[str, dict[str, Any]]:
-        get = partial(self._dht.get, place, latest=True)
-        found = await asyncio.wait_for(asyncio.to_thread(get), DHT_S)
-        if found is None or not isinstance(found.value, dict):
-            return {}
         heard = {}
-        for member, record in list(found.value.items())[:MEMBERS_LOOKED_AT]:
-            said = getattr(record, "value", None)
-            if isinstance(member, str) and isinstance(said, dict) and said.get("doing") in DOINGS:
+        for member, said in islice((await self._running.get(place)).items(), MEMBERS_LOOKED_AT):
+            if isinstance(said, dict) and said.get("doing") in DOINGS:
                 given = said.get("addresses")
                 addresses = [str(one) for one in given if not fault_of(str(one), peer=True)] if given else []
                 heard[member[:64]] = {"doing": said["doing"], "addresses": addresses[:ADDRESSES_MAX]}
@@ -99,9 +88,7 @@ class Team:
 
     async def _meet(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         """Speak with hosts at ``addresses``; ``met`` are those who answered as members."""
-        good = [str(one) for one in arguments["addresses"] if not fault_of(str(one), peer=True)][:ADDRESSES_MAX]
-        met = await asyncio.to_thread(self._dht.run_coroutine, partial(_greet, addresses=good))
-        return {"met": met}
+        return {"met": await self._running.meet(map(str, arguments["addresses"]))}
 
     # -- averaging ----------------------------------------------------------------------------------
 
@@ -128,14 +115,14 @@ class Team:
                 limit_s,
             )
             began_s = time.monotonic()
-            shares, ending = await average(self._dht, job)
+            shares, ending = await average(self._running.dht, job)
             task = asyncio.create_task(ending)
             self._lingering.add(task)
             task.add_done_callback(self._lingering.discard)
             took = {"waited_s": waited_s, "averaging_s": time.monotonic() - began_s}
             return {"shares": shares, **took, "members": await self._heard(place)}
         finally:
-            with suppress(Exception):  # others learn it when this member does not answer
+            with suppress(SwarmError):  # others learn it when this member does not answer
                 await self._tell({**about, "doing": "gone"})
 
     async def _wait(self, place: str, wait_s: float) -> tuple[int, float]:
@@ -157,22 +144,6 @@ class Team:
                     await asyncio.sleep(LOOK_AGAIN_S)
 
     @property
-    def _dht(self) -> Any:
+    def _running(self) -> Host:
         assert self._host is not None, "asked before it was started"
-        return self._host.dht
-
-
-async def _greet(_dht: Any, node: Any, addresses: list[str]) -> list[str]:
-    """In the DHT's process: connect, and ask whether there is a member; peers who answered as one."""
-
-    async def greet(address: str) -> str | None:
-        whom = peer_of(address)
-        peer, where = PeerID.from_base58(whom), Multiaddr(address).decapsulate(f"/p2p/{whom}")
-        try:
-            await asyncio.wait_for(node.p2p._client.connect(peer, [where]), MEET_S)  # hivemind has no public way
-            answer = await asyncio.wait_for(node.protocol.call_ping(peer), MEET_S)
-        except Exception:  # noqa: BLE001  whatever is at a wrong address
-            return None
-        return whom if answer is not None else None
-
-    return [peer for peer in await asyncio.gather(*map(greet, addresses)) if peer is not None]
+        return self._host

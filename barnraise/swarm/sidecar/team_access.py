@@ -15,8 +15,9 @@ from hivemind.p2p import P2PContext
 from hivemind.proto import averaging_pb2
 from hivemind.proto.auth_pb2 import AccessToken
 from hivemind.utils.auth import TokenAuthorizerBase
-from hivemind.utils.serializer import MSGPackSerializer
 
+from barnraise.errors import SwarmError
+from barnraise.swarm.sidecar.faults import unpacked
 from barnraise.swarm.team_key import seal
 
 __all__ = ["TeamAuthorizer", "TeamAverager", "opened", "sealed"]
@@ -26,7 +27,7 @@ TOKEN_RENEWED = timedelta(minutes=30)
 GATHER_MAX_BYTES = 64 << 10
 
 
-class TeamAuthorizer(TokenAuthorizerBase):  # type: ignore[misc]  # hivemind has no types
+class TeamAuthorizer(TokenAuthorizerBase):
     """Tokens that members make themselves: a peer's own key, for an hour, sealed with the team's secret."""
 
     def __init__(self, access: bytes) -> None:
@@ -59,7 +60,7 @@ class TeamAuthorizer(TokenAuthorizerBase):  # type: ignore[misc]  # hivemind has
         return seal(self._access, *said)
 
 
-class TeamAverager(DecentralizedAverager):  # type: ignore[misc]  # likewise
+class TeamAverager(DecentralizedAverager):
     """Averages with members only, and is ended in a way that its parent does not take for its own end."""
 
     words: bytes = b""
@@ -99,10 +100,12 @@ def _said_by(gather: bytes, peer: bytes, words: bytes) -> bytes | None:
     if len(gather) > GATHER_MAX_BYTES:
         return None
     try:
-        _, _, given = MSGPackSerializer.loads(gather)
-        return opened(MSGPackSerializer.loads(given), peer, words)
-    except Exception:  # noqa: BLE001  msgpack raises all kinds on bytes that are none of its own
-        return None
+        match unpacked(gather):
+            case (_, _, bytes() as given):
+                return opened(unpacked(given), peer, words)
+    except SwarmError:
+        pass
+    return None
 
 
 def _ends(token: AccessToken) -> datetime | None:

@@ -24,6 +24,7 @@ from hivemind import DHT
 from hivemind.compression import NoCompression
 
 from barnraise.errors import SwarmError
+from barnraise.swarm.sidecar.faults import translated
 from barnraise.swarm.sidecar.team_access import TeamAverager, opened, sealed
 from barnraise.team_messages import MEMBERS_MAX
 
@@ -102,11 +103,9 @@ def _averager(dht: DHT, job: Job, vector_P: torch.Tensor) -> TeamAverager:
 
 def _step(averager: TeamAverager, job: Job, given: dict[str, bytes]) -> Any:
     """One step; what was gathered, by peer."""
-    try:
+    with translated("averaging broke off"):
         step = averager.step(gather=given, weight=job.weight, timeout=FIND_S, allow_retries=False, wait=False)
         gathered = step.result(timeout=FIND_S + job.limit_s)
-    except Exception as error:
-        raise SwarmError(f"averaging broke off: {type(error).__name__}: {str(error)[:200]}") from error
     if not isinstance(gathered, dict):
         raise SwarmError(f"no group of two members came together within {FIND_S:.0f} s")
     return gathered
@@ -139,5 +138,5 @@ async def _end_later(averager: TeamAverager) -> None:
 
 
 def _end(averager: TeamAverager) -> None:
-    with suppress(Exception):  # it may be dead already, of whatever
+    with suppress(SwarmError), translated("it has died before"):
         averager.shutdown()

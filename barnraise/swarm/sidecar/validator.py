@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from hivemind.dht.routing import DHTID
 from hivemind.dht.validation import DHTRecord, RecordValidatorBase
-from hivemind.utils.serializer import MSGPackSerializer
 
 from barnraise.clock import now_ms
-from barnraise.errors import MessageError
+from barnraise.errors import MessageError, SwarmError
 from barnraise.swarm.records import (
     CLOCK_MAY_DIFFER_MS,
     RECORD_MAX_BYTES,
@@ -21,6 +20,7 @@ from barnraise.swarm.records import (
     open_beacon,
     open_progress,
 )
+from barnraise.swarm.sidecar.faults import unpacked
 
 __all__ = ["SwarmRecords"]
 
@@ -28,7 +28,7 @@ WRAPPED_MAX_BYTES = RECORD_MAX_BYTES + 16  # msgpack says the length before the 
 ENDS_WITH_S = 1.0
 
 
-class SwarmRecords(RecordValidatorBase):  # type: ignore[misc]  # hivemind has no types
+class SwarmRecords(RecordValidatorBase):
     """Beacon and progress of one run."""
 
     def __init__(self, run: str, coordinator: str) -> None:
@@ -42,26 +42,19 @@ class SwarmRecords(RecordValidatorBase):  # type: ignore[misc]  # hivemind has n
             return True
         try:
             expires_at_ms = self._expiry(record)
-        except (MessageError, ValueError):
+        except (MessageError, SwarmError):
             return False
         return bool(abs(record.expiration_time - expires_at_ms / 1000) <= ENDS_WITH_S)
 
     def _expiry(self, record: DHTRecord) -> int:
         if len(record.value) > WRAPPED_MAX_BYTES or len(record.subkey) > 256:
-            raise ValueError("too large")
-        subkey, data = _unpacked(record.subkey), _unpacked(record.value)
+            raise SwarmError("too large")
+        subkey, data = unpacked(record.subkey), unpacked(record.value)
         if not isinstance(subkey, str) or not isinstance(data, bytes):
-            raise ValueError("a record is bytes, under a subkey")
+            raise SwarmError("a record is bytes, under a subkey")
         if record.key == self._nodes:
             _, progress = open_progress(data, self._run, subkey, now_ms(), CLOCK_MAY_DIFFER_MS)
             return progress.expires_at_ms
         if subkey != self._coordinator:
-            raise ValueError("a beacon is under its coordinator's key")
+            raise SwarmError("a beacon is under its coordinator's key")
         return open_beacon(data, self._run, self._coordinator, now_ms(), CLOCK_MAY_DIFFER_MS).expires_at_ms
-
-
-def _unpacked(data: bytes) -> object:
-    try:
-        return MSGPackSerializer.loads(data)
-    except Exception as error:  # whatever strangers make msgpack raise
-        raise ValueError("no msgpack") from error
