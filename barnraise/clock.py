@@ -1,4 +1,4 @@
-"""The clock that processes hand to whatever decides; nothing that decides reads it itself."""
+"""The clock that processes hand to whatever decides; nothing that decides reads it itself. And times in words."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from barnraise.errors import UsageError
 
-__all__ = ["millis_of", "now_ms"]
+__all__ = ["lasting", "millis_of", "now_ms"]
 
 
 def now_ms() -> int:
@@ -26,3 +26,11 @@ def millis_of(date: str) -> int:
     except ValueError as error:
         raise UsageError(f"{date[:40]!a} is no date; one looks like 2026-11-01 or 2026-11-01T14:30") from error
     return round((found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def lasting(milliseconds: int) -> str:
+    """A length of time in words: seconds, then minutes, then hours and minutes."""
+    seconds = max(0, milliseconds) // 1000
+    if seconds < 120:
+        return f"{seconds} s"
+    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h {seconds % 3600 // 60} min"

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from barnraise.doubling import doubled_s
 from barnraise.errors import NetworkError, RefusedError
 
 __all__ = ["CAP_S", "FIRST_S", "Pause", "after_failure", "worth_repeating"]
@@ -44,7 +45,7 @@ def after_failure(failures: int, error: NetworkError, url: str, jitter: float) -
         url: base URL of the coordinator.
         jitter: random in [0, 1).
     """
-    ceiling_s = min(CAP_S, FIRST_S * 2.0 ** min(failures - 1, 30))
+    ceiling_s = doubled_s(failures, first_s=FIRST_S, longest_s=CAP_S)
     delay_s = ceiling_s * (0.5 + 0.5 * jitter)
     host = urlsplit(url).netloc
     return Pause(

@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from barnraise.doubling import doubled_s
+
 __all__ = ["Crashes", "Retry"]
 
 FIRST_S = 30.0
@@ -60,6 +62,6 @@ class Crashes:
             return crashes, Retry(None, f"gave up after the same fault {same} times in a row, with no unit between")
         if count >= CRASHES_MAX:
             return crashes, Retry(None, f"gave up after {count} crashes in a row")
-        wait_s = min(CAP_S, FIRST_S * 2.0 ** (count - 1))
+        wait_s = doubled_s(count, first_s=FIRST_S, longest_s=CAP_S)
         again = f" (crash {count} of {CRASHES_MAX} in a row)" if count > 1 else ""
         return crashes, Retry(wait_s, f"trying again in {wait_s:.0f} s{again}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from barnraise.cli.nodes import HomeOption, KeyOption, RunNameOption, find_node, nodes_here
 from barnraise.cli.output import JsonOption, field, print_result
-from barnraise.clock import now_ms
+from barnraise.clock import lasting, now_ms
 from barnraise.errors import BarnraiseError, NoNodeError
 from barnraise.narrate import short
 
@@ -163,15 +163,8 @@ def _of_swarm(found: dict[str, Any], *, is_running: bool) -> list[str]:
 
 
 def _since(then_ms: int, now: int) -> str:
-    return f" for {_lasting(now - then_ms)}" if then_ms else ""
+    return f" for {lasting(now - then_ms)}" if then_ms else ""
 
 
 def _ago(then_ms: int, now: int) -> str:
-    return f", {_lasting(now - then_ms)} ago" if then_ms else ""
-
-
-def _lasting(ms: int) -> str:
-    seconds = max(0, ms) // 1000
-    if seconds < 120:
-        return f"{seconds} s"
-    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h {seconds % 3600 // 60} min"
+    return f", {lasting(now - then_ms)} ago" if then_ms else ""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from html import escape
 
+from barnraise.clock import lasting
 from contributor.history import UnitLine
 from contributor.page.curve import curve_svg
 from contributor.page.style import STYLE
@@ -70,7 +71,7 @@ def refusal_html(reason: str) -> str:
 
 def _now(shown: Shown) -> str:
     status = shown.status
-    since = f" for {_lasting(shown.now_ms - status.since_ms)}" if status.since_ms else ""
+    since = f" for {lasting(shown.now_ms - status.since_ms)}" if status.since_ms else ""
     parts = [
         f'<p class="doing {escape(status.doing)}"><b>{escape(WORDS.get(status.doing, status.doing))}</b>{since}</p>'
     ]
@@ -112,11 +113,11 @@ def _sums(shown: Shown) -> str:
         ("fetched", f"{status.bytes_down:,} bytes"),
         (
             "last receipt",
-            f"{receipt['digest'][3:13]}, round {receipt['round']}, {_ago(shown.now_ms - receipt['at_ms'])}"
+            f"{receipt['digest'][3:13]}, round {receipt['round']}, {lasting(shown.now_ms - receipt['at_ms'])} ago"
             if receipt
             else "none yet",
         ),
-        ("started", _ago(shown.now_ms - status.started_at_ms)),
+        ("started", f"{lasting(shown.now_ms - status.started_at_ms)} ago"),
     ]
     cells = "".join(f"<dt>{label}</dt><dd>{escape(value)}</dd>" for label, value in rows)
     return f"<section><h2>Since it started</h2><dl>{cells}</dl></section>"
@@ -170,14 +171,3 @@ def _document(title: str, body: str, *, refresh: bool) -> str:
 
 def _clock(at_ms: int) -> str:
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%d %b %H:%M:%S")
-
-
-def _ago(ms: int) -> str:
-    return f"{_lasting(ms)} ago"
-
-
-def _lasting(ms: int) -> str:
-    seconds = max(0, ms) // 1000
-    if seconds < 120:
-        return f"{seconds} s"
-    return f"{seconds // 60} min" if seconds < 7200 else f"{seconds // 3600} h {seconds % 3600 // 60} min"
