@@ -1,7 +1,8 @@
 """What is compared: every arm as data, and the grid that each is tuned on.
 
-An arm says how changes travel and who is present. The outer learning rate and momentum are no
-part of it: every arm gets them from the same grid.
+An arm says how changes travel and who is present. The outer learning rate, its momentum and the peak of the inner
+learning rate are no part of it: every arm gets them from the same grid. How the inner rate moves over the run is the
+scale's, so it is the same for all arms.
 
 Sources of the remedies for churn: residual decay as in SparseLoCo (Sarfi et al. 2025,
 https://arxiv.org/abs/2508.15706) and DeMo (Peng et al. 2024, https://arxiv.org/abs/2411.19870); density
@@ -17,12 +18,15 @@ from typing import Literal
 from barnraise.model_config import ByteLMConfig
 from barnraise.update_config import CodecConfig
 from benchmarks.convergence.prototypes import SignTurn
+from benchmarks.convergence.rates import CONSTANT, COSINE, STABLE, Rates
 
 __all__ = [
     "ARMS",
     "DEMO",
     "DEMO_ARMS",
-    "GRID",
+    "INNER",
+    "MOMENTUM",
+    "OUTER",
     "QUICK",
     "QUICK_ARMS",
     "STANDARD",
@@ -32,22 +36,14 @@ __all__ = [
     "arm_named",
 ]
 
-Tuning = tuple[float, float]
+Tuning = tuple[float, float, float]
+"""Lasting outer step, outer momentum, peak of the inner learning rate. The outer learning rate is the lasting step
+times (1 - momentum): how far a change goes in the end that every round wants."""
 
 DENSE = CodecConfig(name="dense")
-GRID: tuple[Tuning, ...] = (
-    (0.7, 0.0),
-    (1.0, 0.0),
-    (0.7, 0.5),
-    (1.0, 0.5),
-    (2.0, 0.0),
-    (3.0, 0.0),
-    (1.0, 0.7),
-    (4.0, 0.0),
-    (1.0, 0.85),
-    (1.0, 0.9),
-)
-INNER_GRID = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3)
+OUTER = (0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+MOMENTUM = (0.0, 0.5)
+INNER = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3)
 FAST, SLOW = 4, 1  # contributors that change places with absent ones after a round
 
 
@@ -69,6 +65,7 @@ class Scale:
         name: of the scale, in the records. rounds: of ``steps`` inner steps each. present: updates in a round.
         held_out: windows of the curve's held-out set. final: windows of the final figure's. every: rounds between
             points of the curve. targets: losses to which bytes are counted.
+        learning_rate: of inner steps, where no grid says another. rates: how it moves over the rounds.
     """
 
     name: str
@@ -84,6 +81,7 @@ class Scale:
     final: int = 1024
     every: int = 2
     targets: tuple[float, ...] = (3.5, 3.0)
+    rates: Rates = CONSTANT
 
 
 STANDARD = Scale(
@@ -95,6 +93,9 @@ STANDARD = Scale(
     learning_rate=2e-3,
     seeds=3,
 )
+COSINE_30 = replace(STANDARD, name="cosine-30", rates=COSINE)
+STABLE_30 = replace(STANDARD, name="stable-30", rates=STABLE)
+COSINE_90 = replace(STANDARD, name="cosine-90", rates=COSINE, rounds=90, every=6)
 QUICK = Scale(
     "quick",
     ByteLMConfig(dim=48, layers=1, heads=2, hidden=96, context=32),
@@ -126,8 +127,7 @@ class Arm:
             their residual.
         named: merged to the mean of the updates that name an element, instead of the mean of all.
         like: the arm whose winner on the grid is taken, instead of a search.
-        single: not 0 for one machine that trains with AdamW on batches of so many windows; tuned over the inner
-            learning rate.
+        single: not 0 for one machine that trains with AdamW on batches of so many windows.
     """
 
     name: str
@@ -146,14 +146,25 @@ class Arm:
     like: str | None = None
     single: int = 0
 
-    def grid(self) -> tuple[Tuning, ...]:
-        """(outer learning rate, momentum), or (batch, inner learning rate) for a single machine; slowest first."""
-        return tuple((self.single, rate) for rate in INNER_GRID) if self.single else GRID
+    @property
+    def axes(self) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
+        """The grid: lasting outer steps, momenta, inner learning rates. One machine takes its own steps only."""
+        return ((1.0,), (0.0,), INNER) if self.single else (OUTER, MOMENTUM, INNER)
 
     @property
     def starts(self) -> tuple[Tuning, ...]:
         """The grid points that are tried first: a short step and a long one, for there may be a hill between them."""
-        return ((self.single, 2e-3),) if self.single else ((1.0, 0.0), (3.0, 0.0))
+        short = (1.0, 0.0, 4e-3)
+        return (short,) if self.single else (short, (3.0, 0.0, 4e-3))
+
+    def neighbours(self, point: Tuning) -> tuple[Tuning, ...]:
+        """The grid points one step from ``point`` along one axis."""
+        found = []
+        for number, axis in enumerate(self.axes):
+            at = axis.index(point[number])
+            others = [axis[i] for i in (at + 1, at - 1) if 0 <= i < len(axis)]
+            found += [(*point[:number], other, *point[number + 1 :]) for other in others]
+        return tuple((outer, momentum, inner) for outer, momentum, inner in found)
 
 
 F32 = Arm("f32", "float32 both ways (DiLoCo)")

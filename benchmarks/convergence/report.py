@@ -54,7 +54,7 @@ def _setting(scale: Scale, records: Sequence[Record], parameters: int) -> str:
     return (
         f"Byte model of {parameters:,} parameters (dim {model.dim}, {model.layers} layers, hidden {model.hidden}, "
         f"context {model.context}); {scale.rounds} rounds of {scale.present} updates of {scale.steps} inner AdamW "
-        f"steps (learning rate {scale.learning_rate:g}, {scale.batch} windows): {windows * model.context:,} bytes of "
+        f"steps ({scale.batch} windows): {windows * model.context:,} bytes of "
         f"training text in every run. Eight domains of the standard library, one for each contributor; under churn "
         f"{2 * scale.present} contributors, half a domain each, of whom {scale.present} are present in a round. "
         f"Final loss on {scale.final:,} held-out windows, the same in every run.\n\n"
@@ -75,7 +75,7 @@ def _main_table(figures: Sequence[Figures], scale: Scale) -> str:
     for f in figures:
         gap = "" if f.behind is None else f"{f.behind:+.3f}"
         spread = f" +- {f.spread:.3f}" if len(f.runs) > 1 else ""
-        tuning = _tuning(f.tuning, single=f.arm.single) + ("" if f.searched else " (search not over)")
+        tuning = _tuning(f.tuning) + ("" if f.searched else " (search not over)")
         cells = [f.arm.title, tuning, str(len(f.runs)), f"{f.final:.3f}{spread}", gap]
         if f.arm.single:
             cells += ["0", "0", "", ""] + [""] * len(reach)
@@ -88,12 +88,12 @@ def _main_table(figures: Sequence[Figures], scale: Scale) -> str:
 
 
 def _grid_table(records: Sequence[Record]) -> str:
-    lines = ["| arm | bits per byte, by outer learning rate / momentum |", "|---|---|"]
+    lines = ["| arm | bits per byte, by lasting outer step / momentum / inner learning rate |", "|---|---|"]
     for arm in ARMS:
         tried = [r for r in records if r["arm"] == arm.name and r["seed"] == 0]
         cells = []
         for r in sorted(tried, key=lambda r: tuple(r["tuning"])):
-            name, last = _tuning(r["tuning"], single=arm.single), r["curve"][-1]
+            name, last = _tuning(r["tuning"]), r["curve"][-1]
             given_up = f"given up in round {last[0]:.0f} at {last[4]:.3f}"
             cells.append(f"{name}: {given_up if r['final_bits'] is None else format(r['final_bits'], '.3f')}")
         if cells:
@@ -102,8 +102,8 @@ def _grid_table(records: Sequence[Record]) -> str:
     return "\n".join(lines)
 
 
-def _tuning(tuning: Sequence[float], *, single: int) -> str:
-    return f"batch {tuning[0]:.0f}, {tuning[1]:g}" if single else f"{tuning[0]:g} / {tuning[1]:g}"
+def _tuning(tuning: Sequence[float]) -> str:
+    return " / ".join(f"{value:g}" for value in tuning)
 
 
 def _megabytes(size: float) -> str:

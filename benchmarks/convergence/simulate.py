@@ -101,11 +101,13 @@ def _federated(arm: Arm, tuning: Tuning, seed: int, world: World, ceiling: Ceili
     every = max(1, round(scale.every / arm.stretch))
     tokens = scale.present * steps * scale.batch * scale.model.context
     plan = presence(arm, scale, rounds, seed)
-    trunk = Trunk(world.space, world.initial(seed), tuning, named=arm.named)
+    lasting, momentum, peak = tuning
+    trunk = Trunk(world.space, world.initial(seed), (lasting * (1 - momentum), momentum), named=arm.named)
     crowd = Crowd(arm, world, seed, steps)
     traffic = Traffic(keyframe=4 * world.space.size)
     curve: list[Point] = [(0.0, 0, 0, 0, world.bits(trunk.model_P, scale.held_out))]
     for number, here in enumerate(plan):
+        crowd.learning_rate = peak * scale.rates.factor(number, rounds)
         before, after = plan[max(number - 1, 0)], plan[min(number + 1, rounds - 1)]
         files = []
         for who in here:
@@ -141,6 +143,7 @@ class Crowd:
 
     Attributes:
         last_target_P: float32 [P], the change that the last update was to say.
+        learning_rate: of the inner steps, for everybody; may be set before a round.
     """
 
     last_target_P: Vector
@@ -150,16 +153,16 @@ class Crowd:
         self._arm = arm
         self._world = world
         self._seed = seed
-        self._training = TrainingConfig(steps=steps, batch=scale.batch, learning_rate=scale.learning_rate)
+        self.learning_rate = scale.learning_rate
+        self._steps = steps
         self._residuals: dict[int, Vector] = {}
         self._moments: dict[int, Progress] = {}
 
     def update(self, who: int, number: int, base_P: Vector, codec: CodecConfig | SignTurn) -> tuple[bytes, int]:
         """Train from ``base_P`` in round ``number``; the file that ``who`` sends, and the bytes that it counts for."""
-        seed = _seed_of(self._seed, number, who)
-        unit = Unit(
-            ByteLMTask(self._world.scale.model, self._text(who)), self._world.space, base_P, self._training, seed
-        )
+        seed, batch = _seed_of(self._seed, number, who), self._world.scale.batch
+        training = TrainingConfig(steps=self._steps, batch=batch, learning_rate=self.learning_rate)
+        unit = Unit(ByteLMTask(self._world.scale.model, self._text(who)), self._world.space, base_P, training, seed)
         trainer = Trainer(unit, CPU)
         if who in self._moments:
             trainer.restore(replace(self._moments[who], losses=(), model_P=base_P))
@@ -168,7 +171,7 @@ class Crowd:
         target_P = trainer.trained() - base_P
         if self._arm.moments:
             done_before = self._moments[who].step if who in self._moments else 0
-            self._moments[who] = replace(trainer.progress(), step=done_before + self._training.steps)
+            self._moments[who] = replace(trainer.progress(), step=done_before + self._steps)
         if who in self._residuals:
             target_P += np.float32(self._arm.decay) * self._residuals[who]
         self.last_target_P = target_P
@@ -199,23 +202,26 @@ class Crowd:
 
 
 def _single(arm: Arm, tuning: Tuning, seed: int, world: World, ceiling: Ceiling) -> Outcome:
-    """One AdamW over all text, at the tokens of the other arms."""
-    scale, batch = world.scale, arm.single
-    windows = scale.rounds * scale.present * scale.steps * scale.batch
-    training = TrainingConfig(steps=windows // batch, batch=batch, learning_rate=tuning[1])
-    text, start_P = b"".join(world.texts), world.initial(seed)
-    trainer = Trainer(Unit(ByteLMTask(scale.model, text), world.space, start_P, training, _seed_of(seed, 5)), CPU)
+    """One AdamW over all text, at the tokens of the other arms and with the rates of their rounds."""
+    scale, batch, peak = world.scale, arm.single, tuning[2]
+    steps = scale.rounds * scale.present * scale.steps * scale.batch // batch
+    task, start_P = ByteLMTask(scale.model, b"".join(world.texts)), world.initial(seed)
     curve: list[Point] = [(0.0, 0, 0, 0, world.bits(start_P, scale.held_out))]
-    every = training.steps * scale.every // scale.rounds
-    while not trainer.done:
-        trainer.step()
-        done = len(trainer.losses)
-        if done % every and not trainer.done:
+    progress: Progress | None = None
+    for number in range(scale.rounds):
+        rate = peak * scale.rates.factor(number, scale.rounds)
+        training = TrainingConfig(steps=steps, batch=batch, learning_rate=rate)
+        trainer = Trainer(Unit(task, world.space, start_P, training, _seed_of(seed, 5)), CPU)
+        if progress is not None:
+            trainer.restore(progress)
+        while len(trainer.losses) < steps * (number + 1) // scale.rounds:
+            trainer.step()
+        progress, at = trainer.progress(), float(number + 1)
+        if (number + 1) % scale.every and number + 1 < scale.rounds:
             continue
-        at = done / training.steps * scale.rounds
-        bits = world.bits(trainer.trained(), scale.held_out)
-        curve.append((at, done * batch * scale.model.context, 0, 0, bits))
-        if bits > ceiling.get(at, float("inf")):
+        tokens = len(trainer.losses) * batch * scale.model.context
+        curve.append((at, tokens, 0, 0, world.bits(progress.model_P, scale.held_out)))
+        if curve[-1][4] > ceiling.get(at, float("inf")):
             return curve, None
     return curve, world.bits(trainer.trained(), scale.final)
 

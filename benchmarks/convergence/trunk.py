@@ -17,7 +17,6 @@ from barnraise.merge_config import OuterConfig
 from barnraise.update_config import CodecConfig
 from barnraise.updates import Update, write_update
 from barnraise.updates.space import ParameterSpace
-from benchmarks.convergence.arms import Tuning
 from merge.measure import Piece, measure_pieces, total
 from merge.plan import MergeRules, plan_merge
 from merge.segment import SegmentUpdates, merge_segment
@@ -39,7 +38,7 @@ class Trunk:
     """
 
     def __init__(
-        self, space: ParameterSpace, model_P: NDArray[np.float32], tuning: Tuning, *, named: bool = False
+        self, space: ParameterSpace, model_P: NDArray[np.float32], tuning: tuple[float, float], *, named: bool = False
     ) -> None:
         """``tuning`` is the outer learning rate and momentum; ``named`` as in an arm."""
         self.model_P = model_P

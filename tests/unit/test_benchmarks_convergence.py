@@ -5,11 +5,12 @@ The experiment itself takes hours; here a model of a few hundred parameters trai
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -35,6 +36,7 @@ from benchmarks.convergence.arms import (
 from benchmarks.convergence.figures import bytes_to_reach, figures_of, mean_curve
 from benchmarks.convergence.levels import entries_at_equal_bytes, largest, left_out, one_level, two_levels
 from benchmarks.convergence.prototypes import SignTurn
+from benchmarks.convergence.rates import CONSTANT, COSINE, Rates
 from benchmarks.convergence.report import report
 from benchmarks.convergence.schedule import ceiling_of, next_job, whole_order, winner
 from benchmarks.convergence.simulate import Crowd, Traffic, codec_of, presence, run
@@ -57,6 +59,8 @@ TINY = Scale(
 )
 SPACE = ParameterSpace.of([TensorSpec("a", (100, 100)), TensorSpec("b", (50,))])
 F32, CHURN = arm_named("f32"), arm_named("churn-topk64")
+HERE = (1.0, 0.0, 4e-3)
+GRID: list[Tuning] = list(itertools.product(*F32.axes))
 
 
 @pytest.fixture(scope="module")
@@ -119,40 +123,54 @@ def test_catching_up_costs_at_most_a_keyframe_and_nothing_the_second_time(
 # What runs next.
 
 
-@given(lowest=st.integers(0, 9), slopes=st.lists(st.floats(0.01, 1), min_size=10, max_size=10))
+@settings(max_examples=40)
+@given(
+    lowest=st.tuples(*(st.sampled_from(axis) for axis in F32.axes)),
+    slopes=st.tuples(*(st.floats(0.01, 1) for _ in F32.axes)),
+)
 def test_an_experiment_killed_after_every_run_does_each_once_and_finds_the_best_point(
-    lowest: int, slopes: list[float]
+    lowest: Tuning, slopes: Tuning
 ) -> None:
-    losses = {point: 3.0 + slopes[i] * abs(i - lowest) for i, point in enumerate(F32.grid())}
-    losses |= {point: 3.0 + 9 * abs(i - lowest) for i, point in enumerate(F32.grid()) if abs(i - lowest) > 1}
+    def bits(point: Tuning) -> float:
+        apart = [abs(axis.index(a) - axis.index(b)) for axis, a, b in zip(F32.axes, point, lowest, strict=True)]
+        return 3.0 + sum(slope * steps for slope, steps in zip(slopes, apart, strict=True))
+
     records: list[dict[str, Any]] = []
     done: list[tuple[str, Tuning, int]] = []
     while (job := next_job(whole_order(("topk64-forget", "topk64"), 2), TINY, records)) is not None:
         done.append((job.arm.name, job.tuning, job.seed))
-        records.append(record(job.arm.name, job.seed, job.tuning, losses[job.tuning]))
-    best = F32.grid()[lowest]
-    assert len(done) == len(set(done)) <= len(F32.grid()) + 3
-    assert winner(arm_named("topk64"), records) == best
-    assert [("topk64-forget", best, seed) in done for seed in (0, 1)] == [True, True]
-    assert ("topk64", best, 1) in done
+        records.append(record(job.arm.name, job.seed, job.tuning, bits(job.tuning)))
+    assert len(done) == len(set(done))
+    assert winner(arm_named("topk64"), records) == lowest
+    assert [("topk64-forget", lowest, seed) in done for seed in (0, 1)] == [True, True]
+    assert ("topk64", lowest, 1) in done
+
+
+def test_neighbours_differ_in_one_coordinate_by_one_place_and_are_neighbours_back() -> None:
+    for point in itertools.product(*F32.axes):
+        for other in F32.neighbours(point):
+            apart = [abs(axis.index(a) - axis.index(b)) for axis, a, b in zip(F32.axes, point, other, strict=True)]
+            assert sorted(apart) == [0, 0, 1]
+            assert point in F32.neighbours(other)
+    assert {point[2] for point in arm_named("adamw").neighbours((1.0, 0.0, 2e-3))} == {1e-3, 4e-3}
 
 
 def test_records_of_another_scale_count_for_nothing() -> None:
-    records = [record("f32", 0, tuning, 3.0, scale="other") for tuning in F32.grid()]
+    records = [record("f32", 0, tuning, 3.0, scale="other") for tuning in GRID]
     job = next_job([("f32", 1)], TINY, records)
     assert job is not None
     assert job.tuning == F32.starts[0]
 
 
 def test_a_run_given_up_wins_nothing_and_is_not_repeated() -> None:
-    records = [record("f32", 0, tuning, None if tuning == F32.starts[0] else 3.0) for tuning in F32.grid()]
+    records = [record("f32", 0, tuning, None if tuning == F32.starts[0] else 3.0) for tuning in GRID]
     assert winner(F32, records) not in (None, F32.starts[0])
     assert next_job([("f32", 1)], TINY, records) is None
 
 
 def test_the_ceiling_lies_over_the_best_run_in_the_second_half_only() -> None:
-    records = [record("f32", 0, (1.0, 0.0), 5.0), record("f32", 0, (0.7, 0.0), None)]
-    assert ceiling_of(F32, TINY, records) == {2.0: 6.15}
+    records = [record("f32", 0, HERE, 5.0), record("f32", 0, (0.7, 0.0, 2e-3), None)]
+    assert ceiling_of(F32, TINY, records) == {2.0: 6.3}
     assert ceiling_of(F32, TINY, []) == {}
 
 
@@ -161,7 +179,7 @@ def test_the_ceiling_lies_over_the_best_run_in_the_second_half_only() -> None:
 
 @given(target=st.floats(4.0, 8.0))
 def test_bytes_to_reach_grow_as_the_target_falls(target: float) -> None:
-    curve = record("f32", 0, (1, 0), 4.0)["curve"]
+    curve = record("f32", 0, HERE, 4.0)["curve"]
     here, lower = (bytes_to_reach(curve, t, down=False) for t in (target, target - 0.01))
     assert 0 <= here <= 200
     assert here < lower
@@ -169,13 +187,13 @@ def test_bytes_to_reach_grow_as_the_target_falls(target: float) -> None:
 
 
 def test_a_loss_that_is_never_reached_costs_infinitely_much() -> None:
-    assert math.isinf(bytes_to_reach(record("f32", 0, (1, 0), 4.0)["curve"], 3.9, down=False))
+    assert math.isinf(bytes_to_reach(record("f32", 0, HERE, 4.0)["curve"], 3.9, down=False))
 
 
 def test_figures_compare_seed_by_seed() -> None:
-    grid = [record(name, 0, t, 9.0) for name in ("f32", "topk64") for t in set(F32.grid()) - {(1.0, 0.0)}]
-    best = [record("f32", s, (1.0, 0.0), b) for s, b in ((0, 3.0), (1, 3.4))]
-    other = [record("topk64", s, (1.0, 0.0), b) for s, b in ((0, 3.1), (1, 3.5), (2, 9.0))]
+    grid = [record(name, 0, t, 9.0) for name in ("f32", "topk64") for t in set(GRID) - {HERE}]
+    best = [record("f32", s, HERE, b) for s, b in ((0, 3.0), (1, 3.4))]
+    other = [record("topk64", s, HERE, b) for s, b in ((0, 3.1), (1, 3.5), (2, 9.0))]
     records = grid + best + other
     reference = figures_of(F32, records)
     assert reference is not None
@@ -187,8 +205,8 @@ def test_figures_compare_seed_by_seed() -> None:
 
 
 def test_the_page_has_a_row_for_every_arm_that_ran() -> None:
-    records = [record(arm.name, 0, t, 3.0) for arm in ARMS if arm.like is None for t in arm.grid()]
-    records += [record(arm.name, 0, F32.grid()[0], 3.0) for arm in ARMS if arm.like is not None]
+    records = [record(arm.name, 0, t, 3.0) for arm in ARMS if arm.like is None for t in itertools.product(*arm.axes)]
+    records += [record(arm.name, 0, GRID[0], 3.0) for arm in ARMS if arm.like is not None]
     page = report(TINY, records, 1000, "2026-01-02")
     assert all(page.count(f"| {arm.title} ") == 2 for arm in ARMS)
 
@@ -227,11 +245,11 @@ def test_a_release_keeps_what_its_codec_left_out_for_the_next(world: World) -> N
 
 def test_a_run_repeats_bit_for_bit_and_counts_its_files(world: World) -> None:
     arm = arm_named("both")
-    first, second = (run(arm, (1.0, 0.0), 1, world, {}) for _ in range(2))
+    first, second = (run(arm, HERE, 1, world, {}) for _ in range(2))
     first.pop("cpu_seconds"), second.pop("cpu_seconds")
     assert first == second
     assert first["curve"][-1][1] == TINY.rounds * 8 * TINY.steps * TINY.batch * TINY.model.context
-    assert 0 < first["up_bytes"] < run(F32, (1.0, 0.0), 1, world, {})["up_bytes"]
+    assert 0 < first["up_bytes"] < run(F32, HERE, 1, world, {})["up_bytes"]
 
 
 def test_losing_residuals_matters_from_the_first_departure_on(world: World) -> None:
@@ -244,7 +262,7 @@ def test_losing_residuals_matters_from_the_first_departure_on(world: World) -> N
 def _curve(world: World, scale: Scale, arm: Arm) -> list[list[float]]:
     before, world.scale = world.scale, scale
     try:
-        return run(arm, (1.0, 0.0), 0, world, {})["curve"]  # type: ignore[no-any-return]
+        return run(arm, HERE, 0, world, {})["curve"]  # type: ignore[no-any-return]
     finally:
         world.scale = before
 
@@ -256,15 +274,58 @@ def test_moments_change_nothing_in_the_first_round_and_something_later(world: Wo
     assert fresh[2][4] != kept[2][4]
 
 
+def test_the_rate_of_a_round_is_the_peak_times_the_factor(world: World) -> None:
+    half = replace(TINY, rates=Rates(falling=1.0, lowest=0.5))
+    falls = _curve(world, half, F32)
+    assert _curve(world, TINY, F32)[:1] == falls[:1]
+    assert _curve(world, TINY, F32)[-1] != falls[-1]
+    alone = [_curve(world, scale, arm_named("adamw"))[-1][4] for scale in (TINY, half)]
+    assert alone[0] != alone[1]
+
+
+# Rates.
+
+
+@given(
+    rising=st.floats(0, 0.3),
+    falling=st.sampled_from([0.0, 0.2, 0.5]),
+    lowest=st.floats(0.01, 1),
+    shape=st.sampled_from(["linear", "cosine"]),
+    rounds=st.integers(1, 300),
+)
+def test_rates_rise_then_stay_then_fall_to_the_lowest(
+    rising: float, falling: float, lowest: float, shape: Literal["linear", "cosine"], rounds: int
+) -> None:
+    rates = Rates(rising, falling, lowest, shape)
+    factors = [rates.factor(number, rounds) for number in range(rounds)]
+    assert all(0 < factor <= 1 for factor in factors)
+    top = factors.index(max(factors))
+    assert factors[: top + 1] == sorted(factors[: top + 1])
+    assert factors[top:] == sorted(factors[top:], reverse=True)
+    if falling and rounds > 2:
+        assert factors[-1] == pytest.approx(lowest)
+
+
+def test_a_constant_rate_is_the_peak_in_every_round() -> None:
+    assert [CONSTANT.factor(number, 7) for number in range(7)] == [1.0] * 7
+
+
+def test_a_cosine_over_thirty_rounds() -> None:
+    factors = [COSINE.factor(number, 30) for number in range(30)]
+    assert factors[0] == pytest.approx(1 / 3)
+    assert factors[15] == pytest.approx(0.55, abs=0.06)
+    assert factors[-1] == pytest.approx(0.1)
+
+
 def test_a_run_above_its_ceiling_is_given_up(world: World) -> None:
-    found = run(F32, (1.0, 0.0), 0, world, {2.0: 0.1})
+    found = run(F32, HERE, 0, world, {2.0: 0.1})
     assert found["final_bits"] is None
     assert found["curve"][-1][0] == 2.0
 
 
 def test_the_single_machine_sees_as_many_bytes(world: World) -> None:
-    found = run(arm_named("adamw"), (8, 2e-3), 0, world, {})
-    assert found["curve"][-1][1] == run(F32, (1.0, 0.0), 0, world, {})["curve"][-1][1]
+    found = run(arm_named("adamw"), HERE, 0, world, {})
+    assert found["curve"][-1][1] == run(F32, HERE, 0, world, {})["curve"][-1][1]
     assert (found["up_bytes"], found["down_bytes"]) == (0, 0)
 
 
