@@ -6,7 +6,7 @@ from typing import Any
 
 from barnraise.cli.nodes import HomeOption, KeyOption, RunNameOption, find_node
 from barnraise.cli.output import JsonOption, field, print_result, table
-from barnraise.clock import now_ms
+from barnraise.clock import lasting, now_ms
 from barnraise.errors import NoNodeError
 
 __all__ = ["swarm"]
@@ -42,12 +42,19 @@ def _words(run: str, found: dict[str, Any], parts: list[tuple[str, str]]) -> lis
     lines = [f"the swarm of {run}"]
     for label, said in parts:
         lines += field(label, said)
-    discovery = found["discovery"]
+    discovery, now = found["discovery"], now_ms()
     if discovery is None:
         return lines
-    if not discovery["seen"]:
-        return [*lines, "", "nobody was heard of yet; nodes announce themselves every minute"]
-    now = now_ms()
+    if discovery.get("newest"):
+        said_ago = lasting(now - discovery["newest_at_ms"])
+        lines += field("newest", f"release {discovery['newest']}, as the coordinator's beacon said {said_ago} ago")
+    return [*lines, "", *_who(discovery["seen"], now)]
+
+
+def _who(seen: list[dict[str, Any]], now: int) -> list[str]:
+    """Everybody who was heard of, a line each."""
+    if not seen:
+        return ["nobody was heard of yet; nodes announce themselves every minute"]
     rows = [
         (
             one["name"][:18],
@@ -58,6 +65,6 @@ def _words(run: str, found: dict[str, Any], parts: list[tuple[str, str]]) -> lis
             one["barnraise"][:9],
             f"{max(0, now - one['at_ms']) // 1000} s",
         )
-        for one in discovery["seen"]
+        for one in seen
     ]
-    return [*lines, "", *table(("NAME", "KEY", "DOING", " ROUND", " STEP", "VERSION", " SAID AGO"), rows)]
+    return table(("NAME", "KEY", "DOING", " ROUND", " STEP", "VERSION", " SAID AGO"), rows)

@@ -116,7 +116,7 @@ class Discovery:
             self._go(chosen.url, before, chosen.reason)
 
     def _hear(self) -> Heard:
-        """The newest beacon that holds; what it says of hosts is remembered.
+        """The newest beacon that holds; what it says of hosts is remembered, of releases told.
 
         Raises:
             SwarmError: the sidecar cannot be asked.
@@ -126,6 +126,8 @@ class Discovery:
         heard = newest_beacon(records, self._node.info, self._clock_ms(), self._memory.beacon_at_ms)
         if heard.beacon is not None and heard.beacon.at_ms > self._memory.beacon_at_ms:
             self._remember(self._memory.with_beacon(heard.beacon))
+        if heard.beacon is not None and heard.beacon.newest is not None:
+            self._node.tally.note("discovery", newest=heard.beacon.newest, newest_at_ms=heard.beacon.at_ms)
         return heard
 
     def _try(self, url: str) -> Tried:

@@ -3,7 +3,8 @@
 Each part has ``state`` and ``why`` of its sidecar (``off``, ``starting``, ``ready``, ``down``), and:
 
     discovery   moved: how often a moved coordinator was found; peers: how many hosts are known; alone: why none is;
-                nodes: how many other nodes are there now; seen: what all of them say, at ``seen_at_ms``
+                nodes: how many other nodes are there now; seen: what all of them say, at ``seen_at_ms``;
+                newest: the newest release, as the coordinator's beacon said at ``newest_at_ms``
     blobs       from_peers_bytes, from_gateway_bytes, to_peers_bytes
     team        name; averaged: updates that were averaged; alone: updates that were not
 
@@ -23,7 +24,16 @@ __all__ = ["PARTS", "SwarmStatus", "SwarmTally"]
 
 PARTS = ("discovery", "blobs", "team")
 BEGIN: dict[str, dict[str, Any]] = {
-    "discovery": {"moved": 0, "peers": 0, "nodes": 0, "seen": [], "seen_at_ms": 0, "alone": ""},
+    "discovery": {
+        "moved": 0,
+        "peers": 0,
+        "nodes": 0,
+        "seen": [],
+        "seen_at_ms": 0,
+        "alone": "",
+        "newest": "",
+        "newest_at_ms": 0,
+    },
     "blobs": {"from_peers_bytes": 0, "from_gateway_bytes": 0, "to_peers_bytes": 0},
     "team": {"name": "", "averaged": 0, "alone": 0},
 }

@@ -144,3 +144,14 @@ def test_who_is_there_fits_a_terminal_whatever_they_call_themselves() -> None:
     assert max(map(len, lines)) <= 80
     nobody = SwarmStatus(discovery={"nodes": 0, "peers": 0, "moved": 0, "alone": "", "seen": [], "state": "ready"})
     assert "nobody was heard of yet" in _words("r", nobody.as_json(), nobody.words())[-1]
+
+
+def test_it_says_which_release_is_the_newest_though_the_gateway_is_away() -> None:
+    tally = SwarmTally("discovery")
+    without = tally.now()
+    assert not any("newest" in line for line in _words("r", without.as_json(), without.words()))
+    tally.note("discovery", newest="0.1." + "9" * 60, newest_at_ms=now_ms() - 240_500)
+    found = tally.now()
+    lines = _words("r", found.as_json(), found.words())
+    assert "as the coordinator's beacon said 4 min ago" in " ".join(" ".join(lines).split())
+    assert max(map(len, lines)) <= 80

@@ -276,6 +276,20 @@ def test_who_is_there_is_read_from_records_that_hold(world: World) -> None:
     assert [one["contributor"] for one in found["seen"]] == [MALLORY.public, ADA.public]
 
 
+def test_the_newest_release_is_known_from_the_newest_beacon(world: World) -> None:
+    older, newer = (
+        beacon(NEW, at_ms=at_ms).model_copy(update={"newest": newest})
+        for at_ms, newest in ((NOW - 2000, "0.1.3"), (NOW - 1000, "0.1.4"))
+    )
+    for heard in ([signed(newer), signed(older)], [signed(older)]):  # then a replay alone
+        world.sidecar.beacons = heard
+        world.discovery.turn()
+        world.now_s += 60
+        found = world.tally.now().discovery
+        assert found is not None
+        assert (found["newest"], found["newest_at_ms"]) == ("0.1.4", NOW - 1000)
+
+
 def test_who_is_alone_tries_again_those_that_it_knows(world: World) -> None:
     SwarmMemory(bootstrap=(ADDRESS,)).keep(world.folder.swarm)
     world.start()
