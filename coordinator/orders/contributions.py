@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import assert_never
 
 from barnraise.narrate import short
@@ -21,17 +21,22 @@ AboutContributions = Revert | Revoke | LiftBan | Quarantine | EndQuarantine
 
 def decide_contributions(order: AboutContributions, facts: Facts) -> Decision:
     """What to do about such an order."""
+    if isinstance(order, Revert):
+        return _revert(order, facts)
+    key = _whom(order, facts)
+    if isinstance(key, Refuse):
+        return key
     match order:
-        case Revert():
-            return _revert(order, facts)
         case Revoke():
-            return _revoke(order, facts)
+            return _revoke(order, key, facts)
         case LiftBan():
-            return _lift(order, facts)
+            reason = f"{short(key)} may contribute again; what was reverted stays reverted"
+            return Done((BanLifted(key, order.reason),), reason, {"contributor": key})
         case Quarantine():
-            return _quarantine(order, facts)
+            return _quarantine(order, key, facts)
         case EndQuarantine():
-            return _end_quarantine(order, facts)
+            reason = f"{short(key)} is in quarantine no more; what it sends from now on is merged"
+            return Done((QuarantineEnded(key, order.reason),), reason, {"contributor": key})
         case _ as never:
             assert_never(never)
 
@@ -49,10 +54,7 @@ def _revert(order: Revert, facts: Facts) -> Decision:
     return Compute(tuple(sorted({row.digest for row in chosen})), order.reason or "ordered", dict(order.accepts))
 
 
-def _revoke(order: Revoke, facts: Facts) -> Decision:
-    key = _the_one("contributor", order.contributor, facts.contributors, facts)
-    if isinstance(key, Refuse):
-        return key
+def _revoke(order: Revoke, key: str, facts: Facts) -> Decision:
     banned = facts.bans.get(key)
     ban = () if banned is not None else (ContributorBanned(key, order.since_ms, order.reason),)
     sent = [row for row in facts.updates_of.get(key, ()) if row.received_at_ms >= order.since_ms]
@@ -64,32 +66,13 @@ def _revoke(order: Revoke, facts: Facts) -> Decision:
     return Done(ban, told, {"contributor": key, "updates": []})
 
 
-def _lift(order: LiftBan, facts: Facts) -> Decision:
-    key = _the_one("banned contributor", order.contributor, facts.bans, facts)
-    if isinstance(key, Refuse):
-        return key
-    reason = f"{short(key)} may contribute again; what was reverted stays reverted"
-    return Done((BanLifted(key, order.reason),), reason, {"contributor": key})
-
-
-def _quarantine(order: Quarantine, facts: Facts) -> Decision:
-    key = _the_one("contributor", order.contributor, facts.contributors, facts)
-    if isinstance(key, Refuse):
-        return key
+def _quarantine(order: Quarantine, key: str, facts: Facts) -> Decision:
     if (standing := facts.quarantines.get(key)) is not None:
         return Refuse(f"{short(key)} is in quarantine already: {standing.reason}")
     if key in facts.bans:
         return Refuse(f"{short(key)} is banned, so nothing comes in that could be measured; first lift the ban")
     reason = f"{short(key)} is in quarantine: {order.reason}; what it sends is measured and not merged"
     return Done((ContributorQuarantined(key, order.reason),), reason, {"contributor": key})
-
-
-def _end_quarantine(order: EndQuarantine, facts: Facts) -> Decision:
-    key = _the_one("contributor in quarantine", order.contributor, facts.quarantines, facts)
-    if isinstance(key, Refuse):
-        return key
-    reason = f"{short(key)} is in quarantine no more; what it sends from now on is merged"
-    return Done((QuarantineEnded(key, order.reason),), reason, {"contributor": key})
 
 
 def trunk_of(releases: Sequence[ReleaseRow], version: str | None) -> list[ReleaseRow]:
@@ -102,11 +85,20 @@ def trunk_of(releases: Sequence[ReleaseRow], version: str | None) -> list[Releas
     return chain[::-1]
 
 
-def _the_one(what: str, name: str, contributors: Iterable[str], facts: Facts) -> str | Refuse:
-    """The first key of the only one who has or had a key that begins so."""
-    known = set(contributors)
-    later = {first for key, first in facts.later_keys.items() if key.startswith(name) and first in known}
-    found = sorted({key for key in known if key.startswith(name)} | later)
+def _whom(order: Revoke | LiftBan | Quarantine | EndQuarantine, facts: Facts) -> str | Refuse:
+    """The first key of the only one whom the order can mean: who has or had a key that begins so."""
+    match order:
+        case Revoke() | Quarantine():
+            what, known = "contributor", set(facts.contributors)
+        case LiftBan():
+            what, known = "banned contributor", set(facts.bans)
+        case EndQuarantine():
+            what, known = "contributor in quarantine", set(facts.quarantines)
+        case _ as never:
+            assert_never(never)
+    name = order.contributor
+    later = {first for key, first in facts.later_keys.items() if key.startswith(name)}
+    found = sorted({key for key in known if key.startswith(name)} | (later & known))
     return found[0] if len(found) == 1 and len(name) >= PREFIX_MIN else Refuse(_not_one(what, name, found))
 
 
