@@ -43,6 +43,7 @@ __all__ = [
     "decide_update",
     "require_near",
     "require_run",
+    "require_unused",
 ]
 
 SOON_S = 1.0
@@ -291,6 +292,14 @@ def require_run(run: str, policy: AdmissionPolicy) -> None:
         raise LeaseError(f"this coordinator runs {policy.run}, the message is for another run; check the URL")
 
 
+def require_unused(lease: LeaseRow | None, digest: str) -> None:
+    """Raise ReplayedMessageError for a lease that brought another update than this one, or is not known any more."""
+    if lease is None:
+        raise ReplayedMessageError("the lease of this update is not known here; ask for a new one")
+    if lease.update_digest not in {None, digest}:
+        raise ReplayedMessageError(f"lease {lease.lease_id[:8]}.. already brought {lease.update_digest[:15]}..")
+
+
 def _require_welcome(banned: str | None) -> None:
     if banned is not None:
         raise BannedError(f"your key may not contribute to this run: {banned}. If that is a mistake, ask its operator")
@@ -354,8 +363,7 @@ def _valid_lease(envelope: UpdateEnvelope, contributor: str, facts: UpdateFacts,
         raise LeaseError("no such lease was given to your key; ask for a new one")
     if lease.round != envelope.round:
         raise LeaseError(f"the lease is for round {lease.round}, the envelope says {envelope.round}")
-    if lease.update_digest is not None:
-        raise ReplayedMessageError(f"lease {lease.lease_id[:8]}.. already brought {lease.update_digest[:15]}..")
+    require_unused(lease, envelope.update_digest)
     if now_ms >= lease.expires_at_ms:
         late_s = (now_ms - lease.expires_at_ms) / 1000
         raise LeaseError(f"lease {lease.lease_id[:8]}.. expired {late_s:,.0f} s ago; ask for a new one")

@@ -18,8 +18,9 @@ from barnraise.errors import BannedError, LeaseError, ReplayedMessageError, Team
 from barnraise.protocol import UpdateEnvelope
 from barnraise.team_messages import MEMBERS_MAX, TeamShare
 from coordinator.ledger.rows import LeaseRow, UpdateRow
+from coordinator.plausible import Counted
 
-__all__ = ["InTeam", "MemberFacts", "decide_in_team", "require_team"]
+__all__ = ["InTeam", "MemberFacts", "count_together", "decide_in_team", "require_team"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +67,24 @@ def require_team(
         _require_member(envelope, member, now_ms, max_clock_skew_ms)
 
 
-def decide_in_team(known: UpdateRow | None, members: Sequence[str], contributor: str) -> InTeam | None:
-    """Whether what a contributor announces under a used lease is in a team's update; None when it is not.
+def decide_in_team(
+    lease: LeaseRow | None, brought: UpdateRow | None, members: Sequence[str], contributor: str
+) -> InTeam | None:
+    """Whether what a contributor has made under a lease is in a team's update that came before; None when it is not.
 
     Args:
-        known: the update that the lease has brought. members: whose work is in that.
+        lease: the one that it names. brought: the update by which that is used up. members: whose work is in that.
     """
-    if known is None or known.contributor == contributor or contributor not in members:
+    if lease is None or lease.contributor != contributor:
         return None
-    return InTeam(known)
+    if brought is None or brought.contributor == contributor or contributor not in members:
+        return None
+    return InTeam(brought)
+
+
+def count_together(shares: Sequence[Counted]) -> Counted:
+    """What counts of a team's update: all tokens of its members, and the steps of the one that took the most."""
+    return Counted(sum(share.tokens for share in shares), max(share.steps for share in shares))
 
 
 def _require_whole(envelope: UpdateEnvelope, contributor: str, team: Sequence[MemberFacts]) -> None:
@@ -86,12 +96,12 @@ def _require_whole(envelope: UpdateEnvelope, contributor: str, team: Sequence[Me
     if own is None or own.share.lease_id != envelope.lease_id:
         raise TeamError("the sender's own share must be among the team's, under the lease of the envelope")
     shares = [member.share for member in team]
-    stated = envelope.tokens, envelope.examples, envelope.steps
-    made = sum(share.tokens for share in shares), sum(share.examples for share in shares)
-    if stated != (*made, max(share.steps for share in shares)):
+    tokens, examples = sum(share.tokens for share in shares), sum(share.examples for share in shares)
+    steps = max(share.steps for share in shares)
+    if (envelope.tokens, envelope.examples, envelope.steps) != (tokens, examples, steps):
         raise TeamError(
-            f"the envelope states {stated[0]:,} tokens, {stated[1]:,} examples and {stated[2]:,} steps, its members' "
-            f"shares make {made[0]:,}, {made[1]:,} and {max(share.steps for share in shares):,}"
+            f"the envelope states {envelope.tokens:,} tokens, {envelope.examples:,} examples and {envelope.steps:,} "
+            f"steps, its members' shares make {tokens:,}, {examples:,} and {steps:,}"
         )
 
 

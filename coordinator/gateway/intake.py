@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from typing import Any
 from weakref import WeakValueDictionary
 
 from starlette.concurrency import run_in_threadpool
@@ -20,14 +19,14 @@ from barnraise.message import Signed
 from barnraise.protocol import Receipt, UpdateEnvelope, UploadStatus
 from barnraise.releases.store import BlobStore
 from barnraise.team_messages import TeamShare
-from coordinator.admission import Admit, Already, UpdateFacts, decide_update
+from coordinator.admission import Admit, Already, UpdateFacts, decide_update, require_unused
 from coordinator.gateway.keyring import Keyring
 from coordinator.gateway.staging import StagedUpload, Staging
 from coordinator.gateway.state import GatewayState
 from coordinator.ledger import LeaseRow, Ledger, UpdateRow
 from coordinator.ledger.events import UpdateReceived
 from coordinator.plausible import Counted, Pace, Stated, Work, count_tokens
-from coordinator.team_admission import InTeam, MemberFacts, decide_in_team
+from coordinator.team_admission import InTeam, MemberFacts, count_together, decide_in_team
 
 __all__ = ["Intake"]
 
@@ -168,27 +167,24 @@ class Intake:
 
     def _in_team(self, lease: LeaseRow | None, contributor: str) -> InTeam | None:
         """The update of a team that has used up a contributor's lease."""
-        if lease is None or lease.contributor != contributor or lease.update_digest is None:
-            return None
-        members = self._state.ledger.members(lease.update_digest)[lease.update_digest]
-        return decide_in_team(self._state.ledger.update(lease.update_digest), members, contributor)
+        ledger, brought = self._state.ledger, lease.update_digest if lease is not None else None
+        members = ledger.members(brought)[brought] if brought is not None else ()
+        return decide_in_team(lease, ledger.update(brought) if brought is not None else None, members, contributor)
 
     def _progress(self, upload: StagedUpload) -> UploadStatus:
         """How far an upload is; a complete one is taken in first."""
         if upload.offset < upload.size_bytes:
             return UploadStatus(digest=upload.digest, offset=upload.offset, size_bytes=upload.size_bytes)
-        lease = self._state.ledger.lease(upload.lease_id)
-        if lease is None or lease.update_digest not in {None, upload.digest}:
-            return self._too_late(upload, f"lease {upload.lease_id[:8]}.. already brought another update")
-        upload.settle(self._store)
         try:
+            require_unused(self._state.ledger.lease(upload.lease_id), upload.digest)
+            upload.settle(self._store)
             row = self._recorded(upload)
         except ReplayedMessageError as error:  # meanwhile a team's update came, or one of a member of this one
-            return self._too_late(upload, str(error))
+            return self._too_late(upload, error)
         upload.drop()
         return self._received(row, row.contributor)
 
-    def _too_late(self, upload: StagedUpload, reason: str) -> UploadStatus:
+    def _too_late(self, upload: StagedUpload, error: ReplayedMessageError) -> UploadStatus:
         """Another update has used up the lease: the receipt for that, if the contributor's work is in it.
 
         Raises:
@@ -198,43 +194,45 @@ class Intake:
         contributor = self._state.ledger.keys.contributor_of(upload.envelope.key)
         found = self._in_team(self._state.ledger.lease(upload.lease_id), contributor)
         if found is None:
-            raise ReplayedMessageError(reason)
+            raise error
         return self._received(found.update, contributor)
 
     def _recorded(self, upload: StagedUpload) -> UpdateRow:
         ledger, digest = self._state.ledger, upload.digest
         known = ledger.update(digest)
         if known is None:
-            contributor, now_ms = ledger.keys.contributor_of(upload.envelope.key), self._state.now_ms()
-            envelope = UpdateEnvelope.read(upload.envelope.body)
-            if envelope.team:
-                team = [self._share(TeamShare.read(one.body), one.key, now_ms) for one in envelope.team]
-                counted = Counted(sum(one["tokens"] for one in team), max(one["steps"] for one in team))
-            else:
-                stated = Stated(envelope.tokens, envelope.examples, envelope.steps)
-                team, counted = [], self._counted(stated, envelope.lease_id, contributor, now_ms)
-            ledger.record(_event(upload.envelope, contributor, counted, team), at_ms=now_ms)
+            whose, now_ms = ledger.keys.contributor_of, self._state.now_ms()
+            envelope, contributor = UpdateEnvelope.read(upload.envelope.body), whose(upload.envelope.key)
+            shares = [(TeamShare.read(one.body), whose(one.key)) for one in envelope.team]
+            of_each = [self._counted(share, member, now_ms) for share, member in shares]
+            counted = count_together(of_each) if shares else self._counted(envelope, contributor, now_ms)
+            team = [
+                {"contributor": member, "lease_id": share.lease_id, "tokens": counts.tokens, "steps": counts.steps}
+                for (share, member), counts in zip(shares, of_each, strict=True)
+            ]
+            event = UpdateReceived(
+                digest=digest,
+                contributor=contributor,
+                lease_id=envelope.lease_id,
+                round=envelope.round,
+                base_digest=envelope.base_digest,
+                size_bytes=envelope.size_bytes,
+                tokens=counted.tokens,
+                steps=counted.steps,
+                envelope=upload.envelope.model_dump(mode="json"),
+                team=team,
+            )
+            ledger.record(event, at_ms=now_ms)
             known = ledger.update(digest)
         assert known is not None
         return known
 
-    def _share(self, share: TeamShare, key: str, now_ms: int) -> dict[str, Any]:
-        """A member's part of a team's update, as it is recorded: what is stated is counted as an update's would be."""
-        contributor = self._state.ledger.keys.contributor_of(key)
-        stated = Stated(share.tokens, share.examples, share.steps)
-        counted = self._counted(stated, share.lease_id, contributor, now_ms)
-        return {
-            "contributor": contributor,
-            "lease_id": share.lease_id,
-            "tokens": counted.tokens,
-            "steps": counted.steps,
-        }
-
-    def _counted(self, stated: Stated, lease_id: str, contributor: str, now_ms: int) -> Counted:
+    def _counted(self, said: UpdateEnvelope | TeamShare, contributor: str, now_ms: int) -> Counted:
         """What of the tokens and steps that are stated counts, recorded with the update once and for all."""
         ledger = self._state.ledger
-        lease = ledger.lease(lease_id)
+        lease = ledger.lease(said.lease_id)
         assert lease is not None, "an update without a lease is not admitted"
+        stated = Stated(said.tokens, said.examples, said.steps)
         took_s = max((now_ms - lease.issued_at_ms) / 1000, FASTEST_S)
         return count_tokens(stated, Work.of(self._state.config), took_s, _paces(ledger, lease.round), contributor)
 
@@ -266,19 +264,3 @@ def _paces(ledger: Ledger, round_number: int) -> list[Pace]:
         for row in ledger.contributions(first)
         if (whose := (row.digest, row.contributor)) in leased_at_ms and row.state != "rejected"
     ]
-
-
-def _event(signed: Signed, contributor: str, counted: Counted, team: list[dict[str, Any]]) -> UpdateReceived:
-    envelope = UpdateEnvelope.read(signed.body)
-    return UpdateReceived(
-        digest=envelope.update_digest,
-        contributor=contributor,
-        lease_id=envelope.lease_id,
-        round=envelope.round,
-        base_digest=envelope.base_digest,
-        size_bytes=envelope.size_bytes,
-        tokens=counted.tokens,
-        steps=counted.steps,
-        envelope=signed.model_dump(mode="json"),
-        team=team,
-    )
