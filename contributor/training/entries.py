@@ -24,7 +24,7 @@ from torch.nn.utils import parametrize
 
 from barnraise.updates.mask import Mask
 from barnraise.updates.space import ParameterSpace
-from contributor.training.lora import uses_of
+from contributor.training.parametrised import uses_of
 from contributor.training.trainable import Trainable
 
 __all__ = ["Entries"]

@@ -1,12 +1,11 @@
-"""LoRA: train low-rank factors in place of matrices, in any module.
+"""LoRA: train low-rank factors in place of matrices.
 
-Every chosen matrix ``W`` of a module becomes ``W + scale * b @ a`` wherever the module uses it, with ``W``
-frozen, ``a`` drawn at random and ``b`` zero. That is a parametrisation of the parameter and needs no
-word from the module, so an architecture of ours and one of transformers train alike; a parameter that
-two modules share is replaced in both.
+    a module of transformers   layer of its own -> peft's layers        contributor/training/adapters.py
+                               shared, or read past its layer -+
+    any other module           every matrix -------------------+-> a parametrisation   parametrised.py
 
-Gradients, moments and checkpoints are as small as the factors. The gradient of a whole matrix is there
-for a moment while a backward pass goes through it.
+A matrix ``W`` is then ``W + scale * b @ a``, with ``W`` frozen and ``b @ a`` zero at the beginning. Gradients, moments
+and checkpoints are as small as the factors. What a unit begins with follows from its seed alone.
 
 R, C  rows and columns of a matrix
 K  components
@@ -16,35 +15,23 @@ Source: Hu et al. 2021, https://arxiv.org/abs/2106.09685
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn.utils import parametrize
+from torch import nn
 
 from barnraise.updates.factors import Factors, product_of
 from barnraise.updates.space import ParameterSpace
+from contributor.training.adapters import adapt, is_of_transformers, layer_of
+from contributor.training.parametrised import Pair, parametrise, uses_of
 from contributor.training.trainable import Trainable
 
-__all__ = ["LowRank", "uses_of", "wrap_matrices"]
+__all__ = ["LowRank", "put_factors"]
 
 Vector = NDArray[np.float32]
-
-
-class _Plus(nn.Module):
-    """The parametrisation of one matrix; the factors are parameters of it."""
-
-    def __init__(self, a_KC: Tensor, rows: int, scale: float) -> None:
-        super().__init__()
-        self.a = nn.Parameter(a_KC)
-        self.b = nn.Parameter(torch.zeros(rows, len(a_KC), device=a_KC.device))
-        self.scale = scale
-
-    def forward(self, weight_RC: Tensor) -> Tensor:
-        return weight_RC + self.scale * (self.b @ self.a)
 
 
 @dataclass(frozen=True)
@@ -52,7 +39,7 @@ class LowRank:
     """Factors train.
 
     Attributes:
-        scale: of their product. seed: of what ``a`` is drawn with.
+        scale: of their product. seed: of what they are drawn with.
     """
 
     factors: Factors
@@ -65,52 +52,47 @@ class LowRank:
 
     def prepare(self, module: nn.Module, space: ParameterSpace, base_P: Vector) -> Trainable:
         layout, target = self.layout(space), self.factors.target
-        plus = wrap_matrices(module, self.factors, self.scale, self.seed)
-        parameters = {f"{name}/a": one.a for name, one in plus.items()}
-        parameters |= {f"{name}/b": one.b for name, one in plus.items()}
+        pairs = put_factors(module, self.factors, self.scale, self.seed)
+        parameters = {f"{name}/a": pair.a for name, pair in pairs.items()}
+        parameters |= {f"{name}/b": pair.b for name, pair in pairs.items()}
+        turned = frozenset(f"{name}/{side}" for name, pair in pairs.items() if pair.turned for side in "ab")
 
         def change() -> Vector:
-            return target.flatten({name: _product(one) for name, one in plus.items()})
+            return target.flatten({name: _product(pair) for name, pair in pairs.items()})
 
-        return Trainable(parameters, layout, target, change, frozenset(parameters))
+        return Trainable(parameters, layout, target, change, frozenset(parameters), turned)
 
 
-def wrap_matrices(module: nn.Module, factors: Factors, scale: float, seed: int) -> dict[str, _Plus]:
-    """Freeze a module and put factors beside its matrices; the factors by the name that a matrix had.
+def put_factors(module: nn.Module, factors: Factors, scale: float, seed: int) -> dict[str, Pair]:
+    """Freeze a module and put factors beside its matrices; these by the name that a matrix had.
 
     Args:
         module: on whatever device, its parameters named as the space of ``factors`` names them.
+
+    Raises:
+        ConfigValueError: peft refuses a layer.
+        MissingExtraError: it is needed and not installed.
     """
-    uses = uses_of(module)
-    parameters = dict(module.named_parameters())
+    uses, parameters = uses_of(module), dict(module.named_parameters())
     for parameter in parameters.values():
         parameter.requires_grad_(False)
-    draws = torch.Generator().manual_seed(seed % (1 << 63))
-    found = {}
-    for spec in factors.target.tensors:
-        parameter = parameters[spec.name]
-        a_KC = _drawn(min(factors.rank, *spec.shape), spec.shape[1], draws)
-        found[spec.name] = one = _Plus(a_KC.to(parameter.device), spec.shape[0], scale)
-        for owner, name in uses[parameter]:
-            parametrize.register_parametrization(owner, name, one)
-    return found
+    matrices = {spec.name: uses[parameters[spec.name]] for spec in factors.target.tensors}
+    ranks = {spec.name: min(factors.rank, *spec.shape) for spec in factors.target.tensors}
+    layers = _layers(module, matrices) if is_of_transformers(module) else {}
+    with torch.random.fork_rng(devices=[]):
+        draws = torch.default_generator.manual_seed(seed % (1 << 63))
+        pairs = adapt(module, layers, ranks, scale) if layers else {}
+        pairs |= parametrise({name: matrices[name] for name in matrices if name not in layers}, ranks, scale, draws)
+    return {name: pairs[name] for name in matrices}
 
 
-def uses_of(module: nn.Module) -> dict[nn.Parameter, list[tuple[nn.Module, str]]]:
-    """Every module that has a parameter, with its name there: shared ones have several."""
-    uses: dict[nn.Parameter, list[tuple[nn.Module, str]]] = {}
-    for owner in module.modules():
-        for name, parameter in owner.named_parameters(recurse=False, remove_duplicate=False):
-            uses.setdefault(parameter, []).append((owner, name))
-    return uses
-
-
-def _drawn(rank: int, columns: int, draws: torch.Generator) -> Tensor:
-    """Uniform with the variance of a linear layer's weights at its beginning, ``1 / (3 * columns)``."""
-    return torch.empty(rank, columns).uniform_(-1.0, 1.0, generator=draws) / math.sqrt(columns)
+def _layers(module: nn.Module, matrices: Mapping[str, list[tuple[nn.Module, str]]]) -> dict[str, str]:
+    found = {name: layer_of(module, uses) for name, uses in matrices.items()}
+    return {name: layer for name, layer in found.items() if layer is not None}
 
 
 @torch.no_grad()
-def _product(one: _Plus) -> Vector:
-    b_RK = one.b.detach().float().cpu().numpy() * np.float32(one.scale)
-    return product_of(b_RK, one.a.detach().float().cpu().numpy())
+def _product(pair: Pair) -> Vector:
+    a_KC, b_RK = (one.T if pair.turned else one for one in (pair.a.detach(), pair.b.detach()))
+    scaled_RK = b_RK.float().cpu().numpy() * np.float32(pair.scale)
+    return product_of(scaled_RK, np.ascontiguousarray(a_KC.float().cpu().numpy()))

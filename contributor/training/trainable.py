@@ -42,6 +42,7 @@ class Trainable:
         target: layout of what :meth:`change` returns.
         change: trained minus base as it is now, one new float32 vector of ``target``.
         matrices: names of those parameters that weight decay is for.
+        turned: names of those that are the transposes of what ``space`` says.
     """
 
     parameters: Mapping[str, nn.Parameter]
@@ -49,6 +50,7 @@ class Trainable:
     target: ParameterSpace
     change: Callable[[], Vector]
     matrices: frozenset[str]
+    turned: frozenset[str] = frozenset()
 
     def values(self) -> Vector:
         """What trains as it is now, one new flat vector of ``space``: what a checkpoint holds."""
@@ -57,12 +59,18 @@ class Trainable:
     @torch.no_grad()
     def load(self, values: Vector) -> None:
         """Put a vector that :meth:`values` gave back into the module, wherever it lives."""
-        for name, view in self.space.unflatten(values).items():
-            self.parameters[name].copy_(torch.from_numpy(view.copy()))
+        for name, tensor in self.tensors(values).items():
+            self.parameters[name].copy_(tensor)
 
     def flat(self, tensors: Mapping[str, Tensor]) -> Vector:
         """Something of each parameter, such as a moment, as one new flat vector of ``space``."""
-        return self.space.flatten({name: tensors[name].detach().float().cpu().numpy() for name in self.parameters})
+        found = {name: tensors[name].detach().float().cpu().numpy() for name in self.parameters}
+        return self.space.flatten({name: one.T if name in self.turned else one for name, one in found.items()})
+
+    def tensors(self, flat: Vector) -> dict[str, Tensor]:
+        """The way back from :meth:`flat`: new tensors on the CPU, each in the shape of its parameter."""
+        views = self.space.unflatten(flat)
+        return {name: torch.from_numpy((v.T if name in self.turned else v).copy("C")) for name, v in views.items()}
 
 
 class WhatTrains(Protocol):

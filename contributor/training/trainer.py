@@ -269,13 +269,12 @@ class Trainer:
 
     def _begin_with(self, moments: Moments) -> None:
         """Give AdamW copies of ``moments``; all of its steps are earlier ones."""
-        firsts = self._trainable.space.unflatten(moments.first_P)
-        seconds = self._trainable.space.unflatten(moments.second_P)
+        firsts, seconds = self._trainable.tensors(moments.first_P), self._trainable.tensors(moments.second_P)
         for name, parameter in self._trainable.parameters.items():
             self._optimiser.state[parameter] = {
                 "step": torch.full_like(self._optimiser.state[parameter]["step"], float(moments.steps)),
-                "exp_avg": torch.from_numpy(firsts[name].copy()).to(self._device),
-                "exp_avg_sq": torch.from_numpy(seconds[name].copy()).to(self._device),
+                "exp_avg": firsts[name].to(self._device),
+                "exp_avg_sq": seconds[name].to(self._device),
             }
         self._earlier_steps = moments.steps
 

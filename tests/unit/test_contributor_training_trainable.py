@@ -18,7 +18,7 @@ from barnraise.updates.mask import write_mask
 from contributor.tasks.byte_lm import ByteLMTask
 from contributor.training.checkpoint import load_checkpoint, save_checkpoint
 from contributor.training.entries import Entries
-from contributor.training.lora import LowRank, wrap_matrices
+from contributor.training.lora import LowRank, put_factors
 from contributor.training.scores import fisher_scores, magnitude_scores
 from contributor.training.trainable import EVERYTHING, Some, WhatTrains
 from contributor.training.trainer import Trainer, Unit
@@ -151,7 +151,7 @@ class _Tied(nn.Module):
 def test_a_matrix_that_two_modules_share_has_factors_in_both() -> None:
     module = _Tied()
     space = ParameterSpace.of([TensorSpec("embed.weight", (11, 6))])
-    (one,) = wrap_matrices(module, Factors(Part(space, (True,)), 2), 1.0, 0).values()
+    (one,) = put_factors(module, Factors(Part(space, (True,)), 2), 1.0, 0).values()
     with torch.no_grad():
         one.b.uniform_(-1, 1)
     assert torch.equal(module.embed.weight, module.head.weight)
