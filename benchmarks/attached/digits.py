@@ -25,6 +25,7 @@ from torch.nn import functional
 from barnraise.digest import digest_bytes
 from barnraise.update_config import CodecConfig
 from barnraise.updates.space import ParameterSpace, TensorSpec
+from benchmarks.attached.recipes import DIGITS_RECIPES, TRUNK, Recipe
 from benchmarks.attached.study import AGAIN_WITH, FEW_WITH, MADE_WITH, WHOLE_WITH, Record
 from benchmarks.convergence.trunk import BASE, Trunk
 from contributor.unit import Wanted, finish_unit
@@ -47,6 +48,7 @@ SPACE = ParameterSpace.of(
 )
 EARLY, LAST, SHOWN = 4, 16, (6, 8, 10, 12, 14, 16, 17, 18, 19, 20)
 INNER_STEPS, BATCH, RATE = 8, 32, 4e-3
+CODEC = CodecConfig(name="topk", k=512)
 FULL_STEPS, FULL_RATE, FULL_IMAGES = 100, 1e-3, 80  # few: a longer fine-tune on all of them forgets what it began from
 
 
@@ -59,36 +61,6 @@ class Images:
 
     def cut(self, first: int, stop: int | None = None) -> Images:
         return Images(self.x_N64[first:stop], self.y_N[first:stop])
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a sibling's round differs: who trains, for how long, and what the first contributor or the disk does."""
-
-    name: str
-    honest: bool
-    who: tuple[int, ...] = (0, 1, 2, 3)
-    steps: float = 1.0
-    k: int = 512
-    rate: float = 1.0
-    poison: float = 1.0
-    noise: float = 0.0
-    shuffled: bool = False
-
-
-RECIPES = (
-    Recipe("half the steps", True, steps=0.5),
-    Recipe("three times the steps", True, steps=3.0),
-    Recipe("two contributors", True, who=(1, 2)),
-    *(Recipe(f"form {who} alone", True, who=(who,)) for who in range(4)),
-    Recipe("sparse codec", True, k=32),
-    Recipe("a poisoner", False, poison=-3.0),
-    Recipe("a strong poisoner", False, poison=-20.0),
-    Recipe("a little noise", False, noise=0.2),
-    Recipe("much noise", False, noise=0.8),
-    Recipe("one has wrong labels", False, shuffled=True),
-    Recipe("all but one train too fast", False, rate=6.0),
-)
 
 
 def jobs() -> Iterator[tuple[tuple[str, str, str], Callable[[], Record]]]:
@@ -179,10 +151,10 @@ def _releases(crowd: list[Images]) -> dict[str, tuple[str, dict[str, Array]]]:
     at_P, found = SPACE.flatten(first), {}
     for number in range(1, max(SHOWN) + 1):
         if number == LAST + 1:
-            for place, recipe in enumerate(RECIPES):
+            for place, recipe in enumerate(DIGITS_RECIPES):
                 made_P = _round(crowd, at_P, recipe, 1000 + place)
                 found[recipe.name] = ("sibling" if recipe.honest else "damaged", dict(SPACE.unflatten(made_P)))
-        at_P = _round(crowd, at_P, Recipe("trunk", True), number)
+        at_P = _round(crowd, at_P, TRUNK, number)
         if number in SHOWN or number == EARLY:
             name = "early" if number == EARLY else f"round {number}"
             found[name] = ("trunk", dict(SPACE.unflatten(at_P)))
@@ -193,12 +165,14 @@ def _round(crowd: list[Images], base_P: Array, recipe: Recipe, number: int) -> A
     files = []
     for who in recipe.who:
         images, rate = crowd[who], RATE * (recipe.rate if who else 1.0)
-        if recipe.shuffled and who == 0:
+        if recipe.gibberish and who == 0:
             images = Images(images.x_N64, np.roll(images.y_N, 1))
         steps = max(1, round(INNER_STEPS * recipe.steps))
         trained = _trained(dict(SPACE.unflatten(base_P)), images, steps, rate, number * 100 + who)
-        target_P = (SPACE.flatten(trained) - base_P) * np.float32(recipe.poison if who == 0 else 1.0)
-        files.append(finish_unit(Wanted(SPACE, BASE, CodecConfig(name="topk", k=recipe.k)), target_P).data)
+        target_P = SPACE.flatten(trained) - base_P
+        if recipe.poison and who == 0:
+            target_P = target_P * np.float32(recipe.poison)
+        files.append(finish_unit(Wanted(SPACE, BASE, recipe.codec or CODEC), target_P).data)
     trunk = Trunk(SPACE, base_P.copy(), (1.0, 0.0))
     trunk.release(files, CodecConfig(name="dense"))
     spread = np.float32(recipe.noise * float(np.abs(base_P).mean()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from barnraise.config import load_run_config
@@ -85,11 +85,10 @@ SMALL = Sizes(
     full=100,
     digits=True,
 )
-QUICK = Sizes(
-    "quick",
-    ByteLMConfig(dim=16, layers=1, heads=2, hidden=32, context=16),
-    _FIRST,
-    CodecConfig(name="topk", k=512),
+QUICK = replace(
+    SMALL,
+    name="quick",
+    model=ByteLMConfig(dim=16, layers=1, heads=2, hidden=32, context=16),
     steps=2,
     early=1,
     last=2,
@@ -99,7 +98,6 @@ QUICK = Sizes(
     truth=32,
     tasks=1,
     rank=2,
-    digits=True,
 )
 
 
