@@ -1,7 +1,9 @@
 """Does it learn? Every arm of arms.py on the standard-library byte model, at equal training tokens.
 
     python -m benchmarks.convergence --quick            a small version, about a minute; nothing is left behind
-    python -m benchmarks.convergence --full             the experiment, two hours on a core; continues where it stopped
+    python -m benchmarks.convergence --full             the experiment, hours on a core; continues where it stopped
+    python -m benchmarks.convergence --full --scale stable-90
+                                                        the same at another length or schedule
     python -m benchmarks.convergence --demo             as few rounds as `barnraise demo`, some minutes
     python -m benchmarks.convergence --report           page and plot from the records of the experiment
 
@@ -21,7 +23,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.convergence.arms import ARMS, DEMO, DEMO_ARMS, QUICK, QUICK_ARMS, STANDARD, Scale
+from benchmarks.convergence.arms import ARMS, DEMO, DEMO_ARMS, QUICK, QUICK_ARMS, SCALES, STABLE_30, Scale
 from benchmarks.convergence.report import all_figures, report
 from benchmarks.convergence.schedule import Job, ceiling_of, next_job, whole_order
 from benchmarks.convergence.simulate import run
@@ -44,9 +46,10 @@ def main() -> None:
     parser.add_argument("--records", type=Path, default=RESULTS / f"convergence-{today}.jsonl")
     parser.add_argument("--arms", help="names, separated by commas, in the order in which they run; all by default")
     parser.add_argument("--seeds", type=int, help="at most this many")
+    parser.add_argument("--scale", choices=tuple(SCALES), default=STABLE_30.name, help="of --full")
     chosen = parser.parse_args()
     torch.set_num_threads(1)  # the model is small: more threads gain nothing, and one gives the same bits everywhere
-    scale, names = STANDARD, tuple(arm.name for arm in ARMS)
+    scale, names = SCALES[chosen.scale], tuple(arm.name for arm in ARMS)
     if chosen.quick or chosen.demo:
         scale, names = (QUICK, QUICK_ARMS) if chosen.quick else (DEMO, DEMO_ARMS)
     world = World(scale)
@@ -55,11 +58,12 @@ def main() -> None:
     if not chosen.report:
         names = tuple(chosen.arms.split(",")) if chosen.arms else names
         work_off(whole_order(names, chosen.seeds or scale.seeds), world, records, path)
-    page = report(scale, records, world.space.size, today)
+    scales = (scale,) if path is None else tuple(SCALES.values())
+    page = report(scales, records, world.space.size, today)
     print(page)
     if path is not None:
         path.with_suffix(".md").write_text(page)
-        plot(scale, records, path.with_suffix(".png"))
+        plot(scales, records, path.with_suffix(".png"))
 
 
 def work_off(order: Sequence[tuple[str, int]], world: World, records: list[Record], path: Path | None) -> None:
@@ -80,14 +84,15 @@ def say(job: Job, record: Record) -> None:
     print(f"{job.arm.name} {job.tuning} seed {job.seed}: {bits}, {record['cpu_seconds']:.0f} s", flush=True)
 
 
-def plot(scale: Scale, records: Sequence[Record], path: Path) -> None:
+def plot(scales: Sequence[Scale], records: Sequence[Record], path: Path) -> None:
     """Draw, where there is something to draw with."""
     if importlib.util.find_spec("matplotlib") is None:
         print(f"{path.name} is not drawn: it needs matplotlib")
         return
     from benchmarks.convergence.plot import draw
 
-    draw(all_figures(scale, records), path)
+    drawn = [scale for scale in scales if any(r["scale"] == scale.name for r in records)]
+    draw([(scale, all_figures(scale, records)) for scale in drawn], path)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ __all__ = [
     "OUTER",
     "QUICK",
     "QUICK_ARMS",
+    "SCALES",
     "STANDARD",
     "Arm",
     "Scale",
@@ -66,6 +67,7 @@ class Scale:
         held_out: windows of the curve's held-out set. final: windows of the final figure's. every: rounds between
             points of the curve. targets: losses to which bytes are counted.
         learning_rate: of inner steps, where no grid says another. rates: how it moves over the rounds.
+        begins_at: name of a scale whose winners are the first points of the walks, instead of the two starts.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Scale:
     every: int = 2
     targets: tuple[float, ...] = (3.5, 3.0)
     rates: Rates = CONSTANT
+    begins_at: str | None = None
 
 
 STANDARD = Scale(
@@ -95,7 +98,8 @@ STANDARD = Scale(
 )
 COSINE_30 = replace(STANDARD, name="cosine-30", rates=COSINE)
 STABLE_30 = replace(STANDARD, name="stable-30", rates=STABLE)
-COSINE_90 = replace(STANDARD, name="cosine-90", rates=COSINE, rounds=90, every=6)
+STABLE_90 = replace(STABLE_30, name="stable-90", rounds=90, every=6, targets=(3.0, 2.5), begins_at="stable-30")
+SCALES = {scale.name: scale for scale in (STABLE_30, STABLE_90, COSINE_30, STANDARD)}
 QUICK = Scale(
     "quick",
     ByteLMConfig(dim=48, layers=1, heads=2, hidden=96, context=32),

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.convergence.arms import Arm, Tuning
+from benchmarks.convergence.arms import Arm, Scale, Tuning
 from benchmarks.convergence.schedule import best_point, winner
 
 __all__ = ["Curve", "Figures", "bytes_to_reach", "figures_of", "mean_curve"]
@@ -29,7 +29,7 @@ class Figures:
         runs: one record for each seed, by seed.
         final: mean of the final bits per byte. spread: standard deviation over seeds; 0 with one seed.
         up, down: mean of total bytes.
-        behind: mean difference to the reference over the seeds that both have; None without such a seed.
+        gaps: difference to the reference by seed, for the seeds that both have.
     """
 
     arm: Arm
@@ -40,7 +40,17 @@ class Figures:
     spread: float
     up: float
     down: float
-    behind: float | None
+    gaps: Mapping[int, float]
+
+    @property
+    def behind(self) -> float | None:
+        """Mean difference to the reference; None without a common seed."""
+        return statistics.fmean(self.gaps.values()) if self.gaps else None
+
+    @property
+    def behind_spread(self) -> float:
+        """Standard deviation over seeds of the difference to the reference; 0 with fewer than two."""
+        return statistics.stdev(self.gaps.values()) if len(self.gaps) > 1 else 0.0
 
     def reach(self, target: float, *, down: bool) -> float:
         """Mean bytes up, or up and down, until ``target`` bits per byte; infinite if a run does not get there."""
@@ -61,29 +71,30 @@ def bytes_to_reach(curve: Curve, target: float, *, down: bool) -> float:
     return math.inf
 
 
-def figures_of(arm: Arm, records: Sequence[Record], reference: Figures | None = None) -> Figures | None:
-    """The figures of an arm; None if it has not run."""
-    tuning = best_point(arm, records)
+def figures_of(arm: Arm, scale: Scale, records: Sequence[Record], reference: Figures | None = None) -> Figures | None:
+    """The figures of an arm at a scale; None if it has not run. ``records`` are those of all scales."""
+    ours = [r for r in records if r["scale"] == scale.name]
+    tuning = best_point(arm, ours)
     runs = {
         r["seed"]: r
-        for r in records
+        for r in ours
         if r["arm"] == arm.name and r["final_bits"] is not None and tuple(r["tuning"]) == tuning
     }
     if tuning is None or not runs:
         return None
     finals = [float(run["final_bits"]) for run in runs.values()]
     common = sorted(set(runs) & set(reference.runs)) if reference is not None else []
-    gaps = [runs[seed]["final_bits"] - reference.runs[seed]["final_bits"] for seed in common if reference is not None]
+    gaps = {seed: runs[seed]["final_bits"] - reference.runs[seed]["final_bits"] for seed in common if reference}
     return Figures(
         arm=arm,
         tuning=tuning,
-        searched=winner(arm, records) is not None,
+        searched=winner(arm, scale, records) is not None,
         runs=dict(sorted(runs.items())),
         final=statistics.fmean(finals),
         spread=statistics.stdev(finals) if len(finals) > 1 else 0.0,
         up=statistics.fmean(float(run["up_bytes"]) for run in runs.values()),
         down=statistics.fmean(float(run["down_bytes"]) for run in runs.values()),
-        behind=statistics.fmean(gaps) if gaps else None,
+        gaps=gaps,
     )
 
 

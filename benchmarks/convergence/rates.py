@@ -42,7 +42,17 @@ class Rates:
             fallen = (1 - math.cos(math.pi * fallen)) / 2
         return min(1.0, risen) * (1 - (1 - self.lowest) * fallen)
 
+    def words(self) -> str:
+        """For a headline."""
+        if not self.rising and not self.falling:
+            return "constant"
+        how = {"linear": "linearly", "cosine": "as a cosine"}[self.shape]
+        return (
+            f"rising in the first {self.rising:.0%} of the rounds and falling {how} to {self.lowest:g} of its peak "
+            f"in the last {self.falling:.0%}"
+        )
+
 
 CONSTANT = Rates()
 COSINE = Rates(rising=0.05, falling=0.95, lowest=0.1, shape="cosine")
-STABLE = Rates(rising=0.05, falling=0.4, lowest=0.1)
+STABLE = Rates(rising=0.05, falling=0.3, lowest=0.1)

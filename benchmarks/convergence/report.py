@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.convergence.arms import ARMS, Scale
+from benchmarks.convergence.arms import ARMS, Scale, arm_named
 from benchmarks.convergence.figures import Figures, figures_of
 
 __all__ = ["all_figures", "report"]
@@ -21,50 +21,64 @@ REFERENCE = "f32"
 
 
 def all_figures(scale: Scale, records: Sequence[Record]) -> list[Figures]:
-    """Of every arm that has run, in the order of ``ARMS``."""
-    ours = [r for r in records if r["scale"] == scale.name]
-    reference = next(figures_of(arm, ours) for arm in ARMS if arm.name == REFERENCE)
-    found = [figures_of(arm, ours, reference) for arm in ARMS]
+    """Of every arm that has run at a scale, in the order of ``ARMS``; ``records`` are those of all scales."""
+    reference = figures_of(arm_named(REFERENCE), scale, records)
+    found = [figures_of(arm, scale, records, reference) for arm in ARMS]
     return [figures for figures in found if figures is not None]
 
 
-def report(scale: Scale, records: Sequence[Record], parameters: int, date: str) -> str:
+def report(scales: Sequence[Scale], records: Sequence[Record], parameters: int, date: str) -> str:
     """The page.
 
     Args:
+        scales: in the order in which they appear; those without a record do not.
+        records: of all of them.
         parameters: of the model.
         date: ISO date that the page states.
     """
-    figures = all_figures(scale, records)
-    parts = [
-        f"# Does it learn, and for how many bytes? {date}",
-        _setting(scale, records, parameters),
-        "## Every arm at equal training tokens",
-        _main_table(figures, scale),
-        "## What the grid found, seed 0",
-        _grid_table([r for r in records if r["scale"] == scale.name]),
-    ]
+    parts = [f"# Does it learn, and for how many bytes? {date}", _machine(records)]
+    for scale in scales:
+        ours = [r for r in records if r["scale"] == scale.name]
+        if not ours:
+            continue
+        parts += [
+            f"## {_title(scale)}",
+            _setting(scale, parameters),
+            _main_table(all_figures(scale, records), scale),
+            "What the grid found, seed 0:",
+            _grid_table(ours),
+        ]
     return "\n\n".join(parts) + "\n"
 
 
-def _setting(scale: Scale, records: Sequence[Record], parameters: int) -> str:
+def _title(scale: Scale) -> str:
+    return f"{scale.rounds} rounds, inner rate {scale.rates.words()}"
+
+
+def _machine(records: Sequence[Record]) -> str:
+    seconds = sum(float(r["cpu_seconds"]) for r in records)
+    return (
+        f"{platform.machine()}, {os.cpu_count()} cores, one used a run; Python {platform.python_version()}, torch "
+        f"{torch.__version__}, numpy {np.__version__}; {seconds / 60:.0f} minutes of CPU in all."
+    )
+
+
+def _setting(scale: Scale, parameters: int) -> str:
     model = scale.model
     windows = scale.rounds * scale.present * scale.steps * scale.batch
-    seconds = sum(float(r["cpu_seconds"]) for r in records if r["scale"] == scale.name)
     return (
         f"Byte model of {parameters:,} parameters (dim {model.dim}, {model.layers} layers, hidden {model.hidden}, "
         f"context {model.context}); {scale.rounds} rounds of {scale.present} updates of {scale.steps} inner AdamW "
         f"steps ({scale.batch} windows): {windows * model.context:,} bytes of "
         f"training text in every run. Eight domains of the standard library, one for each contributor; under churn "
         f"{2 * scale.present} contributors, half a domain each, of whom {scale.present} are present in a round. "
-        f"Final loss on {scale.final:,} held-out windows, the same in every run.\n\n"
-        f"{platform.machine()}, {os.cpu_count()} cores, one used; Python {platform.python_version()}, torch "
-        f"{torch.__version__}, numpy {np.__version__}; {seconds / 60:.0f} minutes of CPU in all."
+        f"Final loss on {scale.final:,} held-out windows, the same in every run. Tuned to: lasting outer step / "
+        f"outer momentum / peak of the inner learning rate. Differences are between runs of the same seed."
     )
 
 
 def _main_table(figures: Sequence[Figures], scale: Scale) -> str:
-    reference = next(f for f in figures if f.arm.name == REFERENCE)
+    reference = next((f for f in figures if f.arm.name == REFERENCE), None)
     reach = [f"{kind} to {target:g}" for target in scale.targets for kind in ("MB up", "MB up and down")]
     lines = [
         "| arm | tuned to | seeds | bits per byte | to float32 | MB up | MB down | fewer up | fewer down | "
@@ -74,6 +88,7 @@ def _main_table(figures: Sequence[Figures], scale: Scale) -> str:
     ]
     for f in figures:
         gap = "" if f.behind is None else f"{f.behind:+.3f}"
+        gap += f" +- {f.behind_spread:.3f}" if len(f.gaps) > 1 and f is not reference else ""
         spread = f" +- {f.spread:.3f}" if len(f.runs) > 1 else ""
         tuning = _tuning(f.tuning) + ("" if f.searched else " (search not over)")
         cells = [f.arm.title, tuning, str(len(f.runs)), f"{f.final:.3f}{spread}", gap]
@@ -81,7 +96,7 @@ def _main_table(figures: Sequence[Figures], scale: Scale) -> str:
             cells += ["0", "0", "", ""] + [""] * len(reach)
         else:
             cells += [_megabytes(f.up), _megabytes(f.down)]
-            cells += [f"{reference.up / f.up:.0f}x", f"{reference.down / f.down:.1f}x"]
+            cells += [f"{reference.up / f.up:.0f}x", f"{reference.down / f.down:.1f}x"] if reference else ["", ""]
             cells += [_megabytes(f.reach(t, down=down)) for t in scale.targets for down in (False, True)]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

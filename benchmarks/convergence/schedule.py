@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.convergence.arms import Arm, Scale, Tuning, arm_named
 
-__all__ = ["Job", "best_point", "ceiling_of", "next_job", "next_point", "whole_order", "winner"]
+__all__ = ["Job", "best_point", "ceiling_of", "next_job", "next_point", "starts_of", "whole_order", "winner"]
 
 Record = Mapping[str, Any]
 FAR_BEHIND = 0.3  # bits per byte: a high rate lies behind until it falls
@@ -38,21 +38,29 @@ def of(records: Iterable[Record], arm: str, seed: int) -> list[Record]:
     return [r for r in records if r["arm"] == arm and r["seed"] == seed]
 
 
-def next_point(arm: Arm, records: Iterable[Record]) -> Tuning | None:
+def next_point(arm: Arm, records: Iterable[Record], starts: Sequence[Tuning]) -> Tuning | None:
     """Where to look next on the grid of ``arm``, on seed 0; None when all neighbours of the best point are worse."""
     done = _losses(arm, records)
-    for start in arm.starts:
+    for start in starts:
         if start not in done:
             return start
     best = min(done, key=lambda point: done[point])
     return next((point for point in arm.neighbours(best) if point not in done), None)
 
 
-def winner(arm: Arm, records: Sequence[Record]) -> Tuning | None:
+def starts_of(arm: Arm, scale: Scale, records: Sequence[Record]) -> tuple[Tuning, ...]:
+    """The points that are tried first; ``records`` are those of all scales."""
+    found = best_point(arm, [r for r in records if r["scale"] == scale.begins_at])
+    return arm.starts if found is None else (found,)
+
+
+def winner(arm: Arm, scale: Scale, records: Sequence[Record]) -> Tuning | None:
     """The grid point with the lowest final loss on seed 0, once the search is over."""
     if arm.like is not None:
-        return winner(arm_named(arm.like), records)
-    return best_point(arm, records) if next_point(arm, records) is None else None
+        return winner(arm_named(arm.like), scale, records)
+    ours = [r for r in records if r["scale"] == scale.name]
+    over = next_point(arm, ours, starts_of(arm, scale, records)) is None
+    return best_point(arm, ours) if over else None
 
 
 def best_point(arm: Arm, records: Sequence[Record]) -> Tuning | None:
@@ -85,12 +93,15 @@ def next_job(order: Sequence[tuple[str, int]], scale: Scale, records: Sequence[R
 
     Args:
         order: (arm, seeds): the arm's grid, then its winner on that many seeds.
+        records: of all scales.
     """
     ours = [r for r in records if r["scale"] == scale.name]
     for name, seeds in order:
         arm = arm_named(name)
-        best = winner(arm, ours)
-        if best is None and (point := next_point(arm, ours)) is not None and arm.like is None:
+        best = winner(arm, scale, records)
+        if best is None and arm.like is None:
+            point = next_point(arm, ours, starts_of(arm, scale, records))
+            assert point is not None, f"{name} has neither a winner nor a next point"
             return Job(arm, point, 0)
         if best is None:
             continue  # the arm that it is like comes later in the order

@@ -141,7 +141,7 @@ def test_an_experiment_killed_after_every_run_does_each_once_and_finds_the_best_
         done.append((job.arm.name, job.tuning, job.seed))
         records.append(record(job.arm.name, job.seed, job.tuning, bits(job.tuning)))
     assert len(done) == len(set(done))
-    assert winner(arm_named("topk64"), records) == lowest
+    assert winner(arm_named("topk64"), TINY, records) == lowest
     assert [("topk64-forget", lowest, seed) in done for seed in (0, 1)] == [True, True]
     assert ("topk64", lowest, 1) in done
 
@@ -162,9 +162,20 @@ def test_records_of_another_scale_count_for_nothing() -> None:
     assert job.tuning == F32.starts[0]
 
 
+def test_a_longer_experiment_begins_at_the_winner_of_the_shorter() -> None:
+    longer = replace(TINY, name="longer", begins_at=TINY.name)
+    records = [record("f32", 0, GRID[3], 2.0), record("f32", 0, GRID[4], 2.5)]
+    job = next_job([("f32", 1)], longer, records)
+    assert job is not None
+    assert job.tuning == GRID[3]
+    after = next_job([("f32", 1)], longer, [*records, record("f32", 0, GRID[3], 2.0, scale="longer")])
+    assert after is not None
+    assert after.tuning in F32.neighbours(GRID[3])
+
+
 def test_a_run_given_up_wins_nothing_and_is_not_repeated() -> None:
     records = [record("f32", 0, tuning, None if tuning == F32.starts[0] else 3.0) for tuning in GRID]
-    assert winner(F32, records) not in (None, F32.starts[0])
+    assert winner(F32, TINY, records) not in (None, F32.starts[0])
     assert next_job([("f32", 1)], TINY, records) is None
 
 
@@ -195,11 +206,12 @@ def test_figures_compare_seed_by_seed() -> None:
     best = [record("f32", s, HERE, b) for s, b in ((0, 3.0), (1, 3.4))]
     other = [record("topk64", s, HERE, b) for s, b in ((0, 3.1), (1, 3.5), (2, 9.0))]
     records = grid + best + other
-    reference = figures_of(F32, records)
+    reference = figures_of(F32, TINY, records)
     assert reference is not None
-    found = figures_of(arm_named("topk64"), records, reference)
+    found = figures_of(arm_named("topk64"), TINY, records, reference)
     assert found is not None
-    assert found.behind == pytest.approx(0.1)
+    assert found.gaps == {0: pytest.approx(0.1), 1: pytest.approx(0.1)}
+    assert (found.behind, found.behind_spread) == (pytest.approx(0.1), pytest.approx(0))
     assert (reference.final, reference.spread) == (pytest.approx(3.2), pytest.approx(0.2828427))
     assert mean_curve(reference)[-1] == pytest.approx([4.0, 20, 200, 2_000, 3.2])
 
@@ -207,7 +219,7 @@ def test_figures_compare_seed_by_seed() -> None:
 def test_the_page_has_a_row_for_every_arm_that_ran() -> None:
     records = [record(arm.name, 0, t, 3.0) for arm in ARMS if arm.like is None for t in itertools.product(*arm.axes)]
     records += [record(arm.name, 0, GRID[0], 3.0) for arm in ARMS if arm.like is not None]
-    page = report(TINY, records, 1000, "2026-01-02")
+    page = report([TINY], records, 1000, "2026-01-02")
     assert all(page.count(f"| {arm.title} ") == 2 for arm in ARMS)
 
 
