@@ -7,7 +7,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -30,6 +30,9 @@ from barnraise.cli.swarm_options import (
 if TYPE_CHECKING:
     from contributor.consent import Consent
     from contributor.events import NodeEvent
+    from contributor.own_data import OwnData
+    from contributor.privacy.budget import Choice
+    from contributor.run import NodeConfig
 
 __all__ = ["join"]
 
@@ -88,36 +91,62 @@ def join(
     from barnraise.installation import require
 
     require("contributor")
+    from contributor.run import NodeConfig
+
+    config = NodeConfig(
+        url,
+        name,
+        home,
+        key,
+        threads,
+        give_up_after,
+        tuple(policy or ()),
+        page=page,
+        device=device,
+        private=_private(private),
+        own=_own(data, field),
+        swarm=SwarmAsked(
+            swarm,
+            no_discovery,
+            no_peers,
+            team,
+            team_key,
+            listen=tuple(swarm_listen or ()),
+            peers=tuple(swarm_peer or ()),
+            team_peers=tuple(team_peer or ()),
+            team_listen=tuple(team_listen or ()),
+            team_wait_s=team_wait,
+        ).choice(),
+    )
+    _show_new_code(key, as_json=as_json)
+    _work(config, units, yes=yes, metrics=metrics, as_json=as_json)
+
+
+def _work(config: NodeConfig, units: int | None, *, yes: bool, metrics: int | None, as_json: bool) -> None:
+    """Run the node until it has done ``units``, or is told to stop; a failure is diagnosed."""
     from contributor.doctor.at_start import diagnosing
     from contributor.interrupt import Interrupt
-    from contributor.own_data import OwnData
-    from contributor.privacy.budget import Choice
-    from contributor.run import NodeConfig, run_node
+    from contributor.run import run_node
 
-    choice = None if private is None else Choice.parse(private)
-    listen, peers = tuple(swarm_listen or ()), tuple(swarm_peer or ())
-    of_team = tuple(team_peer or ()), tuple(team_listen or ()), team_wait
-    among_nodes = SwarmAsked(swarm, no_discovery, no_peers, team, team_key, listen, peers, *of_team).choice()
-    _show_new_code(key, as_json=as_json)
     interrupt = Interrupt()
     with _reporter(as_json) as shown, _metered(metrics, shown.report) as told, interrupt.on_signals():
-        config = NodeConfig(
-            url,
-            name,
-            home,
-            key,
-            threads,
-            give_up_after,
-            tuple(policy or ()),
-            page=page,
-            agree=_asks(yes, shown.hush),
-            device=device,
-            private=choice,
-            own=OwnData(tuple(data), Path.cwd(), field) if data else None,
-            swarm=among_nodes,
-        )
-        with diagnosing(url, told) as report:
+        config = replace(config, agree=_asks(yes, shown.hush))
+        with diagnosing(config.url, told) as report:
             run_node(config, report, units, interrupt)
+
+
+def _private(said: str | None) -> Choice | None:
+    """The privacy that is wanted of training."""
+    from contributor.privacy.budget import Choice
+
+    return None if said is None else Choice.parse(said)
+
+
+def _own(data: list[str] | None, field: str) -> OwnData | None:
+    """The owner's text."""
+    from contributor.own_data import OwnData
+
+    return OwnData(tuple(data), Path.cwd(), field) if data else None
 
 
 def _show_new_code(key: Path | None, *, as_json: bool) -> None:
