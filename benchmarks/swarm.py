@@ -22,14 +22,16 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import psutil
+import urllib3
 from release_speed import NAME, Run, drawn_change, patch_of
 from report import arguments, finish, heading
+from sidecars import READY_S, cpu_s, memory_of, processes_of
 
 from barnraise.config import bundled_config, load_run_config
 from barnraise.message import BlobRef
@@ -37,7 +39,6 @@ from barnraise.releases.cache import Cache
 from barnraise.releases.http_source import HttpSource
 from barnraise.releases.pull import PullOptions, pull
 from barnraise.releases.source import ReleaseSource
-from barnraise.releases.stream import BlobStream
 from barnraise.releases.trust import TrustOptions
 from barnraise.swarm.process import Sidecar
 from barnraise.updates import Update, apply_update
@@ -45,9 +46,13 @@ from barnraise.updates.space import model_digest
 from contributor.swarm.peer_blobs import KEPT_BYTES, PeersFirst
 from merge.architectures import build, flat_of, space_of
 
+if TYPE_CHECKING:
+    from _typeshed import SupportsRead, SupportsWrite
+
 NODES = 8
-READY_S = 300.0
-SETTLE_S = 8.0  # for every node to be seen by the others
+MEET_S = 120.0  # for every node to be seen by all others
+LOOK_S = 0.5
+LARGE_BYTES = 100_000  # of a blob whose first byte is timed
 IDLE_S = 10.0
 ALLOWED_S = 86400.0
 
@@ -73,7 +78,7 @@ class Counting(http.server.SimpleHTTPRequestHandler):
             return
         super().do_GET()
 
-    def copyfile(self, source, outputfile) -> None:  # type: ignore[no-untyped-def]
+    def copyfile(self, source: SupportsRead[Any], outputfile: SupportsWrite[Any]) -> None:
         while piece := source.read(1 << 16):
             outputfile.write(piece)
             with Counting.lock:
@@ -101,8 +106,6 @@ def gateway(folder: Path) -> Iterator[str]:
 
 def counted(url: str) -> int:
     """Bytes that the gateway sent since the last time."""
-    import urllib3
-
     return int(json.loads(urllib3.request("GET", f"{url}/count").data))
 
 
@@ -117,51 +120,31 @@ class Node:
     sidecar: Sidecar | None = None
 
     def pull(self, url: str, version: str) -> tuple[float, float]:
-        """Seconds until it is installed, and until the first byte of a blob."""
+        """Seconds until it is installed, and until the first byte of a large blob."""
         began_s = time.perf_counter()
         source: ReleaseSource = HttpSource(url)
         kept = 0
         if self.sidecar is not None:
             source, kept = PeersFirst(source, self.sidecar), KEPT_BYTES
-        first = First(source)
-        options = PullOptions(TrustOptions(None, self.root / "trust"), cache=Cache(self.root / "cache", kept))
-        pull(first, f"{NAME}@{version}", self.root / "base", options)
-        return time.perf_counter() - began_s, (first.at_s or time.perf_counter()) - began_s
+        came_s: list[float] = []
+
+        def arrived(blob: BlobRef, _gained: int) -> None:
+            if blob.size_bytes >= LARGE_BYTES:
+                came_s.append(time.perf_counter() - began_s)
+
+        options = PullOptions(
+            TrustOptions(None, self.root / "trust"),
+            cache=Cache(self.root / "cache", kept),
+            watch=lambda _pulling: nullcontext(arrived),
+        )
+        pull(source, f"{NAME}@{version}", self.root / "base", options)
+        took_s = time.perf_counter() - began_s
+        return took_s, min(came_s, default=took_s)
 
 
-@dataclass
-class First:
-    """A source that remembers when the first byte of a large blob came."""
-
-    source: ReleaseSource
-    at_s: float | None = None
-    large_bytes: int = 100_000
-
-    @property
-    def label(self) -> str:
-        return self.source.label
-
-    @property
-    def vouches(self) -> bool:
-        return self.source.vouches
-
-    def read(self, path: str, most: int) -> bytes:
-        return self.source.read(path, most)
-
-    @contextmanager
-    def open_blob(self, blob: BlobRef, start: int, stop: int) -> Iterator[BlobStream]:
-        with self.source.open_blob(blob, start, stop) as stream:
-            yield replace(stream, pieces=self._noted(stream.pieces, blob.size_bytes))
-
-    def _noted(self, pieces: Iterator[bytes], size_bytes: int) -> Iterator[bytes]:
-        for piece in pieces:
-            if self.at_s is None and size_bytes >= self.large_bytes:
-                self.at_s = time.perf_counter()
-            yield piece
-
-
-def started(root: Path, count: int, stack: ExitStack) -> list[Node]:
-    """Nodes with sidecars that know each other."""
+def started(root: Path, count: int, stack: ExitStack) -> tuple[list[Node], float]:
+    """Nodes with sidecars that know each other; and the seconds until one is ready, on average."""
+    began_s = time.perf_counter()
     nodes: list[Node] = []
     bootstrap: list[str] = []
     for number in range(count):
@@ -172,7 +155,7 @@ def started(root: Path, count: int, stack: ExitStack) -> list[Node]:
             "run": NAME,
             "blobs": {"store": str(folder / "cache"), "into": str(folder / "from-nodes")},
         }
-        sidecar = Sidecar("peers", lambda settings=settings: settings, folder / "swarm.log", print)  # type: ignore[misc]
+        sidecar = Sidecar("peers", settings.copy, folder / "swarm.log", print)
         stack.callback(sidecar.stop)
         sidecar.start()
         assert sidecar.wait_ready(READY_S), sidecar.state
@@ -180,8 +163,17 @@ def started(root: Path, count: int, stack: ExitStack) -> list[Node]:
         bootstrap = bootstrap or list(sidecar.state.facts["addresses"])
         nodes.append(Node(folder, sidecar))
         sidecar.ask("limit", 30.0, up_bytes_per_s=None, down_bytes_per_s=None, paused=False, for_s=ALLOWED_S)
-    time.sleep(SETTLE_S)
-    return nodes
+    ready_s = (time.perf_counter() - began_s) / count
+    until_s = time.perf_counter() + MEET_S
+    while any(told["nodes"] < count - 1 for told in told_by(nodes)):
+        assert time.perf_counter() < until_s, told_by(nodes)
+        time.sleep(LOOK_S)  # a sidecar says what it knows; nothing tells when that changes
+    return nodes, ready_s
+
+
+def told_by(nodes: list[Node]) -> list[dict[str, Any]]:
+    """What their sidecars have counted."""
+    return [node.sidecar.ask("blobs", 30.0) for node in nodes if node.sidecar is not None]
 
 
 # -- measuring -----------------------------------------------------------------------------
@@ -200,18 +192,17 @@ class Measured:
 class Cost:
     """Of one sidecar with all that it starts."""
 
-    uss_bytes: float = 0.0
-    pss_bytes: float = 0.0
-    idle_share: float = 0.0
-    processes: int = 0
-    busy_s: list[float] = field(default_factory=list)
+    uss_bytes: float
+    pss_bytes: float
+    idle_share: float
+    processes: int
 
 
 def pulled(nodes: list[Node], url: str, version: str, apart_s: float) -> Measured:
     counted(url)
 
     def one(number: int) -> tuple[float, float]:
-        time.sleep(number * apart_s)
+        time.sleep(number * apart_s)  # which is what is asked: nodes that come one after the other
         return nodes[number].pull(url, version)
 
     with ThreadPoolExecutor(len(nodes)) as pool:
@@ -219,29 +210,13 @@ def pulled(nodes: list[Node], url: str, version: str, apart_s: float) -> Measure
     return Measured(counted(url), [seconds for seconds, _ in took], [first for _, first in took])
 
 
-def group_of(sidecar: Sidecar) -> list[psutil.Process]:
-    pid = sidecar.state.pid
-    assert pid is not None
-    leader = psutil.Process(pid)
-    return [leader, *leader.children(recursive=True)]
-
-
-def busy_s(sidecar: Sidecar) -> float:
-    return sum(sum(process.cpu_times()[:2]) for process in group_of(sidecar))
-
-
 def cost_of(nodes: list[Node]) -> Cost:
     sidecars = [node.sidecar for node in nodes if node.sidecar is not None]
-    before = [busy_s(sidecar) for sidecar in sidecars]
-    time.sleep(IDLE_S)
-    idle = statistics.median(busy_s(one) - was for one, was in zip(sidecars, before, strict=True))
-    memory = [[process.memory_full_info() for process in group_of(sidecar)] for sidecar in sidecars]
-    return Cost(
-        statistics.median(sum(one.uss for one in group) for group in memory),
-        statistics.median(sum(one.pss for one in group) for group in memory),
-        idle / IDLE_S,
-        len(group_of(sidecars[0])),
-    )
+    before = [cpu_s(sidecar) for sidecar in sidecars]
+    time.sleep(IDLE_S)  # which is what is measured: how busy they are meanwhile
+    idle_s = statistics.median(cpu_s(one) - was for one, was in zip(sidecars, before, strict=True))
+    own, shared = zip(*map(memory_of, sidecars), strict=True)
+    return Cost(statistics.median(own), statistics.median(shared), idle_s / IDLE_S, len(processes_of(sidecars[0])))
 
 
 def releases(root: Path, patches: int) -> Run:
@@ -281,9 +256,7 @@ def main() -> None:
         run = releases(root / "run", patches)
         url = stack.enter_context(gateway(run.public))
         alone = [Node(root / "alone" / str(number)) for number in range(count)]
-        began_s = time.perf_counter()
-        peers = started(root / "peers", count, stack)
-        ready_s = (time.perf_counter() - began_s - SETTLE_S) / count
+        peers, ready_s = started(root / "peers", count, stack)
         lines += _compared(run, url, alone, peers)
         lines += _costs(cost_of(peers), ready_s, peers)
         _same(alone + peers)
@@ -297,14 +270,15 @@ def _compared(run: Run, url: str, alone: list[Node], peers: list[Node]) -> list[
     ]
     for number, entry in enumerate(run.entries):
         apart_s = 1.0 if number and number % 2 == 0 else 0.0
-        size = (entry.patch or entry.keyframe).size_bytes  # type: ignore[union-attr]
-        what = f"{entry.version}, {'patch' if entry.patch else 'whole'}, {size:,} bytes, "
+        blob = entry.patch or entry.keyframe
+        assert blob is not None
+        what = f"{entry.version}, {'patch' if entry.patch else 'whole'}, {blob.size_bytes:,} bytes, "
         what += "one after the other" if apart_s else "all at once"
         without = pulled(alone, url, entry.version, apart_s)
         withal = pulled(peers, url, entry.version, apart_s)
         lines += [rows(what, "gateway alone", without, without), rows(what, "nodes first", withal, without)]
         print("\n".join(lines[-2:]), file=sys.stderr)
-    told = [node.sidecar.ask("blobs", 30.0) for node in peers if node.sidecar is not None]
+    told = told_by(peers)
     from_peers, given = (sum(one[name] for one in told) for name in ("taken_bytes", "given_bytes"))
     retries = sum(one["retries"] for one in told)
     return [

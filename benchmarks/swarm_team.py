@@ -21,10 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import psutil
 import torch
 from numpy.typing import NDArray
 from report import arguments, finish, heading
+from sidecars import READY_S, cpu_s, memory_of
 
 from barnraise.clock import now_ms
 from barnraise.config import RunConfig, bundled_config, load_run_config
@@ -40,7 +40,6 @@ from contributor.tasks import make_task
 from contributor.training.trainer import Trainer, Unit
 from merge.architectures import build, flat_of, space_of
 
-READY_S = 300.0
 LEASE_MS = 600_000
 SIZES = {"0.2M": {"dim": 64, "layers": 3, "heads": 4, "hidden": 192, "context": 128}, "3.1M": {}}
 
@@ -98,7 +97,7 @@ def team_of(count: int, root: Path) -> Iterator[list[Member]]:
                 "access": key.access.hex(),
                 "words": key.words.hex(),
             }
-            sidecar = Sidecar("team", lambda told=settings: told, folder / "log", print)
+            sidecar = Sidecar("team", settings.copy, folder / "log", print)
             sidecar.start()
             stack.callback(sidecar.stop)
             assert sidecar.wait_ready(READY_S), sidecar.state.why
@@ -137,30 +136,20 @@ def average(members: list[Member], vectors: list[NDArray[np.float32]], number: i
         found[place] = members[place].work.average(Share(leases[place], vectors[place], 1000 + place, 8, 12))
 
     threads = [threading.Thread(target=run, args=(place,)) for place in range(len(members))]
-    cpu_s, began_s = sum(map(cpu_of, members)), time.perf_counter()
+    sidecars = [member.sidecar for member in members]
+    before_s, began_s = sum(map(cpu_s, sidecars)), time.perf_counter()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     took_s = time.perf_counter() - began_s
     assert all(isinstance(one, Averaged) for one in found), found
-    return Cost(took_s, sum(map(cpu_of, members)) - cpu_s, max(map(held_by, members)))
-
-
-def processes_of(member: Member) -> list[psutil.Process]:
-    assert member.sidecar.state.pid is not None
-    root = psutil.Process(member.sidecar.state.pid)
-    return [root, *root.children(recursive=True)]
-
-
-def cpu_of(member: Member) -> float:
-    """Seconds that its living processes have computed."""
-    return sum(sum(process.cpu_times()[:2]) for process in processes_of(member))
+    return Cost(took_s, sum(map(cpu_s, sidecars)) - before_s, max(map(held_by, members)))
 
 
 def held_by(member: Member) -> int:
-    """Bytes that its processes share with nobody."""
-    return int(sum(process.memory_full_info().uss for process in processes_of(member)))
+    """Bytes that the processes of its sidecar share with nobody."""
+    return memory_of(member.sidecar)[0]
 
 
 def numpy_mean_s(vectors: list[NDArray[np.float32]]) -> float:
