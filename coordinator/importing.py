@@ -33,13 +33,13 @@ class ImportWish:
 
     Attributes:
         parent: ``NAME@VERSION``, of the trunk or of a derived model; a range or channel will do.
-        licence: None takes the run's.
+        relation: None takes what it looks like. licence: None takes the run's.
     """
 
     path: Path
     name: str
     parent: str
-    relation: Relation = "fine-tune"
+    relation: Relation | None = None
     licence: str | None = None
     note: str = ""
 

@@ -47,13 +47,13 @@ class Checkpoint:
     _maps: Mapping[str, mmap.mmap]
 
     @classmethod
-    def open(cls, path: Path) -> Checkpoint:
-        """Open a safetensors file, or a Hugging Face folder.
+    def open(cls, path: Path, *, adapters: bool = False) -> Checkpoint:
+        """Open a safetensors file, or a Hugging Face folder; one with an adapter of peft's where ``adapters``.
 
         Raises:
             NotACheckpointError: there is no model, or one of its files is not what it says.
         """
-        files, where = find_files(path)
+        files, where = find_files(path, adapters=adapters)
         tensors: dict[str, StoredTensor] = {}
         maps: dict[str, mmap.mmap] = {}
         for file in files:

@@ -2,7 +2,8 @@
 
 A folder is read as Hugging Face writes it: ``model.safetensors``, or shards that
 ``model.safetensors.index.json`` names. Names in an index are names in that folder and never
-paths. Pickled weights (``*.bin``, ``*.pt``) and code (``*.py``) are not touched at all.
+paths. Pickled weights (``*.bin``, ``*.pt``) and code (``*.py``) are not touched at all. An adapter as peft writes it
+is read where one is expected.
 """
 
 from __future__ import annotations
@@ -13,11 +14,24 @@ from typing import Any
 
 from barnraise.errors import NotACheckpointError
 
-__all__ = ["CONFIG", "INDEX", "SINGLE", "TOKENIZERS", "TRAVELLING", "find_files", "read_json", "travelling"]
+__all__ = [
+    "ADAPTER",
+    "ADAPTER_CONFIG",
+    "CONFIG",
+    "INDEX",
+    "SINGLE",
+    "TOKENIZERS",
+    "TRAVELLING",
+    "find_files",
+    "read_json",
+    "travelling",
+]
 
 SINGLE = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 CONFIG = "config.json"
+ADAPTER = "adapter_model.safetensors"
+ADAPTER_CONFIG = "adapter_config.json"
 JSON_MAX_BYTES = 1 << 24
 TRAVELLING_MAX_BYTES = 1 << 28
 
@@ -49,11 +63,12 @@ TRAVELLING = (
 """Copied from the base if it has them; nothing else is."""
 
 
-def find_files(path: Path) -> tuple[list[Path], dict[str, str] | None]:
+def find_files(path: Path, *, adapters: bool = False) -> tuple[list[Path], dict[str, str] | None]:
     """The safetensors files of a model.
 
     Args:
         path: a file, or a folder.
+        adapters: whether a folder may hold an adapter in place of a model.
 
     Returns:
         the files, and which of them (by name) holds each tensor if an index says so.
@@ -71,6 +86,8 @@ def find_files(path: Path) -> tuple[list[Path], dict[str, str] | None]:
         return [path / SINGLE], None
     if (path / INDEX).is_file():
         return _indexed(path)
+    if adapters and (path / ADAPTER).is_file() and (path / ADAPTER_CONFIG).is_file():
+        return [path / ADAPTER], None
     found = sorted(path.glob("*.safetensors"))
     if len(found) == 1 and not found[0].name.startswith("adapter_"):
         return found, None

@@ -16,13 +16,16 @@ __all__ = ["import_"]
 
 
 def import_(
-    path: Annotated[Path, typer.Argument(help="A safetensors file, or a Hugging Face folder.")],
+    path: Annotated[
+        Path, typer.Argument(help="A safetensors file, a Hugging Face folder, or a folder with an adapter of peft's.")
+    ],
     parent: Annotated[str, typer.Option("--parent", help="What it comes from: NAME@VERSION, of the trunk or a child.")],
     name: Annotated[str, typer.Option("--as", help="Name of the model in this run.")],
     run: RunOption = None,
-    relation: Annotated[str, typer.Option("--relation", help=f"How it came from it: {', '.join(RELATIONS)}.")] = (
-        "fine-tune"
-    ),
+    relation: Annotated[
+        str | None,
+        typer.Option("--relation", help=f"How it came from it: {', '.join(RELATIONS)}. Default: as it looks."),
+    ] = None,
     licence: Annotated[str | None, typer.Option("--licence", help="Of the model. Default: the run's.")] = None,
     note: Annotated[str, typer.Option("--note", help="A sentence about it, kept with it.")] = "",
     as_json: JsonOption = False,
@@ -59,7 +62,9 @@ def import_(
     print_result("import", result, as_json=as_json, human=human)
 
 
-def _relation(text: str) -> Relation:
+def _relation(text: str | None) -> Relation | None:
+    if text is None:
+        return None
     for known in RELATIONS:
         if known == text:
             return known

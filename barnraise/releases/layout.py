@@ -3,6 +3,7 @@
     DIR/
       model.safetensors            all tensors; above the limit of one file instead
       model-00001-of-00003.safetensors, ..., model.safetensors.index.json
+      adapter_model.safetensors    in place of these for an adapter, beside adapter_config.json: where peft looks
       config.json, tokenizer.json  and what else the trunk brings: ``Manifest.files``
       README.md                    the model card
       acceptance.json              the report of the acceptance tests
@@ -30,7 +31,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from barnraise.checkpoints.dtypes import FLOATS, ITEM_BYTES
-from barnraise.checkpoints.folder import INDEX, SINGLE, TRAVELLING
+from barnraise.checkpoints.folder import ADAPTER, ADAPTER_CONFIG, INDEX, SINGLE, TRAVELLING
 from barnraise.digest import canonical_json
 from barnraise.message import BlobRef
 from barnraise.updates.space import TensorSpec
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ACCEPTANCE_FILE",
+    "ADAPTER_PREFIX",
     "CARD_FILE",
     "LINEAGE_FILE",
     "NOTE_FILE",
@@ -68,6 +70,9 @@ RELEASE_FILE = "release.json"
 NOTE_FILE = "installed.json"
 PROVENANCE = "provenance"
 
+ADAPTER_PREFIX = "base_model.model."
+"""Before the names of all tensors of an adapter, as peft writes them, and of no model."""
+
 SHARD_BYTES = 5_000_000_000
 """Tensors of one file take at most this, unless one alone takes more; what the ecosystem does too."""
 
@@ -76,7 +81,7 @@ _SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors\Z")
 _FIXED = frozenset(
     {
         *(CARD_FILE, ACCEPTANCE_FILE, LINEAGE_FILE, RUN_FILE, REMERGED_FILE, RELEASE_FILE, NOTE_FILE, PROVENANCE),
-        *(SINGLE, INDEX),
+        *(SINGLE, INDEX, ADAPTER, ADAPTER_CONFIG),
     }
 )
 
@@ -124,9 +129,12 @@ def plan_model(specs: Iterable[TensorSpec], shard_bytes: int = SHARD_BYTES) -> t
         specs: as they are stored.
         shard_bytes: how much of tensors one file holds.
     """
+    ordered = sorted(specs)
+    if _is_adapter(ordered):
+        return _named([ordered])  # which peft reads from one file only
     groups: list[list[TensorSpec]] = [[]]
     filled = 0
-    for spec in sorted(specs):
+    for spec in ordered:
         size = stored_bytes(spec)
         if groups[-1] and filled + size > shard_bytes:
             groups.append([])
@@ -151,8 +159,13 @@ def cut_model(specs: Iterable[TensorSpec], counts: Sequence[int]) -> tuple[Model
 
 def _named(groups: Sequence[Sequence[TensorSpec]]) -> tuple[ModelFile, ...]:
     count = len(groups)
-    names = [SINGLE] if count == 1 else [f"model-{n:05d}-of-{count:05d}.safetensors" for n in range(1, count + 1)]
+    single = ADAPTER if _is_adapter(spec for group in groups for spec in group) else SINGLE
+    names = [single] if count == 1 else [f"model-{n:05d}-of-{count:05d}.safetensors" for n in range(1, count + 1)]
     return tuple(_model_file(name, group) for name, group in zip(names, groups, strict=True))
+
+
+def _is_adapter(specs: Iterable[TensorSpec]) -> bool:
+    return all(spec.name.startswith(ADAPTER_PREFIX) for spec in specs)
 
 
 def _model_file(name: str, specs: Sequence[TensorSpec]) -> ModelFile:

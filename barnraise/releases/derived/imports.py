@@ -7,15 +7,16 @@ the ledger, and until then they are garbage that the next try uses and a collect
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from barnraise.checkpoints.checkpoint import Checkpoint
-from barnraise.checkpoints.folder import travelling
+from barnraise.checkpoints.folder import ADAPTER_CONFIG, travelling
 from barnraise.errors import BadNameError, NotACheckpointError, UsageError
 from barnraise.message import BlobRef, check_run_name
 from barnraise.releases.catalog import Catalog
+from barnraise.releases.derived.adapters import check_adapter, is_adapter
 from barnraise.releases.derived.family import Family
 from barnraise.releases.derived.known import KnownTensors
 from barnraise.releases.derived.manifest import (
@@ -41,14 +42,15 @@ class ImportRequest:
     """What is imported, and what is said of it.
 
     Attributes:
-        path: a safetensors file, or a folder as Hugging Face writes it.
+        path: a safetensors file, or a folder as Hugging Face or peft writes it.
+        relation: None takes what it looks like: an adapter, or else a fine-tune.
         licence: as its authors state it.
     """
 
     path: Path
     name: str
     parent: ModelRef
-    relation: Relation = "fine-tune"
+    relation: Relation | None = None
     licence: str = ""
     note: str = ""
     at_ms: int = 0
@@ -91,9 +93,12 @@ def import_model(
         ReleaseError, StorageError, NetworkError: the parent cannot be read.
     """
     _check_name(request.name, catalog.index.name)
-    checkpoint = Checkpoint.open(request.path)
+    checkpoint = Checkpoint.open(request.path, adapters=True)
     _check_tensors(checkpoint)
     family = Family(catalog)
+    if is_adapter(checkpoint):
+        check_adapter(checkpoint, family.manifest(request.parent).space, request.parent)
+    request = replace(request, relation=request.relation or ("adapter" if is_adapter(checkpoint) else "fine-tune"))
     earlier = [read_derived_manifest(catalog, entry) for entry in derived_entries(catalog.index, request.name)]
     storing = Storing(family, _known(family, request.parent), store, depth_most, told)
     stored = storing.model(checkpoint, request.parent)
@@ -134,9 +139,10 @@ def _known(family: Family, parent: ModelRef) -> KnownTensors:
 def _files(checkpoint: Checkpoint, store: BlobStore) -> tuple[TravellingFile, ...]:
     if checkpoint.folder is None:
         return ()
+    stated = [checkpoint.folder / ADAPTER_CONFIG] if is_adapter(checkpoint) else []
     return tuple(
         TravellingFile(name=path.name, blob=store_blob(store, path.read_bytes()))
-        for path in travelling(checkpoint.folder)
+        for path in [*stated, *travelling(checkpoint.folder)]
     )
 
 
@@ -165,6 +171,7 @@ def _manifest(
 
 
 def _lineage(request: ImportRequest, stored: StoredModel) -> Lineage:
+    assert request.relation is not None, "it was found out"
     return Lineage(
         relation=request.relation,
         parent=request.parent,

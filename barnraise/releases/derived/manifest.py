@@ -18,7 +18,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from barnraise.checkpoints.dtypes import ITEM_BYTES
-from barnraise.checkpoints.folder import TRAVELLING
+from barnraise.checkpoints.folder import ADAPTER_CONFIG, TRAVELLING
 from barnraise.message import BlobRef, Count, Digest, Message, Millis
 from barnraise.releases.manifest import (
     ELEMENTS_MAX,
@@ -48,8 +48,8 @@ __all__ = [
 TENSOR_NAME = r"^[ -~]{1,256}$"
 BASES_MAX = 1024
 
-Relation = Literal["fine-tune", "merge", "quantised", "distilled", "pruned", "other"]
-RELATIONS: tuple[Relation, ...] = ("fine-tune", "merge", "quantised", "distilled", "pruned", "other")
+Relation = Literal["fine-tune", "merge", "adapter", "quantised", "distilled", "pruned", "other"]
+RELATIONS: tuple[Relation, ...] = ("fine-tune", "merge", "adapter", "quantised", "distilled", "pruned", "other")
 
 Dimension = Annotated[int, Field(strict=True, ge=0, le=ELEMENTS_MAX)]
 
@@ -61,7 +61,7 @@ def _dtype(text: str) -> str:
 
 
 def _travelling(text: str) -> str:
-    if text not in TRAVELLING:
+    if text not in (*TRAVELLING, ADAPTER_CONFIG):
         raise ValueError("not the name of a file that travels along with a model")
     return text
 

@@ -12,7 +12,7 @@ __all__ = ["PAGE_MAX_BYTES", "page_of"]
 
 CARD_FILE = "README.md"
 PAGE_MAX_BYTES = 1 << 20
-HUB_RELATIONS = {"fine-tune": "finetune", "merge": "merge", "quantised": "quantized"}
+HUB_RELATIONS = {"fine-tune": "finetune", "adapter": "adapter", "merge": "merge", "quantised": "quantized"}
 """Relations that model hubs know, by our words for them."""
 
 
