@@ -112,6 +112,9 @@ QUICK = Scale(
     final=256,
     targets=(6.0,),
 )
+SMALL_STABLE_30 = replace(STABLE_30, name="small-stable-30", model=QUICK.model)
+SMALL_STABLE_90 = replace(STABLE_90, name="small-stable-90", model=QUICK.model, begins_at="small-stable-30")
+SMALL_30 = replace(STANDARD, name="small-30", model=QUICK.model)
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,8 @@ class Arm:
         stretch: inner steps are multiplied by it, rounds divided.
         moments: contributors keep AdamW's moments from round to round, as in DiLoCo and as shipped; on leaving as
             their residual.
-        named: merged to the mean of the updates that name an element, instead of the mean of all.
+        named: merged to the sum of the updates that name an element, divided by their number and ``named`` more,
+            instead of the mean of all; 0 is the mean of those who name it.
         like: the arm whose winner on the grid is taken, instead of a search.
         single: not 0 for one machine that trains with AdamW on batches of so many windows.
     """
@@ -146,7 +150,7 @@ class Arm:
     early: CodecConfig | None = None
     stretch: float = 1.0
     moments: bool = True
-    named: bool = False
+    named: float | None = None
     like: str | None = None
     single: int = 0
 
@@ -216,7 +220,8 @@ ARMS: tuple[Arm, ...] = (
     _topk("half", "residual decayed by 0.5", replace(TOPK, decay=0.5)),
     _topk("early256", "256 in the first fifth", replace(TOPK, early=topk(256))),
     _topk("early-block2", "first fifth in 2 bits", replace(TOPK, early=blockwise(2))),
-    replace(TOPK, name="topk64-named", title="top-k 64 up, mean of those who name an element", named=True),
+    replace(TOPK, name="topk64-named", title="top-k 64 up, mean of those who name an element", named=0.0),
+    replace(TOPK, name="topk64-named2", title="top-k 64 up, sum of those who name an element by two more", named=2.0),
     Arm("both256", "top-k 256 both ways", up=topk(256), down=topk(256), decay=0.9),
     Arm("both1024", "top-k 1024 both ways", up=topk(1024), down=topk(1024), decay=0.9),
     replace(F32, name="f32-36", title="float32 both ways, 10 rounds of 36 steps", stretch=3.0, like="f32"),

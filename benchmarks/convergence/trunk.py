@@ -38,15 +38,21 @@ class Trunk:
     """
 
     def __init__(
-        self, space: ParameterSpace, model_P: NDArray[np.float32], tuning: tuple[float, float], *, named: bool = False
+        self,
+        space: ParameterSpace,
+        model_P: NDArray[np.float32],
+        tuning: tuple[float, float],
+        *,
+        named: float | None = None,
     ) -> None:
         """``tuning`` is the outer learning rate and momentum; ``named`` as in an arm."""
         self.model_P = model_P
         self._space = space
-        self._rules = MergeRules(Fisher() if named else Mean(), clip_norm_at=CLIP_NORM_AT)
+        self._rules = MergeRules(Mean() if named is None else Fisher(), clip_norm_at=CLIP_NORM_AT)
         self._outer = make_outer(OuterConfig(learning_rate=tuning[0], momentum=tuning[1]))
         self._state = dict(self._outer.initial(space.size))
         self._residual_P = torch.zeros(space.size)
+        self._named = named
 
     def release(self, files: Sequence[bytes], codec: CodecConfig) -> int:
         """Merge update files into the next release; the size of its patch in bytes."""
@@ -75,8 +81,11 @@ class Trunk:
         """One segment of every update; a Fisher of 1 wherever it is named makes that rule a mean of those who do."""
         deltas = [torch.from_numpy(update.decode(number)) for update in parsed]
         fishers = None
-        if isinstance(self._rules.strategy, Fisher):
+        if self._named is not None:
             fishers = [(delta_P != 0).to(torch.float32) for delta_P in deltas]
+            count_P = torch.stack(fishers).sum(dim=0)
+            share_P = count_P / torch.clamp(count_P + self._named, min=1)
+            deltas = [delta_P * share_P for delta_P in deltas]
         return SegmentUpdates(deltas, _pieces(self._space, number), fishers=fishers)
 
 
