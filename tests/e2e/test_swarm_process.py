@@ -6,8 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import pytest
 
 from barnraise.errors import SwarmError
 from barnraise.swarm.process import Sidecar
+from processes import until
 
 READY_S = 90.0
 NOBODY = "/ip4/127.0.0.1/tcp/1/p2p/12D3KooWBMDUpm2nBySSGjsBYSBiPsThcoDRwpCGpouFEdTgYoeV"
@@ -68,18 +67,8 @@ def _group(pid: int) -> list[psutil.Process]:
     return found
 
 
-def _ends(pid: int) -> bool:
-    """Whether the group is gone, in time."""
-    return _eventually(lambda: not _group(pid))
-
-
-def _eventually(holds: Callable[[], bool], within_s: float = 30.0) -> bool:
-    until = time.monotonic() + within_s
-    while not holds():
-        if time.monotonic() > until:
-            return False
-        threading.Event().wait(0.05)
-    return True
+def _is_ready_again(sidecar: Sidecar) -> bool:
+    return sidecar.state.starts == 2 and sidecar.state.doing == "ready"
 
 
 def test_it_is_ready_asked_killed_and_started_again(start: Callable[..., tuple[Sidecar, list[str]]]) -> None:
@@ -95,8 +84,8 @@ def test_it_is_ready_asked_killed_and_started_again(start: Callable[..., tuple[S
         sidecar.ask("nothing", 5.0)
 
     os.kill(first.pid, signal.SIGKILL)
-    assert _ends(first.pid)
-    assert _eventually(lambda: sidecar.state.starts == 2 and sidecar.state.doing == "ready", READY_S)
+    until(lambda: not _group(first.pid), "the end of the first one")
+    until(lambda: _is_ready_again(sidecar), "the second one", READY_S)
     assert len(said) == 1
     assert "was killed by signal 9" in said[0]
     assert "starting it again in 1 s" in said[0]
@@ -104,7 +93,7 @@ def test_it_is_ready_asked_killed_and_started_again(start: Callable[..., tuple[S
     second = sidecar.state.pid
     assert second is not None
     sidecar.stop()
-    assert _ends(second)
+    until(lambda: not _group(second), "the end of the second one")
     assert sidecar.state.doing == "off"
 
 
@@ -117,8 +106,8 @@ def test_a_daemon_that_dies_takes_the_sidecar_with_it_and_another_is_started(
     assert pid is not None
     (daemon,) = [process for process in _group(pid) if process.name() == "p2pd"]
     daemon.kill()
-    assert _eventually(lambda: sidecar.state.starts == 2 and sidecar.state.doing == "ready", READY_S)
-    assert _ends(pid)
+    until(lambda: _is_ready_again(sidecar), "the second one", READY_S)
+    until(lambda: not _group(pid), "the end of the first one")
     assert len(said) == 1
     assert "ended with exit code 3" in said[0]
     assert "hivemind's libp2p daemon does not answer" in (tmp_path / "0.log").read_text()
@@ -135,7 +124,7 @@ def test_a_daemon_that_does_not_start_is_said_with_what_it_said(
     start: Callable[..., tuple[Sidecar, list[str]]],
 ) -> None:
     sidecar, said = start(host={"listen": ["/ip4/192.0.2.1/tcp/0"]})  # an address of nobody's: RFC 5737
-    assert _eventually(lambda: bool(said), READY_S)
+    until(lambda: said, "a reason", READY_S)
     assert "hivemind's libp2p daemon does not start" in said[0]
     assert sidecar.state.doing in {"down", "starting"}
 
@@ -154,5 +143,5 @@ def test_an_owner_that_is_killed_leaves_nothing(tmp_path: Path, runtime: Path) -
         owner.wait()
         owner.stdin.close()
         owner.stdout.close()
-    assert _ends(pid)
-    assert _eventually(lambda: not list(runtime.iterdir()))
+    until(lambda: not _group(pid), "the end of the sidecar")
+    until(lambda: not list(runtime.iterdir()), "the end of its folder")
