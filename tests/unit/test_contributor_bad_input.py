@@ -21,10 +21,10 @@ from barnraise.errors import (
 from barnraise.protocol import LeaseAnswer, Wait
 from barnraise.releases.manifest import read_manifest
 from contributor.client import GatewayClient
+from contributor.door import run_info
 from contributor.events import NodeEvent, Step
 from contributor.folder import NodeFolder
 from contributor.interrupt import Interrupt
-from contributor.run import _run_info
 from contributor.transport import Answer
 from node_world import World, another
 from pretend_gateway import PretendGateway
@@ -123,12 +123,12 @@ def test_the_same_key_on_this_machine_does_not_start(world: World) -> None:
 )
 def test_a_run_of_another_architecture_or_of_tomorrow_is_named_and_the_upgrade_too(change: dict[str, Any]) -> None:
     with pytest.raises(RefusedError, match=r"does not know.*Nothing was trained.*pip install -U"):
-        _run_info(told(change), URL)
+        run_info(told(change), URL)
 
 
 def test_another_protocol_is_refused_before_anything_is_done() -> None:
     with pytest.raises(RefusedError, match="speaks protocol 99"):
-        _run_info(told({"protocol": 99}), URL)
+        run_info(told({"protocol": 99}), URL)
 
 
 def told(change: dict[str, Any]) -> GatewayClient:
