@@ -34,9 +34,10 @@ from torch import nn
 
 from barnraise.clock import now_ms
 from barnraise.config import RunConfig
+from barnraise.corpora import corpus_of
 from barnraise.releases.repository import Repository
 from barnraise.run_folder import RunFolder
-from contributor.events import Finished, Joined, Leased, NodeEvent, Pulled, Received
+from contributor.events import Finished, Leased, NodeEvent, Pulled, Received
 from contributor.run import NodeConfig, run_node
 from contributor.tasks.byte_lm import ByteLMTask
 from contributor.training.trainer import Trainer
@@ -58,50 +59,31 @@ TICKS_MAX = 2000
 class Stopwatch:
     """When a node said what, in one unit: by the wall's clock, and in seconds of processor time of this process."""
 
+    began: tuple[float, float] = field(default_factory=lambda: (time.perf_counter(), time.process_time()))
     marks: dict[str, tuple[float, float]] = field(default_factory=dict)
     steps: list[tuple[float, float]] = field(default_factory=list)
-    fetched_bytes: int = 0
 
-    def __call__(self, event: NodeEvent) -> None:
-        now = time.perf_counter(), time.process_time()
-        self.marks.setdefault(event.kind, now)
-        if isinstance(event, Pulled):
-            self.fetched_bytes = event.fetched_bytes
+    def mark(self, event: NodeEvent) -> None:
+        self.marks.setdefault(event.kind, (time.perf_counter(), time.process_time()))
 
     def phases(self, clock: int) -> dict[str, float]:
         """Seconds of each phase: of the wall for 0, of the processor for 1."""
         at = {kind: mark[clock] for kind, mark in self.marks.items()}
         stepping = sum(took[clock] for took in self.steps)
         return {
-            "lease": at[Leased.kind] - at[Joined.kind],
+            "lease": at[Leased.kind] - self.began[clock],
             "pull": at[Pulled.kind] - at[Leased.kind],
             "steps": stepping,
             "compress, store": at[Finished.kind] - at[Pulled.kind] - stepping,
             "upload": at[Received.kind] - at[Finished.kind],
         }
 
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Time every optimiser step of this process."""
-        step = Trainer.step
-
-        def timed(trainer: Trainer) -> float:
-            began = time.perf_counter(), time.process_time()
-            loss = step(trainer)
-            self.steps.append((time.perf_counter() - began[0], time.process_time() - began[1]))
-            return loss
-
-        with patch.object(Trainer, "step", timed):  # a node tells of steps, but not what they take of a processor
-            yield
-
 
 @dataclass(frozen=True)
 class Coordinator:
     """A run with one contributor: every update makes a release."""
 
-    folder: RunFolder
     conductor: Conductor
-    url: str
 
     def merge(self) -> None:
         """Until the next round is open."""
@@ -143,8 +125,54 @@ def plain(config: RunConfig, text: bytes, seed: int) -> tuple[float, float]:
     return time.perf_counter() - began[0], time.process_time() - began[1]
 
 
+class Units:
+    """Watches one node through its units; between two of them the coordinator merges, and the plain loop runs.
+
+    Attributes:
+        found: seconds of each phase and of the loop, of each unit but the first, which pulls a whole model.
+    """
+
+    def __init__(self, coordinator: Coordinator, config: RunConfig) -> None:
+        self.found: dict[str, list[float]] = defaultdict(list)
+        self._coordinator, self._config = coordinator, config
+        self._text = corpus_of(config.data).text(next(iter(config.data.shards)), "train")
+        self._watch, self._done = Stopwatch(), 0
+
+    def heard(self, event: NodeEvent) -> None:
+        """What the node says; it waits until this returns."""
+        self._watch.mark(event)
+        if isinstance(event, Received):
+            self._coordinator.merge()
+            if self._done:
+                self._note(plain(self._config, self._text, self._done))
+            self._done += 1
+            self._watch = Stopwatch()
+
+    def _note(self, loop: tuple[float, float]) -> None:
+        for clock, name in enumerate(CLOCKS):
+            phases = self._watch.phases(clock)
+            for phase, seconds in phases.items():
+                self.found[f"{name} {phase}"].append(seconds)
+            self.found[f"{name} plain loop"].append(loop[clock])
+            self.found[f"{name} not steps"].append(1 - phases["steps"] / sum(phases.values()))
+
+    @contextmanager
+    def timing_steps(self) -> Iterator[None]:
+        """A node tells of steps, but not what they take of a processor."""
+        step = Trainer.step
+
+        def timed(trainer: Trainer) -> float:
+            began = time.perf_counter(), time.process_time()
+            loss = step(trainer)
+            self._watch.steps.append((time.perf_counter() - began[0], time.process_time() - began[1]))
+            return loss
+
+        with patch.object(Trainer, "step", timed):
+            yield
+
+
 def measure(root: Path, steps: int, units: int) -> dict[str, list[float]]:
-    """Seconds of each phase, of each unit but the first, which pulls a whole model, and of the plain loop."""
+    """What :class:`Units` finds of one node that works for so many units of so many steps, and one before."""
     folder = RunFolder(root / "run")
     prepare_run(folder, config_of(root, steps))
     opened = open_run(folder)
@@ -156,38 +184,20 @@ def measure(root: Path, steps: int, units: int) -> dict[str, list[float]]:
         conductor.tick(0.0)
     command = [sys.executable, "-m", "coordinator.gateway", "--run", str(folder.root), "--parent", str(os.getpid())]
     gateway = subprocess.Popen(command)
-    found: dict[str, list[float]] = defaultdict(list)
     try:
         while not folder.address.exists():
             if gateway.poll() is not None:
                 raise RuntimeError(f"the gateway ended with {gateway.returncode}")
             time.sleep(0.05)  # another process starts, and says so in that file only
-        coordinator = Coordinator(folder, conductor, json.loads(folder.address.read_bytes())["url"])
-        for unit in range(units + 1):
-            watch = Stopwatch()
-            with watch.watching():
-                run_node(NodeConfig(coordinator.url, home=root / "nodes", key=root / "key"), watch, max_units=1)
-            coordinator.merge()
-            if unit == 0:
-                continue
-            loop = plain(opened.config, _text(opened.config), unit)
-            for clock, name in enumerate(CLOCKS):
-                phases = watch.phases(clock)
-                for phase, seconds in phases.items():
-                    found[f"{name} {phase}"].append(seconds)
-                found[f"{name} plain loop"].append(loop[clock])
-                found[f"{name} not steps"].append(1 - phases["steps"] / sum(phases.values()))
+        url = json.loads(folder.address.read_bytes())["url"]
+        watched = Units(Coordinator(conductor), opened.config)
+        with watched.timing_steps():
+            run_node(NodeConfig(url, home=root / "nodes", key=root / "key"), watched.heard, max_units=units + 1)
     finally:
         gateway.kill()
         gateway.wait()
         opened.ledger.close()
-    return found
-
-
-def _text(config: RunConfig) -> bytes:
-    from barnraise.corpora import corpus_of
-
-    return corpus_of(config.data).text(next(iter(config.data.shards)), "train")
+    return watched.found
 
 
 def table(results: dict[int, dict[str, list[float]]]) -> list[str]:

@@ -24,7 +24,7 @@ from barnraise.releases.cache import Cache
 from barnraise.releases.fetch import Fetcher
 from barnraise.releases.http_source import HttpSource
 from barnraise.releases.installed import Installed
-from barnraise.releases.load import load
+from barnraise.releases.load import trunk_of
 from barnraise.releases.pull import PullOptions, pull
 from barnraise.releases.source import ReleaseSource
 from barnraise.releases.store import BlobStore
@@ -80,6 +80,9 @@ class ReleasedBase:
         where: the coordinator is.
         pace: called with the size of every piece that arrives; it may wait.
         swarm: where other nodes are asked for blobs first, and are given them, if that is wanted.
+
+    The folder of the base is read again, every tensor of it, before each use, and pulled anew where it is damaged. So
+    nobody waits until the disk has it: a power cut costs a pull.
     """
 
     where: Whereabouts
@@ -87,12 +90,14 @@ class ReleasedBase:
     folder: NodeFolder
     pace: Callable[[int], None] | None = None
     swarm: Swarm = field(default_factory=Swarm)
+    _gateways: dict[str, HttpSource] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def fetch(self, lease: Lease) -> Base:
         source = self._source()
         spec = f"{self.info.name}@{lease.base_version}"
         trust = TrustOptions(self.info.root_digest, self.folder.trust)
-        options = PullOptions(trust, cache=Cache(self.folder.cache, max_bytes=self._kept_bytes))
+        cache = Cache(self.folder.cache, max_bytes=self._kept_bytes)
+        options = PullOptions(trust, cache=cache, durable=False)
         try:
             pulled = pull(source, spec, self.folder.base, options)
         except NoSuchVersionError as error:  # leased a moment before the index was published
@@ -102,17 +107,25 @@ class ReleasedBase:
                 f"release {pulled.version} is model {pulled.model_digest[:16]}.., the lease says "
                 f"{lease.base_digest[:16]}..; nothing was trained. Tell the operator."
             )
-        model, space, flat_P = load(self.folder.base)
+        installed = Installed.read(self.folder.base)
+        model, space, flat_P = trunk_of(installed)
         mask = None if lease.mask is None else self._mask(lease.mask, space)
-        side = Installed.open(self.folder.base).side
-        return Base(pulled.version, model, space, flat_P, pulled.fetched_bytes, pulled.warnings, mask, side)
+        return Base(pulled.version, model, space, flat_P, pulled.fetched_bytes, pulled.warnings, mask, installed.side)
 
     def _source(self) -> ReleaseSource:
-        gateway = HttpSource(self.where.url, pace=self.pace)
+        gateway = self._gateway()
         if self.swarm.blobs is None:
             return gateway
         tally = self.swarm.tally
         return PeersFirst(gateway, self.swarm.blobs, lambda count: tally.add("blobs", from_gateway_bytes=count))
+
+    def _gateway(self) -> HttpSource:
+        """Where the coordinator is now; its connections stay for the next base."""
+        url = self.where.url
+        if url not in self._gateways:
+            self._gateways.clear()
+            self._gateways[url] = HttpSource(url, pace=self.pace)
+        return self._gateways[url]
 
     @property
     def _kept_bytes(self) -> int:
@@ -127,7 +140,7 @@ class ReleasedBase:
         """
         store = BlobStore(self.folder.root / "masks")
         if not store.has(ref.digest):
-            Fetcher([HttpSource(self.where.url, pace=self.pace)], store).fetch([ref])
+            Fetcher([self._gateway()], store).fetch([ref])
         try:
             return Mask.parse(store.read(ref.digest), space)
         except UpdateError as error:

@@ -317,7 +317,7 @@ class UnitRunner:
         training = job.lease.training
         if not (training.keep_moments and job.wanted.keeps_moments):
             return None
-        return store_moments(kept.put_vector, job.trainer.moments(), training)
+        return store_moments(kept.put_dispensable, job.trainer.moments(), training)
 
     def _outgoing(self, job: _Job, state: NodeState, made: Made, kept: Keeping) -> Outgoing:
         """An update in the node's store, with what becomes true if it is taken, but for the moments."""

@@ -96,11 +96,13 @@ def begin_writing(descriptor: int, start: int = 0, count: int = 0) -> None:
         ask(descriptor, ctypes.c_int64(start), ctypes.c_int64(count), ctypes.c_uint(_SYNC_FILE_RANGE_WRITE))
 
 
-def write_temporary(folder: Path, write: Callable[[int], None], *, wait: bool = True) -> Path:
+def write_temporary(folder: Path, write: Callable[[int], None], *, wait: bool = True, begin: bool = False) -> Path:
     """Make a new file in ``folder``, and let ``write`` fill its descriptor.
 
     Args:
-        wait: until its content is on the disk; else the disk only begins with it.
+        wait: until its content is on the disk.
+        begin: where nobody waits, have the disk begin with it: for an fsync that comes later. Without that the system
+            writes it when it likes, and whoever waits for another file does not wait for this one, too.
 
     Returns:
         Its path, for the caller to rename. When anything fails the file is gone again.
@@ -116,7 +118,7 @@ def write_temporary(folder: Path, write: Callable[[int], None], *, wait: bool = 
                 write(descriptor)
                 if wait:
                     os.fsync(descriptor)
-                else:
+                elif begin:
                     begin_writing(descriptor)
             finally:
                 os.close(descriptor)

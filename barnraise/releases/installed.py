@@ -309,11 +309,15 @@ def of_flat(space: ParameterSpace, flat_P: NDArray[np.float32]) -> Pieces:
     return lambda name: (views[name].reshape(-1).view(np.uint8),)
 
 
-def install(folder: Path, content: Content, form: Form = AS_RELEASED, pool: Executor | None = None) -> None:
+def install(
+    folder: Path, content: Content, form: Form = AS_RELEASED, pool: Executor | None = None, *, durable: bool = True
+) -> None:
     """Put a verified release into ``folder``, in place of the one that may be there.
 
     Args:
         pool: whose threads write tensors; see :func:`~barnraise.releases.shared_out.share_out`.
+        durable: whether it survives a power cut. Without that a torn release may lie there afterwards, which reading
+            finds out: for a folder that is read again before each use, and can be filled again.
 
     Raises:
         UsageError: a value is too large for the type that it is to be converted to, or other things lie there.
@@ -325,9 +329,12 @@ def install(folder: Path, content: Content, form: Form = AS_RELEASED, pool: Exec
         with disk_full_translated(folder):
             staging.mkdir()
             _fill(staging, content, form, pool)
+            if durable:
+                _settle(staging)
             check_target(folder)  # again: fetching takes long, and whatever came to lie there would be deleted
             exchange_folders(staging, folder)
-            fsync_folder(folder.parent)
+            if durable:
+                fsync_folder(folder.parent)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 
@@ -349,7 +356,11 @@ def _fill(staging: Path, content: Content, form: Form, pool: Executor | None) ->
     for name, data in small.items():
         (staging / name).parent.mkdir(parents=True, exist_ok=True)
         (staging / name).write_bytes(data)
-    for at, _, names in os.walk(staging):  # only now: one that waits for the disk takes the others' pages along
+
+
+def _settle(staging: Path) -> None:
+    """Wait until the disk has all of it: only now, for one that waits takes the others' pages along."""
+    for at, _, names in os.walk(staging):
         for name in names:
             fsync_file(Path(at) / name)
         fsync_folder(Path(at))

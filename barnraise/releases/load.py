@@ -26,7 +26,7 @@ from barnraise.releases.installed import Installed
 from barnraise.releases.model_files import Bytes
 from barnraise.updates.space import ParameterSpace, TensorSpec
 
-__all__ = ["Framework", "Model", "load", "load_model"]
+__all__ = ["Framework", "Model", "load", "load_model", "trunk_of"]
 
 Framework = Literal["numpy", "torch"]
 _TORCH_NAMES = {
@@ -50,9 +50,18 @@ def load(folder: Path) -> tuple[ModelConfig, ParameterSpace, NDArray[np.float32]
         VerificationError: something is missing or altered.
         UsageError: it is a derived model, whose architecture the run does not know.
     """
-    installed = Installed.read(folder)
+    return trunk_of(Installed.read(folder))
+
+
+def trunk_of(installed: Installed) -> tuple[ModelConfig, ParameterSpace, NDArray[np.float32]]:
+    """As :func:`load`, of a release that was read and found whole.
+
+    Raises:
+        UsageError: it is a derived model, whose architecture the run does not know.
+    """
     if isinstance(installed.manifest, DerivedManifest):
-        raise UsageError(f"{folder} holds {installed.manifest.name}, a derived model; load it with its own program")
+        name = installed.manifest.name
+        raise UsageError(f"{installed.folder} holds {name}, a derived model; load it with its own program")
     return installed.manifest.model, installed.space, installed.flat()
 
 

@@ -117,6 +117,7 @@ class PullOptions:
         mirrors: sources beside the first one; a bad one costs a retry, never a wrong byte.
         cache: of the user by default.
         form: how the folder is laid out.
+        durable: see :func:`~barnraise.releases.installed.install`.
         watch: gets the plan before anything of it is fetched, and is told how far fetching is.
     """
 
@@ -124,6 +125,7 @@ class PullOptions:
     mirrors: tuple[ReleaseSource, ...] = ()
     cache: Cache | None = None
     form: Form = AS_RELEASED
+    durable: bool = True
     fetch: FetchOptions = field(default_factory=FetchOptions)
     watch: Callable[[Pulling], AbstractContextManager[Progress]] = _unwatched
 
@@ -148,7 +150,7 @@ def pull(source: ReleaseSource, spec: str, into: Path, options: PullOptions | No
             with options.watch(pulling) as progress:
                 if (manifest := pulling.entry.manifest) in pulling.plan.fetch:
                     progress(manifest, manifest.size_bytes)  # to plan, it had to be fetched before all else
-                _build(pulling, catalog, into, options.form, progress)
+                _build(pulling, catalog, into, options, progress)
         return _result(pulling, catalog, into)
 
 
@@ -309,7 +311,7 @@ def _locked(into: Path, cache: Cache) -> Iterator[None]:
         yield
 
 
-def _build(pulling: Pulling, catalog: Catalog, into: Path, form: Form, progress: Progress) -> None:
+def _build(pulling: Pulling, catalog: Catalog, into: Path, options: PullOptions, progress: Progress) -> None:
     """Build and install while blobs arrive; once more where what was at hand turns out to be damaged.
 
     Raises:
@@ -319,7 +321,7 @@ def _build(pulling: Pulling, catalog: Catalog, into: Path, form: Form, progress:
         try:
             # What is built needs all blobs; who decodes one that does not come hears of it before the pool ends.
             with ThreadPoolExecutor(threads()) as pool, catalog.fetching(pulling.plan.blobs, progress):
-                return _install(pulling, catalog, into, form, pool)
+                return _install(pulling, catalog, into, options, pool)
         except VerificationError:
             if not catalog.doubt():
                 raise
@@ -327,7 +329,7 @@ def _build(pulling: Pulling, catalog: Catalog, into: Path, form: Form, progress:
                 pulling.family.forget()
 
 
-def _install(pulling: Pulling, catalog: Catalog, into: Path, form: Form, pool: Executor) -> None:
+def _install(pulling: Pulling, catalog: Catalog, into: Path, options: PullOptions, pool: Executor) -> None:
     """Build the model from what was fetched, and put it into place.
 
     Raises:
@@ -344,7 +346,7 @@ def _install(pulling: Pulling, catalog: Catalog, into: Path, form: Form, pool: E
     )
     try:
         sweep_staging(into)
-        install(into, content, form, pool)
+        install(into, content, options.form, pool, durable=options.durable)
     except OSError as error:
         raise StorageError(
             f"{into} cannot be written: {error.strerror or error}. It holds what it held; "

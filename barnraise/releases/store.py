@@ -136,7 +136,7 @@ class BlobStore:
         Raises:
             DiskFullError: no space left.
         """
-        return write_temporary(self._incoming(), lambda fd: write_all(fd, data), wait=False)
+        return write_temporary(self._incoming(), lambda fd: write_all(fd, data), wait=False, begin=True)
 
     def settle(self, digests: Iterable[str]) -> None:
         """Make the names of blobs durable; their content was before it got a name.
@@ -273,7 +273,10 @@ class BlobStore:
     def _install(self, temporary: Path, digest: str) -> None:
         target = self.path(digest)
         with disk_full_translated(self.root):
-            make_folder(target.parent)
+            if self.durable:
+                make_folder(target.parent)
+            else:
+                target.parent.mkdir(parents=True, exist_ok=True)
             temporary.replace(target)
 
     def _missing(self, digest: str) -> BlobMissingError:

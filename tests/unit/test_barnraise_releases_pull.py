@@ -426,7 +426,7 @@ def test_a_target_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
         with pytest.raises(StorageError, match="choose another place with --into"):
             fetch(run, tmp_path / "model")
 
-    def install(*_: object) -> None:
+    def install(*_: object, **__: object) -> None:
         raise refused
 
     monkeypatch.setattr(pull_module, "install", install)

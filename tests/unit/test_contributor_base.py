@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -106,3 +108,55 @@ def test_a_node_alone_or_on_a_disk_that_gets_full_keeps_nothing_that_is_large(
     bases.fetch(_lease(run.entries[0]))
     sizes = [path.stat().st_size for path in folder.cache.glob("blobs/*/*")]
     assert sum(sizes) <= (free_bytes or 0) // 8
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _cut_off(path: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2] + bytes(len(data) - len(data) // 2))
+
+
+@pytest.mark.parametrize("torn", [_empty, _cut_off, Path.unlink])
+def test_a_base_that_a_power_cut_has_torn_is_pulled_anew(
+    run: PublishedRun, tmp_path: Path, torn: Callable[[Path], None]
+) -> None:
+    folder, entry = _folder(tmp_path), run.entries[-1]
+    bases = _bases(folder, None)
+    bases.fetch(_lease(entry))
+    for name in sorted(str(path.relative_to(folder.base)) for path in folder.base.rglob("*") if path.is_file()):
+        torn(folder.base / name)
+        base = bases.fetch(_lease(entry))
+        assert (base.flat_P == run.models[entry.version]).all(), name
+        assert base.fetched_bytes, name
+        assert any("cannot be built upon and will be replaced" in warning for warning in base.warnings), name
+    again = bases.fetch(_lease(entry))
+    assert (again.fetched_bytes, again.warnings) == (0, ())
+
+
+def test_nobody_waits_until_the_disk_has_a_base(
+    run: PublishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bases = _bases(_folder(tmp_path), None)
+    bases.fetch(_lease(run.entries[0]))
+    waited: list[str] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda descriptor: waited.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+    )
+    bases.fetch(_lease(run.entries[-1]))
+    assert not [path for path in waited if "base" in path or path.endswith("blobs")]
+
+
+def test_the_gateway_is_asked_through_one_source_until_it_moves(
+    run: PublishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(module, "HttpSource", lambda url, **_: (asked.append(url), FolderSource(run.public))[1])
+    bases = _bases(_folder(tmp_path), None)
+    for entry in run.entries:
+        bases.fetch(_lease(entry))
+    bases.where.move("http://elsewhere")
+    bases.fetch(_lease(run.entries[-1]))
+    assert asked == ["http://gone", "http://elsewhere"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +48,30 @@ def test_every_blob_is_on_the_disk_before_it_has_a_name_and_every_name_before_th
     folders = {store.path(digest).parent for digest in digests}
     assert {path for what, path in done[8:] if what == "names"} == folders
     assert len(done) == 8 + len(folders)
+
+
+@pytest.mark.parametrize("also", [False, True])
+def test_nobody_waits_for_what_a_power_cut_may_take_unless_it_is_needed_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, also: bool
+) -> None:
+    waited: list[bytes] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            waited.append(Path(f"/proc/self/fd/{descriptor}").read_bytes())
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    store, moments_P = BlobStore(tmp_path), np.arange(5, dtype=np.float32)
+    with keeping(store) as kept:
+        needed = kept.put(b"an update")
+        digest = kept.put_dispensable(moments_P)
+        if also:
+            assert kept.put_vector(moments_P) == digest
+    assert sorted(waited) == sorted([b"an update", *([moments_P.tobytes()] if also else [])])
+    assert store.read(digest) == moments_P.tobytes()
+    assert store.has(needed)
 
 
 def test_a_block_that_fails_leaves_no_file(tmp_path: Path) -> None:
