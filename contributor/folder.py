@@ -4,15 +4,23 @@
       state.json          the one commit point: everything else is named by digest from here
       coordinator.url     where the run's coordinator was reached last, for whoever asks later
       swarm.json          hosts of the swarm, and where the coordinator was before (swarm/memory.py)
+      team.json           where members of the team were reached last (swarm/memory.py)
+      swarm.key, .log     the id of the open swarm's sidecar, and what it says; team.key, .log of the team's
       history.jsonl       what was trained, and what became of it (history.py)
       status.json         what the node was doing when it ended last (status.py)
       consent.json        what its owner has agreed to (consent.py)
+      policies.toml       how and when to work, as its owner wants it (governor/settings.py)
+      policy-memory.json  what policies have learned (governor/memory.py)
+      privacy.json        an account of what updates may tell (privacy/)
+      machine.json        what training on this machine has shown (training/remembered.py)
       reports/            what was found where the node ended without a reason of its own (report.py)
       control/            the socket that commands go through (control/)
       blobs/ab/cd..       updates, residuals and AdamW's moments (float32 vectors)
       base/               the model that was pulled last
       trust/              the run's signed metadata, as it was seen last
-      cache/              what is being fetched for the next one
+      cache/              what is being fetched for the next one, and blobs that other nodes may have
+      from-nodes/         blobs on their way from other nodes
+      masks/              which parts of the model a lease is about, where it says so
       checkpoint          a unit that was stopped in the middle
       lock                held by the one node of this key
 
