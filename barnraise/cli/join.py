@@ -70,7 +70,7 @@ def join(
     team_key: TeamKeyOption = None,
     team_peer: TeamPeersOption = None,
     team_listen: TeamListenOption = None,
-    team_wait: TeamWaitOption = 30.0,
+    team_wait: TeamWaitOption = None,
     swarm_listen: AddressesOption = None,
     swarm_peer: PeersOption = None,
     page: Annotated[bool, typer.Option("--page", help="Serve a status page, on this machine only.")] = False,

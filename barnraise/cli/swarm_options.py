@@ -50,7 +50,8 @@ TeamListenOption = Annotated[
     list[str] | None, typer.Option("--team-listen", help="Where to listen for the team, such as /ip4/0.0.0.0/tcp/4002.")
 ]
 TeamWaitOption = Annotated[
-    float, typer.Option("--team-wait", min=0, max=3600, help="Seconds to wait for members who still train.")
+    float | None,
+    typer.Option("--team-wait", min=0, max=3600, help="Seconds to wait for members who still train; 30 by default."),
 ]
 
 _TEAM = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,30}[a-z0-9])?\Z")
@@ -69,7 +70,7 @@ class SwarmAsked:
     peers: tuple[str, ...] = ()
     team_peers: tuple[str, ...] = ()
     team_listen: tuple[str, ...] = ()
-    team_wait_s: float = 30.0
+    team_wait_s: float | None = None
 
     def choice(self) -> SwarmChoice:
         """What they come to.
@@ -78,7 +79,7 @@ class SwarmAsked:
             UsageError: they contradict each other, or one of them would be ignored.
             MissingExtraError: something is wanted, and hivemind is not installed.
         """
-        from contributor.swarm.choice import SwarmChoice, TeamChoice
+        from contributor.swarm.choice import TEAM_WAIT_S, SwarmChoice, TeamChoice
 
         self._check()
         team = None
@@ -86,7 +87,8 @@ class SwarmAsked:
             listen, peers = self.team_listen, self.team_peers
             if not self.swarm:  # then there is no other host that they could be meant for
                 listen, peers = (*listen, *self.listen), (*peers, *self.peers)
-            team = TeamChoice(self.team, self.team_key, peers, listen, self.team_wait_s)
+            wait_s = TEAM_WAIT_S if self.team_wait_s is None else self.team_wait_s
+            team = TeamChoice(self.team, self.team_key, peers, listen, wait_s)
         choice = SwarmChoice(
             discovery=self.swarm and not self.no_discovery,
             blobs=self.swarm and not self.no_peers,
@@ -116,8 +118,9 @@ class SwarmAsked:
         if (self.team is None) != (self.team_key is None):
             given, lacking = ("--team", "--team-key FILE") if self.team is not None else ("--team-key", "--team NAME")
             raise UsageError(f"{given} needs {lacking}: a team is its name and the key that its members share")
-        for option, addresses in (("--team-peer", self.team_peers), ("--team-listen", self.team_listen)):
-            if addresses and self.team is None:
+        of_team = {"--team-peer": self.team_peers, "--team-listen": self.team_listen, "--team-wait": self.team_wait_s}
+        for option, given_so in of_team.items():
+            if given_so not in (None, ()) and self.team is None:
                 raise UsageError(f"{option} would be ignored without --team; add it, or leave {option} out")
         if self.team is not None and not _TEAM.match(self.team):
             raise UsageError(f"--team {self.team[:40]!a}: 1 to 32 lower-case letters, digits and inner hyphens")

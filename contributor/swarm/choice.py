@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-__all__ = ["SwarmChoice", "TeamChoice", "listen_at"]
+__all__ = ["TEAM_WAIT_S", "SwarmChoice", "TeamChoice", "listen_at"]
+
+TEAM_WAIT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class TeamChoice:
     key: Path
     peers: tuple[str, ...] = ()
     listen: tuple[str, ...] = ()
-    wait_s: float = 30.0
+    wait_s: float = TEAM_WAIT_S
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,7 @@ def test_a_team_is_a_name_and_a_key_and_needs_no_swarm(tmp_path: Path) -> None:
         (SwarmAsked(swarm=True, no_peers=True, no_discovery=True), "leave nothing of --swarm"),
         (SwarmAsked(team="owls"), "--team needs --team-key FILE"),
         (SwarmAsked(team_key=Path("key")), "--team-key needs --team NAME"),
+        (SwarmAsked(swarm=True, team_wait_s=0.0), "--team-wait would be ignored without --team"),
         (SwarmAsked(team="Night Owls", team_key=Path("key")), "lower-case letters"),
         (SwarmAsked(team="owls", team_key=Path("nowhere")), "there is no such file"),
         (SwarmAsked(swarm=True, listen=("127.0.0.1:80",)), "--swarm-listen: '127.0.0.1:80' is no multiaddress"),
