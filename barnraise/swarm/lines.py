@@ -1,6 +1,6 @@
 """What a process says to its sidecar, and is answered: one JSON object a line, one of each a connection.
 
-    {"command": "find", "arguments": {"digest": "b3:.."}}
+    {"command": "fetch", "arguments": {"digest": "b3:..", "size": 4096}}
     {"ok": true, "result": {..}}
     {"ok": false, "error": {"code": "swarm", "reason": ".."}}
 

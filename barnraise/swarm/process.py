@@ -215,7 +215,7 @@ def _short_folder() -> Path:
     """A new folder for sockets, for this user only; elsewhere than usual where that path is too long for them."""
     usual = os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()
     fits = len(os.fsencode(usual)) <= PATH_MAX_BYTES
-    return Path(tempfile.mkdtemp(prefix="br-swarm-", dir=usual if fits else "/tmp"))  # noqa: S108  it is made 0700
+    return Path(tempfile.mkdtemp(prefix="br-swarm-", dir=usual if fits else "/tmp"))  # noqa: S108  mkdtemp: new, and 0700
 
 
 def _fresh_log(path: Path) -> IO[bytes]:

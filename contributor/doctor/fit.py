@@ -1,4 +1,8 @@
-"""Judge a run's unit against this machine: memory, disk, the time of a lease, and the way out for an update."""
+"""Judge a run's unit against this machine: memory, disk, the time of a lease, and the way out for an update.
+
+Each finding is spelled out where it is made, alike as they look: what was found, what is needed and what to do about
+it are read as one.
+"""
 
 from __future__ import annotations
 
