@@ -47,6 +47,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "test": ("barnraise.cli.test", "Run acceptance tests on a model, as a coordinator does."),
     "verify": ("barnraise.cli.verify", "Check a release that was pulled."),
     "sample": ("barnraise.cli.sample", "Let a pulled model write."),
+    "adapter": ("barnraise.cli.adapter", "Write an update's factors as an adapter that peft loads."),
     "mask": ("barnraise.cli.mask", "Operator: choose the few elements that a run trains."),
     "merge": ("barnraise.cli.merge", "Merge local checkpoints into one."),
     "recompute": ("barnraise.cli.recompute", "Compute a release again from its updates, and compare."),

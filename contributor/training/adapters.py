@@ -27,7 +27,7 @@ from torch import nn
 from barnraise.errors import ConfigValueError, MissingExtraError
 from contributor.training.parametrised import Pair, Use
 
-__all__ = ["adapt", "is_of_transformers", "layer_of", "peft_library"]
+__all__ = ["adapt", "is_of_transformers", "kind_of", "layer_of", "peft_library"]
 
 ADAPTER = "default"  # peft's own name for the only one
 
@@ -64,7 +64,7 @@ def layer_of(module: nn.Module, uses: Sequence[Use]) -> str | None:
     """
     (owner, attribute), *others = uses
     names = [name for name, one in module.named_modules(remove_duplicate=False) if one is owner]
-    if others or attribute != "weight" or _kind_of(owner) is None or len(names) != 1 or not names[0]:
+    if others or attribute != "weight" or kind_of(owner) is None or len(names) != 1 or not names[0]:
         return None
     parent, _, child = names[0].rpartition(".")
     code = _code_of(cast(Hashable, type(module.get_submodule(parent))))
@@ -116,12 +116,12 @@ def _pair(layer: Any) -> Pair:
     if ADAPTER in layer.lora_embedding_A:
         return Pair(layer.lora_embedding_B[ADAPTER], layer.lora_embedding_A[ADAPTER], scale, turned=True)
     first, second = layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight
-    if _kind_of(layer.get_base_layer()) is nn.Linear:
+    if kind_of(layer.get_base_layer()) is nn.Linear:
         return Pair(first, second, scale)
     return Pair(second, first, scale, turned=True)
 
 
-def _kind_of(layer: nn.Module) -> type[nn.Module] | None:
+def kind_of(layer: nn.Module) -> type[nn.Module] | None:
     """Which layer of those that peft adapts this is, computing as all of that kind do."""
     conv1d = importlib.import_module("transformers.pytorch_utils").Conv1D  # GPT-2's linear layer
     for kind in (nn.Linear, nn.Embedding, conv1d):

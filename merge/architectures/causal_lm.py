@@ -67,11 +67,15 @@ class CausalLMArchitecture:
         return module
 
     def parameter_count(self) -> int:
-        return sum(parameter.numel() for parameter in self._made(torch.device("meta")).parameters())
+        return sum(parameter.numel() for parameter in self.outline().parameters())
+
+    def outline(self) -> nn.Module:
+        """The module without memory for its parameters, which are on torch's meta device."""
+        return self._made(torch.device("meta"))
 
     def files(self) -> dict[str, bytes]:
         stated = self._config()
-        made = self._made(torch.device("meta"))
+        made = self.outline()
         stated["architectures"] = [type(made).__name__]
         files = {"config.json": json.dumps(stated, indent=1, sort_keys=True).encode("utf-8") + b"\n"}
         if not self.model.files:
