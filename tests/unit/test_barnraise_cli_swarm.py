@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -12,7 +12,7 @@ from barnraise.cli.swarm import _words
 from barnraise.cli.swarm_options import SwarmAsked
 from barnraise.clock import now_ms
 from barnraise.errors import MissingExtraError, UsageError
-from barnraise.swarm.process import SidecarState
+from barnraise.swarm.process import Sidecar, SidecarState
 from contributor.consent import consent_for
 from contributor.status import NodeStatus
 from contributor.swarm.choice import SwarmChoice, listen_at
@@ -106,7 +106,7 @@ class PretendSidecar:
 
 def test_status_says_how_each_part_is_and_what_it_saved() -> None:
     tally = SwarmTally("discovery", "blobs")
-    tally.follow("discovery", PretendSidecar())  # type: ignore[arg-type]
+    tally.follow("discovery", cast("Sidecar", PretendSidecar()))
     tally.add("blobs", from_peers_bytes=1_000_000)
     tally.add("blobs", from_peers_bytes=234_567)
     tally.note("discovery", moved=1, last="It is at http://b, it was at http://a")

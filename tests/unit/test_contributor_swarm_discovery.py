@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from barnraise.errors import SwarmError, UnreachableError
 from barnraise.identity import Identity
 from barnraise.protocol import RunInfo, SwarmInfo
-from barnraise.swarm.process import SidecarState
+from barnraise.swarm.process import Sidecar, SidecarState
 from barnraise.swarm.records import BEACON_FOR_MS, PROGRESS_FOR_MS, Beacon, open_progress, pack
 from contributor.client import GatewayClient
 from contributor.events import Leased, Moved, NodeEvent, Notice, Step
@@ -159,7 +159,7 @@ class World:
         self.now_s = 1000.0
         self.where = Whereabouts(OLD, lambda: self.now_s)
         self.sidecar, self.tally = PretendSidecar(), SwarmTally("discovery")
-        self.tally.follow("discovery", self.sidecar)  # type: ignore[arg-type]
+        self.tally.follow("discovery", cast("Sidecar", self.sidecar))
         self.told: list[NodeEvent] = []
         self.gateways: dict[str, RunInfo | None] = {NEW: INFO}
         self.folder = NodeFolder(root)
@@ -167,10 +167,13 @@ class World:
 
     def start(self) -> None:
         node = SwarmNode(SwarmChoice(), INFO, self.where, self.folder, ADA, "ada", self.told.append, self.tally)
-        self.discovery = Discovery(node, self.sidecar, self._client, lambda: NOW + round((self.now_s - 1000) * 1000))  # type: ignore[arg-type]
+        self.discovery = Discovery(node, cast("Sidecar", self.sidecar), self._client, self._now_ms)
+
+    def _now_ms(self) -> int:
+        return NOW + round((self.now_s - 1000) * 1000)
 
     def _client(self, url: str) -> GatewayClient:
-        return Answering(self.gateways.get(url))  # type: ignore[return-value]
+        return cast("GatewayClient", Answering(self.gateways.get(url)))
 
     def silent_for(self, seconds: float) -> None:
         self.where.missed()

@@ -17,6 +17,7 @@ from barnraise.team_messages import TeamShare
 from contributor.events import Carried, Fate, Finished, Notice, Received
 from contributor.folder import NodeFolder
 from contributor.history import Journal, read_history
+from contributor.interrupt import Interrupt
 from contributor.state import SentUpdate
 from contributor.swarm.around import Swarm
 from contributor.swarm.status import SwarmTally
@@ -37,8 +38,7 @@ def lone(tmp_path: Path) -> World:
 
 def in_team(tmp_path: Path, team: PretendTeam) -> World:
     world = lone(tmp_path)
-    clock = lambda: world.gateway.now_ms  # noqa: E731  the world's clock, as it is when it is asked
-    work = Teamwork("tiny", ME, team, clock, 30.0, SwarmTally("team"))
+    work = Teamwork("tiny", ME, team, lambda: world.gateway.now_ms, 30.0, SwarmTally("team"))
     world.swarm = Swarm(team=work, tally=work.tally)
     return world
 
@@ -103,7 +103,9 @@ def test_a_residual_is_the_senders_own_and_goes_out_at_full_size(tmp_path: Path)
     np.testing.assert_allclose(world.said(second) + left_P, mean_P + residual_P, rtol=0, atol=1e-7)
 
 
-def test_a_teams_update_that_is_not_taken_gives_way_to_ones_own(tmp_path: Path) -> None:
+def test_a_teams_update_that_is_not_taken_gives_way_to_ones_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world = in_team(tmp_path, PretendTeam(AFTER_ME))
     announce = world.gateway._announce
 
@@ -112,7 +114,7 @@ def test_a_teams_update_that_is_not_taken_gives_way_to_ones_own(tmp_path: Path) 
             raise ReplayedMessageError("a member of the team already brought something")
         return announce(signed)
 
-    world.gateway._announce = no_teams  # type: ignore[method-assign]
+    monkeypatch.setattr(world.gateway, "_announce", no_teams)
     assert world.process() == "1 of 1 units done"
     assert sent(world).team == ()
     digest = sent(world).update_digest
@@ -152,9 +154,9 @@ class TeamIsThere:
 
     digest = "b3:" + "7" * 64
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         self.world = world
-        world.gateway._announce = self.announce  # type: ignore[method-assign]
+        monkeypatch.setattr(world.gateway, "_announce", self.announce)
 
     def announce(self, signed: Signed) -> UploadStatus:
         gateway, envelope = self.world.gateway, signed.open(UpdateEnvelope)
@@ -172,7 +174,7 @@ class TeamIsThere:
         return UploadStatus(digest=self.digest, offset=9, size_bytes=9, receipt=Signed.make(receipt, gateway.identity))
 
 
-def test_a_follower_drops_its_own_for_the_receipt_of_the_teams(tmp_path: Path) -> None:
+def test_a_follower_drops_its_own_for_the_receipt_of_the_teams(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     world = in_team(tmp_path, PretendTeam(BEFORE_ME, alone="nobody yet"))
     world.process()
     before = world.folder.load()
@@ -180,7 +182,7 @@ def test_a_follower_drops_its_own_for_the_receipt_of_the_teams(tmp_path: Path) -
     world.swarm = in_team(tmp_path, PretendTeam(BEFORE_ME)).swarm
     world.gateway.round = 2
     world.on_sleep = lambda seconds, _interrupt: _pass(world, seconds)
-    TeamIsThere(world)
+    TeamIsThere(world, monkeypatch)
     assert world.process() == "1 of 1 units done"
     after = world.folder.load()
     assert after.outbox == ()
@@ -209,18 +211,20 @@ def test_history_knows_a_unit_by_the_update_that_carries_it(tmp_path: Path) -> N
     assert (line.digest, line.state, line.version, line.tokens) == (team, "merged", "0.1.1", 100)
 
 
-def test_once_the_lease_has_brought_something_a_follower_does_not_wait_for_the_end_of_its_hold(tmp_path: Path) -> None:
+def test_once_the_lease_has_brought_something_a_follower_does_not_wait_for_the_end_of_its_hold(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     world = in_team(tmp_path, PretendTeam(BEFORE_ME))
     world.on_sleep = lambda seconds, _interrupt: _pass(world, seconds)
-    there = TeamIsThere(world)
+    there = TeamIsThere(world, monkeypatch)
     began_ms = world.gateway.now_ms
 
-    def team_comes(event: object, _interrupt: object) -> None:
+    def team_comes(event: object, interrupt: Interrupt) -> None:
         if isinstance(event, Finished):
             world.gateway.served.add((ME.public, 1))
         if isinstance(event, Received):
             world.gateway.round = 2
-            _interrupt.stop = True  # type: ignore[attr-defined]
+            interrupt.stop = True
 
     world.on_event = team_comes
     world.process(max_units=5)
