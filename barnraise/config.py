@@ -8,7 +8,7 @@ behaviour.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -259,13 +259,13 @@ def _with_suite(acceptance: dict[str, Any], path: Path) -> dict[str, Any]:
     return {**suite.model_dump(mode="json", exclude_defaults=True), **acceptance}
 
 
-def bundled_config(name: str) -> Path:
-    """A ready-made run that ships with Barnraise: ``configs/runs/NAME.toml``.
+def bundled_config(name: str, kind: Literal["runs", "demo"] = "runs") -> Path:
+    """A ready-made run that ships with Barnraise: ``configs/KIND/NAME.toml``; the demo's has units of seconds.
 
     Raises:
         ConfigMissingError: there is none of that name.
     """
-    path = bundled("runs", name)
+    path = bundled(kind, name)
     if path is None:
         raise ConfigMissingError(f"no run called {name!r} ships with this Barnraise; reinstall it")
     return path

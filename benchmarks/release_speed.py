@@ -162,7 +162,7 @@ def patch_of(space: ParameterSpace, base_digest: str, change_P: torch.Tensor, k:
 
 def real_patch(k: int) -> tuple[int, int]:
     """Bytes of a patch, and of the model: the shipped one after one unit of training as shipped."""
-    config = load_run_config(bundled_config("stdlib-lm"))
+    config = load_run_config(bundled_config("stdlib-lm", "demo"))
     module, training = build(config.model), config.training
     space = space_of(module)
     before_P = flat_of(module, space)

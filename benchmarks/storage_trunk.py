@@ -73,7 +73,7 @@ class Run:
         self.config = config
         self.folder = RunFolder(root)
         self.folder.create()
-        self.folder.config.write_bytes(bundled_config("stdlib-lm").read_bytes())
+        self.folder.config.write_bytes(bundled_config("stdlib-lm", "demo").read_bytes())
         Identity.load_or_create(self.folder.key)
         self.ledger = Ledger.open(self.folder.ledger)
         held_out = BlobStore(self.folder.private).put(HeldOut.draw(Corpus.of(config.data), config).serialise())
@@ -169,7 +169,7 @@ class Run:
 
 def trunk(folder: Path, releases: int, steps: int, model: ByteLMConfig | None) -> list[str]:
     """Make a run of so many releases, and weigh its folder."""
-    config = load_run_config(bundled_config("stdlib-lm"))
+    config = load_run_config(bundled_config("stdlib-lm", "demo"))
     config = config.model_copy(update={"model": model}) if model else config
     run = Run(folder / "run", config)
     began = time.perf_counter()
@@ -189,7 +189,7 @@ def trunk(folder: Path, releases: int, steps: int, model: ByteLMConfig | None) -
         f"## {releases} releases of one trunk",
         "",
         f"Model: {run.desk.space.size:,} parameters, {whole:,} bytes in float32. Every release merges {CONTRIBUTORS}",
-        f"updates of {steps} AdamW steps each, with the settings of `configs/runs/stdlib-lm.toml` (patches: top "
+        f"updates of {steps} AdamW steps each, with the settings of `configs/demo/stdlib-lm.toml` (patches: top "
         f"{config.release.codec.k} of 4,096,",
         f"a keyframe every {config.release.keyframe_every} releases). Of every tenth release all tensors were rebuilt "
         "and compared. Making them took",

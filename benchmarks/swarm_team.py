@@ -4,7 +4,7 @@
 
 Two and four members on this machine average vectors of two sizes, each through its own sidecar, with all that a node
 does around it: stating and checking the probes, files, finding the group. Beside it, on the same machine: training one
-unit as the shipped run has it (12 steps, one thread), and the mean of the same vectors by numpy, in one process.
+unit as the demo has it (12 steps, one thread), and the mean of the same vectors by numpy, in one process.
 Members share two cores here, as they would not in life, so moving takes longer than on machines of their own; nothing
 goes over a network. ``--write`` leaves a dated file in results/.
 """
@@ -63,7 +63,7 @@ class Cost:
 
 def config_of(size: str) -> RunConfig:
     """The shipped run, with a smaller model where that is wanted."""
-    config = load_run_config(bundled_config("stdlib-lm"))
+    config = load_run_config(bundled_config("stdlib-lm", "demo"))
     model = config.model.model_copy(update=SIZES[size])
     return config.model_copy(update={"model": model})
 

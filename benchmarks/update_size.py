@@ -79,7 +79,7 @@ def decoded(target_P: Vector, space: ParameterSpace, k: int) -> Vector:
 
 def real_samples(ages: tuple[int, ...]) -> Iterator[Sample]:
     """A run's targets after these numbers of rounds, and those of a fine-tune of where it ends."""
-    config = load_run_config(bundled_config("stdlib-lm"))
+    config = load_run_config(bundled_config("stdlib-lm", "demo"))
     module = build(config.model)
     space, base_P = space_of(module), flat_of(module, space_of(module))
     corpus = Corpus.of(config.data)
@@ -245,7 +245,7 @@ def main() -> None:
     torch.set_num_threads(1)
     text = heading("Bits of an update", "torch", "numpy", "zstandard")
     samples = list(real_samples((1, 2) if chosen.quick else (1, 5, 10, 20)))
-    space = space_of(build(load_run_config(bundled_config("stdlib-lm")).model))
+    space = space_of(build(load_run_config(bundled_config("stdlib-lm", "demo")).model))
     text += [f"Whole files, everything included. Real updates: {space.size:,} parameters, four contributors,"]
     text += [f"{STEPS} steps a round, {UP} of 4,096 up and {DOWN} down.", ""]
     text += sections(samples, space, 761 if chosen.quick else 6081)

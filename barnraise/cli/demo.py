@@ -42,7 +42,7 @@ def demo(
     require("contributor")
     folder = (into or _free_folder()).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    plan = DemoPlan(config or bundled_config("stdlib-lm"), folder)
+    plan = DemoPlan(config or bundled_config("stdlib-lm", "demo"), folder)
     if rounds is not None:
         plan = replace(plan, rounds=rounds, play_for_s=0.0)
     interrupt_on_sigterm()

@@ -1,4 +1,4 @@
-"""How large a study is: a small byte model, or the one of configs/runs/stdlib-lm.toml."""
+"""How large a study is: a small byte model, or the one of configs/demo/stdlib-lm.toml."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.convergence.world import SHARDS
 
 __all__ = ["QUICK", "SMALL", "Sizes", "stdlib_sizes"]
 
-STDLIB_RUN = Path(__file__).parents[2] / "configs" / "runs" / "stdlib-lm.toml"
+STDLIB_RUN = Path(__file__).parents[2] / "configs" / "demo" / "stdlib-lm.toml"
 
 
 @dataclass(frozen=True)

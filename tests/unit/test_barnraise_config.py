@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -21,9 +22,23 @@ margin = 0.05
 """
 
 
-def test_every_bundled_run_is_good() -> None:
-    bundled = sorted(bundled_config("stdlib-lm").parent.glob("*.toml"))
+@pytest.mark.parametrize("kind", ["runs", "demo"])
+def test_every_bundled_run_is_good(kind: Literal["runs", "demo"]) -> None:
+    bundled = sorted(bundled_config("stdlib-lm", kind).parent.glob("*.toml"))
     assert [load_run_config(path).name for path in bundled] == [path.stem for path in bundled]
+
+
+def test_the_demo_plays_the_shipped_run_with_short_units_and_small_updates() -> None:
+    whole, short = (load_run_config(bundled_config("stdlib-lm", kind)) for kind in ("runs", "demo"))
+    assert short.training.steps < whole.training.steps // 4
+    same = short.model_copy(
+        update={
+            "training": short.training.model_copy(update={"steps": whole.training.steps}),
+            "update": short.update.model_copy(update={"codec": whole.update.codec}),
+            "release": short.release.model_copy(update={"codec": whole.release.codec}),
+        }
+    )
+    assert same == whole
 
 
 @pytest.mark.parametrize(
