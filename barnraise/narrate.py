@@ -8,12 +8,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["narrate", "short"]
+__all__ = ["narrate", "short", "suspected"]
+
+_SUSPECTED = {"copy": "a copy", "free-rider": "a free rider", "tuned": "tuned to public examples"}
 
 
 def short(digest_or_key: str) -> str:
     """The first ten hex digits of a digest or key, enough to tell them apart on a screen."""
     return digest_or_key.removeprefix("b3:")[:10]
+
+
+def suspected(recognised: Mapping[str, Any]) -> str:
+    """What a round recognised of an update, in words: ``may be a copy: ..``."""
+    label = str(recognised["label"])
+    return f"may be {_SUSPECTED.get(label, label)}: {recognised['reason']}"
 
 
 def narrate(kind: str, payload: Mapping[str, Any], names: Mapping[str, str]) -> str:

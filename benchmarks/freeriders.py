@@ -25,6 +25,7 @@ import torch
 
 from benchmarks.planted import CODECS, KINDS, Plantation, PlantedRound, scale_of
 from benchmarks.report import arguments, finish, heading
+from coordinator.acceptance.updates.compared import Compared
 from coordinator.acceptance.updates.contribution import score_update
 from coordinator.acceptance.updates.recognise import Entry, recognise
 from coordinator.acceptance.updates.recognition import Recognised
@@ -66,7 +67,7 @@ def _judge(planted: PlantedRound, members: Sequence[int]) -> dict[int, Recognise
     for received, member in enumerate(members):
         update = planted.updates[member]
         score = score_update(update.hidden, update.own, update.public)
-        entries.append(Entry(str(member), received, score, update.hidden.change, update.public.change))
+        entries.append(Entry(str(member), received, score, Compared("", update.hidden, update.public)))
     places = np.array([*members, len(planted.updates)])
     found = recognise(entries, planted.gram_KK[np.ix_(places, places)], ["0.1.0"])
     return {int(digest): recognised for digest, recognised in found.items()}

@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from barnraise.config import RunConfig
 from barnraise.errors import NotFoundError
 from barnraise.protocol import UpdateStatus
 from barnraise.records import RoundLine, RoundLines, RoundRecord
+from coordinator.acceptance.hidden.feedback import resolution, rounded_summary
+from coordinator.acceptance.metric import BITS_PER_BYTE
 from coordinator.ledger import Ledger, RoundRow, UpdateRow
 from coordinator.ledger.events import RecordedEvent
 
-__all__ = ["LINES_MAX", "event_told", "round_line", "round_lines", "round_record", "update_status"]
+__all__ = ["LINES_MAX", "event_told", "evidence_told", "round_line", "round_lines", "round_record", "update_status"]
 
 LINES_MAX = 100
-PRIVATE = frozenset({"score"})
+PRIVATE = frozenset({"score", "compared"})
 """Of the evidence on an update: exact numbers on hidden examples. What may be told of them is beside them."""
+
+
+def evidence_told(evidence: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The evidence on an update as it may go out: means of hidden examples rounded, nothing of single ones."""
+    told = {key: value for key, value in (evidence or {}).items() if key not in PRIVATE}
+    windows = told.get("windows")
+    return rounded_summary(told, resolution(BITS_PER_BYTE.spread, windows)) if isinstance(windows, int) else told
 
 
 def event_told(recorded: RecordedEvent) -> dict[str, Any]:
@@ -23,7 +33,7 @@ def event_told(recorded: RecordedEvent) -> dict[str, Any]:
     told = recorded.as_json()
     evidence = told["payload"].get("evidence")
     if isinstance(evidence, dict):
-        told["payload"] = {**told["payload"], "evidence": {k: v for k, v in evidence.items() if k not in PRIVATE}}
+        told["payload"] = {**told["payload"], "evidence": evidence_told(evidence)}
     return told
 
 
@@ -78,7 +88,7 @@ def update_status(row: UpdateRow | None, config: RunConfig) -> UpdateStatus:
             "state": row.state,
             "reason": row.reason,
             "version": row.version,
-            "evidence": {key: value for key, value in (row.evidence or {}).items() if key not in PRIVATE},
+            "evidence": evidence_told(row.evidence),
             "fold_back": row.state == "unmerged" and config.update.fold_back_unmerged,
         }
     )

@@ -14,7 +14,7 @@ from barnraise.config import RunConfig
 from barnraise.errors import NotFoundError
 from barnraise.narrate import narrate, short
 from barnraise.records import StoryEvent, StoryTrial, UpdateStory
-from coordinator.history import round_line, update_status
+from coordinator.history import evidence_told, round_line, update_status
 from coordinator.ledger import Ledger, UpdateRow
 from coordinator.ledger.events import (
     RecordedEvent,
@@ -198,4 +198,4 @@ def _rest_of(row: UpdateRow) -> dict[str, Any]:
 
 
 def _numbers(evidence: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in evidence.items() if isinstance(value, int | float | str)}
+    return {name: value for name, value in evidence_told(evidence).items() if isinstance(value, int | float | str)}

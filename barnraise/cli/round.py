@@ -13,7 +13,7 @@ from barnraise.cli.output import JsonOption, print_result, table
 from barnraise.cli.rounds import find_rounds
 from barnraise.cli.show import LAST_SECOND, test_table
 from barnraise.cli.sources import FromOption, TrustOption
-from barnraise.narrate import short
+from barnraise.narrate import short, suspected
 from barnraise.protocol import UpdateStatus
 from barnraise.records import RoundLine, RoundRecord
 
@@ -133,7 +133,7 @@ def _reasons(record: RoundRecord) -> list[str]:
     lines = []
     for update in record.updates:
         if seen := (record.merge or {}).get("recognised", {}).get(update.digest):
-            lines += _wrapped(f"{short(update.digest)} may be a {seen['label']}: {seen['reason']}")
+            lines += _wrapped(f"{short(update.digest)} {suspected(seen)}")
         if update.state in {"rejected", "unmerged", "reverted"}:
             lines += _wrapped(f"{short(update.digest)} {update.state}: {update.reason}")
             lines += _late(update)

@@ -16,7 +16,7 @@ from barnraise.cli.round import agreement_words, when
 from barnraise.cli.rounds import find_rounds
 from barnraise.cli.sources import FromOption, is_source_usual
 from barnraise.errors import RefusedError, UsageError
-from barnraise.narrate import short
+from barnraise.narrate import short, suspected
 from barnraise.records import UpdateStory
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ def _merge(merge: dict[str, Any]) -> list[str]:
     text = f"one of {merge['updates']} by {merge['strategy']}, weight {merge['weight']:g}, {share}{clip}"
     lines = field("merge", text)
     if merge["recognised"]:
-        lines += field("suspected", f"{merge['recognised']['label']}: {merge['recognised']['reason']}")
+        lines += field("suspected", f"it {suspected(merge['recognised'])}")
     if merge["agreement"] is not None:
         lines += field("conflicts", f"with the others: {agreement_words(merge['agreement'])}")
     for pair in merge["worst_pairs"]:

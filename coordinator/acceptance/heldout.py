@@ -24,7 +24,7 @@ from barnraise.digest import digest_bytes
 from barnraise.errors import AcceptanceError
 from coordinator.acceptance.examples import Windows
 
-__all__ = ["HeldOut", "draw_windows"]
+__all__ = ["HeldOut", "domains_of_check", "draw_windows"]
 
 CHECK = "check"
 SHARD = "shard/"
@@ -107,6 +107,12 @@ class HeldOut:
                     f"expected uint8 (N, {check.shape[1]}) named {SHARD}NAME"
                 )
         return cls({name.removeprefix(SHARD): windows for name, windows in sorted(arrays.items())}, check)
+
+
+def domains_of_check(config: RunConfig, count: int) -> list[str]:
+    """Of which shard the first ``count`` windows for the check of single updates are."""
+    shards = sorted(config.data.shards)
+    return [shards[place % len(shards)] for place in range(count)]
 
 
 def draw_windows(text: bytes, count: int, width: int, shard: str) -> Windows:

@@ -22,8 +22,9 @@ from barnraise.updates import Mask, Update, apply_update
 from barnraise.updates.space import ParameterSpace
 from coordinator.acceptance.examples import NOTHING, Examples, parse_rows
 from coordinator.acceptance.heldout import HeldOut
+from coordinator.acceptance.hidden.checks import CheckExamples, draw_check
 from coordinator.acceptance.hidden.drawing import chain_of
-from coordinator.acceptance.hidden.draws import SeedChain, draw
+from coordinator.acceptance.hidden.draws import SeedChain
 from coordinator.acceptance.kept import KeptValues
 from coordinator.acceptance.kinds import Measured
 from coordinator.acceptance.measuring import Part, examples_of, measurement
@@ -100,22 +101,9 @@ class Desk:
         """What the examples of a round's checks are drawn with; None where they are always the same."""
         return None if self.config.acceptance.check_pool is None else self.chain.seed(number)
 
-    def check_examples(self, seed: bytes | None) -> Examples:
-        """Windows for the check of single updates, fresh ones for every seed."""
-        pool = Examples.of_windows(self.held_out.check_windows(self.config.acceptance.check_at_hand))
-        return self._some(pool, "check", seed)
-
-    def own_examples(self, shard: str | None, seed: bytes | None) -> Examples:
-        """Windows of one domain, as many as single updates are checked on, to score those who trained on it."""
-        windows = self.held_out.windows.get(shard) if shard is not None else None
-        if windows is None:
-            return NOTHING
-        return self._some(Examples.of_windows(windows), f"own {shard}", seed)
-
-    def _some(self, pool: Examples, what: str, seed: bytes | None) -> Examples:
-        """As many examples of a pool as a check looks at: those of a seed, else the first."""
-        count = min(self.config.acceptance.check_examples, len(pool))
-        return pool.take(range(count) if seed is None else draw(seed, pool.digest, what, range(len(pool)), count))
+    def check_examples(self, shard: str | None, seed: bytes | None) -> CheckExamples:
+        """What the check of an update looks at that was trained on a shard; fresh windows for every seed."""
+        return draw_check(self.held_out, self.config, shard, seed)
 
     def examples(self, look: LookConfig) -> Examples:
         """Everything that a test or a probe can look at.

@@ -5,8 +5,8 @@
      "conflicts": {..},                              as merge.conflicts.Conflicts
      "recognised": {"b3:..": {"label": "copy", "reason": ".."}, ..}}
 
-``recognised`` are suspicions (coordinator/acceptance/updates/recognise.py): free riders, copies. Nothing is
-taken out of a merge for one.
+``recognised`` are suspicions (coordinator/acceptance/updates/recognise.py): free riders, copies, updates tuned to
+what is public. Nothing is taken out of a merge for one.
 
 ``weight`` is what the coordinator set, ``clip`` the factor that shortened the update, ``share``
 what part of the sum the strategy gave it, clipping apart; None where it goes by elements.
@@ -19,11 +19,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from barnraise.narrate import short
 from barnraise.updates.space import ParameterSpace, TensorSpec
+from coordinator.acceptance.updates.compared import Compared
 from coordinator.acceptance.updates.contribution import UpdateScore
 from coordinator.acceptance.updates.recognise import Entry, recognise
 from coordinator.conductor.merging import MergeJob
@@ -73,7 +73,9 @@ def recognised_of(job: MergeJob, merging: Merging, ledger: Ledger) -> dict[str, 
         score = (row.evidence or {}).get("score") if row is not None else None
         if row is None or score is None:  # checked before updates were scored
             return {}
-        entries.append(Entry(item.digest, row.received_at_ms, UpdateScore.from_json(score), np.empty(0), None))
+        kept = row.evidence.get("compared")  # of checks that looked at public examples too
+        compared = None if kept is None else Compared.from_json(kept)
+        entries.append(Entry(item.digest, row.received_at_ms, UpdateScore.from_json(score), compared))
     gram_KK = sum((tensor.gram_KK for tensor in merging.measured.values()), torch.zeros(len(entries), len(entries)))
     found = recognise(entries, gram_KK.double().numpy(), ())
     return {digest: {"label": one.label, "reason": one.reason} for digest, one in sorted(found.items()) if one.flagged}

@@ -5,7 +5,6 @@ Module-level functions of a desk and digests, so that Ray can run them anywhere 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +20,11 @@ from barnraise.updates import Carrier, Mask, Update, asked_carrier, canonical_co
 from barnraise.updates.scope import EVERYWHERE
 from coordinator.acceptance.examples import Examples
 from coordinator.acceptance.kinds import Failure
-from coordinator.acceptance.kinds.loss import Loss, own_loss
+from coordinator.acceptance.kinds.loss import own_loss
 from coordinator.acceptance.measuring import Part, examples_of, measure
-from coordinator.acceptance.models.subject import Subject
 from coordinator.acceptance.models.trunks import trunk_subject
 from coordinator.acceptance.updates.check import check_alone
+from coordinator.acceptance.updates.compared import Compared
 from coordinator.acceptance.updates.contribution import PairedLosses, score_update, told_score
 from coordinator.conductor.desk import Desk
 from coordinator.conductor.limits import memory_limit
@@ -39,6 +38,10 @@ __all__ = [
     "first_model",
     "measure_model",
 ]
+
+OF_BASES_MOST = 32
+_OF_BASES: dict[tuple[str, str, int], NDArray[np.float64]] = {}
+"""Losses of bases by what they depend on, the newest; whatever is missing is measured again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,7 @@ def first_model(desk: Desk) -> FirstModel:
 
 
 def check_update(desk: Desk, base_digest: str, digest: str, shard: str | None, seed: bytes | None = None) -> Checked:
-    """Decode an update in full, and measure what it alone does to the held-out check windows.
+    """Decode an update in full, and measure what it alone does: to hidden windows, to its own domain's, to public ones.
 
     Args:
         shard: the domain that it was trained on, whose windows go into its score.
@@ -88,19 +91,36 @@ def check_update(desk: Desk, base_digest: str, digest: str, shard: str | None, s
         alone_P, square_sums = _measured(base_P, update)
     except UpdateError as error:
         return Checked(False, str(error), {"code": error.code}, [])
-    subjects = [trunk_subject(flat_P, desk.config.model, desk.space, desk.side) for flat_P in (base_P, alone_P)]
-    loss = own_loss(subjects[0])
-    hidden = _losses(subjects, desk.check_examples(seed), loss)
-    verdict = check_alone(hidden.base_N, hidden.alone_N, desk.config.acceptance.check_margin, loss.metric.unit)
-    own = desk.own_examples(shard, seed)
-    score = score_update(hidden, _losses(subjects, own, loss) if len(own) > 1 else None, unit=loss.metric.unit)
+    pair = _Pair(desk, base_digest, base_P, alone_P)
+    looked, unit = desk.check_examples(shard, seed), pair.loss.metric.unit
+    hidden = pair.losses(looked.hidden)
+    verdict = check_alone(hidden.base_N, hidden.alone_N, desk.config.acceptance.check_margin, unit)
+    own = pair.losses(looked.own) if len(looked.own) > 1 else None
+    public = pair.losses(looked.public) if looked.beside_public else None
+    score = score_update(hidden, own, public, unit=unit)
     evidence = {**verdict.evidence, "score": score.as_json(), "worth": told_score(score)}
+    if public is not None:
+        evidence["compared"] = Compared(looked.compared, hidden.at(looked.beside_public), public, unit).as_json()
     return Checked(verdict.accepted, verdict.reason, evidence, square_sums)
 
 
-def _losses(subjects: Sequence[Subject], examples: Examples, loss: Loss) -> PairedLosses:
-    base_N, alone_N = (loss.measure(subject, examples).values_N for subject in subjects)
-    return PairedLosses(base_N, alone_N)
+class _Pair:
+    """A base, and the same with one update, whose losses are compared."""
+
+    def __init__(self, desk: Desk, base_digest: str, base_P: NDArray[np.float32], alone_P: NDArray[np.float32]) -> None:
+        model = desk.config.model
+        self._base, self._alone = (trunk_subject(one_P, model, desk.space, desk.side) for one_P in (base_P, alone_P))
+        self._named = f"{base_digest} {model.model_dump_json()}"
+        self.loss = own_loss(self._base)
+
+    def losses(self, examples: Examples) -> PairedLosses:
+        """Of the same examples; the base's are measured once for all updates that this process checks."""
+        key = (self._named, examples.digest, len(examples))
+        if key not in _OF_BASES:
+            while len(_OF_BASES) >= OF_BASES_MOST:
+                del _OF_BASES[next(iter(_OF_BASES))]
+            _OF_BASES[key] = self.loss.measure(self._base, examples).values_N
+        return PairedLosses(_OF_BASES[key], self.loss.measure(self._alone, examples).values_N)
 
 
 def _measured(base_P: NDArray[np.float32], update: Update) -> tuple[NDArray[np.float32], list[float]]:

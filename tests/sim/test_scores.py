@@ -91,24 +91,25 @@ def pooled(pool: int | None) -> RunConfig:
 def test_every_round_checks_on_windows_of_its_own_and_the_same_round_on_the_same(tmp_path: Path) -> None:
     simulation = Simulation(tmp_path, pooled(48))
     desk, again = simulation.desk, Simulation(tmp_path, pooled(48)).desk
-    drawn = {number: desk.check_examples(desk.check_seed(number)) for number in (1, 2, 3)}
+    drawn = {number: desk.check_examples("text", desk.check_seed(number)).hidden for number in (1, 2, 3)}
     assert len({examples.digest for examples in drawn.values()}) == 3
     assert {len(examples) for examples in drawn.values()} == {16}
     for number, examples in drawn.items():
-        repeated = again.check_examples(again.check_seed(number))
+        repeated = again.check_examples("tools", again.check_seed(number)).hidden
         assert repeated.digest == examples.digest
         assert repeated.windows is not None
         assert examples.windows is not None
         assert np.array_equal(repeated.windows, examples.windows)
         assert len(np.unique(examples.windows, axis=0)) == 16  # none comes twice
-    own = {desk.own_examples("text", desk.check_seed(number)).digest for number in (1, 2, 3)}
+    own = {desk.check_examples("text", desk.check_seed(number)).own.digest for number in (1, 2, 3)}
     assert len(own) == 3
 
 
 def test_without_a_pool_all_rounds_check_on_the_same_windows(tmp_path: Path) -> None:
     desk = Simulation(tmp_path, pooled(None)).desk
     assert desk.check_seed(1) is desk.check_seed(2) is None
-    assert desk.check_examples(None).digest == desk.check_examples(desk.check_seed(7)).digest
+    always, again = (desk.check_examples("text", seed) for seed in (None, desk.check_seed(7)))
+    assert (always.compared, always.own.digest) == (again.compared, again.own.digest)
 
 
 def test_a_run_with_a_pool_rejects_poison_and_releases_the_rest(tmp_path: Path) -> None:

@@ -57,10 +57,7 @@ def test_what_certainly_shows_is_recognised_and_nobody_honest_is_called_anything
 
 def test_a_round_without_a_public_shard_or_own_text_is_judged_all_the_same(planted: PlantedRound) -> None:
     members = [0, 1, 2, 3, 4, 5, 12, 16]  # honest ones, zeros, a copy or none of them
-    entries = [
-        Entry(str(k), k, score_update(planted.updates[k].hidden), planted.updates[k].hidden.change, None)
-        for k in members
-    ]
+    entries = [Entry(str(k), k, score_update(planted.updates[k].hidden)) for k in members]
     gram_KK = planted.gram_KK[np.ix_(members, members)]
     found = recognise(entries, gram_KK, [])
     assert list(found) == [str(k) for k in members]

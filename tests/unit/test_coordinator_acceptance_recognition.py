@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,9 +19,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from barnraise.errors import AcceptanceError
-from coordinator.acceptance.updates.contribution import Effect
+from coordinator.acceptance.hidden.checks import COMPARED_MOST
+from coordinator.acceptance.updates.compared import Compared
+from coordinator.acceptance.updates.contribution import Effect, PairedLosses, score_update
 from coordinator.acceptance.updates.copies import LIKE, Row, copies, expected_likeness
 from coordinator.acceptance.updates.free_riders import ALPHA, Work, alignments, free_rider
+from coordinator.acceptance.updates.recognise import Entry, recognise
+from coordinator.acceptance.updates.recognition import Recognised
 from coordinator.acceptance.updates.tuned import tuned_to_public
 
 Array = NDArray[np.float64]
@@ -55,7 +60,7 @@ def test_free_riders_are_recognised(mine: Work) -> None:
     found = free_rider(mine, HONEST)
     assert found.label == "free-rider"
     assert "is ruled out" in found.reason
-    assert "others +0.1750" in found.reason
+    assert "others +0.2 bits/byte (to 0.1)" in found.reason
     json.dumps(found.evidence, allow_nan=False)
 
 
@@ -76,7 +81,7 @@ def test_honest_work_is_not_called_free_riding(mine: Work, others: list[Work]) -
 def test_what_few_examples_cannot_tell_is_unclear() -> None:
     found = free_rider(work(0.0, error=0.1, alignment=0.0), HONEST)
     assert found.label == "unclear"
-    assert "32 examples do not rule out a gain of 0.0175" in found.reason
+    assert "32 examples do not rule out a gain of 10% of theirs (p > 0.1)" in found.reason
     needed = int(found.reason.split("about ")[1].split(" could")[0].replace(",", ""))
     assert needed == pytest.approx((2.45 * 0.1 / (0.175 - 0.0175)) ** 2 * 32, rel=0.02)
     assert free_rider(work(0.1), []).label == "unclear"
@@ -206,46 +211,91 @@ def test_what_is_expected_is_what_is_found(cosine: float, count: int) -> None:
 # Tuned to the public shard.
 
 
-def changes(random: np.random.Generator, others: int, extra: float = 0.0, count: int = 64) -> tuple[Array, ...]:
-    """One update's changes, public and hidden, and the others'; examples differ a lot, alike for all."""
-    sides, strengths_K = [], random.uniform(0.8, 1.2, others)
-    for shift in (extra, 0.0):
-        ease_N = random.gamma(2.0, 0.1, count)
-        theirs_KN = -np.outer(strengths_K, ease_N) + random.normal(0, 0.03, (others, count))
-        sides.append((-0.7 * ease_N - shift + random.normal(0, 0.03, count), theirs_KN))
-    return sides[0][0], sides[1][0], sides[0][1], sides[1][1]
+def losses(random: np.random.Generator, others: int, extras: list[float], count: int = 64) -> list[PairedLosses]:
+    """Of the first update and the others, on the same examples; these differ a lot, alike for all.
+
+    Args:
+        extras: by how much more than an honest one each gains; of those after the last, nothing.
+    """
+    ease_N = random.gamma(2.0, 0.1, count)
+    base_N = 4 + 2 * ease_N + random.normal(0, 0.3, count)
+    strengths_K = [0.7, *np.linspace(0.8, 1.2, others)]
+    shifts_K = [*extras, *[0.0] * (others + 1)][: others + 1]
+    gains = [s * ease_N + e + random.normal(0, 0.03, count) for s, e in zip(strengths_K, shifts_K, strict=True)]
+    return [PairedLosses(base_N, base_N - gain_N) for gain_N in gains]
 
 
-@pytest.mark.parametrize("others", [0, 1, 7])
-def test_an_honest_update_is_called_tuned_as_often_as_it_says(others: int) -> None:
-    random, trials = np.random.default_rng(others), 1_000
-    flagged = sum(tuned_to_public(*changes(random, others)).flagged for _ in range(trials))
+def tuned_word(
+    random: np.random.Generator, others: int, extra: float = 0.0, count: int = 64, tuned_others: int = 0
+) -> Recognised:
+    """What is said of an update that gains ``extra`` on public examples, as some of the others do."""
+    public = losses(random, others, [extra, *[extra] * tuned_others], count)
+    hidden = losses(random, others, [], count)
+    mine, *theirs = (Compared("b3:00", *both) for both in zip(hidden, public, strict=True))
+    return tuned_to_public(mine, theirs)
+
+
+@pytest.mark.parametrize(("others", "count"), [(0, 64), (1, 64), (7, 64), (3, 32), (3, 12)])
+def test_an_honest_update_is_called_tuned_as_often_as_it_says(others: int, count: int) -> None:
+    random, trials = np.random.default_rng(others), 600
+    flagged = sum(tuned_word(random, others, count=count).flagged for _ in range(trials))
     assert flagged / trials <= ALPHA + 3 * math.sqrt(ALPHA / trials)
 
 
 def test_the_others_make_small_tuning_visible() -> None:
-    """An extra gain of a quarter of an example's spread: adjusted it is found nearly always, alone rarely."""
+    """An extra gain of a quarter of an example's spread: beside others it is found nearly always, alone less often."""
     random = np.random.default_rng(5)
-    alone, among = (
-        np.mean([tuned_to_public(*changes(random, others, extra=0.035)).flagged for _ in range(200)])
-        for others in (0, 7)
-    )
+    alone, among = (np.mean([tuned_word(random, others, extra=0.035).flagged for _ in range(200)]) for others in (0, 7))
     assert among > 0.95
     assert alone < 0.6
 
 
 def test_a_tuned_update_is_told_with_its_numbers() -> None:
-    found = tuned_to_public(*changes(np.random.default_rng(6), 7, extra=0.1))
+    found = tuned_word(np.random.default_rng(6), 7, extra=0.1)
     assert found.label == "tuned"
-    assert "64 public examples" in found.reason
-    assert "<= 0.01" in found.reason
+    assert "on 64 public examples and" in found.reason
+    assert "+0.10 bits/byte (to 0.01) more than the round's 7 others explain, p <= 0.001" in found.reason
     assert found.evidence["extra_gain"] == pytest.approx(0.1, abs=0.03)
     json.dumps(found.evidence, allow_nan=False)
 
 
 def test_doing_worse_on_public_examples_is_no_tuning() -> None:
-    assert tuned_to_public(*changes(np.random.default_rng(7), 7, extra=-0.3)).label == "honest"
-    zero = np.zeros(8)
-    assert tuned_to_public(zero, zero, np.zeros((0, 8)), np.zeros((0, 8))).label == "honest"
-    with pytest.raises(AcceptanceError, match="two of each"):
-        tuned_to_public(zero[:1], zero, np.zeros((0, 1)), np.zeros((0, 8)))
+    assert tuned_word(np.random.default_rng(7), 7, extra=-0.3).label == "honest"
+
+
+def test_what_is_all_zeros_is_no_tuning() -> None:
+    zeros = PairedLosses(np.zeros(8), np.zeros(8))
+    assert tuned_to_public(Compared("b3:00", zeros, zeros), [Compared("b3:00", zeros, zeros)]).label == "honest"
+    with pytest.raises(AcceptanceError, match="at least 8 of each"):
+        tuned_to_public(Compared("b3:00", zeros, zeros.at(range(7))), [])
+
+
+def test_others_that_are_tuned_too_hide_nothing_while_they_are_fewer() -> None:
+    found = [tuned_word(np.random.default_rng(seed), 5, extra=0.1, tuned_others=2).flagged for seed in range(40)]
+    assert np.mean(found) > 0.95
+
+
+def test_what_a_check_keeps_is_bounded_and_comes_back_with_its_numbers() -> None:
+    (public,), (hidden,) = (losses(np.random.default_rng(seed), 0, [], count=200) for seed in (1, 2))
+    kept = Compared("b3:00", hidden, public, "bits/answer").as_json()
+    text = json.dumps(kept)
+    assert len(text) < 4 * COMPARED_MOST * 10
+    again = Compared.from_json(json.loads(text))
+    assert (again.drawn, again.unit, len(again.public.base_N)) == ("b3:00", "bits/answer", COMPARED_MOST)
+    assert np.allclose(again.hidden.change, hidden.change[:COMPARED_MOST], atol=1.1e-5)
+    assert again.as_json() == kept
+
+
+def test_only_updates_that_were_looked_at_with_the_same_examples_are_compared() -> None:
+    """A check of an earlier Barnraise, or with other settings, is left out of the comparison and judged by the rest."""
+    random = np.random.default_rng(11)
+    public, hidden = losses(random, 3, [0.2]), losses(random, 3, [])
+    score = score_update(hidden[0])
+    entries = [Entry(f"b3:{k}", k, score, Compared("b3:00", hidden[k], public[k])) for k in range(3)]
+    entries[2] = replace(entries[2], compared=Compared("b3:11", hidden[3].at(range(9)), public[3].at(range(9))))
+    entries.append(Entry("b3:3", 3, score))
+    gram_KK = np.eye(4) + 0.3
+    found = recognise(entries, gram_KK, ())
+    assert found["b3:0"].label == "tuned"
+    assert "more than the round's 1 others explain" in found["b3:0"].reason
+    assert not any(found[name].label == "tuned" for name in ("b3:1", "b3:2", "b3:3"))

@@ -79,13 +79,18 @@ def test_events_tell_no_exact_score_on_hidden_examples(door: Doorstep) -> None:
     assert door.sent(DATA).status == 200
     digest = digest_bytes(DATA)
     score = {"value": 0.123456789, "error": 0.01}
+    compared = {"drawn": "b3:00", "unit": "bits/byte", "hidden": [[123456], [123450]], "public": [[7], [8]]}
+    exact = {"windows": 32, "base": 4.73912345, "alone": 4.54612345, "change": -0.193, "margin": 0.3, "p": 0.00731}
+    worth = "alone it changes hidden text by 0.1"
     door.record(
-        UpdateChecked(digest, 1, [1.0], "fine", {"score": score, "worth": "alone it changes hidden text by 0.1"})
+        UpdateChecked(digest, 1, [1.0], "fine", {**exact, "score": score, "compared": compared, "worth": worth})
     )
     answer = door.call("GET", "/v1/events")
     assert b"0.1234" not in answer.body
     checked = next(row for row in answer.value["events"] if row["kind"] == "update-checked")
-    assert checked["payload"]["evidence"] == {"worth": "alone it changes hidden text by 0.1"}
+    rounded = {"windows": 32, "base": 4.7, "alone": 4.5, "change": -0.2, "margin": 0.3, "p": 0.01}
+    assert checked["payload"]["evidence"] == {**rounded, "worth": worth}
+    assert b"123456" not in answer.body
     assert door.ledger.update(digest).evidence["score"] == score  # type: ignore[union-attr]
 
 

@@ -2,6 +2,7 @@
 
 draws.py       which examples a round is tested on, committed to before and checked after
 drawing.py     the draws of a run's rounds, and their record
+checks.py      what the check of an update looks at: hidden windows, its own domain's, public ones
 uses.py        how often an example may be used
 pools.py       a pool pinned without being shown
 feedback.py    numbers rounded to what their examples carry; the ladder

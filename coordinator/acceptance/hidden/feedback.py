@@ -18,7 +18,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["Ladder", "answers_of", "ladder", "ladder_step", "resolution", "rounded", "rounded_summary", "told"]
+__all__ = [
+    "Ladder",
+    "answers_of",
+    "ladder",
+    "ladder_step",
+    "p_told",
+    "resolution",
+    "rounded",
+    "rounded_summary",
+    "step_of",
+    "told",
+]
 
 _P_SHOWN = (0.001, 0.01, 0.05, 0.1, 1.0)
 _ROUNDED = ("mean", "base_mean", "effect", "low", "high", "before", "now", "base", "alone", "change")
@@ -33,6 +44,17 @@ def resolution(spread: float, examples: int) -> float:
     assert spread > 0, spread
     assert examples > 0, examples
     return _at_least(spread / math.sqrt(examples))
+
+
+def step_of(error: float) -> float:
+    """The step to which a number with this standard error is rounded: the next 1, 2 or 5 times a power of ten."""
+    return _at_least(max(error, 1e-9))
+
+
+def p_told(p: float) -> str:
+    """A p-value as it may go out, such as ``<= 0.01``."""
+    level = next((level for level in _P_SHOWN[:-1] if p <= level), None)
+    return f"> {_P_SHOWN[-2]:g}" if level is None else f"<= {level:g}"
 
 
 def ladder_step(examples: int, asked: int, spread: float = 0.5) -> float:

@@ -16,6 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barnraise.errors import AcceptanceError
+from coordinator.acceptance.hidden.feedback import p_told, resolution, rounded
+from coordinator.acceptance.metric import BITS_PER_BYTE
 from coordinator.acceptance.statistics.resampling import below_zero
 
 __all__ = ["ALPHA", "CheckVerdict", "check_alone"]
@@ -28,7 +30,7 @@ SEED = 0
 
 @dataclass(frozen=True, slots=True)
 class CheckVerdict:
-    """Whether the update may go on, why, and the numbers behind that."""
+    """Whether the update may go on, why, and the numbers behind that: rounded in the reason, exact in the evidence."""
 
     accepted: bool
     reason: str
@@ -55,7 +57,9 @@ def check_alone(
     p = below_zero(margin - worsening, np.random.default_rng(SEED))
     before, after, change = float(base.mean()), float(alone.mean()), float(worsening.mean())
     accepted = p > ALPHA
-    limit = f"more than +{margin:g} is {'not shown' if accepted else 'shown'}, p {p:.2g}"
-    reason = f"alone it moves {len(base)} held-out windows {before:.3f} -> {after:.3f} {unit}; {limit}"
+    limit = f"more than +{margin:g} is {'not shown' if accepted else 'shown'}, p {p_told(p)}"
+    step = resolution(BITS_PER_BYTE.spread, len(base))
+    moved = f"{rounded(before, step):g} -> {rounded(after, step):g} {unit} (to {step:g})"
+    reason = f"alone it moves {len(base)} held-out windows {moved}; {limit}"
     evidence = {"windows": len(base), "base": before, "alone": after, "change": change, "margin": margin, "p": p}
     return CheckVerdict(accepted, reason, evidence)

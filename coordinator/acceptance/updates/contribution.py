@@ -14,7 +14,7 @@ N  examples
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -42,6 +42,10 @@ class PairedLosses:
     def change(self) -> NDArray[np.float64]:
         """Change of every example's loss, float64 [N]; below zero is better."""
         return self.alone_N - self.base_N
+
+    def at(self, places: Sequence[int]) -> PairedLosses:
+        """Those of some examples alone."""
+        return PairedLosses(self.base_N[list(places)], self.alone_N[list(places)])
 
 
 @dataclass(frozen=True, slots=True)

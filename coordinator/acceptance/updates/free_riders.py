@@ -29,6 +29,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from coordinator.acceptance.hidden.feedback import p_told, resolution, told
+from coordinator.acceptance.metric import BITS_PER_BYTE
 from coordinator.acceptance.statistics.student import below, quantile
 from coordinator.acceptance.updates.contribution import Effect
 from coordinator.acceptance.updates.recognition import Recognised
@@ -69,14 +71,17 @@ def free_rider(mine: Work, others: Sequence[Work]) -> Recognised:
         return Recognised("unclear", "no other update in the round to compare with", {})
     evidence = _evidence(mine, others)
     typical, least = evidence["typical_gain"], evidence["least_gain"]
-    found = f"on its own domain it gains {mine.own.gain:+.4f} bits/byte, others {typical:+.4f}; {_shape(evidence)}"
+    step = resolution(BITS_PER_BYTE.spread, mine.own.examples)
+    own, theirs = (told(gain, step, BITS_PER_BYTE.unit) for gain in (mine.own.gain, typical))
+    found = f"on its own domain it gains {own}, others {theirs}; {_shape(evidence)}"
     no_gain = evidence["p_own"] <= ALPHA and evidence["p_hidden_helps"] > ALPHA
     nothing = min(evidence["norm_ratio"], evidence["alignment_ratio"]) < LEAST_SHARE
     if no_gain and (nothing or evidence["others_gain"] >= MOST):
-        ruled = f"a gain of {least:.4f} is ruled out (p {evidence['p_own']:.2g} <= {ALPHA:g})"
+        ruled = f"a gain of {LEAST_SHARE:.0%} of theirs is ruled out (p {p_told(evidence['p_own'])})"
         return Recognised("free-rider", f"{found}; {ruled}", evidence)
     if nothing:
-        more = f"{mine.own.examples} examples do not rule out a gain of {least:.4f} (p {evidence['p_own']:.2g})"
+        ruled = f"a gain of {LEAST_SHARE:.0%} of theirs (p {p_told(evidence['p_own'])})"
+        more = f"{mine.own.examples} examples do not rule out {ruled}"
         return Recognised("unclear", f"{found}; {more}{_needed_words(mine.own, abs(typical) - least)}", evidence)
     return Recognised("honest", found, evidence)
 

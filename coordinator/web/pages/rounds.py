@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from barnraise.narrate import narrate
+from barnraise.narrate import narrate, suspected
 from barnraise.records import RoundLine, RoundRecord
 from coordinator.ledger.events import RecordedEvent
 from coordinator.round import FINAL
@@ -199,7 +199,7 @@ def _updates(record: RoundRecord, merge: Mapping[str, Any], conflicts: Mapping[s
                 clip=part.get("clip"),
                 share=part.get("share"),
                 cosine=agreements[update.digest].cosine if update.digest in agreements else None,
-                suspicion=f"may be a {seen['label']}: {seen['reason']}" if seen else "",
+                suspicion=suspected(seen) if seen else "",
             )
         )
     return tuple(sorted(lines, key=lambda line: (FATES.index(line.state), line.name, line.digest)))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from barnraise.narrate import short
+from barnraise.narrate import short, suspected
 from barnraise.records import UpdateStory
 from coordinator.web.pages.rounds import Agreement, Moment, agreement_of
 
@@ -144,6 +144,6 @@ def _treatment(merge: Mapping[str, Any]) -> Treatment:
         clip=merge.get("clip"),
         share=merge.get("share"),
         agreement=agreement_of(merge.get("agreement")),
-        suspicion=f"It may be a {seen['label']}: {seen['reason']}" if seen else "",
+        suspicion=f"It {suspected(seen)}" if seen else "",
         opponents=tuple((row["with"], agreement_of(row["agreement"])) for row in merge.get("worst_pairs", ())),
     )
