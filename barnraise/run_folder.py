@@ -15,7 +15,8 @@
       staging/          uploads that are not complete
       keys/             private keys (0600): coordinator.key signs leases and receipts, online*.key
                         release metadata, root.key stands in for maintainers until there are some
-      status/           how it goes, for whoever watches: conductor.json, backup.json; ray-targets.json for Prometheus
+      status/           how it goes, for whoever watches: conductor.json, backup.json, swarm.json; for Prometheus
+                        gateway-targets.json, ray-targets.json
       logs/
       import.lock       held while a model is imported, and while garbage is collected
       lock              held by the one coordinator of this folder
@@ -26,9 +27,10 @@ Only ``public`` is for other eyes than its owner's.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,6 +105,12 @@ class RunFolder:
     @property
     def logs(self) -> Path:
         return self.root / "logs"
+
+    def listening(self) -> str | None:
+        """URL at which the gateway listens now; None while none does."""
+        with suppress(FileNotFoundError, ValueError, KeyError):
+            return str(json.loads(self.address.read_bytes())["url"])
+        return None
 
     def create(self) -> None:
         """Make the folders that are missing. All but ``public`` and the logs are for their owner only."""

@@ -106,11 +106,8 @@ class _Watch:
         return {**names, **{row.digest: names.get(row.contributor, "") for row in self._ledger.updates()}}
 
     def _look_for_address(self) -> None:
-        try:
-            url = json.loads(self._folder.address.read_text())["url"]
-        except (FileNotFoundError, ValueError, KeyError):
-            return
-        if url != self._address:
+        url = self._folder.listening()
+        if url is not None and url != self._address:
             self._address = url
             self.say(f"listening on {url}; contribute with: barnraise join {url}")
 

@@ -181,11 +181,8 @@ class _Theatre:
         return Actor(name, arguments, self.plan.folder / "logs" / f"{name}.log")
 
     def _find_address(self) -> bool:
-        try:
-            self.url = json.loads(RunFolder(self.plan.folder).address.read_text())["url"]
-        except (FileNotFoundError, ValueError, KeyError):
-            return bool(self.url)
-        return True
+        self.url = RunFolder(self.plan.folder).listening() or self.url
+        return bool(self.url)
 
 
 def summary(scene: Scene, finale: Finale, seconds: float, folder: Path) -> dict[str, Any]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from threading import Event
 
@@ -82,7 +80,7 @@ class Keeper:
         Raises:
             SwarmError, StorageError: not now. MessageError: it is too large.
         """
-        gateways = gateways_of(self._config, self._listening())
+        gateways = gateways_of(self._config, self._folder.listening())
         if not gateways:
             return (
                 "no beacon can say where the run is: set gateway.public_url or swarm.gateways, or wait for the gateway"
@@ -107,8 +105,3 @@ class Keeper:
         _log.info("published the beacon: %s", decided.reason)
         self._out = _Out(beacon, starts)
         return ""
-
-    def _listening(self) -> str | None:
-        with suppress(FileNotFoundError, ValueError, KeyError):
-            return str(json.loads(self._folder.address.read_bytes())["url"])
-        return None

@@ -34,3 +34,16 @@ def test_only_the_owner_sees_what_is_private(tmp_path: Path) -> None:
     folder.create()
     owned = (folder.private, folder.keys, folder.offline.parent)
     assert [path.stat().st_mode & 0o777 for path in owned] == [0o700] * 3
+
+
+@pytest.mark.parametrize(
+    ("written", "url"),
+    [(None, None), (b"", None), (b"{}", None), (b'{"url": "http://127.0.0.1:1", "pid": 1}', "http://127.0.0.1:1")],
+)
+def test_where_the_gateway_listens_is_known_while_it_does(
+    tmp_path: Path, written: bytes | None, url: str | None
+) -> None:
+    folder = RunFolder(tmp_path)
+    if written is not None:
+        folder.address.write_bytes(written)
+    assert folder.listening() == url
