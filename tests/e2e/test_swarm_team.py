@@ -29,6 +29,9 @@ from contributor.swarm.status import SwarmTally
 from contributor.swarm.team_exchange import SidecarExchange
 from contributor.swarm.teamwork import Alone, Averaged, Share, Teamwork, window_of
 from pretend_gateway import PretendGateway
+from processes import until
+
+pytestmark = pytest.mark.xdist_group("swarm-team")  # or every process of the tests would start the sidecars
 
 READY_S = 120.0
 SIZE = 200_003
@@ -40,6 +43,7 @@ class Machine:
     """A member's machine: its sidecar, and what its node does with it."""
 
     sidecar: Sidecar
+    exchange: SidecarExchange
     work: Teamwork
     said: list[str]
     found: list[Averaged | Alone] = field(default_factory=list)
@@ -89,7 +93,7 @@ def _machine(folder: Path, number: int, key: TeamKey, others: list[Machine]) -> 
     sidecar = Sidecar("team", settings, folder / "team.log", said.append)
     sidecar.start()
     exchange = SidecarExchange(sidecar, secrets, folder, identity.public, Interrupt(time.sleep), said.append)
-    return Machine(sidecar, Teamwork("tiny", identity, exchange, _now_ms, 20.0, SwarmTally("team")), said)
+    return Machine(sidecar, exchange, Teamwork("tiny", identity, exchange, _now_ms, 20.0, SwarmTally("team")), said)
 
 
 def _now_ms() -> int:
@@ -100,15 +104,6 @@ def _request(gateway: PretendGateway) -> LeaseRequest:
     return LeaseRequest(run="tiny", name="ada", nonce="0" * 32, at_ms=gateway.now_ms)
 
 
-def _eventually(holds: Callable[[], bool], within_s: float = 60.0) -> bool:
-    until = time.monotonic() + within_s
-    while not holds():
-        if time.monotonic() > until:
-            return False
-        threading.Event().wait(0.05)
-    return True
-
-
 def vector(seed: int, size: int = SIZE) -> NDArray[np.float32]:
     return (1e-3 * np.random.default_rng(seed).standard_normal(size)).astype(np.float32)
 
@@ -116,9 +111,7 @@ def vector(seed: int, size: int = SIZE) -> NDArray[np.float32]:
 def begins(machine: Machine, round_number: int, place_size: int = SIZE) -> None:
     """The machine says that it trains, and the saying is over when this returns."""
     lease = machine.lease(round_number)
-    exchange = machine.work.exchange
-    assert isinstance(exchange, SidecarExchange)
-    exchange._begin(machine.work._together(lease, place_size), lease.expires_at_ms)
+    machine.exchange._begin(machine.work._together(lease, place_size), lease.expires_at_ms)
 
 
 def test_two_members_have_the_exact_weighted_mean_and_each_others_shares(machines: list[Machine]) -> None:
@@ -137,7 +130,7 @@ def test_two_members_have_the_exact_weighted_mean_and_each_others_shares(machine
         np.testing.assert_allclose(found.vector_P, wanted_P, rtol=0, atol=2e-9)
         assert [member.share.tokens for member in found.members] == _by_key(ada, bob, 100, 300)
     assert [_average_of(machine).leads for machine in (ada, bob)].count(True) == 1
-    assert not list(Path(ada.work.exchange.folder).glob("team-*"))  # type: ignore[attr-defined]
+    assert not list(ada.exchange.folder.glob("team-*"))
 
 
 def _average_of(machine: Machine) -> Averaged:
@@ -187,15 +180,13 @@ def test_a_member_whose_vector_is_not_what_it_states_spoils_the_average_and_no_u
     begins(bob, 4)
     broken_P = vector(6)
     broken_P[7] = np.nan
-    exchange = bob.work.exchange
-    assert isinstance(exchange, SidecarExchange)
     unit = Share(bob.lease(4), vector(6), 10, 8, 2)
     together = bob.work._together(unit.lease, SIZE)
     share = bob.work._share(unit, together)
     window = window_of(unit.lease.expires_at_ms, _now_ms(), 20.0)
     assert not isinstance(window, Alone)
     thread = ada.averages(4, vector(7), 10)
-    exchange.average(together, broken_P, share, window)
+    bob.exchange.average(together, broken_P, share, window)
     thread.join()
     found = ada.found[-1]
     assert isinstance(found, Alone)
@@ -215,11 +206,9 @@ def test_members_find_each_other_through_the_open_swarm_alone(machines: list[Mac
         assert ada.sidecar.ask("tell", 30.0, place=place, doing="training", until_ms=_now_ms() + 60_000)["told"]
         assert grace.sidecar.ask("members", 30.0, place=place)["members"] == {}
         for machine in (ada, grace):
-            exchange = machine.work.exchange
-            assert isinstance(exchange, SidecarExchange)
-            exchange.peers = peers
-            exchange._meet()
-            exchange.peers = None
+            machine.exchange.peers = peers
+            machine.exchange._meet()
+            machine.exchange.peers = None
         assert ada.work.identity.public in grace.sidecar.ask("members", 30.0, place=place)["members"]
     finally:
         grace.sidecar.stop()
@@ -233,10 +222,9 @@ def test_a_member_that_is_killed_while_averaging_costs_the_others_the_average(ma
     size = 12_000_000  # takes long enough to be in the middle of
     large_P = vector(8, size)
     threads = [ada.averages(5, large_P, 10), bob.averages(5, large_P, 10)]
-    folder = bob.work.exchange.folder  # type: ignore[attr-defined]
-    assert _eventually(lambda: bool(list(folder.glob("team-*.mine"))))
+    until(lambda: list(bob.exchange.folder.glob("team-*.mine")), "a vector to be given")
     place = _is_moving(ada, 5, size)
-    assert _eventually(lambda: set(place()) == {"ready"})
+    until(lambda: set(place()) == {"ready"}, "both to be ready")
     pid = bob.sidecar.state.pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
@@ -245,14 +233,12 @@ def test_a_member_that_is_killed_while_averaging_costs_the_others_the_average(ma
     for machine in (ada, bob):
         assert isinstance(machine.found[-1], Alone), machine.found[-1]
     assert any("killed by signal 9" in sentence for sentence in bob.said)
-    assert _eventually(lambda: bob.sidecar.state.doing == "ready", READY_S)
+    until(lambda: bob.sidecar.state.doing == "ready", "the sidecar of the one that was killed", READY_S)
 
 
 def _is_moving(machine: Machine, round_number: int, size: int) -> Callable[[], list[str]]:
     """What the members of an average say that they do."""
-    exchange = machine.work.exchange
-    assert isinstance(exchange, SidecarExchange)
-    place = exchange._place(machine.work._together(machine.lease(round_number), size))
+    place = machine.exchange._place(machine.work._together(machine.lease(round_number), size))
 
     def doings() -> list[str]:
         try:
@@ -279,12 +265,11 @@ def test_a_stop_ends_the_waiting(machines: list[Machine]) -> None:
     ada, bob, _ = machines
     begins(ada, 7)
     begins(bob, 7)
-    exchange = ada.work.exchange
-    assert isinstance(exchange, SidecarExchange)
+    interrupt = ada.exchange.interrupt
     thread = ada.averages(7, vector(11), 10)
-    exchange.interrupt.terminate()
+    interrupt.terminate()
     thread.join()
-    exchange.interrupt.stop = exchange.interrupt.finish = False
+    interrupt.stop = interrupt.finish = False
     found = ada.found[-1]
     assert isinstance(found, Alone)
     assert "a stop was asked for" in found.reason
