@@ -5,7 +5,8 @@ text, and ``coordinator.acceptance.updates.ranking`` compares contributors by th
 the more the less is known. Exact scores stay here. What goes out is rounded to a step as wide as the error of a
 typical contributor, and whoever cannot be told apart shares a place.
 
-An update that was rejected, reverted, or recognised as a copy or a free ride earns nothing, however well it scored.
+An update that was rejected, reverted, or recognised as a copy, a free ride or tuned to public examples earns nothing,
+however well it scored.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ def credited(rows: Iterable[ContributionRow], recognised: frozenset[str]) -> lis
     """The scores that count: of updates that were scored, and of those that earn nothing.
 
     Args:
-        recognised: digests of copies and free rides; they earn nothing, but what they spoil counts.
+        recognised: digests of copies, free rides and tuned updates; they earn nothing, but what they spoil counts.
     """
     found = []
     for row in rows:

@@ -140,7 +140,8 @@ MEANINGS: dict[str, tuple[str, str]] = {  # key -> (unit, meaning)
     "acceptance.check_examples": ("examples", "Held-out examples for the check of every single update."),
     "acceptance.check_pool": (
         "examples",
-        "So many are at hand, of which each round draws its own; absent: always the same ones.",
+        "So many are at hand, of which each round draws its own; absent: always the same ones, and whoever trains "
+        "on what the tests look at is not recognised.",
     ),
     "acceptance.check_margin": ("bits per byte or answer", "By how much an update alone may worsen those."),
     "acceptance.name": ("-", "Name of the suite, for people."),
