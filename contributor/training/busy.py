@@ -28,10 +28,11 @@ class Busy:
     def sample(self) -> None:
         """Look at the GPU, at the end of a step; of CPUs the system keeps count itself."""
         if self._device.type == "cuda":
-            try:
-                self._samples.append(torch.cuda.utilization(self._device) / 100)
-            except (RuntimeError, ModuleNotFoundError):  # no nvidia-ml-py, or a driver that does not tell
+            share = _gpu_share(self._device)
+            if share is None:
                 self._samples.clear()
+            else:
+                self._samples.append(share)
 
     def share(self) -> float | None:
         """In [0, 1], since the beginning; None where nothing tells."""
@@ -42,6 +43,18 @@ class Busy:
         wall_s = self._clock_s() - self._began_s
         cores = psutil.cpu_count() or 1
         return min(1.0, (_cpu_s() - self._used_s) / (wall_s * cores)) if wall_s > 0 else None
+
+
+def _gpu_share(device: torch.device) -> float | None:
+    """As nvidia-smi has it; None where nobody tells: no nvidia-ml-py, no driver, or a part of a card (MIG)."""
+    try:
+        import pynvml
+    except ModuleNotFoundError:
+        return None
+    try:
+        return float(torch.cuda.utilization(device)) / 100
+    except (RuntimeError, ModuleNotFoundError, pynvml.NVMLError):
+        return None
 
 
 def _cpu_s() -> float:
