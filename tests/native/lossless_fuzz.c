@@ -54,7 +54,7 @@ static void read_tables(void) {
 int main(int count, char **arguments) {
     int64_t rounds = count > 1 ? atoll(arguments[1]) : 100, accepted = 0;
     uint32_t *logs = (uint32_t *)read_bytes(4 * 2049);
-    void *work = malloc((size_t)barnraise_lossless_work());
+    void *work = calloc(1, (size_t)barnraise_lossless_work());
     uint8_t *room = malloc((size_t)barnraise_lossless_room());
     struct { int32_t layout[5], kind, has_base; } said;
     while (fread(&said, sizeof said, 1, stdin) == 1) {

@@ -3,7 +3,8 @@
 
 enum { RAW, SAME, CHANGE, PLANES };           // kinds of blocks
 enum { PLAIN, CONSTANT, CODED };              // methods of sections
-enum { LOW_MOST = 32, CHANGE_MOST = 3 * BLOCK }; // bits moved at once; bytes of a block's change
+enum { LOW_MOST = 32, CHANGE_MOST = 3 * BLOCK }; // bits read at once; bytes of a block's change
+enum { BANKS = 4 };                              // counters of one thing
 
 typedef struct {
     int32_t width, shift, mask, is_float, tokens;
@@ -21,44 +22,37 @@ typedef struct {
 } LowBits;           // being read
 
 typedef struct {
-    uint32_t *counts; // of context and token, twice, so that neighbours do not wait for each other
-    uint8_t *tokens, *contexts;
-} Change;
-
-typedef struct {
     uint64_t high; // the bits that a token says
     uint32_t open; // how many it leaves open, above the lowest
     uint32_t mask; // as many ones, at most 32
 } Meaning;
 
-// What one block needs of memory; Python allocates it and does not look inside.
 typedef struct {
-    uint32_t counts[2 * CONTEXTS * TOKENS], gathered[TABLES * TOKENS], frequencies[TABLES * SYMBOLS];
-    Encoding encodings[TABLES * SYMBOLS];
+    int lowest, highest;
+} Range; // of contexts
+
+// What one block needs of memory; Python allocates it, all zero, and does not look inside.
+typedef struct {
+    uint32_t counts[CONTEXTS * TOKENS * BANKS]; // all zero but while a block is encoded; neighbours count in other banks
+    uint32_t gathered[TABLES * TOKENS], frequencies[TABLES * SYMBOLS];
+    Encoding encodings[CONTEXTS * TOKENS];
     Decoding decodings[TABLES];
     Meaning meanings[TOKENS];
-    uint8_t flags[FLAGS], of_context[CONTEXTS], which[PIECE], taken[PIECE];
-    uint8_t tokens[BLOCK], contexts[BLOCK], planes[BLOCK], low[BLOCK + 64], stream[2 * BLOCK];
+    uint16_t pairs[BLOCK + GROUP]; // of context and token
+    uint8_t flags[FLAGS], seen[CONTEXTS], which[PIECE], taken[PIECE];
+    uint8_t planes[BLOCK], low[BLOCK + 64], stream[2 * BLOCK];
     uint8_t lowest[TABLES]; // contexts of the tables of a block that is being read, but for the last
     int tables;
 } Work;
 
-ALWAYS void put_some(Low *low, uint64_t value, int bits) {
+// At most 56 bits.
+ALWAYS void put_low(Low *low, uint64_t value, int bits) {
     low->pending |= value << low->filled;
     memcpy(low->at, &low->pending, 8);
     low->filled += bits;
     low->at += low->filled >> 3;
     low->pending >>= low->filled & ~7;
     low->filled &= 7;
-}
-
-ALWAYS void put_low(Low *low, uint64_t value, int bits) {
-    if (bits > LOW_MOST) {
-        put_some(low, value & 0xffffffff, LOW_MOST);
-        value >>= LOW_MOST;
-        bits -= LOW_MOST;
-    }
-    put_some(low, value, bits);
 }
 
 ALWAYS uint64_t take_some_low(LowBits *low, int bits) {
@@ -78,6 +72,35 @@ ALWAYS uint64_t take_low(LowBits *low, int bits) {
     if (bits <= LOW_MOST) return take_some_low(low, bits);
     uint64_t value = take_some_low(low, LOW_MOST);
     return value | take_some_low(low, bits - LOW_MOST) << LOW_MOST;
+}
+
+// A group's words: all of them but at the end of a block.
+ALWAYS void copy_some(void *to, const void *from, int64_t size, size_t most) {
+    if (__builtin_expect((size_t)size == most, 1)) {
+        memcpy(to, from, most);
+    } else {
+        memset(to, 0, most);
+        memcpy(to, from, (size_t)size);
+    }
+}
+
+// Where the highest one of a value below 2 ** 31 is: what a float's exponent says, where nothing can be rounded up.
+ALWAYS uint32_t order_of(uint32_t value) {
+    float exact = (float)(int32_t)(value & ~(value >> 1));
+    uint32_t bits;
+    memcpy(&bits, &exact, 4);
+    return (bits >> 23) - 127;
+}
+
+// The token of a difference of 64 bits; the bits that it leaves open are written.
+ALWAYS uint32_t wide_token(uint64_t value, int fine, Low *low) {
+    if (value < DIRECT) return (uint32_t)value;
+    int order = 63 - __builtin_clzll(value), open = order - fine - 1, first = open < LOW_MOST ? open : LOW_MOST;
+    uint64_t rest = (value >> 1) & ((1ull << open) - 1);
+    put_low(low, rest & ((1ull << first) - 1), first);
+    put_low(low, rest >> first, open - first);
+    uint32_t below = (uint32_t)(value >> (order - fine)) & ((1u << fine) - 1);
+    return DIRECT + (((uint32_t)(order - 4) << fine | below) << 1 | (uint32_t)(value & 1));
 }
 
 #define FINE_OF(width) ((width) == 4 ? 2 : 1) // bits below the highest one that a token says
@@ -109,11 +132,9 @@ ALWAYS uint64_t take_low(LowBits *low, int bits) {
 static void write_head(uint8_t *at, int kind, int64_t length) { store32(at, (uint32_t)kind << 24 | (uint32_t)length); }
 
 // A stream is written from its end, in room of its own, and then moved to `out`.
-static int64_t write_stream(Work *work, const uint8_t *symbols, const uint8_t *contexts, int64_t count, int tables,
-                            int width, uint8_t *out) {
+static int64_t write_stream(Work *work, const uint8_t *symbols, const uint16_t *pairs, int64_t count, uint8_t *out) {
     uint8_t *end = work->stream + sizeof work->stream;
-    uint8_t *at = barnraise_lossless_write_stream(symbols, contexts, count, work->of_context, work->frequencies, tables,
-                                                  width, work->encodings, end);
+    uint8_t *at = barnraise_lossless_write_stream(symbols, pairs, count, work->encodings, end);
     memcpy(out, at, (size_t)(end - at));
     return end - at;
 }
@@ -137,7 +158,8 @@ ALWAYS int64_t write_section(Work *work, const uint32_t *logs, const uint8_t *pl
         return 4 + count;
     }
     memcpy(out + 4, written, (size_t)size);
-    size += write_stream(work, plane, NULL, count, 1, SYMBOLS, out + 4 + size);
+    barnraise_lossless_explain(work->frequencies, SYMBOLS, work->encodings);
+    size += write_stream(work, plane, NULL, count, out + 4 + size);
     write_head(out, CODED, size);
     return 4 + size;
 }
@@ -154,16 +176,21 @@ ALWAYS int64_t write_planes(Work *work, const uint32_t *logs, const uint8_t *dat
 
 // Let neighbouring contexts share a table until it has `LEAST` symbols; how many tables there are.
 enum { LEAST = 512 };
-ALWAYS int gather(Work *work, int tokens, uint8_t *lowest) {
+ALWAYS int gather(Work *work, Range range, int tokens, uint8_t *lowest) {
     uint32_t open[TOKENS] = {0};
     uint64_t some = 0;
     int tables = 0;
-    for (int context = CONTEXTS - 1; context >= 0; context--) {
-        const uint32_t *even = work->counts + context * TOKENS, *odd = even + CONTEXTS * TOKENS;
+    memset(work->seen, 0, sizeof work->seen);
+    for (int context = range.highest; context >= range.lowest; context--) {
+        uint32_t *counts = work->counts + context * TOKENS * BANKS, own = 0;
         for (int s = 0; s < tokens; s++) {
-            open[s] += even[s] + odd[s];
-            some += even[s] + odd[s];
+            uint32_t count = counts[4 * s] + counts[4 * s + 1] + counts[4 * s + 2] + counts[4 * s + 3];
+            open[s] += count;
+            own += count;
         }
+        memset(counts, 0, TOKENS * BANKS * sizeof *counts);
+        work->seen[context] = own > 0;
+        some += own;
         if (some < LEAST || tables == TABLES) continue;
         memcpy(work->gathered + tables * tokens, open, (size_t)tokens * sizeof *open);
         lowest[tables++] = (uint8_t)context;
@@ -176,11 +203,22 @@ ALWAYS int gather(Work *work, int tokens, uint8_t *lowest) {
     return tables ? tables : 1;
 }
 
-static void name_tables(Work *work, const uint8_t *lowest, int tables) {
+// The encodings of every context that some words have, from the frequencies of its table.
+static void explain_contexts(Work *work, const uint8_t *lowest, int tables, int tokens) {
     int table = tables - 1;
+    const Encoding *made = NULL;
     for (int context = 0; context < CONTEXTS; context++) {
-        while (table > 0 && context >= lowest[table - 1]) table--;
-        work->of_context[context] = (uint8_t)table;
+        while (table > 0 && context >= lowest[table - 1]) {
+            table--;
+            made = NULL;
+        }
+        if (!work->seen[context]) continue;
+        Encoding *own = work->encodings + context * TOKENS;
+        if (made)
+            memcpy(own, made, (size_t)tokens * sizeof *own);
+        else
+            barnraise_lossless_explain(work->frequencies + table * tokens, tokens, own);
+        made = own;
     }
 }
 
@@ -198,21 +236,21 @@ ALWAYS int64_t write_change(Work *work, const uint32_t *logs, const uint8_t *dat
     int64_t words = size / layout.width, groups = (words + GROUP - 1) / GROUP;
     find_changed(data, base, size, layout.width, work->flags);
     int64_t at = write_section(work, logs, work->flags, (groups + 7) / 8, out);
-    Change change = {work->counts, work->tokens, work->contexts};
     Low low = {work->low, 0, 0};
-    memset(work->counts, 0, sizeof work->counts);
-    int64_t changed = EACH_WIDTH(layout, split, data, base, words, layout, work->flags, &change, &low);
+    Range range;
+    int64_t changed =
+        EACH_WIDTH(layout, split, data, base, words, layout, work->flags, work->counts, work->pairs, &low, &range);
     uint8_t lowest[TABLES];
-    int tables = gather(work, layout.tokens, lowest);
-    name_tables(work, lowest, tables);
+    int tables = gather(work, range, layout.tokens, lowest);
     for (int t = 0; t < tables; t++)
         barnraise_lossless_normalise(work->gathered + t * layout.tokens, layout.tokens, work->frequencies + t * layout.tokens);
+    explain_contexts(work, lowest, tables, layout.tokens);
     out[at++] = (uint8_t)tables;
     memcpy(out + at, lowest, (size_t)(tables - 1));
     at += tables - 1;
     memset(out + at, 0, (size_t)(3 * TABLES * TOKENS));
     at += barnraise_lossless_write_tables(work->frequencies, tables, layout.tokens, out + at);
-    int64_t length = write_stream(work, work->tokens, work->contexts, changed, tables, layout.tokens, out + at + 4);
+    int64_t length = write_stream(work, NULL, work->pairs, changed, out + at + 4);
     store32(out + at, (uint32_t)length);
     at += 4 + length;
     length = low.at - work->low + (low.filled > 0);

@@ -48,21 +48,23 @@ int64_t barnraise_lossless_cost(const uint32_t *logs, const uint32_t *counts, co
 int64_t barnraise_lossless_write_tables(const uint32_t *frequencies, int tables, int symbols, uint8_t *out);
 int64_t barnraise_lossless_read_tables(const uint8_t *at, const uint8_t *end, int tables, int symbols, Decoding *made);
 
-// The stream of `count` symbols, each with the table that `of_context` has for its context, or the
-// first one where `contexts` is null. It is written to end at `end`; where it begins is returned.
-uint8_t *barnraise_lossless_write_stream(const uint8_t *symbols, const uint8_t *contexts, int64_t count,
-                                         const uint8_t *of_context, const uint32_t *frequencies, int tables, int width,
-                                         Encoding *made, uint8_t *end);
+// How symbols of such frequencies are put.
+void barnraise_lossless_explain(const uint32_t *frequencies, int symbols, Encoding *made);
+
+// The stream of `count` symbols, or of pairs of context and symbol where `symbols` is null: `made` is for each of these.
+// It is written to end at `end`; where it begins is returned.
+uint8_t *barnraise_lossless_write_stream(const uint8_t *symbols, const uint16_t *pairs, int64_t count,
+                                         const Encoding *made, uint8_t *end);
 
 // Begin a stream; take its next symbols, from the first lane on; look whether it is at its end.
 int barnraise_lossless_begin(Stream *stream, const uint8_t *at, const uint8_t *end, int64_t count);
 int barnraise_lossless_take(Stream *stream, const Decoding *tables, const uint8_t *which, int64_t count, uint8_t *symbols);
 int barnraise_lossless_at_end(const Stream *stream);
 
-// Put `count` symbols, a multiple of 32, onto 32 states from the last to the first; `first` is the table of a context.
-// Words are written below `*at`. Whether that was done: 0 where the processor cannot.
-int barnraise_lossless_push_wide(uint32_t *states, const uint8_t *symbols, const uint8_t *contexts, int64_t count,
-                                 const uint32_t *first, const Encoding *made, uint8_t **at);
+// Put `count` symbols or pairs, a multiple of 32, onto 32 states from the last to the first; words are written below
+// `*at`. Whether that was done: 0 where the processor cannot.
+int barnraise_lossless_push_wide(uint32_t *states, const uint8_t *symbols, const uint16_t *pairs, int64_t count,
+                                 const Encoding *made, uint8_t **at);
 
 // How many symbols of 32 lanes were taken at once, a multiple of 32; 0 where the processor cannot.
 int64_t barnraise_lossless_take_wide(Stream *stream, const Decoding *tables, const uint8_t *which, int64_t count,

@@ -6,8 +6,10 @@ void barnraise_lossless_normalise(const uint32_t *counts, int symbols, uint32_t 
     int64_t spare = SCALE;
     for (int s = 0; s < symbols; s++) total += counts[s];
     for (int s = 0; s < symbols; s++) {
+        frequencies[s] = 0;
+        if (counts[s] == 0) continue;
         uint32_t share = (uint32_t)((counts[s] * (uint64_t)SCALE + total / 2) / total);
-        frequencies[s] = counts[s] == 0 ? 0 : share ? share : 1;
+        frequencies[s] = share ? share : 1;
         spare -= frequencies[s];
     }
     do {
@@ -99,24 +101,20 @@ ALWAYS uint32_t push(uint32_t state, const Encoding *symbol, uint8_t **at) {
     return state + whole * (SCALE - frequency) + (symbol->how >> 12 & 0xfff);
 }
 
-ALWAYS const Encoding *encoding_of(const uint8_t *symbols, const uint8_t *contexts, const uint32_t *first,
-                                   const Encoding *made, int64_t i) {
-    return made + (contexts ? first[contexts[i]] : 0) + symbols[i];
-}
-
-ALWAYS uint8_t *write_lanes(const uint8_t *symbols, const uint8_t *contexts, int64_t count, const uint32_t *first,
-                            const Encoding *made, uint8_t *end, int lanes) {
+ALWAYS uint8_t *write_lanes(const uint8_t *symbols, const uint16_t *pairs, int64_t count, const Encoding *made,
+                            uint8_t *end, int lanes) {
     uint32_t states[LANES_MOST];
     uint8_t *at = end;
     for (int lane = 0; lane < lanes; lane++) states[lane] = LOWEST;
     int64_t i = count;
     for (; i % lanes; i--)
-        states[(i - 1) % lanes] =
-            push(states[(i - 1) % lanes], encoding_of(symbols, contexts, first, made, i - 1), &at);
-    if (lanes == LANES_MOST && barnraise_lossless_push_wide(states, symbols, contexts, i, first, made, &at)) i = 0;
+        states[(i - 1) % lanes] = push(states[(i - 1) % lanes], made + (symbols ? symbols[i - 1] : pairs[i - 1]), &at);
+    if (lanes == LANES_MOST && barnraise_lossless_push_wide(states, symbols, pairs, i, made, &at)) i = 0;
     for (; i > 0; i -= lanes)
-        for (int lane = lanes - 1; lane >= 0; lane--)
-            states[lane] = push(states[lane], encoding_of(symbols, contexts, first, made, i - lanes + lane), &at);
+        for (int lane = lanes - 1; lane >= 0; lane--) {
+            int64_t each = i - lanes + lane;
+            states[lane] = push(states[lane], made + (symbols ? symbols[each] : pairs[each]), &at);
+        }
     at -= 4 * lanes;
     memcpy(at, states, 4 * (size_t)lanes);
     return at;
@@ -129,22 +127,19 @@ static Encoding encoding_for(uint32_t frequency, uint32_t start) {
     return (Encoding){(uint32_t)reciprocal, frequency | start << 12 | places << 24};
 }
 
-MULTIVERSION uint8_t *barnraise_lossless_write_stream(const uint8_t *symbols, const uint8_t *contexts, int64_t count,
-                                                      const uint8_t *of_context, const uint32_t *frequencies, int tables,
-                                                      int width, Encoding *made, uint8_t *end) {
-    for (int t = 0; t < tables; t++) {
-        uint32_t start = 0;
-        for (int s = 0; s < width; s++) {
-            uint32_t frequency = frequencies[t * width + s];
-            if (frequency) made[t * width + s] = encoding_for(frequency, start);
-            start += frequency;
-        }
+void barnraise_lossless_explain(const uint32_t *frequencies, int symbols, Encoding *made) {
+    uint32_t start = 0;
+    for (int s = 0; s < symbols; s++) {
+        if (frequencies[s]) made[s] = encoding_for(frequencies[s], start);
+        start += frequencies[s];
     }
-    uint32_t first[CONTEXTS] = {0};
-    for (int context = 0; contexts && context < CONTEXTS; context++) first[context] = of_context[context] * (uint32_t)width;
-    if (lanes_for(count) == 4) return write_lanes(symbols, contexts, count, first, made, end, 4);
-    if (contexts) return write_lanes(symbols, contexts, count, first, made, end, 32);
-    return write_lanes(symbols, NULL, count, first, made, end, 32);
+}
+
+MULTIVERSION uint8_t *barnraise_lossless_write_stream(const uint8_t *symbols, const uint16_t *pairs, int64_t count,
+                                                      const Encoding *made, uint8_t *end) {
+    if (lanes_for(count) == 4) return write_lanes(symbols, pairs, count, made, end, 4);
+    if (symbols) return write_lanes(symbols, NULL, count, made, end, 32);
+    return write_lanes(NULL, pairs, count, made, end, 32);
 }
 
 int barnraise_lossless_begin(Stream *stream, const uint8_t *at, const uint8_t *end, int64_t count) {

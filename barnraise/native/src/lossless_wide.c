@@ -92,8 +92,12 @@ WIDE __m256i divided(__m256i state, __m256i reciprocal, __m256i places) {
 
 // Eight symbols onto eight states; words of those that are full go out below `*at`, and 16 bytes there are written to.
 WIDE __m256i push_eight(__m256i state, __m256i index, const Encoding *made, const uint8_t lanes[256][8], uint8_t **at) {
-    __m256i reciprocal = _mm256_i32gather_epi32((const int *)made, index, 8);
-    __m256i how = _mm256_i32gather_epi32((const int *)made + 1, index, 8);
+    // Both halves of an encoding at once: a gather takes as long as it has loads.
+    __m256i first = _mm256_i32gather_epi64((const long long *)made, _mm256_castsi256_si128(index), 8);
+    __m256i last = _mm256_i32gather_epi64((const long long *)made, _mm256_extracti128_si256(index, 1), 8);
+    __m256 one = _mm256_castsi256_ps(first), other = _mm256_castsi256_ps(last);
+    __m256i reciprocal = _mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(one, other, 0x88)), 0xd8);
+    __m256i how = _mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(one, other, 0xdd)), 0xd8);
     __m256i low = _mm256_set1_epi32(0xfff), frequency = _mm256_and_si256(how, low);
     __m256i room = _mm256_sub_epi32(frequency, _mm256_set1_epi32(1));
     __m256i full = _mm256_cmpgt_epi32(_mm256_srli_epi32(state, 31 - SCALE_LOG), room);
@@ -109,8 +113,8 @@ WIDE __m256i push_eight(__m256i state, __m256i index, const Encoding *made, cons
     return _mm256_add_epi32(_mm256_add_epi32(state, grown), _mm256_and_si256(_mm256_srli_epi32(how, 12), low));
 }
 
-WIDE void pushes(uint32_t *found, const uint8_t *symbols, const uint8_t *contexts, int64_t count, const uint32_t *first,
-                 const Encoding *made, uint8_t **shared) {
+WIDE void pushes(uint32_t *found, const uint8_t *symbols, const uint16_t *pairs, int64_t count, const Encoding *made,
+                 uint8_t **shared) {
     uint8_t lanes[256][8] = {{0}}, *at = *shared;
     gather_lanes(lanes);
     __m256i states[4];
@@ -118,11 +122,8 @@ WIDE void pushes(uint32_t *found, const uint8_t *symbols, const uint8_t *context
     for (int64_t i = count; i > 0; i -= LANES_MOST)
         for (int part = 3; part >= 0; part--) {
             int64_t from = i - LANES_MOST + 8 * part;
-            __m256i index = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(symbols + from)));
-            if (contexts) {
-                __m256i context = _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(contexts + from)));
-                index = _mm256_add_epi32(index, _mm256_i32gather_epi32((const int *)first, context, 4));
-            }
+            __m256i index = symbols ? _mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(symbols + from)))
+                                    : _mm256_cvtepu16_epi32(_mm_loadu_si128((const __m128i *)(pairs + from)));
             states[part] = push_eight(states[part], index, made, lanes, &at);
         }
     for (int part = 0; part < 4; part++) _mm256_storeu_si256((__m256i *)found + part, states[part]);
@@ -130,24 +131,24 @@ WIDE void pushes(uint32_t *found, const uint8_t *symbols, const uint8_t *context
 }
 
 __attribute__((target("avx2,popcnt"))) static void push_wide(uint32_t *states, const uint8_t *symbols,
-                                                             const uint8_t *contexts, int64_t count, const uint32_t *first,
-                                                             const Encoding *made, uint8_t **at) {
-    if (contexts)
-        pushes(states, symbols, contexts, count, first, made, at);
+                                                             const uint16_t *pairs, int64_t count, const Encoding *made,
+                                                             uint8_t **at) {
+    if (symbols)
+        pushes(states, symbols, NULL, count, made, at);
     else
-        pushes(states, symbols, NULL, count, first, made, at);
+        pushes(states, NULL, pairs, count, made, at);
 }
 
-int barnraise_lossless_push_wide(uint32_t *states, const uint8_t *symbols, const uint8_t *contexts, int64_t count,
-                                 const uint32_t *first, const Encoding *made, uint8_t **at) {
+int barnraise_lossless_push_wide(uint32_t *states, const uint8_t *symbols, const uint16_t *pairs, int64_t count,
+                                 const Encoding *made, uint8_t **at) {
     if (!__builtin_cpu_supports("avx2")) return 0;
-    push_wide(states, symbols, contexts, count, first, made, at);
+    push_wide(states, symbols, pairs, count, made, at);
     return 1;
 }
 #else
-int barnraise_lossless_push_wide(uint32_t *states, const uint8_t *symbols, const uint8_t *contexts, int64_t count,
-                                 const uint32_t *first, const Encoding *made, uint8_t **at) {
-    (void)states, (void)symbols, (void)contexts, (void)count, (void)first, (void)made, (void)at;
+int barnraise_lossless_push_wide(uint32_t *states, const uint8_t *symbols, const uint16_t *pairs, int64_t count,
+                                 const Encoding *made, uint8_t **at) {
+    (void)states, (void)symbols, (void)pairs, (void)count, (void)made, (void)at;
     return 0;
 }
 

@@ -6,49 +6,67 @@ ALWAYS WORD NAME(ordered)(WORD word, WORD turned) {
     return word ^ ((WORD)((SIGNED)word >> (8 * sizeof(WORD) - 1)) & turned);
 }
 
-// Folded differences of `count` words, at most GROUP, and their contexts.
+// Folded differences of `count` words, at most GROUP, and their contexts; what is beyond them means nothing.
 ALWAYS void NAME(fold)(const uint8_t *data, const uint8_t *base, int64_t count, Layout layout, WORD *folded,
-                       uint8_t *contexts) {
+                       uint16_t *pairs) {
     WORD turned = layout.is_float ? (WORD)-1 >> 1 : 0, words[GROUP], before[GROUP];
-    memcpy(words, data, (size_t)count * sizeof(WORD));
-    memcpy(before, base, (size_t)count * sizeof(WORD));
-    for (int64_t i = 0; i < count; i++) {
+    copy_some(words, data, count * (int64_t)sizeof(WORD), sizeof words);
+    copy_some(before, base, count * (int64_t)sizeof(WORD), sizeof before);
+    for (int i = 0; i < GROUP; i++) {
         WORD change = (WORD)(NAME(ordered)(words[i], turned) - NAME(ordered)(before[i], turned));
         folded[i] = (WORD)(change << 1) ^ (WORD)((SIGNED)change >> (8 * sizeof(WORD) - 1));
-        contexts[i] = (uint8_t)((before[i] >> layout.shift) & (WORD)layout.mask);
+        pairs[i] = (uint16_t)((uint32_t)((before[i] >> layout.shift) & (WORD)layout.mask) * TOKENS);
     }
 }
 
-// Tokens of words that changed, their counts, and their open bits.
-ALWAYS void NAME(tokens)(const WORD *folded, const uint8_t *contexts, int64_t count, uint8_t *tokens, uint32_t *counts,
-                         Low *shared) {
-    Low here = *shared, *low = &here; // in registers: what is stored below might be it otherwise
-    for (int64_t i = 0; i < count; i++) {
-        uint32_t token = (uint32_t)folded[i];
-        if (folded[i] >= DIRECT) {
-            uint64_t value = folded[i];
-            int order = 63 - __builtin_clzll((unsigned long long)value), open = order - FINE - 1;
-            uint32_t fine = (uint32_t)(value >> (order - FINE)) & ((1u << FINE) - 1);
-            token = DIRECT + (((uint32_t)(order - 4) << FINE | fine) << 1 | (token & 1));
-            put_low(low, (value >> 1) & ((1ull << open) - 1), open);
-        }
-        tokens[i] = (uint8_t)token;
-        counts[(i & 1) * CONTEXTS * TOKENS + contexts[i] * TOKENS + token]++;
+// Tokens of a group that changed, each added to its context, and their open bits.
+ALWAYS void NAME(tokens)(const WORD *folded, int64_t count, uint16_t *pairs, Low *low) {
+    if (sizeof(WORD) > 4) {
+        for (int64_t i = 0; i < count; i++) pairs[i] = (uint16_t)(pairs[i] + wide_token((uint64_t)folded[i], FINE, low));
+        return;
     }
-    *shared = here;
+    uint32_t rest[GROUP], open[GROUP]; // many words at a time, so there is no question at any of them
+    for (int i = 0; i < GROUP; i++) {
+        uint32_t value = (uint32_t)folded[i], half = value >> 1, large = value >= DIRECT;
+        uint32_t order = order_of(half | DIRECT / 2) + 1, fine = value >> (order - FINE) & ((1u << FINE) - 1);
+        uint32_t token = DIRECT + (((order - 4) << FINE | fine) << 1 | (value & 1));
+        open[i] = large ? order - FINE - 1 : 0;
+        rest[i] = half & ((1u << open[i]) - 1);
+        pairs[i] = (uint16_t)(pairs[i] + (large ? token : value));
+    }
+    Low here = *low; // in registers: what is stored might be it otherwise
+    int64_t i = 0;
+    for (; sizeof(WORD) <= 2 && i + 4 <= count; i += 4) {
+        uint32_t one = rest[i] | rest[i + 1] << open[i], other = rest[i + 2] | rest[i + 3] << open[i + 2];
+        uint32_t bits = open[i] + open[i + 1];
+        put_low(&here, one | (uint64_t)other << bits, (int)(bits + open[i + 2] + open[i + 3]));
+    }
+    for (; i + 2 <= count; i += 2)
+        put_low(&here, rest[i] | (uint64_t)rest[i + 1] << open[i], (int)(open[i] + open[i + 1]));
+    if (i < count) put_low(&here, rest[i], (int)open[i]);
+    *low = here;
 }
 
+// Pairs of context and token of the words in groups that changed, and how many they are; counted, and their open bits.
 ALWAYS int64_t NAME(split)(const uint8_t *data, const uint8_t *base, int64_t words, Layout layout, const uint8_t *flags,
-                           Change *change, Low *low) {
+                           uint32_t *counts, uint16_t *pairs, Low *low, Range *range) {
     int64_t changed = 0;
+    uint16_t least = 0xffff, most = 0;
     for (int64_t first = 0, group = 0; first < words; first += GROUP, group++) {
         if (!(flags[group >> 3] >> (group & 7) & 1)) continue;
         int64_t count = words - first < GROUP ? words - first : GROUP;
         WORD folded[GROUP];
-        NAME(fold)(data + first * sizeof(WORD), base + first * sizeof(WORD), count, layout, folded, change->contexts + changed);
-        NAME(tokens)(folded, change->contexts + changed, count, change->tokens + changed, change->counts, low);
+        uint16_t *here = pairs + changed;
+        NAME(fold)(data + first * sizeof(WORD), base + first * sizeof(WORD), count, layout, folded, here);
+        NAME(tokens)(folded, count, here, low);
+        for (int i = 0; i < (int)count; i++) {
+            least = here[i] < least ? here[i] : least;
+            most = here[i] > most ? here[i] : most;
+        }
+        for (int64_t i = 0; i < count; i++) counts[BANKS * here[i] + (i & (BANKS - 1))]++;
         changed += count;
     }
+    *range = (Range){least / TOKENS, most / TOKENS};
     return changed;
 }
 
