@@ -40,7 +40,8 @@ CHUNK = 4096
 CHUNKS_PER_SEGMENT = 256
 _CHUNKS_GRAIN = 16
 _ELEMENTS_GRAIN = 1 << 16
-_TOGETHER = 16  # updates that are decoded before they are added, at most
+_TOGETHER = 16  # segments that are decoded before they are added, at most
+_AT_LEAST = 4  # of one update if there are no others: four are decoded in step
 _ROOM = 1 << 18  # entries of all of them
 _SYMBOLS_PER_CHUNK = 3 * 16 + 32  # three numbers at most, and bars
 _NAMES = (
@@ -266,7 +267,7 @@ def add_packed(
     packed = (_Packed * len(updates))(*(_Packed(*_addresses(u), u.k, factor) for u, factor in updates))
     loop = function("add_packed", "ppnnnpnnnppppp", ctypes.c_int64)
     most = max((u.k for u, _ in updates), default=1) * CHUNKS_PER_SEGMENT
-    together = max(1, min(_TOGETHER, len(updates), _ROOM // most))
+    together = max(1, min(_TOGETHER, max(len(updates), _AT_LEAST), _ROOM // most))
     wrong: list[tuple[int, int]] = []
     beyond: list[int] = []
 

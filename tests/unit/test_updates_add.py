@@ -7,6 +7,7 @@ import pytest
 
 from barnraise import native
 from barnraise.errors import UpdateError
+from barnraise.update_config import CodecConfig
 from barnraise.updates import (
     ParameterSpace,
     TensorSpec,
@@ -123,3 +124,46 @@ def test_nothing_to_add_is_fine():
     sums = np.ones(3, dtype=np.float32)
     add_all_scaled([], [], sums)
     assert sums.tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(("count", "k"), [(2, 41), (3, 300), (5, 1)])
+def test_updates_that_differ_are_decoded_in_step(count, k):
+    space = ParameterSpace.of([TensorSpec("w", (350, 3100)), TensorSpec("b", (77,))])
+    codec, updates = CodecConfig(name="topk", k=k), []
+    for number in range(count):
+        change = random_change(space, number)
+        change[: 4096 * number] = 0
+        change.reshape(-1, 7)[number % 2 :: 3] = 0  # some lie nearer to each other than others
+        change[:500_000] *= np.repeat(2.0 ** np.random.default_rng(number).integers(-3, 3, 2000), 250)
+        updates.append(Update.parse(make_file(space, codec, change), space, base_digest=BASE))
+    expected, found = np.zeros((2, space.size), dtype=np.float32)
+    for update in updates:
+        expected += np.float32(0.5) * decoded(update)
+    add_all_scaled(updates, [0.5] * count, found)
+    assert found.tobytes() == expected.tobytes()
+
+
+def refusal_of(update: Update, beside: list[Update]) -> type[UpdateError] | None:
+    """Why an update is refused that is added after others."""
+    try:
+        add_all_scaled([*beside, update], [1.0] * (len(beside) + 1), np.zeros(update.space.size, dtype=np.float32))
+    except UpdateError as refusal:
+        return type(refusal)
+    return None
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_turned_bit_is_refused_beside_others_as_it_is_alone(count):
+    space = ParameterSpace.of([TensorSpec("w", (20, 3100))])
+    beside, whole = updates_of(space, CODECS[5], count), make_file(space, CODECS[5], random_change(space, 99))
+    part = Update.parse(whole, space, base_digest=BASE).segment(0).support
+    at, refusals = whole.rindex(part), set()
+    for bit in range(0, 8 * len(part), 257):
+        file = bytearray(whole)
+        file[at + bit // 8] ^= 1 << bit % 8
+        wrong = Update.parse(bytes(file), space, base_digest=BASE)
+        with native.disabled():
+            expected = refusal_of(wrong, [])
+        assert refusal_of(wrong, beside) == expected
+        refusals.add(expected)
+    assert len(refusals - {None}) > 1

@@ -14,13 +14,6 @@
 #define ALWAYS static inline __attribute__((always_inline))
 
 typedef struct {
-    uint64_t state[LANES];
-    const uint8_t *next;
-    const uint8_t *end;
-    int status;
-} Reader;
-
-typedef struct {
     uint32_t *ops; // start, width, lane of every symbol in the order of decoding
     int64_t count;
 } Writer;
@@ -28,11 +21,6 @@ typedef struct {
 typedef struct {
     uint32_t low, high; // counts of the two outcomes
 } Bit;
-
-// What is drawn next: the first of `left` chosen ones among `size` places.
-typedef struct {
-    uint32_t size, left;
-} Draw;
 
 ALWAYS uint32_t word_at(const uint8_t *at) {
     return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
@@ -85,8 +73,8 @@ ALWAYS uint32_t guess(const Tables *tables, Draw draw, uint32_t candidates, uint
 }
 
 // Move from a place nearby to the one whose slots hold `slot`.
-static __attribute__((noinline)) void search(const Tables *tables, Draw draw, uint32_t slot, uint32_t *place, uint32_t *start,
-                          uint32_t *stop) {
+static __attribute__((noinline)) void search(const Tables *tables, Draw draw, uint32_t slot, uint32_t *place,
+                                              uint32_t *start, uint32_t *stop) {
     uint32_t candidates = draw.size - draw.left + 1, all = whole_of(tables, draw);
     while (*start > slot) {
         *stop = *start;
@@ -97,6 +85,14 @@ static __attribute__((noinline)) void search(const Tables *tables, Draw draw, ui
         ++*place;
         *stop = *place + 1 < candidates ? below(tables, draw, candidates, all, *place + 1) : ONE;
     }
+}
+
+Found barnraise_find(const Tables *tables, Draw draw, uint32_t slot, uint32_t place) {
+    uint32_t candidates = draw.size - draw.left + 1, all = whole_of(tables, draw);
+    Found found = {place, below(tables, draw, candidates, all, place), ONE};
+    if (place + 1 < candidates) found.stop = below(tables, draw, candidates, all, place + 1);
+    search(tables, draw, slot, &found.place, &found.start, &found.stop);
+    return found;
 }
 
 ALWAYS uint32_t draw_place(const Tables *tables, Reader *reader, int lane, Draw draw) {
@@ -177,41 +173,11 @@ ALWAYS void start_bits(Bit bits[3][CONTEXTS]) {
         for (int at = 0; at < CONTEXTS; at++) bits[set][at] = (Bit){1, 1};
 }
 
-ALWAYS uint32_t pieces_of(uint32_t size, int log) { return (size + (1u << log) - 1) >> log; }
-
-ALWAYS uint32_t choose_cost(const Tables *tables, uint32_t size, uint32_t left) {
-    return tables->factorials[size] - tables->factorials[left] - tables->factorials[size - left];
-}
-
 // How the entries of one chunk are best cut into pieces, after a chunk that was cut as `before` says.
 ALWAYS int best_choice(const Tables *tables, const uint32_t *places, uint32_t count, uint32_t size, int before) {
-    uint32_t counts[FINEST + 1];
-    memset(counts, 0, sizeof counts);
-    for (uint32_t i = 0; i < count; i++) counts[places[i] >> 7]++;
-    uint64_t costs[CHOICES];
-    const uint32_t *shares = tables->shares;
-    for (int choice = CHOICES - 1; choice > 0; choice--) {
-        int log = PLAIN_LOG - choice;
-        uint32_t pieces = pieces_of(size, log);
-        uint64_t cost = choose_cost(tables, count + pieces - 1, pieces - 1);
-        for (uint32_t piece = 0; piece + 1 < pieces; piece++) cost += shares[counts[piece]];
-        cost += choose_cost(tables, size - ((pieces - 1) << log), counts[pieces - 1]);
-        costs[choice] = cost;
-        for (uint32_t piece = 0; 2 * piece < pieces; piece++) counts[piece] = counts[2 * piece] + counts[2 * piece + 1];
-        for (uint32_t piece = (pieces + 1) / 2; piece < pieces; piece++) counts[piece] = 0;
-        shares += (1 << log) + 1;
-    }
-    costs[0] = choose_cost(tables, size, count);
-    int best = 0;
-    uint64_t least = UINT64_MAX;
-    for (int choice = 0; choice < CHOICES; choice++) {
-        uint64_t cost = costs[choice] + (choice == before ? 0 : choice ? SWITCH : BACK);
-        if (cost < least) {
-            least = cost;
-            best = choice;
-        }
-    }
-    return best;
+    Counts counts = {{0}};
+    for (uint32_t i = 0; i < count; i++) counts.counts[places[i] >> 7]++;
+    return barnraise_best_choice(tables, &counts, count, size, before);
 }
 
 // One chunk on its way through its lane.
@@ -458,25 +424,45 @@ ALWAYS int check_choices(const Tables *tables, const int64_t *starts, int64_t ch
     return DONE;
 }
 
-MULTIVERSION int barnraise_read_segment(const Tables *tables, const uint8_t *support, int64_t size, const int64_t *starts,
-                        int64_t chunks, int64_t k, int32_t unit, int highs, Plan *plan, uint32_t *places,
-                        uint8_t *high) {
-    if (!sound(starts, chunks)) return RANGE;
-    if (size < 8 * LANES) return TRUNCATED;
-    if (size % 4) return EXTRA;
-    Reader reader = {.next = support + 8 * LANES, .end = support + size, .status = DONE};
+// Read the plan of a segment; the reader's status says what came of it.
+ALWAYS Reader open_reader(const Segment *segment) {
+    Reader reader = {.next = segment->support + 8 * LANES, .end = segment->support + segment->size, .status = DONE};
+    if (!sound(segment->starts, segment->chunks)) reader.status = RANGE;
+    else if (segment->size < 8 * LANES) reader.status = TRUNCATED;
+    else if (segment->size % 4) reader.status = EXTRA;
+    if (reader.status != DONE) return reader;
     for (int l = 0; l < LANES; l++) {
-        uint64_t state = word_at(support + 8 * l) | (uint64_t)word_at(support + 8 * l + 4) << 32;
-        if (state < LOWEST || state >> 63) return EXTRA;
+        const uint8_t *at = segment->support + 8 * l;
+        uint64_t state = word_at(at) | (uint64_t)word_at(at + 4) << 32;
+        if (state < LOWEST || state >> 63) reader.status = EXTRA;
         reader.state[l] = state;
     }
-    read_plan(&reader, starts, chunks, k, unit, plan);
-    if (reader.status != DONE) return reader.status;
-    uint32_t *at = places;
-    for (int64_t chunk = 0; chunk < chunks; chunk += LANES) {
+    if (reader.status == DONE)
+        read_plan(&reader, segment->starts, segment->chunks, segment->k, segment->unit, segment->plan);
+    return reader;
+}
+
+// What comes after the places: which entries are high, and that nothing follows.
+ALWAYS int read_rest(Reader *reader, const Segment *segment) {
+    if (segment->highs) {
+        Bit bit = {1, 1};
+        for (int64_t entry = 0; entry < segment->plan->total; entry++)
+            segment->high[entry] = (uint8_t)read_bit(reader, (int)(entry & (LANES - 1)), &bit);
+        if (reader->status != DONE) return reader->status;
+    }
+    for (int l = 0; l < LANES; l++)
+        if (reader->state[l] != LOWEST) return EXTRA;
+    return reader->next == reader->end ? DONE : EXTRA;
+}
+
+MULTIVERSION static int read_alone(const Tables *tables, const Segment *segment, const Reader *opened) {
+    Reader reader = *opened;
+    const Plan *plan = segment->plan;
+    uint32_t *at = segment->places;
+    for (int64_t chunk = 0; chunk < segment->chunks; chunk += LANES) {
         Lane lanes[LANES];
         for (int l = 0; l < LANES; l++) {
-            lanes[l] = lane_of(starts, chunk + l, chunks, plan->counts, plan->choices, at);
+            lanes[l] = lane_of(segment->starts, chunk + l, segment->chunks, plan->counts, plan->choices, at);
             at += lanes[l].count;
         }
         read_bars(tables, &reader, lanes);
@@ -484,16 +470,30 @@ MULTIVERSION int barnraise_read_segment(const Tables *tables, const uint8_t *sup
         read_places(tables, &reader, lanes);
         if (reader.status != DONE) return reader.status;
     }
-    if (highs) {
-        Bit bit = {1, 1};
-        for (int64_t entry = 0; entry < plan->total; entry++)
-            high[entry] = (uint8_t)read_bit(&reader, (int)(entry & (LANES - 1)), &bit);
-        if (reader.status != DONE) return reader.status;
+    int status = read_rest(&reader, segment);
+    return status == DONE ? check_choices(tables, segment->starts, segment->chunks, plan, segment->places) : status;
+}
+
+MULTIVERSION static void read_together(const Tables *tables, Segment *segments, int count) {
+    Reader opened[TOGETHER], readers[TOGETHER];
+    Segment *fine[TOGETHER];
+    int found = 0;
+    for (int i = 0; i < count; i++) {
+        opened[i] = open_reader(segments + i);
+        segments[i].status = opened[i].status;
+        if (opened[i].status != DONE) continue;
+        readers[found] = opened[i];
+        fine[found++] = segments + i;
     }
-    for (int l = 0; l < LANES; l++)
-        if (reader.state[l] != LOWEST) return EXTRA;
-    if (reader.next != reader.end) return EXTRA;
-    return check_choices(tables, starts, chunks, plan, places);
+    int wide = found > 1 && barnraise_read_wide(tables, fine, readers, found);
+    for (int i = 0; i < found; i++) {
+        fine[i]->status = wide ? read_rest(readers + i, fine[i]) : read_alone(tables, fine[i], opened + (fine[i] - segments));
+    }
+}
+
+void barnraise_read_segments(const Tables *tables, Segment *segments, int count) {
+    for (int i = 0; i < count; i += TOGETHER)
+        read_together(tables, segments + i, count - i < TOGETHER ? count - i : TOGETHER);
 }
 
 // Decode one segment: places within chunks, and what each chunk says. `places` and `high` hold all that may be kept.
@@ -505,8 +505,9 @@ EXPORT int barnraise_read_support(const uint32_t *tables, const uint8_t *support
                                   int32_t *eighths, uint32_t *places, uint8_t *high) {
     Tables all = tables_at(tables);
     Plan plan;
-    int status = barnraise_read_segment(&all, support, size, starts, chunks, k, unit, highs, &plan, places, high);
-    if (status != DONE) return status;
+    Segment segment = {support, size, starts, chunks, k, unit, highs, DONE, &plan, places, high};
+    barnraise_read_segments(&all, &segment, 1);
+    if (segment.status != DONE) return segment.status;
     memcpy(counts, plan.counts, (size_t)chunks * sizeof *counts);
     memcpy(eighths, plan.eighths, (size_t)chunks * sizeof *eighths);
     return DONE;

@@ -31,9 +31,58 @@ typedef struct {
     int64_t total;
 } Plan;
 
-// Decode the support of one segment; `places` and `high` hold all that may be kept, `high` only where `highs`.
-int barnraise_read_segment(const Tables *tables, const uint8_t *support, int64_t size, const int64_t *starts,
-                           int64_t chunks, int64_t k, int32_t unit, int highs, Plan *plan, uint32_t *places,
-                           uint8_t *high);
+// A segment's support, and room for all that it may say; `high` is used where there are `highs`.
+typedef struct {
+    const uint8_t *support;
+    int64_t size;
+    const int64_t *starts;
+    int64_t chunks, k;
+    int32_t unit;
+    int highs, status;
+    Plan *plan;
+    uint32_t *places;
+    uint8_t *high;
+} Segment;
+
+// Decode segments that have nothing to do with each other: several at once are faster than one after the other.
+void barnraise_read_segments(const Tables *tables, Segment *segments, int count);
+
+// -- what the parts of the decoder share -------------------------------------------------
+
+enum { TOGETHER = 4 }; // streams that are decoded at once, at most
+
+// Four states and the words that are left for them.
+typedef struct {
+    uint64_t state[LANES];
+    const uint8_t *next;
+    const uint8_t *end;
+    int status;
+} Reader;
+
+// What is drawn next: the first of `left` chosen ones among `size` places.
+typedef struct {
+    uint32_t size, left;
+} Draw;
+
+typedef struct {
+    uint32_t place, start, stop;
+} Found;
+
+// The place that has a slot, from one nearby.
+Found barnraise_find(const Tables *tables, Draw draw, uint32_t slot, uint32_t place);
+
+// Decode the places of up to TOGETHER segments whose plans are read. Returns 0 if it cannot be done here, or if anything
+// is wrong with one of them: what was written means nothing then, and nothing is said about which.
+int barnraise_read_wide(const Tables *tables, Segment *const *segments, Reader *readers, int count);
+
+// How many entries each 128 elements of a chunk have.
+typedef struct {
+    uint8_t counts[FINEST];
+} Counts;
+
+// How a chunk of `size` elements is best cut into pieces, after a chunk that was cut as `before` says.
+int barnraise_best_choice(const Tables *tables, const Counts *counts, uint32_t count, uint32_t size, int before);
+
+static inline uint32_t pieces_of(uint32_t size, int log) { return (size + (1u << log) - 1) >> log; }
 
 #endif

@@ -3,7 +3,7 @@
 
 #include "entropy.h"
 
-enum { HEAD = 3, EXPONENT = 0x7f800000, TOGETHER = 16 };
+enum { HEAD = 3, EXPONENT = 0x7f800000, MOST = 16, LINE = 16 };
 
 // The 23 fraction bits of 2 ** (j / 16), as in barnraise/updates/grid.py.
 static const uint32_t FRACTIONS[16] = {0x000000, 0x05AAC3, 0x0B95C2, 0x11C3D3, 0x1837F0, 0x1EF532, 0x25FED7, 0x2D583F,
@@ -48,39 +48,56 @@ static int check_highs(const Plan *plan, int64_t chunks, int32_t step, const uin
 // One segment of one update, decoded: what its entries are, and where the next chunk's begin.
 typedef struct {
     Plan plan;
+    Segment segment;
     uint32_t *places;
     uint8_t *high; // of every entry if there is a second level
     const uint8_t *signs;
-    int64_t at;
+    int64_t signs_size, at;
     int32_t step;
     float factor;
 } Opened;
 
-// Decode an update's segment into `opened`, whose places and high are set: room for all that it may keep.
-static int open_segment(const Tables *tables, const Packed *packed, int64_t segments, int64_t segment,
-                        const int64_t *starts, int64_t chunks, Opened *opened) {
-    const int64_t *offsets = packed->offsets + segment;
+// Look at what comes before an update's segment is decoded; returns whether there is something to decode.
+static int open_segment(const Packed *packed, int64_t segments, int64_t number, const int64_t *starts, int64_t chunks,
+                        Opened *opened) {
+    const int64_t *offsets = packed->offsets + number;
     int64_t row = segments + 1, sizes[3];
-    const uint8_t *arrays[3] = {packed->levels + offsets[0], packed->scales + offsets[row],
-                                packed->support + offsets[2 * row]};
     for (int i = 0; i < 3; i++) sizes[i] = offsets[i * row + 1] - offsets[i * row];
+    const uint8_t *scales = packed->scales + offsets[row];
     opened->at = 0;
-    memset(opened->plan.counts, 0, sizeof opened->plan.counts);
-    if (sizes[2] == 0) return sizes[0] || sizes[1] ? EXTRA : DONE;
-    if (sizes[1] != HEAD) return sizes[1] < HEAD ? TRUNCATED : EXTRA;
-    int32_t unit = (int16_t)(arrays[1][0] | arrays[1][1] << 8), step = arrays[1][2] ? 2 * arrays[1][2] - 1 : 0;
-    int status = barnraise_read_segment(tables, arrays[2], sizes[2], starts, chunks, packed->k, unit, step != 0,
-                                        &opened->plan, opened->places, opened->high);
-    if (status != DONE) return status;
-    int64_t total = opened->plan.total;
-    if (total == 0) return EXTRA;
-    if (sizes[0] != (total + 7) / 8) return sizes[0] < (total + 7) / 8 ? TRUNCATED : EXTRA;
-    if (total % 8 && arrays[0][sizes[0] - 1] >> (total % 8)) return EXTRA;
-    if (step && (status = check_highs(&opened->plan, chunks, step, opened->high)) != DONE) return status;
-    opened->signs = arrays[0];
-    opened->step = step;
+    opened->step = 0;
     opened->factor = packed->factor;
-    return DONE;
+    opened->signs = packed->levels + offsets[0];
+    opened->signs_size = sizes[0];
+    memset(opened->plan.counts, 0, sizeof opened->plan.counts);
+    opened->segment = (Segment){.status = DONE};
+    if (sizes[2] == 0) opened->segment.status = sizes[0] || sizes[1] ? EXTRA : DONE;
+    else if (sizes[1] != HEAD) opened->segment.status = sizes[1] < HEAD ? TRUNCATED : EXTRA;
+    if (sizes[2] == 0 || opened->segment.status != DONE) return 0;
+    int32_t unit = (int16_t)(scales[0] | scales[1] << 8);
+    opened->step = scales[2] ? 2 * scales[2] - 1 : 0;
+    opened->segment = (Segment){packed->support + offsets[2 * row], sizes[2], starts, chunks, packed->k, unit,
+                                opened->step != 0, DONE, &opened->plan, opened->places, opened->high};
+    return 1;
+}
+
+// What can be said of a segment when it has been decoded.
+static int check_segment(const Opened *opened) {
+    const Segment *segment = &opened->segment;
+    if (segment->status != DONE || segment->plan == NULL) return segment->status;
+    int64_t total = opened->plan.total, size = (total + 7) / 8;
+    if (total == 0) return EXTRA;
+    if (opened->signs_size != size) return opened->signs_size < size ? TRUNCATED : EXTRA;
+    if (total % 8 && opened->signs[size - 1] >> (total % 8)) return EXTRA;
+    return opened->step ? check_highs(&opened->plan, segment->chunks, opened->step, opened->high) : DONE;
+}
+
+// Decode a few segments, whose places and highs are set, at once.
+static void decode(const Tables *tables, Opened *const *opened, int count) {
+    Segment segments[MOST];
+    for (int i = 0; i < count; i++) segments[i] = opened[i]->segment;
+    barnraise_read_segments(tables, segments, count);
+    for (int i = 0; i < count; i++) opened[i]->segment.status = segments[i].status;
 }
 
 // Add the next chunk. A product has the same digits for both signs, so it is taken once for each level.
@@ -102,12 +119,59 @@ static uint32_t add_chunk(Opened *opened, int64_t chunk, float *out) {
     return beyond >> 31;
 }
 
+// Updates that are added, and all chunks of their space.
+typedef struct {
+    const int64_t *chunk_starts;
+    int64_t chunks;
+    const Packed *updates;
+    int64_t count;
+} Sum;
+
+static int64_t chunks_of(const Sum *sum, int64_t segment) {
+    int64_t left = sum->chunks - segment * CHUNKS;
+    return left < CHUNKS ? left : CHUNKS;
+}
+
+// Decode updates [first, first + now) of a few segments; `starts` has a row for each segment.
+static void open_all(const Tables *tables, const Sum *sum, int64_t segment, int64_t segments, int64_t first, int64_t now,
+                     int64_t (*starts)[CHUNKS + 1], Opened *opened) {
+    Opened *found[MOST];
+    int count = 0;
+    int64_t all = (sum->chunks + CHUNKS - 1) / CHUNKS;
+    for (int64_t s = 0; s < segments; s++) {
+        const int64_t *chunk_starts = sum->chunk_starts + (segment + s) * CHUNKS;
+        int64_t here = chunks_of(sum, segment + s);
+        for (int64_t chunk = 0; chunk <= here; chunk++) starts[s][chunk] = chunk_starts[chunk] - chunk_starts[0];
+        for (int64_t u = 0; u < now; u++) {
+            Opened *one = opened + s * now + u;
+            if (open_segment(sum->updates + first + u, all, segment + s, starts[s], here, one)) found[count++] = one;
+        }
+    }
+    decode(tables, found, count);
+}
+
+// Add decoded updates to one segment, chunk by chunk; the next chunk is on its way to the cache meanwhile.
+static uint32_t add_segment(Opened *opened, int64_t now, const int64_t *starts, int64_t chunks, float *out) {
+    uint32_t beyond = 0;
+    for (int64_t chunk = 0; chunk < chunks; chunk++) {
+        const float *next = out + starts[chunk + 1], *end = chunk + 1 < chunks ? out + starts[chunk + 2] : next;
+        int64_t lines = (end - next + LINE - 1) / LINE, each = (lines + now - 1) / now;
+        for (int64_t u = 0; u < now; u++) {
+            int64_t last = (u + 1) * each < lines ? (u + 1) * each : lines;
+            for (int64_t line = u * each; line < last; line++) __builtin_prefetch(next + LINE * line, 1);
+            beyond |= add_chunk(opened + u, chunk, out + starts[chunk]);
+        }
+    }
+    return beyond;
+}
+
 // out = (out + factor_0 * change_0) + factor_1 * change_1 ..., segment by segment, in the elements that changes name.
 //
-// A few updates are decoded at once and then added chunk by chunk, so that what is added to stays in the cache.
-// `chunk_starts` has all chunks of the space, `out` begins at the first segment's first element. `places` and `high`
-// have room for `together` updates with `most` entries each. Returns -1, or the segment in which an update (`which`) is
-// wrong; it is half added then. `beyond` becomes 1 if a sum is not finite.
+// A few updates are decoded at once and then added chunk by chunk, so that what is added to stays in the cache; of
+// fewer updates a few segments are decoded at once. `chunk_starts` has all chunks of the space, `out` begins at the
+// first segment's first element. `places` and `high` have room for `together` segments with `most` entries each.
+// Returns -1, or the segment in which an update (`which`) is wrong; it is half added then. `beyond` becomes 1 if a sum
+// is not finite.
 EXPORT int64_t barnraise_add_packed(const uint32_t *tables, const int64_t *chunk_starts, int64_t chunks, int64_t from,
                                     int64_t to, const Packed *updates, int64_t count, int64_t together, int64_t most,
                                     uint32_t *places, uint8_t *high, float *out, int64_t *which, uint32_t *beyond);
@@ -115,26 +179,29 @@ EXPORT int64_t barnraise_add_packed(const uint32_t *tables, const int64_t *chunk
                                     int64_t to, const Packed *updates, int64_t count, int64_t together, int64_t most,
                                     uint32_t *places, uint8_t *high, float *out, int64_t *which, uint32_t *beyond) {
     Tables all = tables_at(tables);
-    Opened opened[TOGETHER];
-    int64_t segments = (chunks + CHUNKS - 1) / CHUNKS, starts[CHUNKS + 1];
-    together = together > TOGETHER ? TOGETHER : together;
-    for (int64_t u = 0; u < together; u++) {
-        opened[u].places = places + u * most;
-        opened[u].high = high + u * most;
+    Sum sum = {chunk_starts, chunks, updates, count};
+    Opened opened[MOST];
+    int64_t starts[MOST][CHUNKS + 1];
+    together = together > MOST ? MOST : together;
+    for (int64_t i = 0; i < together; i++) {
+        opened[i].places = places + i * most;
+        opened[i].high = high + i * most;
     }
-    for (int64_t segment = from; segment < to; segment++) {
-        int64_t first = segment * CHUNKS, here = chunks - first < CHUNKS ? chunks - first : CHUNKS;
-        for (int64_t chunk = 0; chunk <= here; chunk++) starts[chunk] = chunk_starts[first + chunk] - chunk_starts[first];
-        float *part = out + (chunk_starts[first] - chunk_starts[from * CHUNKS]);
-        for (int64_t update = 0; update < count; update += together) {
-            int64_t now = count - update < together ? count - update : together;
-            for (int64_t u = 0; u < now; u++)
-                if (open_segment(&all, updates + update + u, segments, segment, starts, here, opened + u) != DONE) {
-                    *which = update + u;
-                    return segment;
-                }
-            for (int64_t chunk = 0; chunk < here; chunk++)
-                for (int64_t u = 0; u < now; u++) *beyond |= add_chunk(opened + u, chunk, part + starts[chunk]);
+    int64_t at_once = count && count < together ? together / count : 1;
+    for (int64_t segment = from; segment < to; segment += at_once) {
+        int64_t here = to - segment < at_once ? to - segment : at_once;
+        for (int64_t first = 0; first < count; first += together) {
+            int64_t now = count - first < together ? count - first : together;
+            open_all(&all, &sum, segment, here, first, now, starts, opened);
+            for (int64_t s = 0; s < here; s++) {
+                for (int64_t u = 0; u < now; u++)
+                    if (check_segment(opened + s * now + u) != DONE) {
+                        *which = first + u;
+                        return segment + s;
+                    }
+                float *part = out + (chunk_starts[(segment + s) * CHUNKS] - chunk_starts[from * CHUNKS]);
+                *beyond |= add_segment(opened + s * now, now, starts[s], chunks_of(&sum, segment + s), part);
+            }
         }
     }
     return -1;

@@ -1,0 +1,414 @@
+// Places drawn from two or four streams at once, eight to a vector: what entropy.c does, where the processor has AVX2.
+//
+// A draw is a long chain: a state's slot, which place that is about, where it begins and ends, the next state. Four
+// lanes of one stream leave most of the processor waiting, so streams that have nothing to do with each other go in
+// step. Here a lane that has no draw left draws one of one place, which says nothing and leaves its state alone.
+#include <string.h>
+
+#include "entropy.h"
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#include <immintrin.h>
+
+#define TARGET target("avx2,fma,popcnt")
+#define WIDE static inline __attribute__((always_inline, TARGET))
+#define NARROW static inline __attribute__((always_inline))
+
+enum { STEPS = 256, WIDTH = 8, PAIRS = TOGETHER / 2 };
+
+// Draws of two streams, a row for each step; where `size` is 0 the draw before goes on.
+typedef struct {
+    uint32_t size[STEPS][WIDTH], left[STEPS][WIDTH], all[STEPS][WIDTH], end[STEPS][WIDTH];
+    uint32_t found[STEPS][WIDTH]; // places drawn, counted from `end` back
+} Steps;
+
+typedef struct {
+    __m256i states[2];
+    const uint8_t *next[2], *last[2];
+} Pair;
+
+#define EACH for (int p = 0; p < pairs; p++)
+#define BOTH for (int s = 0; s < 2; s++)
+#define ALL(x) _mm256_set1_epi32((int)(x))
+#define REAL(x) _mm256_set1_ps(x)
+#define ONES64 _mm256_set1_epi64x(1)
+
+// Eight numbers of 32 bits are 0 and 1 of the first stream, 0 and 1 of the second, 2 and 3 of the first, and so on.
+#define PACKED(a, b) _mm256_castps_si256(_mm256_shuffle_ps(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b), 0x88))
+#define UNPACKED(s, low, high) ((s) ? _mm256_unpackhi_epi32(low, high) : _mm256_unpacklo_epi32(low, high))
+NARROW int column(int stream, int lane) { return 4 * (lane >> 1) + 2 * stream + (lane & 1); }
+
+// Which of the words that follow goes to each of four lanes.
+#define NO 255, 255, 255, 255
+#define W0 0, 1, 2, 3
+#define W1 4, 5, 6, 7
+#define W2 8, 9, 10, 11
+#define W3 12, 13, 14, 15
+static const uint8_t WORDS[16][16] = {
+    {NO, NO, NO, NO}, {W0, NO, NO, NO}, {NO, W0, NO, NO}, {W0, W1, NO, NO}, {NO, NO, W0, NO}, {W0, NO, W1, NO},
+    {NO, W0, W1, NO}, {W0, W1, W2, NO}, {NO, NO, NO, W0}, {W0, NO, NO, W1}, {NO, W0, NO, W1}, {W0, W1, NO, W2},
+    {NO, NO, W0, W1}, {W0, NO, W1, W2}, {NO, W0, W1, W2}, {W0, W1, W2, W3},
+};
+
+// log2 of a positive number, to 3e-7.
+WIDE __m256 log2_of(__m256 x) {
+    __m256i bits = _mm256_castps_si256(x), whole = _mm256_srai_epi32(_mm256_sub_epi32(bits, ALL(0x3f3504f3)), 23);
+    __m256 f = _mm256_sub_ps(_mm256_castsi256_ps(_mm256_sub_epi32(bits, _mm256_slli_epi32(whole, 23))), REAL(1.0f));
+    __m256 f2 = _mm256_mul_ps(f, f), f4 = _mm256_mul_ps(f2, f2);
+    __m256 a = _mm256_fmadd_ps(f, REAL(-0.721375847f), REAL(1.44269973f));
+    __m256 b = _mm256_fmadd_ps(f, REAL(-0.358962765f), REAL(0.480464822f));
+    __m256 c = _mm256_fmadd_ps(f, REAL(-0.272690697f), REAL(0.297266428f));
+    c = _mm256_fmadd_ps(f2, REAL(0.170611896f), c);
+    a = _mm256_fmadd_ps(f4, c, _mm256_fmadd_ps(f2, b, a));
+    return _mm256_fmadd_ps(f, a, _mm256_cvtepi32_ps(whole));
+}
+
+// 2 ** x for x from -25 to 0, to 1e-7.
+WIDE __m256 exp2_of(__m256 x) {
+    __m256 whole = _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC), f = _mm256_sub_ps(x, whole);
+    __m256 f2 = _mm256_mul_ps(f, f), a = _mm256_fmadd_ps(f, REAL(0.693147207f), REAL(1.00000008f));
+    __m256 b = _mm256_fmadd_ps(f, REAL(0.0555032721f), REAL(0.240221074f));
+    b = _mm256_fmadd_ps(f2, _mm256_fmadd_ps(f, REAL(0.00134004322f), REAL(0.0096760371f)), b);
+    __m256i bits = _mm256_castps_si256(_mm256_fmadd_ps(f2, b, a));
+    return _mm256_castsi256_ps(_mm256_add_epi32(bits, _mm256_slli_epi32(_mm256_cvtps_epi32(whole), 23)));
+}
+
+// Places near those that have the slots; only speed depends on them, and 998 of 1000 are right. `more` is candidates.
+//
+// The chance of place p or a later one is nearly (1 - p / middle) ** left, a little less where many are drawn of few,
+// and each place has one slot on top of its chance.
+WIDE __m256i guess(__m256i slot, __m256i size, __m256i left, __m256i more) {
+    __m256 lefts = _mm256_cvtepi32_ps(left), inverse = _mm256_div_ps(REAL(1.0f), lefts);
+    __m256 half = _mm256_fmsub_ps(lefts, REAL(0.5f), REAL(0.5f));
+    __m256 middle = _mm256_sub_ps(_mm256_cvtepi32_ps(size), half);
+    __m256 part = _mm256_mul_ps(half, _mm256_rcp_ps(middle));
+    __m256 scale = _mm256_fnmadd_ps(_mm256_mul_ps(part, part), REAL(1.0f / 3.0f), REAL(1.0f));
+    __m256 gone = _mm256_mul_ps(_mm256_cvtepi32_ps(slot), REAL(0x1p-24f));
+    __m256 rest = _mm256_max_ps(_mm256_sub_ps(REAL(1.0f), gone), REAL(0x1p-25f));
+    __m256 slope = _mm256_mul_ps(_mm256_mul_ps(_mm256_rcp_ps(rest), inverse), REAL(0x1p-24f));
+    __m256 extra = _mm256_mul_ps(gone, _mm256_cvtepi32_ps(more));
+    __m256 root = exp2_of(_mm256_mul_ps(log2_of(rest), inverse));
+    __m256 after = _mm256_mul_ps(root, middle);
+    __m256 place = _mm256_mul_ps(_mm256_sub_ps(middle, after), scale);
+    place = _mm256_fmadd_ps(_mm256_sub_ps(extra, place), _mm256_mul_ps(after, slope), place);
+    __m256i last = _mm256_sub_epi32(more, ALL(1));
+    return _mm256_max_epi32(_mm256_min_epi32(_mm256_cvttps_epi32(place), last), _mm256_setzero_si256());
+}
+
+// entropy.c's `power` of eight.
+WIDE __m256i powers_of(const Tables *tables, __m256i exponents) {
+    const long long *points = (const long long *)tables->powers;
+    __m256i step = _mm256_and_si256(_mm256_srli_epi32(exponents, 9), ALL(1023));
+    step = _mm256_permute4x64_epi64(step, 0xD8); // so that they are in their places after the shuffles
+    __m256 some = _mm256_castsi256_ps(_mm256_i32gather_epi64(points, _mm256_castsi256_si128(step), 8));
+    __m256 others = _mm256_castsi256_ps(_mm256_i32gather_epi64(points, _mm256_extracti128_si256(step, 1), 8));
+    __m256i values = _mm256_castps_si256(_mm256_shuffle_ps(some, others, 0x88));
+    __m256i slopes = _mm256_castps_si256(_mm256_shuffle_ps(some, others, 0xDD));
+    __m256i whole = _mm256_srli_epi32(exponents, FRACTION), rest = _mm256_and_si256(exponents, ALL(511));
+    values = _mm256_sub_epi32(values, _mm256_srli_epi32(_mm256_madd_epi16(slopes, rest), 9));
+    return _mm256_and_si256(_mm256_srlv_epi32(values, whole), _mm256_cmpgt_epi32(ALL(24), whole));
+}
+
+// What is being drawn in the lanes of two streams: 32 bits each, and 64 bits each of either stream.
+typedef struct {
+    __m256i size, left, all, end, slot, place, more, after;
+    __m256i start[2], stop[2];
+} Drawing;
+
+WIDE void begin_step(Drawing *draw, const Steps *steps, uint32_t t, const Pair *pair) {
+    __m256i size = _mm256_loadu_si256((const __m256i *)steps->size[t]);
+    __m256i fresh = _mm256_cmpgt_epi32(size, _mm256_setzero_si256());
+    draw->size = _mm256_blendv_epi8(draw->size, size, fresh);
+    draw->left = _mm256_blendv_epi8(draw->left, _mm256_loadu_si256((const __m256i *)steps->left[t]), fresh);
+    draw->all = _mm256_blendv_epi8(draw->all, _mm256_loadu_si256((const __m256i *)steps->all[t]), fresh);
+    draw->end = _mm256_blendv_epi8(draw->end, _mm256_loadu_si256((const __m256i *)steps->end[t]), fresh);
+    draw->slot = _mm256_and_si256(PACKED(pair->states[0], pair->states[1]), ALL(ONE - 1));
+    draw->more = _mm256_add_epi32(_mm256_sub_epi32(draw->size, draw->left), ALL(1));
+    draw->place = guess(draw->slot, draw->size, draw->left, draw->more);
+}
+
+// Where the slots of the guessed places begin and end; returns whether one of them is not the right one.
+WIDE int bound(Drawing *draw, const Tables *tables) {
+    const long long *factorials = (const long long *)(tables->factorials - 1); // pairs: of one less, and of the number
+    const __m256i zero = _mm256_setzero_si256();
+    __m256i first = _mm256_sub_epi32(draw->size, draw->place), second = _mm256_sub_epi32(first, draw->left);
+    __m256i last = _mm256_cmpeq_epi32(second, zero), wrong = zero, after[2];
+    BOTH {
+        __m256i sizes = _mm256_i64gather_epi64(factorials, UNPACKED(s, first, zero), 4);
+        __m256i rests = _mm256_i64gather_epi64(factorials, UNPACKED(s, second, zero), 4);
+        __m256i drops = _mm256_sub_epi32(UNPACKED(s, draw->all, draw->all), _mm256_sub_epi32(sizes, rests));
+        after[s] = _mm256_sub_epi32(sizes, _mm256_srli_epi64(rests, 32));
+        __m256i gone = _mm256_sub_epi32(ALL(ONE), powers_of(tables, drops)); // before the next place, before this one
+        __m256i keeps = _mm256_sub_epi32(ALL(ONE), UNPACKED(s, draw->more, draw->more));
+        __m256i places = UNPACKED(s, draw->place, zero), slots = UNPACKED(s, draw->slot, zero);
+        __m256i start = _mm256_srli_epi64(_mm256_mul_epu32(_mm256_srli_epi64(gone, 32), keeps), 24);
+        __m256i border = _mm256_srli_epi64(_mm256_mul_epu32(gone, keeps), 24); // one less than where it ends
+        border = _mm256_add_epi64(border, places);
+        border = _mm256_blendv_epi8(border, _mm256_set1_epi64x(ONE - 1), UNPACKED(s, last, zero));
+        draw->start[s] = _mm256_add_epi64(start, places);
+        draw->stop[s] = _mm256_add_epi64(border, ONES64);
+        wrong = _mm256_or_si256(wrong, _mm256_cmpgt_epi32(draw->start[s], slots));
+        wrong = _mm256_or_si256(wrong, _mm256_cmpgt_epi32(slots, border));
+    }
+    draw->after = PACKED(after[0], after[1]);
+    return !_mm256_testz_si256(wrong, wrong);
+}
+
+// Find the right places from the guessed ones.
+static __attribute__((noinline, TARGET)) void mend(Drawing *draw, const Tables *tables) {
+    uint32_t size[WIDTH], left[WIDTH], slot[WIDTH], place[WIDTH], start[WIDTH], stop[WIDTH], after[WIDTH];
+    const uint32_t *factorials = tables->factorials;
+    _mm256_storeu_si256((__m256i *)size, draw->size);
+    _mm256_storeu_si256((__m256i *)left, draw->left);
+    _mm256_storeu_si256((__m256i *)slot, draw->slot);
+    _mm256_storeu_si256((__m256i *)place, draw->place);
+    for (int i = 0; i < WIDTH; i++) {
+        Found found = barnraise_find(tables, (Draw){size[i], left[i]}, slot[i], place[i]);
+        place[i] = found.place;
+        start[i] = found.start;
+        stop[i] = found.stop;
+        uint32_t rest = size[i] - found.place;
+        after[i] = factorials[rest - 1] - factorials[rest - left[i]];
+    }
+    __m256i zero = _mm256_setzero_si256();
+    __m256i starts = _mm256_loadu_si256((const __m256i *)start), stops = _mm256_loadu_si256((const __m256i *)stop);
+    draw->place = _mm256_loadu_si256((const __m256i *)place);
+    draw->after = _mm256_loadu_si256((const __m256i *)after);
+    BOTH {
+        draw->start[s] = UNPACKED(s, starts, zero);
+        draw->stop[s] = UNPACKED(s, stops, zero);
+    }
+}
+
+// The last words of a stream, and zeros behind them.
+static __attribute__((noinline)) const uint8_t *last_words(const uint8_t *next, const uint8_t *last, uint8_t *room) {
+    memset(room, 0, 16);
+    if (next < last) memcpy(room, next, (size_t)(last - next));
+    return room;
+}
+
+// Move the states of one stream on. A stream that ends too early reads zeros; `next` says so, it is behind `last`.
+WIDE void consume(Pair *pair, int s, const Drawing *draw) {
+    __m256i width = _mm256_sub_epi32(draw->stop[s], draw->start[s]), above = _mm256_srli_epi64(pair->states[s], 24);
+    __m256i within = _mm256_sub_epi32(UNPACKED(s, draw->slot, _mm256_setzero_si256()), draw->start[s]);
+    __m256i higher = _mm256_slli_epi64(_mm256_mul_epu32(width, _mm256_srli_epi64(above, 32)), 32);
+    __m256i state = _mm256_add_epi64(_mm256_add_epi64(_mm256_mul_epu32(width, above), within), higher);
+    __m256i empty = _mm256_cmpgt_epi64(_mm256_set1_epi64x((long long)LOWEST), state);
+    unsigned mask = (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(empty));
+    const uint8_t *from = pair->next[s];
+    uint8_t room[16];
+    if (__builtin_expect(pair->last[s] - from < 16, 0)) {
+        if (from > pair->last[s]) mask = 0;
+        from = last_words(from, pair->last[s], room);
+    }
+    __m128i words = _mm_loadu_si128((const __m128i *)from);
+    words = _mm_shuffle_epi8(words, _mm_loadu_si128((const __m128i *)WORDS[mask]));
+    pair->next[s] += 4 * __builtin_popcount(mask);
+    __m256i filled = _mm256_or_si256(_mm256_slli_epi64(state, 32), _mm256_cvtepu32_epi64(words));
+    pair->states[s] = _mm256_blendv_epi8(state, filled, empty);
+}
+
+WIDE void end_step(Drawing *draw, Steps *steps, uint32_t t) {
+    __m256i rest = _mm256_sub_epi32(draw->size, draw->place);
+    _mm256_storeu_si256((__m256i *)steps->found[t], _mm256_sub_epi32(draw->end, rest));
+    draw->size = _mm256_sub_epi32(rest, ALL(1));
+    draw->left = _mm256_sub_epi32(draw->left, ALL(1));
+    draw->all = draw->after;
+}
+
+WIDE void run(const Tables *tables, Pair *shared, Steps *steps, uint32_t count, const int pairs) {
+    Drawing draws[PAIRS];
+    Pair here[PAIRS];
+    EACH {
+        here[p] = shared[p];
+        draws[p].size = draws[p].left = ALL(1);
+        draws[p].all = draws[p].end = _mm256_setzero_si256();
+    }
+    for (uint32_t t = 0; t < count; t++) {
+        int wrong[PAIRS];
+        EACH begin_step(draws + p, steps + p, t, here + p);
+        EACH wrong[p] = bound(draws + p, tables);
+        EACH if (__builtin_expect(wrong[p], 0)) {
+            Drawing copy = draws[p]; // whose address may be taken
+            mend(&copy, tables);
+            draws[p] = copy;
+        }
+        EACH BOTH consume(here + p, s, draws + p);
+        EACH end_step(draws + p, steps + p, t);
+    }
+    EACH shared[p] = here[p];
+}
+
+static __attribute__((noinline, TARGET)) void run_one(const Tables *tables, Pair *pairs, Steps *steps, uint32_t count) {
+    run(tables, pairs, steps, count, 1);
+}
+
+static __attribute__((noinline, TARGET)) void run_two(const Tables *tables, Pair *pairs, Steps *steps, uint32_t count) {
+    run(tables, pairs, steps, count, 2);
+}
+
+// One chunk on its way through its lane.
+typedef struct {
+    uint32_t size, count, pieces, log, counts[FINEST];
+    uint32_t *places;
+    uint32_t (*at)[WIDTH]; // its column of a Steps
+} Chunk;
+
+// A Steps as rows: size, left, all, end, found follow one another.
+#define ROW(chunk, part, t) (chunk)->at[(part) * STEPS + (t)][0]
+
+NARROW void put_draw(const Chunk *chunk, const Tables *tables, uint32_t t, Draw draw, uint32_t end) {
+    ROW(chunk, 0, t) = draw.size;
+    ROW(chunk, 1, t) = draw.left;
+    ROW(chunk, 2, t) = tables->factorials[draw.size] - tables->factorials[draw.size - draw.left];
+    ROW(chunk, 3, t) = end;
+}
+
+// From t on the lane has nothing to draw.
+NARROW void put_rest(const Chunk *chunk, const Tables *tables, uint32_t t, uint32_t count) {
+    for (; t < count; t++) put_draw(chunk, tables, t, (Draw){1, 1}, 1);
+}
+
+NARROW void set_chunk(Chunk *chunk, const Segment *segment, int64_t number, uint32_t *places) {
+    chunk->size = chunk->count = chunk->log = 0;
+    chunk->pieces = 1;
+    chunk->places = places;
+    if (segment == NULL || number >= segment->chunks || segment->plan->counts[number] == 0) return;
+    chunk->size = (uint32_t)(segment->starts[number + 1] - segment->starts[number]);
+    chunk->count = chunk->counts[0] = segment->plan->counts[number];
+    chunk->log = (uint32_t)(PLAIN_LOG - segment->plan->choices[number]);
+    chunk->pieces = pieces_of(chunk->size, (int)chunk->log);
+}
+
+NARROW void put_bars(const Chunk *chunk, const Tables *tables, uint32_t count) {
+    uint32_t bars = chunk->pieces - 1, size = chunk->count + bars;
+    if (bars) put_draw(chunk, tables, 0, (Draw){size, bars}, size);
+    put_rest(chunk, tables, bars, count);
+}
+
+// How many entries each piece has; returns whether one has more than it can.
+NARROW int take_bars(Chunk *chunk) {
+    uint32_t before = 0, bars = chunk->pieces - 1;
+    int beyond = 0;
+    for (uint32_t t = 0; t <= bars; t++) {
+        uint32_t place = t < bars ? ROW(chunk, 4, t) : chunk->count + bars, room = chunk->size - (t << chunk->log);
+        chunk->counts[t] = place - before;
+        before = place + 1;
+        beyond |= chunk->counts[t] > (t < bars ? 1u << chunk->log : room);
+    }
+    return beyond;
+}
+
+NARROW void put_places(const Chunk *chunk, const Tables *tables, uint32_t count) {
+    uint32_t t = 0;
+    for (uint32_t piece = 0; t < chunk->count; piece++) {
+        uint32_t here = chunk->counts[piece], base = piece << chunk->log, end = base + (1u << chunk->log);
+        if (here == 0) continue;
+        end = end < chunk->size ? end : chunk->size;
+        put_draw(chunk, tables, t, (Draw){end - base, here}, end);
+        t += here;
+    }
+    put_rest(chunk, tables, t, count);
+}
+
+// Returns how the chunk should have been cut.
+NARROW int take_places(const Chunk *chunk, const Tables *tables, int before) {
+    Counts counts = {{0}};
+    const uint32_t *found = &ROW(chunk, 4, 0), count = chunk->count;
+    uint32_t *places = chunk->places;
+    for (uint32_t t = 0; t < count; t++) {
+        uint32_t place = found[WIDTH * t];
+        places[t] = place;
+        counts.counts[place >> 7]++;
+    }
+    return barnraise_best_choice(tables, &counts, count, chunk->size, before);
+}
+
+static void clear(Steps *steps, int pairs, uint32_t count) {
+    EACH memset(steps[p].size, 0, count * sizeof steps[p].size[0]);
+}
+
+static void run_all(const Tables *tables, Pair *shared, Steps *steps, uint32_t count, int pairs) {
+    if (pairs == 1) run_one(tables, shared, steps, count);
+    else run_two(tables, shared, steps, count);
+}
+
+// Four chunks of every stream; returns whether something is wrong.
+static int read_group(const Tables *tables, Pair *shared, Steps *steps, Chunk chunks[TOGETHER][LANES], int pairs) {
+    uint32_t bars = 0, entries = 0;
+    int wrong = 0;
+    for (int i = 0; i < 2 * pairs; i++)
+        for (int l = 0; l < LANES; l++) {
+            Chunk *chunk = &chunks[i][l];
+            chunk->at = (uint32_t(*)[WIDTH])&steps[i / 2].size[0][column(i & 1, l)];
+            if (chunk->pieces - 1 > bars) bars = chunk->pieces - 1;
+            if (chunk->count > entries) entries = chunk->count;
+        }
+    if (entries > STEPS) return 1;
+    if (bars) {
+        clear(steps, pairs, bars);
+        for (int i = 0; i < 2 * pairs; i++)
+            for (int l = 0; l < LANES; l++) put_bars(&chunks[i][l], tables, bars);
+        run_all(tables, shared, steps, bars, pairs);
+        for (int i = 0; i < 2 * pairs; i++)
+            for (int l = 0; l < LANES; l++)
+                if (chunks[i][l].pieces > 1) wrong |= take_bars(&chunks[i][l]);
+        if (wrong) return 1;
+    }
+    clear(steps, pairs, entries);
+    for (int i = 0; i < 2 * pairs; i++)
+        for (int l = 0; l < LANES; l++) put_places(&chunks[i][l], tables, entries);
+    run_all(tables, shared, steps, entries, pairs);
+    EACH BOTH wrong |= shared[p].next[s] > shared[p].last[s];
+    return wrong;
+}
+
+__attribute__((TARGET)) static int read_wide(const Tables *tables, Segment *const *segments, Reader *readers, int count) {
+    static const uint64_t still[LANES] = {LOWEST, LOWEST, LOWEST, LOWEST};
+    const int pairs = (count + 1) / 2;
+    Steps steps[PAIRS];
+    Pair shared[PAIRS];
+    uint32_t *at[TOGETHER] = {NULL};
+    int before[TOGETHER] = {0};
+    int64_t most = 0;
+    for (int i = 0; i < 2 * pairs; i++) {
+        Pair *pair = shared + i / 2;
+        pair->states[i & 1] = _mm256_loadu_si256((const __m256i *)(i < count ? readers[i].state : still));
+        pair->next[i & 1] = i < count ? readers[i].next : (const uint8_t *)still;
+        pair->last[i & 1] = i < count ? readers[i].end : (const uint8_t *)still;
+        if (i >= count) continue;
+        at[i] = segments[i]->places;
+        if (segments[i]->chunks > most) most = segments[i]->chunks;
+    }
+    for (int64_t first = 0; first < most; first += LANES) {
+        Chunk chunks[TOGETHER][LANES];
+        for (int i = 0; i < 2 * pairs; i++)
+            for (int l = 0; l < LANES; l++) {
+                set_chunk(&chunks[i][l], i < count ? segments[i] : NULL, first + l, at[i]);
+                at[i] += chunks[i][l].count;
+            }
+        if (read_group(tables, shared, steps, chunks, pairs)) return 0;
+        for (int i = 0; i < count; i++)
+            for (int l = 0; l < LANES; l++) {
+                if (chunks[i][l].count == 0) continue;
+                before[i] = take_places(&chunks[i][l], tables, before[i]);
+                if (before[i] != segments[i]->plan->choices[first + l]) return 0;
+            }
+    }
+    for (int i = 0; i < count; i++) {
+        _mm256_storeu_si256((__m256i *)readers[i].state, shared[i / 2].states[i & 1]);
+        readers[i].next = shared[i / 2].next[i & 1];
+    }
+    return 1;
+}
+
+int barnraise_read_wide(const Tables *tables, Segment *const *segments, Reader *readers, int count) {
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return 0;
+    return read_wide(tables, segments, readers, count);
+}
+#else
+int barnraise_read_wide(const Tables *tables, Segment *const *segments, Reader *readers, int count) {
+    (void)tables, (void)segments, (void)readers, (void)count;
+    return 0;
+}
+#endif
