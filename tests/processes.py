@@ -209,6 +209,14 @@ class Site:
         assert not program.ended, program.log.read_text()
         return program
 
+    def listens(self) -> Program:
+        """The gateway of a run that is there, without a conductor: nothing is merged, and no Ray is started."""
+        self.folder.address.unlink(missing_ok=True)
+        program = self.starts_module("gateway", "coordinator.gateway", "--run", str(self.folder.root))
+        until(lambda: self.folder.address.exists() or program.ended, "an address")
+        assert not program.ended, program.log.read_text()
+        return program
+
     def joins(self, name: str, *options: str) -> Program:
         """A contributor of this name, with its own key and state."""
         home = self.root / name
@@ -234,8 +242,7 @@ class Site:
     @property
     def url(self) -> str:
         """Where the gateway listens; waits until it does."""
-        until(self.folder.address.exists, "an address")
-        return str(json.loads(self.folder.address.read_bytes())["url"])
+        return until(self.folder.listening, "an address") or ""
 
     def releases(self) -> list[str]:
         """Versions in the published index, oldest first."""
