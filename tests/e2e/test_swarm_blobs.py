@@ -11,7 +11,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -30,6 +30,9 @@ from barnraise.swarm.blob_choice import ranked
 from barnraise.swarm.process import Sidecar
 from contributor.swarm.peer_blobs import PeersFirst
 from givers import Giver, as_blobs, blob_of
+from processes import until
+
+pytestmark = pytest.mark.xdist_group("swarm-blobs")  # or every process of the tests would start the sidecars
 
 RUN = "tiny-lm"
 READY_S = 180.0
@@ -56,7 +59,7 @@ class Node:
 
     def gets(self, data: bytes) -> bytes:
         """What other nodes give it; asked again, if this machine was too busy to hear them at once."""
-        return _eventually(lambda: Path(path).read_bytes() if (path := self.fetch(data).get("path")) else None)
+        return until(lambda: Path(path).read_bytes() if (path := self.fetch(data).get("path")) else b"", "a blob")
 
     @property
     def peer(self) -> str:
@@ -102,14 +105,6 @@ class Swarm:
         return ranked(digest, [self.holder.peer, claims], self.taker.peer)[0]
 
 
-def _eventually(found: Callable[[], Any], within_s: float = READY_S) -> Any:
-    until = time.monotonic() + within_s
-    while not (value := found()):
-        assert time.monotonic() < until, "that did not happen in time"
-        threading.Event().wait(0.2)
-    return value
-
-
 @contextmanager
 def _node(root: Path, name: str, bootstrap: list[str], *, blobs: bool = True) -> Iterator[Node]:
     folder = root / name
@@ -129,9 +124,14 @@ def _liars(bootstrap: list[str]) -> Iterator[Callable[[], list[str]]]:
     """Their ids, once they are there. Their sockets need a short path."""
     with tempfile.TemporaryDirectory(prefix="br-liars-") as folder:
         settings = json.dumps({"run": RUN, "bootstrap": bootstrap, "folder": folder})
-        command = [sys.executable, swarm_liars.__file__, settings]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        with subprocess.Popen(command, **pipes, text=True, process_group=0) as process:  # type: ignore[call-overload]
+        with subprocess.Popen(
+            [sys.executable, swarm_liars.__file__, settings],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            process_group=0,
+        ) as process:
             assert process.stdout is not None
             try:
                 yield lambda: json.loads(process.stdout.readline())
@@ -155,7 +155,7 @@ def swarm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Swarm]:
         swarm = Swarm(holder, taker, without, dict(zip(swarm_liars.WAYS, liars(), strict=True)))
         holder.allow()
         taker.allow()
-        _eventually(swarm.knows_all)
+        until(swarm.knows_all, "all to be known", READY_S)
         yield swarm
 
 
@@ -199,7 +199,7 @@ def test_a_paused_node_gives_nothing(swarm: Swarm) -> None:
     data = swarm.quiet_blob()
     swarm.holder.allow(paused=True)
     gave = swarm.holder.counts()["given_bytes"]
-    _eventually(lambda: "gateway" in swarm.taker.fetch(data))
+    until(lambda: "gateway" in swarm.taker.fetch(data), "the gateway to be asked")
     assert swarm.holder.counts()["given_bytes"] == gave
     swarm.holder.allow()
 
@@ -223,14 +223,14 @@ def test_a_sidecar_that_is_killed_in_the_middle_leaves_the_rest_to_the_gateway(s
     source = PeersFirst(cast("ReleaseSource", gateway), sidecar)
     pull = threading.Thread(target=lambda: Fetcher([source], store).fetch([blob_of(data)]))
     pull.start()
-    _eventually(lambda: swarm.holder.counts()["given_bytes"] > gave)
+    until(lambda: swarm.holder.counts()["given_bytes"] > gave, "a byte")
     os.kill(pid, signal.SIGKILL)
     pull.join(READY_S)
     assert store.read(digest_bytes(data)) == data
     assert gateway.sent == len(data)
 
     swarm.holder.allow()
-    _eventually(lambda: sidecar.state.doing == "ready" and sidecar.state.starts > starts)
+    until(lambda: sidecar.state.doing == "ready" and sidecar.state.starts > starts, "another sidecar", READY_S)
     assert swarm.taker.counts()["taken_bytes"] == 0  # it counts from its own start
     assert "gateway" in swarm.taker.fetch(data)  # and waits to be told again what it may
     swarm.taker.allow()
@@ -243,7 +243,5 @@ class Silent:
     label = "http://gone"
     vouches = False
 
-    @contextmanager
-    def open_blob(self, _blob: BlobRef, _start: int, _stop: int) -> Iterator[BlobStream]:
+    def open_blob(self, _blob: BlobRef, _start: int, _stop: int) -> AbstractContextManager[BlobStream]:
         raise UnreachableError("http://gone does not answer")
-        yield  # type: ignore[unreachable]
