@@ -233,8 +233,8 @@ def main() -> None:
         f"The run stdlib-lm (3.1M parameters, batch 8), {units} units of each length after a first one, by one node;",
         "medians, of the last column also least and most. The gateway is a process on the same machine; the conductor",
         "merges between units. *Not steps* is the share of a unit in which no step is taken.",
-        f"{shipped_steps()} steps are the shipped run's unit, 12 the demo's. The processor's seconds are those of the node's process alone, and",
-        "hardly depend on what else the machine does; the wall's do.",
+        f"{shipped_steps()} steps are the shipped run's unit, 12 the demo's. The processor's seconds are those of the",
+        "node's process alone, and hardly depend on what else the machine does; the wall's do.",
         "",
         *table(results),
     ]

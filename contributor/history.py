@@ -36,6 +36,7 @@ class UnitLine:
         bytes: of the update on the wire; 0 before it was sent.
         state: ``outbox`` until there is a receipt, ``received`` until its fate is known, then the fate.
         version: the release that holds it; None where none does.
+        device, busy: what trained it, and the share of that which it kept busy; None where nothing tells.
     """
 
     digest: str
@@ -52,6 +53,8 @@ class UnitLine:
     state: str = "outbox"
     reason: str = ""
     version: str | None = None
+    device: str = ""
+    busy: float | None = None
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
