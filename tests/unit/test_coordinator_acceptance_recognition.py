@@ -273,6 +273,8 @@ def test_what_is_all_zeros_is_no_tuning() -> None:
 def test_others_that_are_tuned_too_hide_nothing_while_they_are_fewer() -> None:
     found = [tuned_word(np.random.default_rng(seed), 5, extra=0.1, tuned_others=2).flagged for seed in range(40)]
     assert np.mean(found) > 0.95
+    whole = tuned_word(np.random.default_rng(1), 5, extra=1.0, tuned_others=2)
+    assert whole.evidence["extra_gain"] > 0.9
 
 
 def test_what_a_check_keeps_is_bounded_and_comes_back_with_its_numbers() -> None:
