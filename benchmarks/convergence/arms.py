@@ -17,7 +17,7 @@ from typing import Literal
 
 from barnraise.model_config import ByteLMConfig
 from barnraise.update_config import CodecConfig
-from benchmarks.convergence.prototypes import SignTurn
+from benchmarks.convergence.prototypes import InTurn
 from benchmarks.convergence.rates import CONSTANT, COSINE, STABLE, Rates
 
 __all__ = [
@@ -115,6 +115,7 @@ QUICK = Scale(
 SMALL_STABLE_30 = replace(STABLE_30, name="small-stable-30", model=QUICK.model)
 SMALL_STABLE_90 = replace(STABLE_90, name="small-stable-90", model=QUICK.model, begins_at="small-stable-30")
 SMALL_30 = replace(STANDARD, name="small-30", model=QUICK.model)
+SMALL_90 = replace(SMALL_30, name="small-90", rounds=90, every=6)
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,8 @@ class Arm:
 
     name: str
     title: str
-    up: CodecConfig | SignTurn = DENSE
-    down: CodecConfig = DENSE
+    up: CodecConfig | InTurn = DENSE
+    down: CodecConfig | InTurn = DENSE
     decay: float = 1.0
     swapped: int = 0
     on_leaving: Literal["lost", "kept"] = "lost"
@@ -182,8 +183,11 @@ WHOLE = replace(TOPK, name="topk64-whole", title="top-k 64 up, residual not deca
 CHURN_F32 = replace(F32, name="churn-f32", title="churn: float32", swapped=FAST, like="f32")
 CHURN = replace(TOPK, name="churn-topk64", title="churn: top-k 64 up, residual lost", swapped=FAST)
 KEPT = replace(CHURN, name="churn-kept", title="churn: residual and moments kept until the return", on_leaving="kept")
-SIGNS = Arm("turn1", "prototype: all signs up", up=SignTurn(1))
-TURN = Arm("turn7", "prototype: signs of a seventh in turn up", up=SignTurn(7))
+SIGNS = Arm("turn1", "prototype: all signs up", up=InTurn(1))
+TURN = Arm("turn7", "prototype: signs of a seventh in turn up", up=InTurn(7), decay=0.5)
+TURN_BOTH = Arm(
+    "turn7-both", "prototype: a seventh in turn, signs up and 3 bits down", up=InTurn(7), down=InTurn(7, 3), decay=0.5
+)
 
 
 def _remedy(name: str, title: str, changed: Arm) -> Arm:
@@ -228,6 +232,7 @@ ARMS: tuple[Arm, ...] = (
     _topk("4", "90 rounds of 4 steps", replace(TOPK, stretch=1 / 3)),
     SIGNS,
     TURN,
+    TURN_BOTH,
 )
 
 

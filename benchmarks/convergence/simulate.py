@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from barnraise.config import TrainingConfig
 from barnraise.update_config import CodecConfig
 from benchmarks.convergence.arms import Arm, Scale, Tuning
-from benchmarks.convergence.prototypes import SignTurn
+from benchmarks.convergence.prototypes import InTurn
 from benchmarks.convergence.trunk import BASE, Trunk
 from benchmarks.convergence.world import World
 from contributor.tasks.byte_lm import ByteLMTask
@@ -127,7 +127,7 @@ def _federated(arm: Arm, tuning: Tuning, seed: int, world: World, ceiling: Ceili
     return curve, world.bits(trunk.model_P, scale.final)
 
 
-def codec_of(arm: Arm, done: float, *, new: bool, leaves: bool) -> CodecConfig | SignTurn:
+def codec_of(arm: Arm, done: float, *, new: bool, leaves: bool) -> CodecConfig | InTurn:
     """How an update is compressed; ``done`` is the share of the rounds that are over."""
     if leaves and arm.last is not None:
         return arm.last
@@ -158,7 +158,7 @@ class Crowd:
         self._residuals: dict[int, Vector] = {}
         self._moments: dict[int, Progress] = {}
 
-    def update(self, who: int, number: int, base_P: Vector, codec: CodecConfig | SignTurn) -> tuple[bytes, int]:
+    def update(self, who: int, number: int, base_P: Vector, codec: CodecConfig | InTurn) -> tuple[bytes, int]:
         """Train from ``base_P`` in round ``number``; the file that ``who`` sends, and the bytes that it counts for."""
         seed, batch = _seed_of(self._seed, number, who), self._world.scale.batch
         training = TrainingConfig(steps=self._steps, batch=batch, learning_rate=self.learning_rate)

@@ -17,6 +17,7 @@ from barnraise.merge_config import OuterConfig
 from barnraise.update_config import CodecConfig
 from barnraise.updates import Update, write_update
 from barnraise.updates.space import ParameterSpace
+from benchmarks.convergence.prototypes import InTurn
 from merge.measure import Piece, measure_pieces, total
 from merge.plan import MergeRules, plan_merge
 from merge.segment import SegmentUpdates, merge_segment
@@ -53,15 +54,16 @@ class Trunk:
         self._state = dict(self._outer.initial(space.size))
         self._residual_P = torch.zeros(space.size)
         self._named = named
+        self._releases = 0
 
-    def release(self, files: Sequence[bytes], codec: CodecConfig) -> int:
+    def release(self, files: Sequence[bytes], codec: CodecConfig | InTurn) -> int:
         """Merge update files into the next release; the size of its patch in bytes."""
-        space = self._space
+        space, written = self._space, CodecConfig(name="dense") if isinstance(codec, InTurn) else codec
         parsed = sorted((Update.parse(data, space, base_digest=BASE) for data in files), key=lambda u: u.digest)
         segments = [self._read(parsed, number) for number in range(space.segment_count)]
         measured = total([measure_pieces(s.deltas, s.pieces, magnitudes=False) for s in segments])
         plan = plan_merge(measured, [1.0] * len(parsed), self._rules)
-        encoded = []
+        encoded, decoded = [], []
         for number, updates in enumerate(segments):
             cut = slice(*space.segment_range(number))
             mine = SegmentOfTrunk(
@@ -69,13 +71,20 @@ class Trunk:
                 self._residual_P[cut],
                 space.segment_chunk_starts(number),
             )
-            merged = merge_segment(updates, plan, self._rules, self._outer, mine, codec)
+            merged = merge_segment(updates, plan, self._rules, self._outer, mine, written)
             encoded.append(merged.encoded)
-            self.model_P[cut] += merged.decoded_P.numpy()
+            decoded.append(merged.decoded_P.numpy())
             self._residual_P[cut] = merged.residual_P
             for slot, vector_P in merged.state.items():
                 self._state[slot][cut] = vector_P
-        return len(write_update(space, BASE, codec, encoded, role="patch"))
+        change_P, size = np.concatenate(decoded), len(write_update(space, BASE, written, encoded, role="patch"))
+        if isinstance(codec, InTurn):
+            said_P, payload = codec.say(change_P, space, self._releases)
+            self._residual_P += torch.from_numpy(change_P - said_P)
+            change_P, size = said_P, size - 4 * space.size + payload
+        self.model_P += change_P
+        self._releases += 1
+        return size
 
     def _read(self, parsed: Sequence[Update], number: int) -> SegmentUpdates:
         """One segment of every update; a Fisher of 1 wherever it is named makes that rule a mean of those who do."""

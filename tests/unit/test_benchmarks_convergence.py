@@ -35,7 +35,7 @@ from benchmarks.convergence.arms import (
 )
 from benchmarks.convergence.figures import bytes_to_reach, figures_of, mean_curve
 from benchmarks.convergence.levels import entries_at_equal_bytes, largest, left_out, one_level, two_levels
-from benchmarks.convergence.prototypes import SignTurn
+from benchmarks.convergence.prototypes import InTurn
 from benchmarks.convergence.rates import CONSTANT, COSINE, Rates
 from benchmarks.convergence.report import report
 from benchmarks.convergence.schedule import ceiling_of, next_job, whole_order, winner
@@ -355,17 +355,48 @@ def test_special_codecs_are_used_where_they_are_for(done: float, new: bool, leav
 
 
 @settings(max_examples=20, deadline=None)
-@given(turns=st.integers(1, 9), cycle=st.integers(0, 5), seed=st.integers(0, 99))
-def test_every_element_has_its_turn_once_in_a_cycle(turns: int, cycle: int, seed: int) -> None:
+@given(turns=st.integers(1, 9), bits=st.sampled_from([1, 2, 3, 4]), cycle=st.integers(0, 5), seed=st.integers(0, 99))
+def test_every_element_has_its_turn_once_in_a_cycle(
+    turns: int, bits: Literal[1, 2, 3, 4], cycle: int, seed: int
+) -> None:
     target_P = normal(seed)
     said = np.zeros(SPACE.size, dtype=int)
     for number in range(cycle * turns, (cycle + 1) * turns):
-        decoded_P, size = SignTurn(turns).say(target_P, SPACE, number)
+        decoded_P, size = InTurn(turns, bits).say(target_P, SPACE, number)
         said += decoded_P != 0
         assert set(np.sign(decoded_P * target_P).tolist()) <= {0.0, 1.0}
-        assert size <= SPACE.size / turns / 8 + 2 + SPACE.chunk_count + turns
+        assert size <= bits * SPACE.size / turns / 8 + 2 + SPACE.chunk_count + turns
         assert left_out(target_P, decoded_P) < 1
     assert (said == 1).all()
+
+
+@given(seed=st.integers(0, 99))
+def test_more_bits_of_everybody_leave_out_less(seed: int) -> None:
+    target_P = normal(seed)
+    shares = [left_out(target_P, InTurn(1, bits).say(target_P, SPACE, 0)[0]) for bits in (1, 2, 3, 4)]
+    assert shares == sorted(shares, reverse=True)
+    assert shares[0] == pytest.approx(1 - 2 / math.pi, abs=0.03)
+    assert shares[-1] < 0.02
+
+
+def test_nothing_said_of_nothing_is_nothing() -> None:
+    decoded_P, _ = InTurn(3, 2).say(np.zeros(SPACE.size, np.float32), SPACE, 1)
+    assert not decoded_P.any()
+
+
+def test_a_release_in_turn_moves_a_share_and_keeps_the_rest(world: World) -> None:
+    base_P = world.initial(0)
+    files = [Crowd(F32, world, 0, TINY.steps).update(0, 0, base_P, F32.up)[0]]
+    dense, turning = (Trunk(world.space, base_P.copy(), (1.0, 0.0)) for _ in range(2))
+    dense.release(files, F32.down)
+    size = turning.release(files, InTurn(3, 4))
+    moved_P = turning.model_P != base_P
+    assert 0.2 < moved_P.mean() < 0.4
+    assert size < world.space.size
+    nothing_P = np.zeros(world.space.size, np.float32)
+    nothing = finish_unit(Wanted(world.space, BASE, CodecConfig(name="dense")), nothing_P).data
+    turning.release([nothing], CodecConfig(name="dense"))
+    np.testing.assert_allclose(turning.model_P, dense.model_P, rtol=0, atol=1e-6)
 
 
 @settings(max_examples=10, deadline=None)
