@@ -21,7 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from barnraise.digest import digest_bytes, is_digest
+from barnraise.digest import digest_bytes, is_digest, new_hasher
 from barnraise.errors import BlobMissingError
 from barnraise.releases.durable import (
     TEMPORARY_SUFFIX,
@@ -137,6 +137,27 @@ class BlobStore:
             DiskFullError: no space left.
         """
         return write_temporary(self._incoming(), lambda fd: write_all(fd, data), wait=False, begin=True)
+
+    def write_parts_beside(self, parts: Iterable[bytes]) -> tuple[Path, str, int]:
+        """As :meth:`write_beside`, with what comes in parts: each is hashed and written while it is in the cache.
+
+        Returns:
+            Where it is, its digest, and how many bytes it has.
+
+        Raises:
+            DiskFullError: no space left. Then, and when ``parts`` fails, nothing is there.
+        """
+        hasher, size_bytes = new_hasher(), 0
+
+        def write(descriptor: int) -> None:
+            nonlocal size_bytes
+            for part in parts:
+                hasher.update(part)
+                write_all(descriptor, part)
+                size_bytes += len(part)
+
+        path = write_temporary(self._incoming(), write, wait=False)
+        return path, f"b3:{hasher.hexdigest()}", size_bytes
 
     def settle(self, digests: Iterable[str]) -> None:
         """Make the names of blobs durable; their content was before it got a name.

@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from barnraise import native
+from barnraise.digest import digest_bytes
 from barnraise.errors import BrokenChainError, NotACheckpointError, UsageError, VerificationError
+from barnraise.message import BlobRef
 from barnraise.releases import store as store_module
 from barnraise.releases.convert import Stored
 from barnraise.releases.derived.family import Family
@@ -40,8 +43,42 @@ def how(done: Imported) -> dict[str, tuple[bool, bool, int]]:
 def test_what_does_not_come_back_is_not_listed(run: FamilyRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(coding, "_decoder", lambda layout: lambda kind, body, base, out: out.fill(0))
     path = save(tmp_path / "ft", raw(tuned(run.run.models["0.1.2"])))
-    with pytest.raises(VerificationError, match=f"tensor '{FIRST}': a block does not come back as it was"):
+    with pytest.raises(VerificationError, match=f"tensor '{SECOND}': a block does not come back as it was"):
         run.imports(path, "tiny-de", run.trunk("0.1.2"))
+    assert run.derived == []
+    assert run.run.store.sweep() == 0, "what was half written is gone"
+
+
+@pytest.mark.parametrize("threads", ["1", "2", "5"])
+def test_blobs_are_what_encoding_a_whole_tensor_gives(
+    run: FamilyRun, tmp_path: Path, threads: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written in parts, by any number of threads, of a tensor of some blocks among small ones."""
+    monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    monkeypatch.setattr(native.os, "sched_getaffinity", lambda _: range(8), raising=False)
+    drawn_N = np.random.default_rng(5).standard_normal(600_001, dtype=np.float32)
+    tensors = {**raw(tuned(run.run.models["0.1.2"])), TensorSpec("large", (600_001,), "F32"): drawn_N.view(np.uint8)}
+    done = run.imports(save(tmp_path / "ft", tensors), "tiny-de", run.trunk("0.1.2"))
+    data = {spec.name: content for spec, content in tensors.items()}
+    before = SPACE.unflatten(run.run.models["0.1.2"])
+    for tensor in done.manifest.tensors:
+        base = before[tensor.name].tobytes() if tensor.base is not None else None
+        expected = encode(data[tensor.name].tobytes(), "F32", base)
+        assert tensor.blob == BlobRef(digest=digest_bytes(expected), size_bytes=len(expected)), tensor.name
+        assert run.run.store.read(tensor.blob.digest) == expected
+
+
+def test_a_parent_that_is_damaged_is_found_out(run: FamilyRun, tmp_path: Path) -> None:
+    """Its tensors are compared, not its file as a whole."""
+    path = save(tmp_path / "ft", raw(tuned(run.run.models["0.1.0"])))
+    keyframe = run.index().entry("0.1.0").keyframe
+    assert keyframe is not None
+    whole = run.run.store.path(keyframe.digest)
+    data = bytearray(whole.read_bytes())
+    data[-1] ^= 1
+    whole.write_bytes(data)
+    with pytest.raises(VerificationError, match=r"is b3:.*, its manifest says b3:"):
+        run.imports(path, "tiny-de", run.trunk("0.1.0"))
     assert run.derived == []
 
 

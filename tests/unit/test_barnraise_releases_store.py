@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,20 @@ def test_what_is_written_beside_has_no_name_until_it_is_adopted(tmp_path: Path) 
     store.adopt(written, digest_bytes(b"payload"))
     assert store.read(digest_bytes(b"payload")) == b"payload"
     assert store.sweep() == 0
+
+
+def test_what_comes_in_parts_is_named_by_all_of_them(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    path, digest, size_bytes = store.write_parts_beside(iter([b"pay", b"", b"load"]))
+    assert (path.read_bytes(), digest, size_bytes) == (b"payload", digest_bytes(b"payload"), 7)
+
+    def broken() -> Iterator[bytes]:
+        yield b"pay"
+        raise ValueError("no more")
+
+    with pytest.raises(ValueError, match="no more"):
+        store.write_parts_beside(broken())
+    assert list((tmp_path / "incoming").glob("*.part")) == [path]
 
 
 def test_only_a_durable_store_waits_for_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

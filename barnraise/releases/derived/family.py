@@ -136,6 +136,15 @@ class Family:
         order = [entry.version for entry in self.catalog.index.releases if entry.version in releases]
         return Needs(tuple(blobs.values()), tuple(order))
 
+    def believe(self, ref: ModelRef) -> None:
+        """Hash no whole release that a model is built upon: every tensor is compared when it is read.
+
+        Raises:
+            See :meth:`needs`.
+        """
+        entries = [self.catalog.index.entry(version) for version in self.needs(ref).releases]
+        self.catalog.believe([entry.keyframe for entry in entries if entry.keyframe is not None])
+
     def build(self, ref: ModelRef) -> None:
         """Have the trunk's releases that a model is built upon, on all threads, before pieces are asked for.
 

@@ -28,7 +28,8 @@ from barnraise.releases.derived.family import Family
 from barnraise.releases.derived.known import KnownTensors, Stored
 from barnraise.releases.derived.manifest import DerivedTensor, ModelRef, TensorRef
 from barnraise.releases.derived.rounding import in_type
-from barnraise.releases.lossless import encode
+from barnraise.releases.lossless import encoded
+from barnraise.releases.shared_out import share_out
 from barnraise.releases.store import BlobStore
 from barnraise.updates.space import TensorSpec
 
@@ -43,6 +44,14 @@ Alone, weights take 0.82 of their bytes in float32 and 0.67 in bfloat16.
 _FIRST_BYTES = 1 << 16
 _Made = tuple[Stored, Future[int]]
 """How a tensor is stored, and the bytes that are being written for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Code:
+    """A tensor's blob, written beside its place."""
+
+    path: Path
+    blob: BlobRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,14 +96,20 @@ class Storing:
             ReleaseError, StorageError, NetworkError: the parent cannot be read.
         """
         specs = sorted(checkpoint.specs)
+        self.family.believe(parent)
         with ThreadPoolExecutor(threads()) as pool, ThreadPoolExecutor(1) as disk:
             digests = list(pool.map(lambda spec: digest_bytes(_bytes(checkpoint, spec).data), specs))
             first: dict[tuple[str, str], TensorSpec] = {}
             for spec, digest in zip(specs, digests, strict=True):
                 if self.known.find(spec.dtype, digest) is None:
                     first.setdefault((spec.dtype, digest), spec)
-            done = pool.map(lambda spec: self._store(checkpoint, spec, parent, disk), first.values())
-            made = {which: (stored, written.result()) for which, (stored, written) in zip(first, done, strict=True)}
+            order = sorted(first, key=lambda which: -first[which].size)  # nobody waits for a large one in the end
+            most = sum(spec.size for spec in first.values()) // threads()
+            large = [which for which in order if first[which].size > most]  # worth all threads, one after the other
+            done = share_out(lambda which: self._store(checkpoint, first[which], parent, disk), large, None)
+            rest = order[len(large) :]
+            done += share_out(lambda which: self._store(checkpoint, first[which], parent, disk), rest, pool)
+            made = {which: (stored, written.result()) for which, (stored, written) in zip(order, done, strict=True)}
         self.store.settle(stored.blob.digest for stored, _ in made.values() if stored.blob is not None)
         bases = _Bases(parent)
         tensors = []
@@ -122,10 +137,10 @@ class Storing:
         else:
             usable = base if depth < self.depth_most else None
             try:
-                code, is_difference = _shortest(data, spec.dtype, usable)
+                code, is_difference = self._shortest(data, spec.dtype, usable)
             except VerificationError as error:
                 raise VerificationError(f"tensor {spec.name!a}: {error}. Nothing was listed") from error
-            blob, written = self._put(code, disk)
+            blob, written = code.blob, disk.submit(self._name, code)
             stored = Stored(blob, (parent, spec.name), depth + 1) if is_difference else Stored(blob, None, 0)
         self.told(len(data))
         checkpoint.release(spec.name, 0, spec.size)
@@ -138,21 +153,28 @@ class Storing:
             return None
         return in_type(self.family.read(parent, spec.name), there.dtype, spec.dtype)
 
-    def _put(self, code: bytes, disk: Executor) -> tuple[BlobRef, Future[int]]:
-        digest = digest_bytes(code)
-        if self.store.has(digest):
-            written = disk.submit(self._keep, code, digest)
-        else:
-            written = disk.submit(self._name, self.store.write_beside(code), digest, len(code))
-        return BlobRef(digest=digest, size_bytes=len(code)), written
+    def _shortest(self, data: NDArray[np.uint8], dtype: str, base: NDArray[np.uint8] | None) -> tuple[_Code, bool]:
+        """The tensor in few bytes, and whether that is a difference from the base."""
+        if base is None:
+            return self._write(data, dtype, None), False
+        difference = self._write(data, dtype, base)
+        if difference.blob.size_bytes < PAYS_BELOW * len(data):
+            return difference, True
+        alone = self._write(data, dtype, None)
+        is_difference = difference.blob.size_bytes < alone.blob.size_bytes
+        chosen, other = (difference, alone) if is_difference else (alone, difference)
+        other.path.unlink()
+        return chosen, is_difference
 
-    def _keep(self, code: bytes, digest: str) -> int:
-        self.store.put(code, digest, settle=False)
-        return 0
+    def _write(self, data: NDArray[np.uint8], dtype: str, base: NDArray[np.uint8] | None) -> _Code:
+        parts = encoded(data.data, dtype, None if base is None else base.data, check=True)
+        path, digest, size_bytes = self.store.write_parts_beside(parts)
+        return _Code(path, BlobRef(digest=digest, size_bytes=size_bytes))
 
-    def _name(self, written: Path, digest: str, size_bytes: int) -> int:
-        self.store.adopt(written, digest, settle=False)
-        return size_bytes
+    def _name(self, code: _Code) -> int:
+        is_new = not self.store.has(code.blob.digest)
+        self.store.adopt(code.path, code.blob.digest, settle=False)
+        return code.blob.size_bytes if is_new else 0
 
     def _compared(self, tensors: Sequence[DerivedTensor], parent: ModelRef) -> tuple[int, int]:
         """How many tensors are the parent's, and how many have none there in their shape."""
@@ -191,17 +213,6 @@ class _Bases:
             base=base,
             depth=stored.depth,
         )
-
-
-def _shortest(data: NDArray[np.uint8], dtype: str, base: NDArray[np.uint8] | None) -> tuple[bytes, bool]:
-    """The tensor in few bytes, and whether that is a difference from the base."""
-    if base is not None:
-        difference = encode(data.data, dtype, base.data, check=True)
-        if len(difference) < PAYS_BELOW * len(data):
-            return difference, True
-        alone = encode(data.data, dtype, check=True)
-        return (difference, True) if len(difference) < len(alone) else (alone, False)
-    return encode(data.data, dtype, check=True), False
 
 
 def _are_equal(base: NDArray[np.uint8], data: NDArray[np.uint8]) -> bool:

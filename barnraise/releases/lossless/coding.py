@@ -37,7 +37,7 @@ Decode = Callable[[int, Bytes, Bytes | None, Bytes], None]
 _HEADER = struct.Struct("<4sBBBBQ")
 _MAGIC = b"BRLT"
 _FORMAT = 1
-_AT_ONCE = 64  # blocks that are held in memory while they are handed on
+_AT_ONCE = 8  # blocks for each of several threads that are held while they are handed on; one alone holds one
 
 
 class Readable(Protocol):
@@ -73,14 +73,15 @@ def encode(data: Buffer, dtype: str, base: Buffer | None = None, *, check: bool 
 
 
 def encoded(data: Buffer, dtype: str, base: Buffer | None = None, *, check: bool = False) -> Iterator[bytes]:
-    """What :func:`encode` gives, in parts, while no more than 64 MiB are held; ``data`` may be mapped from a file."""
+    """What :func:`encode` gives, in parts, while a few MiB are held; ``data`` may be mapped from a file."""
     layout, source = layout_of(dtype), _array(data)
     before = None if base is None else _array(base)
     _check_sizes(len(source), before, layout, dtype)
     yield _HEADER.pack(_MAGIC, _FORMAT, layout.number, before is not None, 0, len(source))
     encode_one = _checking(_encoder(layout), _decoder(layout)) if check else _encoder(layout)
-    for first in range(0, len(source), _AT_ONCE * BLOCK):
-        part = source[first : first + _AT_ONCE * BLOCK]
+    step = BLOCK * (_AT_ONCE * native.threads() if native.threads() > 1 else 1)
+    for first in range(0, len(source), step):
+        part = source[first : first + step]
         blocks = [b""] * -(-len(part) // BLOCK)
         _encode_part(encode_one, part, None if before is None else before[first : first + len(part)], blocks)
         yield from blocks
