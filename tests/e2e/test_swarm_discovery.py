@@ -177,7 +177,8 @@ def test_whoever_is_among_liars_only_waits_and_is_never_led_astray(site: Site, l
     assert ada.ends() == 0
     assert not ada.said("moved")
     found = swarm_of(site)["discovery"]
-    assert (found["moved"], found["seen"]) == (0, [])
+    assert (found["moved"], found["nodes"]) == (0, 0)
+    assert {one["name"] for one in found["seen"]} <= {"ada"}  # which may keep its own record, where few others answer
 
 
 def test_the_dht_takes_and_gives_back_only_what_holds(tmp_path: Path) -> None:
