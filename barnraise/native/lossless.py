@@ -97,7 +97,7 @@ def _full(name: str) -> str:
 
 
 def _memory_of_thread(name: str) -> Bytes:
-    """About 6 MB that the loops write to, all zero at first; NumPy allocates at multiples of 16, which is what they need."""
+    """About 6 MB that the loops write to, all zero at first; NumPy allocates at multiples of 16, as they need."""
     found: Bytes | None = getattr(_memory, name, None)
     if found is None:
         found = np.zeros(int(_function(name, "", ctypes.c_int64)()), dtype=np.uint8)
