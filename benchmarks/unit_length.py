@@ -5,7 +5,7 @@
 
 Four contributors train on the shards of configs/runs/stdlib-lm.toml: the model of that run (``--size stdlib``, 0.4 s of
 a processor a step), or the small one of benchmarks/convergence (0.03 s). Everything that they do is the project's own
-code. An arm is the steps of a unit and the codec both ways; all arms see the
+code. An arm is the steps of a unit and the codecs of updates and of patches; all arms see the
 same number of steps, so one with longer units has fewer rounds. Every point is one line of the records: a killed
 experiment loses the round that it was in.
 """
@@ -40,7 +40,10 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Length:
-    """An arm, written ``STEPSxCODEC[@RATE]``: ``144x256`` is top-k 256 of 4,096, ``144xb2`` blockwise in 2 bits."""
+    """An arm, written ``STEPSxCODEC[/CODEC][@RATE]``; the second codec is that of the patches, if it is another.
+
+    ``144x256`` is top-k 256 of 4,096 both ways, ``144xb2/512`` blockwise in 2 bits up and top-k 512 down.
+    """
 
     name: str
 
@@ -54,9 +57,18 @@ class Length:
         return float(self.name.partition("@")[2] or 1.0)
 
     @property
-    def codec(self) -> CodecConfig:
-        said = self.name.partition("x")[2].partition("@")[0]
-        return blockwise(cast(Literal[8, 4, 2], int(said[1:]))) if said.startswith("b") else topk(int(said))
+    def codecs(self) -> tuple[CodecConfig, CodecConfig]:
+        """Of updates, and of patches."""
+        said = self.name.partition("x")[2].partition("@")[0].split("/")
+        return _codec(said[0]), _codec(said[-1])
+
+
+def _codec(said: str) -> CodecConfig:
+    return blockwise(cast(Literal[8, 4, 2], int(said[1:]))) if said.startswith("b") else topk(int(said))
+
+
+def _in_words(codec: CodecConfig) -> str:
+    return f"top-k {codec.k}" if codec.name == "topk" else f"blockwise {codec.bits} bits"
 
 
 def world_of_run(size: str) -> tuple[World, float]:
@@ -72,17 +84,18 @@ def world_of_run(size: str) -> tuple[World, float]:
 
 def rounds(length: Length, world: World, decay: float, seed: int) -> Iterator[Record]:
     """Train for ever; a record whenever a multiple of ``LOOK_EVERY`` steps of a contributor is done."""
-    arm = Arm(length.name, length.name, up=length.codec, down=length.codec, decay=decay)
+    up, down = length.codecs
+    arm = Arm(length.name, length.name, up=up, down=down, decay=decay)
     trunk = Trunk(world.space, world.initial(seed), (length.rate, 0.0))
     crowd, traffic = Crowd(arm, world, seed, length.steps), Traffic(keyframe=4 * world.space.size)
     number = 0
     while True:
         files = []
         for who in range(PRESENT):
-            data, size = crowd.update(who, number, trunk.model_P, length.codec)
+            data, size = crowd.update(who, number, trunk.model_P, up)
             files.append(data)
             traffic.up += size
-        traffic.patches.append(trunk.release(files, length.codec))
+        traffic.patches.append(trunk.release(files, down))
         traffic.catch_up(range(PRESENT))
         number += 1
         if number * length.steps % LOOK_EVERY == 0:
@@ -112,13 +125,12 @@ def table(records: Sequence[Record]) -> list[str]:
     """A row an arm, a column for each look."""
     looks = sorted({r["done"] for r in records})
     header = [f"bits per byte after {done} steps" for done in looks]
-    lines = [f"| steps a unit | codec both ways | outer rate | kB a step up | down | {' | '.join(header)} |"]
-    lines.append("|---" * (5 + len(looks)) + "|")
+    lines = [f"| steps a unit | codec up | codec down | outer rate | kB a step up | down | {' | '.join(header)} |"]
+    lines.append("|---" * (6 + len(looks)) + "|")
     for name in dict.fromkeys(r["arm"] for r in records):
         length, mine = Length(name), [r for r in records if r["arm"] == name]
         last = max(mine, key=lambda r: r["done"])
-        codec = f"top-k {length.codec.k}" if length.codec.name == "topk" else f"blockwise {length.codec.bits} bits"
-        cells = [str(length.steps), codec, f"{length.rate:g}"]
+        cells = [str(length.steps), *map(_in_words, length.codecs), f"{length.rate:g}"]
         cells += [f"{last[way] / PRESENT / last['done'] / 1000:.2f}" for way in ("up_bytes", "down_bytes")]
         for done in looks:
             found = [r["bits"] for r in mine if r["done"] == done]
@@ -129,7 +141,9 @@ def table(records: Sequence[Record]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--arms", default="12x256,48x256,144x256", help="STEPSxCODEC[@RATE], separated by commas")
+    parser.add_argument(
+        "--arms", default="12x256,48x256,144x256", help="STEPSxCODEC[/CODEC][@RATE], separated by commas"
+    )
     parser.add_argument("--size", choices=["small", "stdlib"], default="small")
     parser.add_argument("--steps", type=int, default=576, help="of each contributor, in all")
     parser.add_argument("--seed", type=int, default=0)
