@@ -33,18 +33,17 @@ def test_a_job_has_one_thread_and_what_its_caller_had_chosen() -> None:
 
 
 def test_after_an_error_nothing_begins_and_nobody_waits() -> None:
-    """A job that hangs does not hold the error up; it is waited for where the pool ends."""
+    """Jobs that hang do not hold the error up; they are waited for where the pool ends."""
     hangs, begun = threading.Event(), []
 
     def work(job: int) -> None:
         begun.append(job)
-        if job == 0:
-            assert hangs.wait(60)
         if job == 1:
             raise ValueError("the second one")
+        assert hangs.wait(60)
 
     with ThreadPoolExecutor(2) as pool:
         with pytest.raises(ValueError, match="the second one"):
             share_out(work, range(500), pool)
         hangs.set()
-    assert len(begun) < 500
+    assert set(begun) <= {0, 1, 2}  # the thread that failed may have taken one more before it was told
