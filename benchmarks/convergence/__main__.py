@@ -59,7 +59,7 @@ def main() -> None:
         names = tuple(chosen.arms.split(",")) if chosen.arms else names
         work_off(whole_order(names, chosen.seeds or scale.seeds), world, records, path)
     scales = (scale,) if path is None else tuple(SCALES.values())
-    page = report(scales, records, world.space.size, today)
+    page = report(scales, records, today)
     print(page)
     if path is not None:
         path.with_suffix(".md").write_text(page)

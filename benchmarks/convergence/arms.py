@@ -42,7 +42,7 @@ Tuning = tuple[float, float, float]
 times (1 - momentum): how far a change goes in the end that every round wants."""
 
 DENSE = CodecConfig(name="dense")
-OUTER = (0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+OUTER = (0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
 MOMENTUM = (0.0, 0.5)
 INNER = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3)
 FAST, SLOW = 4, 1  # contributors that change places with absent ones after a round
@@ -99,7 +99,6 @@ STANDARD = Scale(
 COSINE_30 = replace(STANDARD, name="cosine-30", rates=COSINE)
 STABLE_30 = replace(STANDARD, name="stable-30", rates=STABLE)
 STABLE_90 = replace(STABLE_30, name="stable-90", rounds=90, every=6, targets=(3.0, 2.5), begins_at="stable-30")
-SCALES = {scale.name: scale for scale in (STABLE_30, STABLE_90, COSINE_30, STANDARD)}
 QUICK = Scale(
     "quick",
     ByteLMConfig(dim=48, layers=1, heads=2, hidden=96, context=32),
@@ -112,10 +111,8 @@ QUICK = Scale(
     final=256,
     targets=(6.0,),
 )
-SMALL_STABLE_30 = replace(STABLE_30, name="small-stable-30", model=QUICK.model)
-SMALL_STABLE_90 = replace(STABLE_90, name="small-stable-90", model=QUICK.model, begins_at="small-stable-30")
-SMALL_30 = replace(STANDARD, name="small-30", model=QUICK.model)
-SMALL_90 = replace(SMALL_30, name="small-90", rounds=90, every=6)
+SMALL_30 = replace(STANDARD, name="small-30", model=QUICK.model)  # a sixth as large, to look around with
+SCALES = {scale.name: scale for scale in (STABLE_30, STABLE_90, STANDARD, COSINE_30, SMALL_30)}
 
 
 @dataclass(frozen=True)
@@ -184,9 +181,10 @@ CHURN_F32 = replace(F32, name="churn-f32", title="churn: float32", swapped=FAST,
 CHURN = replace(TOPK, name="churn-topk64", title="churn: top-k 64 up, residual lost", swapped=FAST)
 KEPT = replace(CHURN, name="churn-kept", title="churn: residual and moments kept until the return", on_leaving="kept")
 SIGNS = Arm("turn1", "prototype: all signs up", up=InTurn(1))
-TURN = Arm("turn7", "prototype: signs of a seventh in turn up", up=InTurn(7), decay=0.5)
-TURN_BOTH = Arm(
-    "turn7-both", "prototype: a seventh in turn, signs up and 3 bits down", up=InTurn(7), down=InTurn(7, 3), decay=0.5
+SEVENTH = Arm("turn7", "prototype: signs of a seventh in turn up", up=InTurn(7), decay=0.5)
+TURN = Arm("turn8", "prototype: signs of an eighth in turn up", up=InTurn(8), decay=0.5)
+TURN_BOTH = replace(
+    TURN, name="turn8-both", title="prototype: an eighth in turn, signs up and 4 bits down", down=InTurn(8, 4)
 )
 
 
@@ -231,6 +229,7 @@ ARMS: tuple[Arm, ...] = (
     replace(F32, name="f32-36", title="float32 both ways, 10 rounds of 36 steps", stretch=3.0, like="f32"),
     _topk("4", "90 rounds of 4 steps", replace(TOPK, stretch=1 / 3)),
     SIGNS,
+    SEVENTH,
     TURN,
     TURN_BOTH,
 )

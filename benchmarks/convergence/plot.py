@@ -20,9 +20,9 @@ PANELS = (
     (
         "everybody stays: bytes up",
         False,
-        ("f32", "block4", "block2", "topk256", "topk64", "both"),
+        ("f32", "block4", "block2", "topk256", "topk64", "both", "turn7", "turn8-both"),
     ),
-    ("everybody stays: bytes up and down", True, ("f32", "both-block2", "both256", "both")),
+    ("everybody stays: bytes up and down", True, ("f32", "both-block2", "both256", "both", "turn8-both")),
     (
         "half of 16 present, stays of two rounds: bytes up",
         False,
@@ -35,6 +35,8 @@ COLOURS = {
     "block2": "#0072b2",
     "both-block2": "#56b4e9",
     "both256": "#e69f00",
+    "turn7": "#8c564b",
+    "turn8-both": "#5e3c99",
     "topk256": "#009e73",
     "topk64": "#d55e00",
     "both": "#cc79a7",

@@ -13,6 +13,7 @@ import torch
 
 from benchmarks.convergence.arms import ARMS, Scale, arm_named
 from benchmarks.convergence.figures import Figures, figures_of
+from benchmarks.convergence.world import parameters_of
 
 __all__ = ["all_figures", "report"]
 
@@ -27,13 +28,12 @@ def all_figures(scale: Scale, records: Sequence[Record]) -> list[Figures]:
     return [figures for figures in found if figures is not None]
 
 
-def report(scales: Sequence[Scale], records: Sequence[Record], parameters: int, date: str) -> str:
+def report(scales: Sequence[Scale], records: Sequence[Record], date: str) -> str:
     """The page.
 
     Args:
         scales: in the order in which they appear; those without a record do not.
         records: of all of them.
-        parameters: of the model.
         date: ISO date that the page states.
     """
     parts = [f"# Does it learn, and for how many bytes? {date}", _machine(records)]
@@ -43,7 +43,7 @@ def report(scales: Sequence[Scale], records: Sequence[Record], parameters: int, 
             continue
         parts += [
             f"## {_title(scale)}",
-            _setting(scale, parameters),
+            _setting(scale),
             _main_table(all_figures(scale, records), scale),
             "What the grid found, seed 0:",
             _grid_table(ours),
@@ -52,7 +52,7 @@ def report(scales: Sequence[Scale], records: Sequence[Record], parameters: int, 
 
 
 def _title(scale: Scale) -> str:
-    return f"{scale.rounds} rounds, inner rate {scale.rates.words()}"
+    return f"{scale.name}: {scale.rounds} rounds, inner rate {scale.rates.words()}"
 
 
 def _machine(records: Sequence[Record]) -> str:
@@ -63,14 +63,14 @@ def _machine(records: Sequence[Record]) -> str:
     )
 
 
-def _setting(scale: Scale, parameters: int) -> str:
+def _setting(scale: Scale) -> str:
     model = scale.model
     windows = scale.rounds * scale.present * scale.steps * scale.batch
     return (
-        f"Byte model of {parameters:,} parameters (dim {model.dim}, {model.layers} layers, hidden {model.hidden}, "
-        f"context {model.context}); {scale.rounds} rounds of {scale.present} updates of {scale.steps} inner AdamW "
-        f"steps ({scale.batch} windows): {windows * model.context:,} bytes of "
-        f"training text in every run. Eight domains of the standard library, one for each contributor; under churn "
+        f"Byte model of {parameters_of(scale):,} parameters (dim {model.dim}, layers {model.layers}, hidden "
+        f"{model.hidden}, context {model.context}); {scale.rounds} rounds of {scale.present} updates of {scale.steps} "
+        f"inner AdamW steps ({scale.batch} windows): {windows * model.context:,} bytes of training "
+        f"text in every run. Eight domains of the standard library, one for each contributor; under churn "
         f"{2 * scale.present} contributors, half a domain each, of whom {scale.present} are present in a round. "
         f"Final loss on {scale.final:,} held-out windows, the same in every run. Tuned to: lasting outer step / "
         f"outer momentum / peak of the inner learning rate. Differences are between runs of the same seed."

@@ -19,7 +19,7 @@ from barnraise.data_config import StdlibData
 from benchmarks.convergence.arms import Scale
 from merge.architectures import build, flat_of, load_flat, space_of
 
-__all__ = ["SHARDS", "World"]
+__all__ = ["SHARDS", "World", "parameters_of"]
 
 SHARDS = {
     "concurrency": "asyncio concurrent multiprocessing threading queue selectors subprocess socket ssl sched signal "
@@ -79,3 +79,8 @@ class World:
         batches = torch.split(self._held_out[:windows], 64)
         total = sum(float(self._module.loss(batch)) * len(batch) for batch in batches)
         return total / windows / math.log(2)
+
+
+def parameters_of(scale: Scale) -> int:
+    """Elements of the model of a scale."""
+    return space_of(build(scale.model)).size

@@ -219,7 +219,7 @@ def test_figures_compare_seed_by_seed() -> None:
 def test_the_page_has_a_row_for_every_arm_that_ran() -> None:
     records = [record(arm.name, 0, t, 3.0) for arm in ARMS if arm.like is None for t in itertools.product(*arm.axes)]
     records += [record(arm.name, 0, GRID[0], 3.0) for arm in ARMS if arm.like is not None]
-    page = report([TINY], records, 1000, "2026-01-02")
+    page = report([TINY], records, "2026-01-02")
     assert all(page.count(f"| {arm.title} ") == 2 for arm in ARMS)
 
 
