@@ -91,7 +91,8 @@ def plot(scales: Sequence[Scale], records: Sequence[Record], path: Path) -> None
         return
     from benchmarks.convergence.plot import draw
 
-    drawn = [scale for scale in scales if any(r["scale"] == scale.name for r in records)]
+    arms = {scale.name: {r["arm"] for r in records if r["scale"] == scale.name} for scale in scales}
+    drawn = [scale for scale in scales if len(arms[scale.name]) > 1]
     draw([(scale, all_figures(scale, records)) for scale in drawn], path)
 
 
