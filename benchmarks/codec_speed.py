@@ -42,7 +42,7 @@ from barnraise.updates import (
     write_update,
 )
 from barnraise.updates.codec import kept_per_chunk
-from merge.compress import compress
+from merge.compress import compress, compress_in_place
 from merge.compress.topk import select
 
 BASE = digest_bytes(b"base")
@@ -162,8 +162,10 @@ def packing(chunks: int, repeats: int, k: int = 64) -> list[str]:
     data = packed(values_P, space, k)
     update = parsed(data, space)
     base_P, out_P = values_P.numpy().copy(), np.empty(space.size, dtype=np.float32)
+    codec = CodecConfig(name="topk", k=k)
+    given_P = values_P.numpy().copy()  # as a node gives it: what is left out stays in its place, and is packed next
     jobs: dict[str, Job] = {
-        "pack": lambda: packed(values_P, space, k),
+        "pack": lambda: write_update(space, BASE, codec, compress_in_place(given_P, space, codec), role="update"),
         "unpack": lambda: decode_whole(parsed(data, space)),
         "unpack, one thread": on_threads(1, lambda: decode_whole(parsed(data, space))),
         "apply to a base": lambda: apply_update(base_P, update, out=out_P),
@@ -261,14 +263,16 @@ def quantising(chunks: int, repeats: int, hivemind: Peer | None) -> list[str]:
     }
     updates = {bits: parsed(data, space) for bits, data in files.items()}
     seconds: Seconds = {f"{what} {bits} bits": [] for what in ("compress", "decode") for bits in codec}
+    given_P = np.empty(space.size, dtype=np.float32)
     theirs: dict[str, list[float]] = {"compress": [], "extract": [], "error": []}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "values"
         values_P.numpy().tofile(path)
         for _ in range(repeats):
             for bits in codec:
+                given_P[:] = values_P.numpy()
                 start = time.perf_counter()
-                compress(values_P, space, codec[bits])
+                compress_in_place(given_P, space, codec[bits])
                 middle = time.perf_counter()
                 for segment in range(space.segment_count):
                     updates[bits].decode(segment)

@@ -25,7 +25,7 @@ from barnraise.updates.space import ParameterSpace
 from contributor.training.entries import Entries
 from contributor.training.lora import LowRank
 from contributor.training.trainable import EVERYTHING, Some, WhatTrains
-from merge.compress import compress
+from merge.compress import compress, compress_in_place
 from merge.compress.factors import factorise
 from merge.compress.fisher import with_fisher
 
@@ -141,7 +141,11 @@ class Wanted:
 
 
 def finish_unit(
-    wanted: Wanted, target_P: NDArray[np.float32], fisher_P: NDArray[np.float32] | None = None
+    wanted: Wanted,
+    target_P: NDArray[np.float32],
+    fisher_P: NDArray[np.float32] | None = None,
+    *,
+    in_place: bool = False,
 ) -> FinishedUnit:
     """Compress a change.
 
@@ -151,17 +155,18 @@ def finish_unit(
         fisher_P: float32 likewise, not negative, to send along where the lease asks for it. What the codec
             leaves out of the change is in the residual; of the Fisher it is gone, for it says
             something about this change only.
+        in_place: ``target_P`` is needed no more, and may become the residual.
 
     Raises:
         NonFiniteUpdateError: the change or the Fisher holds a NaN or an infinity.
     """
     if isinstance(wanted.carrier, Factors):
         return _finish_factors(wanted, wanted.carrier, target_P)
-    encoded, decoded_P = compress(torch.from_numpy(target_P), wanted.target, wanted.codec)
+    residual_P = target_P if in_place else target_P.copy()
+    encoded = compress_in_place(residual_P, wanted.target, wanted.codec)
     if fisher_P is not None:
         encoded = with_fisher(encoded, fisher_P, wanted.target, wanted.codec)
-    decoded = decoded_P.cpu().numpy()
-    return FinishedUnit(_written(wanted, encoded), np.subtract(target_P, decoded, out=decoded))
+    return FinishedUnit(_written(wanted, encoded), residual_P)
 
 
 def _finish_factors(wanted: Wanted, factors: Factors, target_P: NDArray[np.float32]) -> FinishedUnit:

@@ -322,7 +322,7 @@ class UnitRunner:
     def _outgoing(self, job: _Job, state: NodeState, made: Made, kept: Keeping) -> Outgoing:
         """An update in the node's store, with what becomes true if it is taken, but for the moments."""
         trainer, wanted, parts = job.trainer, job.wanted, self._parts
-        finished = finish_unit(wanted, self._target(job, state, made.change_P), made.fisher_P)
+        finished = finish_unit(wanted, self._target(job, state, made.change_P), made.fisher_P, in_place=True)
         work = Work(self._info.name, job.lease, job.task.tokens)
         envelope = work.envelope(finished.data, trainer.stated_losses, secrets.token_hex(16), parts.now_ms())
         return Outgoing(

@@ -9,6 +9,8 @@ P  elements of a segment, or of the whole space
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -24,7 +26,7 @@ from merge.compress.blockwise import compress_blockwise
 from merge.compress.dense import compress_dense
 from merge.compress.topk import Chosen, compress_chosen, select
 
-__all__ = ["compress", "compress_segment"]
+__all__ = ["compress", "compress_in_place", "compress_segment"]
 
 
 def compress_segment(
@@ -83,7 +85,13 @@ def compress(target_P: Tensor, space: ParameterSpace, codec: CodecConfig) -> tup
     assert target_P.shape == (space.size,), (target_P.shape, space.size)
     target_P = target_P.detach().contiguous()
     if codec.name == "topk" and target_P.device.type == "cpu" and native.available():
-        return _compress_whole(target_P, space, codec.k)
+        decoded_P = torch.empty_like(target_P)  # filled by the threads: touching it takes as long as the rest
+        values_P = decoded_P.numpy()
+
+        def place(at: slice, positions_N: NDArray[np.int64], values_N: NDArray[np.float32]) -> None:
+            native.place(positions_N, values_N, values_P[at])
+
+        return _compress_whole(target_P, space, codec.k, place), decoded_P
     decoded_P = torch.empty_like(target_P)
     segments = [EncodedSegment(b"", b"", b"")] * space.segment_count
 
@@ -103,14 +111,69 @@ def compress(target_P: Tensor, space: ParameterSpace, codec: CodecConfig) -> tup
     return segments, decoded_P
 
 
-def _compress_whole(target_P: Tensor, space: ParameterSpace, k: int) -> tuple[list[EncodedSegment], Tensor]:
-    """``topk`` on the CPU: choose in the whole vector at once, then share the segments out."""
+def compress_in_place(target_P: NDArray[np.float32], space: ParameterSpace, codec: CodecConfig) -> list[EncodedSegment]:
+    """Compress the change of a whole space, and leave in its place what the codec leaves out.
+
+    The same segments as of :func:`compress`, and the same residual as ``target - decoded``, to the bit. No second
+    vector is made: the pages of one take longer than all the rest.
+
+    Args:
+        target_P: float32 [P] in the layout of ``space``, contiguous; the residual afterwards.
+
+    Raises:
+        NonFiniteUpdateError: ``target_P`` holds a NaN or an infinity; what it holds then means nothing.
+    """
+    assert target_P.shape == (space.size,), (target_P.shape, space.size)
+    assert target_P.flags.c_contiguous
+    whole_P = torch.from_numpy(target_P)
+    if codec.name == "topk" and native.available():
+
+        def take(at: slice, positions_N: NDArray[np.int64], values_N: NDArray[np.float32]) -> None:
+            target_P[at][positions_N] -= values_N
+
+        return _compress_whole(whole_P, space, codec.k, take)
+    segments = [EncodedSegment(b"", b"", b"")] * space.segment_count
+
+    def work(first: int, last: int) -> None:
+        room_P = torch.empty(max(_sizes(space)[first:last], default=0))  # one for all: it stays in memory
+        for index in range(first, last):
+            start, end = space.segment_range(index)
+            part_P, chunk_starts = whole_P[start:end], space.segment_chunk_starts(index)
+            segments[index], found_P = compress_segment(part_P, chunk_starts, codec, out_P=room_P[: end - start])
+            part_P.sub_(found_P)
+
+    _share_out(work, space, codec)
+    return segments
+
+
+def _sizes(space: ParameterSpace) -> list[int]:
+    """Elements of every segment."""
+    return [end - start for start, end in map(space.segment_range, range(space.segment_count))]
+
+
+def _share_out(work: Callable[[int, int], None], space: ParameterSpace, codec: CodecConfig) -> None:
+    """``work`` on all segments, on threads where the codec's loops bring none of their own."""
+    if codec.name == "blockwise" and native.available():
+        spread(work, space.segment_count, 1)
+    else:
+        work(0, space.segment_count)  # torch and numpy bring their own threads
+
+
+def _compress_whole(
+    target_P: Tensor,
+    space: ParameterSpace,
+    k: int,
+    told: Callable[[slice, NDArray[np.int64], NDArray[np.float32]], None],
+) -> list[EncodedSegment]:
+    """``topk`` on the CPU: choose in the whole vector at once, then share the segments out.
+
+    Args:
+        told: called with each segment's place, and with positions in it and the values that they decode to.
+    """
     assert target_P.dtype == torch.float32, target_P.dtype
     starts_C = space.chunk_starts
     chosen = _choose(target_P, starts_C, kept_per_chunk(starts_C, k))
     ends_C = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(chosen.counts_C, dtype=np.int64)])
-    decoded_P = torch.empty_like(target_P)  # filled by the threads below: touching it takes as long as the rest
-    values_P = decoded_P.numpy()
     segments = [EncodedSegment(b"", b"", b"")] * space.segment_count
 
     def work(first: int, last: int) -> None:
@@ -118,12 +181,11 @@ def _compress_whole(target_P: Tensor, space: ParameterSpace, k: int) -> tuple[li
             chunks = slice(*np.searchsorted(starts_C, space.segment_range(index)).tolist())
             entries = slice(int(ends_C[chunks.start]), int(ends_C[chunks.stop]))
             part = Chosen(chosen.counts_C[chunks], chosen.places_N[entries], chosen.values_N[entries])
-            start, end = space.segment_range(index)
             segments[index], positions_N, values_N = compress_chosen(part, space.segment_chunk_starts(index), k)
-            native.place(positions_N, values_N, values_P[start:end])
+            told(slice(*space.segment_range(index)), positions_N, values_N)
 
     spread(work, space.segment_count, 1)
-    return segments, decoded_P
+    return segments
 
 
 def _choose(target_P: Tensor, chunk_starts: NDArray[np.int64], kept_C: NDArray[np.int64]) -> Chosen:

@@ -1,5 +1,7 @@
 """Compressing: what is chosen, how well it is kept, and that decoding gives the very same bits."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 import torch
@@ -11,7 +13,7 @@ from barnraise.errors import NonFiniteUpdateError
 from barnraise.update_config import CodecConfig
 from barnraise.updates import ParameterSpace, TensorSpec, Update, write_update
 from barnraise.updates.codec import kept_per_chunk
-from merge.compress import compress, compress_segment, topk
+from merge.compress import compress, compress_in_place, compress_segment, topk
 from update_samples import BASE, CODECS, SMALL, SPACES, changes, codec_id, make_file, random_change
 
 MILLION = ParameterSpace.of([TensorSpec("w", (1024, 1024))])
@@ -37,6 +39,20 @@ def test_decoding_gives_the_bits_that_compressing_announced(codec, data):
     announced, decoded = both_ways(data.draw(changes(space)), space, codec)
     assert announced.tobytes() == decoded.tobytes()
     assert np.isfinite(decoded).all()
+
+
+@every_codec
+@pytest.mark.parametrize("compiled", [True, False])
+@settings(deadline=None, max_examples=25)
+@given(data=st.data())
+def test_in_place_the_same_is_said_and_the_same_is_left(compiled, codec, data):
+    space = data.draw(st.sampled_from(SPACES))
+    change = data.draw(changes(space))
+    with nullcontext() if compiled else native.disabled():
+        segments, decoded = compress(torch.from_numpy(change), space, codec)
+        left = change.copy()
+        assert compress_in_place(left, space, codec) == segments
+    assert left.tobytes() == (change - decoded.numpy()).tobytes()
 
 
 @every_codec
