@@ -1,4 +1,4 @@
-"""When to save: a kill loses a minute at most, and saving costs a hundredth where that allows it."""
+"""When to save: a kill loses a minute at most, and saving costs a quarter of a percent where that allows it."""
 
 from __future__ import annotations
 
@@ -28,5 +28,7 @@ def test_a_unit_that_is_done_sooner_than_a_checkpoint_pays_writes_none() -> None
     cost_s = assumed_cost_s(3_100_000)
     assert 0.15 < cost_s < 0.2
     assert not is_due(3.0, 0.25, cost_s)
-    assert is_due(19.0, 0.25, cost_s)
+    assert not is_due(LOST_MAX_S - 1.0, 0.25, cost_s)
+    assert is_due(LOST_MAX_S, 0.25, cost_s)
     assert is_due(LOST_MAX_S, 1.0, assumed_cost_s(10**10))
+    assert is_due(8.0, 0.25, cost_s / 10)
