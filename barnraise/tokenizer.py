@@ -5,13 +5,12 @@ It is read from ``tokenizer.json`` by the library ``tokenizers``; no code that c
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
 from collections.abc import Mapping
 from typing import Any
 
-from barnraise.errors import ConfigValueError, MissingExtraError
+from barnraise.errors import ConfigValueError
+from barnraise.libraries import library
 
 __all__ = ["FILE", "PROBE", "Tokenizer"]
 
@@ -43,18 +42,15 @@ class Tokenizer:
             MissingExtraError: the library is not installed.
             ConfigValueError: there is none, it cannot be read, or it loses text.
         """
-        if importlib.util.find_spec("tokenizers") is None:
-            raise MissingExtraError(
-                "the model's tokeniser needs tokenizers, which is not installed. Run: "
-                "pip install 'barnraise[transformers]'"
-            )
+        why = "the model's tokeniser needs tokenizers, which is not installed."
+        tokenizers = library("tokenizers", "transformers", why)
         data = files.get(FILE)
         if data is None or len(data) > BYTES_MAX:
             raise ConfigValueError(
                 f"the model has no {FILE}" if data is None else f"{FILE} has {len(data):,} bytes, at most {BYTES_MAX:,}"
             )
         try:
-            found = importlib.import_module("tokenizers").Tokenizer.from_str(data.decode("utf-8"))
+            found = tokenizers.Tokenizer.from_str(data.decode("utf-8"))
             found.no_truncation()
             found.no_padding()
             settings = json.loads(files.get(SETTINGS, b"{}"))

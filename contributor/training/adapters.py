@@ -12,7 +12,6 @@ Source: https://huggingface.co/docs/peft/package_reference/lora
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import inspect
 import re
 import sys
@@ -24,7 +23,8 @@ from typing import Any, cast
 
 from torch import nn
 
-from barnraise.errors import ConfigValueError, MissingExtraError
+from barnraise.errors import ConfigValueError
+from barnraise.libraries import library
 from contributor.training.parametrised import Pair, Use
 
 __all__ = ["adapt", "is_of_transformers", "kind_of", "layer_of", "peft_library"]
@@ -34,8 +34,8 @@ ADAPTER = "default"  # peft's own name for the only one
 
 def is_of_transformers(module: nn.Module) -> bool:
     """Whether transformers made a module. It is not imported for the answer: who has a module of it has it already."""
-    library = sys.modules.get("transformers.modeling_utils")
-    return library is not None and isinstance(module, library.PreTrainedModel)
+    known = sys.modules.get("transformers.modeling_utils")
+    return known is not None and isinstance(module, known.PreTrainedModel)
 
 
 def peft_library() -> ModuleType:
@@ -44,12 +44,8 @@ def peft_library() -> ModuleType:
     Raises:
         MissingExtraError: it is not installed.
     """
-    if importlib.util.find_spec("peft") is None:
-        raise MissingExtraError(
-            "this run trains low-rank factors of a model of transformers, which peft does, and peft is not installed. "
-            "Run: pip install 'barnraise[transformers]'"
-        )
-    return importlib.import_module("peft")
+    why = "this run trains low-rank factors of a model of transformers, which peft does, and peft is not installed."
+    return library("peft", "transformers", why)
 
 
 def layer_of(module: nn.Module, uses: Sequence[Use]) -> str | None:

@@ -13,8 +13,6 @@ Source: https://huggingface.co/docs/transformers/main_classes/model
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
 import math
 from collections.abc import Mapping
@@ -25,7 +23,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from barnraise.errors import ConfigValueError, MissingExtraError
+from barnraise.errors import ConfigValueError
+from barnraise.libraries import library
 from barnraise.model_config import CausalLMConfig
 from merge.architectures.byte_tokenizer import VOCABULARY, byte_tokenizer_files
 
@@ -44,13 +43,9 @@ def transformers_library() -> Any:
     Raises:
         MissingExtraError: it is not installed.
     """
-    if importlib.util.find_spec("transformers") is None:
-        raise MissingExtraError(
-            "a causal-lm is a model of transformers, which is not installed. Run: pip install 'barnraise[transformers]'"
-        )
-    library = importlib.import_module("transformers")
-    library.logging.set_verbosity_error()  # its advice is about options that are not the caller's
-    return library
+    found = library("transformers", "transformers", "a causal-lm is a model of transformers, which is not installed.")
+    found.logging.set_verbosity_error()  # its advice is about options that are not the caller's
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +87,22 @@ class CausalLMArchitecture:
             ConfigValueError: transformers cannot make one.
             MissingExtraError: it is not installed.
         """
-        library = transformers_library()
+        hf = transformers_library()
         stated = self._config()
         model_type = stated.pop("model_type")
-        if model_type not in library.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        if model_type not in hf.models.auto.modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
             raise ConfigValueError(
                 f"model.config.model_type {model_type!a} is no causal language model that transformers "
-                f"{library.__version__} knows; install a newer one (pip install -U transformers), or begin from another"
+                f"{hf.__version__} knows; install a newer one (pip install -U transformers), or begin from another"
             )
         try:
-            config = library.AutoConfig.for_model(model_type, **stated)
+            config = hf.AutoConfig.for_model(model_type, **stated)
             _without_dropout(config)
             with device:
-                module = library.AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
+                module = hf.AutoModelForCausalLM.from_config(config, dtype=torch.float32, trust_remote_code=False)
         except Exception as error:  # a library of this size raises anything over a configuration it cannot build
             raise ConfigValueError(
-                f"model.config cannot be built by transformers {library.__version__}: {type(error).__name__}: "
+                f"model.config cannot be built by transformers {hf.__version__}: {type(error).__name__}: "
                 f"{_first_line(error)}. It must be the config.json of a causal language model"
             ) from error
         _require_only_parameters(module)
