@@ -165,10 +165,6 @@ class NodeFolder:
         self._forget_all_but(state.blobs())
         return state
 
-    def put_vector(self, vector_P: NDArray[np.float32]) -> str:
-        """Store a float32 [P] vector and return its digest."""
-        return self.store.put(np.ascontiguousarray(vector_P, dtype="<f4").data.cast("B"))
-
     def vector(self, digest: str, size: int) -> NDArray[np.float32]:
         """A stored float32 [P] vector, verified.
 

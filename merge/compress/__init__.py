@@ -104,10 +104,7 @@ def compress(target_P: Tensor, space: ParameterSpace, codec: CodecConfig) -> tup
             if found_P is not part_P:
                 part_P.copy_(found_P)
 
-    if codec.name == "blockwise" and target_P.device.type == "cpu" and native.available():
-        spread(work, space.segment_count, 1)
-    else:
-        work(0, space.segment_count)  # torch and numpy bring their own threads
+    _share_out(work, space, codec, target_P.device)
     return segments, decoded_P
 
 
@@ -133,27 +130,25 @@ def compress_in_place(target_P: NDArray[np.float32], space: ParameterSpace, code
 
         return _compress_whole(whole_P, space, codec.k, take)
     segments = [EncodedSegment(b"", b"", b"")] * space.segment_count
+    longest = max((end - start for start, end in map(space.segment_range, range(space.segment_count))), default=0)
 
     def work(first: int, last: int) -> None:
-        room_P = torch.empty(max(_sizes(space)[first:last], default=0))  # one for all: it stays in memory
+        room_P = torch.empty(longest)  # one for all of a thread's segments: its pages are made once
         for index in range(first, last):
             start, end = space.segment_range(index)
             part_P, chunk_starts = whole_P[start:end], space.segment_chunk_starts(index)
             segments[index], found_P = compress_segment(part_P, chunk_starts, codec, out_P=room_P[: end - start])
             part_P.sub_(found_P)
 
-    _share_out(work, space, codec)
+    _share_out(work, space, codec, whole_P.device)
     return segments
 
 
-def _sizes(space: ParameterSpace) -> list[int]:
-    """Elements of every segment."""
-    return [end - start for start, end in map(space.segment_range, range(space.segment_count))]
-
-
-def _share_out(work: Callable[[int, int], None], space: ParameterSpace, codec: CodecConfig) -> None:
+def _share_out(
+    work: Callable[[int, int], None], space: ParameterSpace, codec: CodecConfig, device: torch.device
+) -> None:
     """``work`` on all segments, on threads where the codec's loops bring none of their own."""
-    if codec.name == "blockwise" and native.available():
+    if codec.name == "blockwise" and device.type == "cpu" and native.available():
         spread(work, space.segment_count, 1)
     else:
         work(0, space.segment_count)  # torch and numpy bring their own threads

@@ -25,7 +25,7 @@ def test_an_altered_state_is_not_used(tmp_path: Path, text: str) -> None:
 
 def test_an_altered_residual_is_not_used(tmp_path: Path) -> None:
     folder = NodeFolder(tmp_path)
-    digest = folder.put_vector(np.ones(5, dtype=np.float32))
+    digest = folder.store.put(np.ones(5, dtype=np.float32).tobytes())
     folder.store.path(digest).write_bytes(b"\x00" * 20)
     with pytest.raises(VerificationError, match="residual"):
         folder.vector(digest, 5)

@@ -461,7 +461,7 @@ def _with_vector(world: World, state: NodeState, which: str, value: float) -> No
     assert state.moments is not None
     vector_P = world.folder.vector(getattr(state.moments, which), world.gateway.bases.space.size).copy()
     vector_P[7] = value
-    moments = state.moments.model_copy(update={which: world.folder.put_vector(vector_P)})
+    moments = state.moments.model_copy(update={which: world.folder.store.put(vector_P.tobytes())})
     return state.model_copy(update={"moments": moments})
 
 

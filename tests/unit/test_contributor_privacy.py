@@ -225,7 +225,7 @@ def test_what_is_spent_is_on_the_disk_before_a_unit_begins(folder: NodeFolder) -
 
 
 def test_before_privacy_begins_what_holds_examples_is_forgotten(folder: NodeFolder) -> None:
-    vector = folder.put_vector(np.ones(3, dtype=np.float32))
+    vector = folder.store.put(np.ones(3, dtype=np.float32).tobytes())
     moments = KeptMoments(steps=1, first=vector, second=vector, beta1=0.9, beta2=0.99, clip_grad_norm=1.0)
     folder.commit(NodeState(residuals=(vector,), moments=moments))
     folder.checkpoint.write_bytes(b"a unit that was stopped")
@@ -233,7 +233,7 @@ def test_before_privacy_begins_what_holds_examples_is_forgotten(folder: NodeFold
     assert folder.load() == NodeState()
     assert not folder.checkpoint.exists()
     assert without_traces(folder.load()) == folder.load()
-    folder.commit(NodeState(residuals=(folder.put_vector(np.ones(3, dtype=np.float32)),)))  # of a private unit
+    folder.commit(NodeState(residuals=(folder.store.put(np.ones(3, dtype=np.float32).tobytes()),)))  # of a private unit
     Privacy.of(folder, Choice(8.0), lambda _text: None)
     assert folder.load().residuals != ()
 

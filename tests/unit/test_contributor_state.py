@@ -85,7 +85,7 @@ def test_the_coordinators_key_is_trusted_on_first_use_only() -> None:
 def test_a_state_survives_and_unnamed_blobs_do_not(tmp_path: Path) -> None:
     folder = NodeFolder(tmp_path)
     vector_P = np.arange(5, dtype=np.float32)
-    kept, lost = folder.put_vector(vector_P), folder.store.put(b"nobody names this")
+    kept, lost = folder.store.put(vector_P.tobytes()), folder.store.put(b"nobody names this")
     state = folder.commit(NodeState(space=SPACE, residuals=(kept,), moments=KEPT).finished(outgoing(took=(kept,))))
     assert folder.load() == state
     assert np.array_equal(folder.vector(kept, 5), vector_P)
