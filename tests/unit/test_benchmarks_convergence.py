@@ -274,7 +274,8 @@ def test_losing_residuals_matters_from_the_first_departure_on(world: World) -> N
 def _curve(world: World, scale: Scale, arm: Arm) -> list[list[float]]:
     before, world.scale = world.scale, scale
     try:
-        return run(arm, HERE, 0, world, {})["curve"]  # type: ignore[no-any-return]
+        curve: list[list[float]] = run(arm, HERE, 0, world, {})["curve"]
+        return curve
     finally:
         world.scale = before
 

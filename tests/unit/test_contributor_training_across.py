@@ -129,7 +129,7 @@ def test_what_a_failure_changes_in_the_module_reaches_every_device() -> None:
     across = Across((CPU,))
     with pytest.raises(MemoryError):
         across.leave(work)
-    whole.computes_again = True  # type: ignore[assignment]  # as compute_again puts something else into a module
+    whole.register_buffer("computes_again", torch.ones(1))  # as compute_again puts something else into a module
     for parameter in whole.parameters():
         parameter.grad = None
     across.leave(work)

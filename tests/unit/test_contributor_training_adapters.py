@@ -191,8 +191,8 @@ def test_factors_of_some_layers_have_the_rank_and_scale_that_are_asked_for() -> 
 class _Scaled(nn.Embedding):
     """As some architectures have it: an embedding that is not only looked up."""
 
-    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002
-        return super().forward(input) * 4.0
+    def forward(self, *tokens: torch.Tensor) -> torch.Tensor:
+        return super().forward(*tokens) * 4.0
 
 
 class _Fused(nn.Module):
