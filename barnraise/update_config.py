@@ -8,7 +8,10 @@ from pydantic import Field, model_validator
 
 from barnraise.sections import Digest, Positive, Section
 
-__all__ = ["CodecConfig", "LoraConfig", "MaskConfig", "UpdateConfig"]
+__all__ = ["CodecConfig", "LoraConfig", "MaskConfig", "Turns", "UpdateConfig"]
+
+Turns = Literal[2, 4, 8, 16, 32, 64]
+"""Rounds in which every element has one turn."""
 
 
 class CodecConfig(Section):
@@ -65,6 +68,8 @@ class UpdateConfig(Section):
         train: patterns of names of tensors, as a shell's; only those train. None for all.
         lora: train factors of matrices, and send these; of all matrices where ``train`` names none.
         mask: train its entries only, and send their values.
+        turns: send one of so many elements, others each round; every element has one turn in so many rounds.
+            What does not have its turn stays in the residual. None for all elements.
     """
 
     codec: CodecConfig = CodecConfig()
@@ -74,6 +79,7 @@ class UpdateConfig(Section):
     train: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.*?\[\]!-]{1,200}$")], ...] = ()
     lora: LoraConfig | None = None
     mask: MaskConfig | None = None
+    turns: Turns | None = None
 
     @model_validator(mode="after")
     def _kinds_go_together(self) -> UpdateConfig:
@@ -88,4 +94,21 @@ class UpdateConfig(Section):
             raise ValueError("mask says by itself what trains; remove train and lora, and make the mask accordingly")
         if self.mask is not None and self.codec.name == "topk":
             raise ValueError("codec topk would say again where values lie, which mask has said; use blockwise or dense")
+        return self
+
+    @model_validator(mode="after")
+    def _turns_stand_alone(self) -> UpdateConfig:
+        if self.turns is None:
+            return self
+        if self.codec.name == "topk":
+            raise ValueError(
+                "codec topk would say again where values lie, which the number of the round says with turns; use "
+                "blockwise (1 bit is enough) or dense"
+            )
+        if self.train or self.lora is not None or self.mask is not None:
+            raise ValueError("turns are of all elements of the model; remove train, lora and mask, or turns")
+        if self.fisher:
+            raise ValueError(
+                "a Fisher says how sure an update is of each element, and with turns it says few; remove it"
+            )
         return self

@@ -2,7 +2,7 @@
 
 Reading order: space.py (what is addressed), container.py (the file), header.py, codec.py, then
 the codecs dense.py, blockwise.py and topk.py, below them support.py (draw.py, rans.py, tables.py),
-grid.py and bits.py; fisher.py, which may come along; scope.py and part.py, factors.py, mask.py, for
+grid.py and bits.py; fisher.py, which may come along; scope.py and part.py, factors.py, mask.py, turn.py, for
 what does not travel as the change of every element; then add.py and apply.py. Choosing what to
 send is in ``merge.compress``.
 """
@@ -18,6 +18,7 @@ from barnraise.updates.mask import Mask
 from barnraise.updates.part import Part
 from barnraise.updates.scope import Carrier
 from barnraise.updates.space import ParameterSpace, TensorSpec, model_digest
+from barnraise.updates.turn import Turn
 
 __all__ = [
     "Carrier",
@@ -27,6 +28,7 @@ __all__ = [
     "Part",
     "Role",
     "TensorSpec",
+    "Turn",
     "Update",
     "add_all_scaled",
     "add_decoded",

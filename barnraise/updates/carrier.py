@@ -13,6 +13,7 @@ from barnraise.updates.factors import RANK_MAX, Factors
 from barnraise.updates.part import Part
 from barnraise.updates.scope import Carrier, Scope
 from barnraise.updates.space import ParameterSpace, TensorSpec
+from barnraise.updates.turn import Turn
 
 __all__ = ["Asked", "Named", "asked_carrier", "carrier_of", "is_matrix"]
 
@@ -36,6 +37,9 @@ class Asked(Protocol):
     @property
     def mask(self) -> Named | None: ...
 
+    @property
+    def turns(self) -> int | None: ...
+
 
 def carrier_of(scope: Scope, space: ParameterSpace, mask: Carrier | None = None) -> Carrier | None:
     """What the arrays of an update hold; None where it is the change of every element.
@@ -54,6 +58,9 @@ def carrier_of(scope: Scope, space: ParameterSpace, mask: Carrier | None = None)
             known = "no mask is known here" if mask is None else f"expected {str(mask.scope.mask)[:15]}.."
             raise WrongBaseError(f"the update is under mask {scope.mask[:15]}.., {known}. Leave and join again.")
         return mask
+    if scope.turns is not None:
+        assert scope.turn is not None, scope
+        return Turn(space, scope.turns, scope.turn)
     count = len(space.tensors)
     chosen = (True,) * count if scope.tensors is None else _chosen(scope.tensors, count)
     if scope.rank is None:
@@ -68,13 +75,16 @@ def carrier_of(scope: Scope, space: ParameterSpace, mask: Carrier | None = None)
     return Factors(Part(space, chosen), scope.rank)
 
 
-def asked_carrier(space: ParameterSpace, asked: Asked, mask: Carrier | None = None) -> Carrier | None:
+def asked_carrier(
+    space: ParameterSpace, asked: Asked, mask: Carrier | None = None, *, turn: int | None = None
+) -> Carrier | None:
     """How updates of a run travel; None where that is as the change of every element.
 
     Args:
         space: of the base.
         asked: the run's configuration of updates, or a lease.
         mask: the one that is asked for, where one is.
+        turn: number of the round; elements may take turns only where it is given.
 
     Raises:
         ConfigValueError: there are no such tensors.
@@ -83,6 +93,9 @@ def asked_carrier(space: ParameterSpace, asked: Asked, mask: Carrier | None = No
         assert mask is not None, "the mask was not read"
         assert mask.scope.mask == asked.mask.digest, "another mask"
         return mask
+    if asked.turns is not None:
+        assert turn is not None, "elements take turns, and the round was not told"
+        return Turn(space, asked.turns, turn)
     part = Part.of(space, asked.train)
     return part if asked.lora is None else Factors(_matrices(space, part, asked.train), asked.lora.rank)
 

@@ -3,7 +3,7 @@
 Most updates say something about every element. Others keep to some tensors of the base, named by one
 bit each in the order of the parameter space. The bits are there only where they leave something out,
 so a scope has one name. With a rank, what travels is factors in place of those tensors;
-with a mask, the values of its entries.
+with a mask, the values of its entries; with turns, of the elements that have their turn.
 """
 
 from __future__ import annotations
@@ -20,13 +20,16 @@ from barnraise.digest import is_digest
 from barnraise.errors import UnsupportedFormatError
 from barnraise.updates.space import ParameterSpace
 
-__all__ = ["EVERYWHERE", "SCOPE_KEYS", "Carrier", "Read", "Scope"]
+__all__ = ["EVERYWHERE", "SCOPE_KEYS", "TURNS", "TURN_END", "Carrier", "Read", "Scope"]
 
 Read = Callable[[int, int], NDArray[np.float32]]
 """Elements ``[start, end)`` of what the arrays hold, float32."""
 
-SCOPE_KEYS = frozenset({"tensors", "rank", "mask"})
+SCOPE_KEYS = frozenset({"tensors", "rank", "mask", "turns", "turn"})
+TURNS = (2, 4, 8, 16, 32, 64)  # all divide a chunk
+TURN_END = 1 << 31  # numbers of rounds are below it
 _RANK = re.compile(r"[1-9][0-9]{0,3}\Z")
+_NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,9})\Z")
 _HEX = re.compile(r"(?:[0-9a-f]{2})+\Z")
 
 
@@ -67,15 +70,19 @@ class Scope:
         tensors: a bit for every tensor of the base, hexadecimal; None where all are addressed.
         rank: of the factors that travel in place of matrices; None where their elements do.
         mask: digest of a mask; None where more is addressed.
+        turns: rounds in which every element has one turn; None where elements do not take turns.
+        turn: number of the round whose elements travel; where ``turns`` is.
     """
 
     tensors: str | None = None
     rank: int | None = None
     mask: str | None = None
+    turns: int | None = None
+    turn: int | None = None
 
     def metadata(self) -> dict[str, str]:
-        said = {"tensors": self.tensors, "rank": None if self.rank is None else str(self.rank), "mask": self.mask}
-        return {key: value for key, value in said.items() if value is not None}
+        said = {name: getattr(self, name) for name in SCOPE_KEYS}
+        return {name: str(value) for name, value in said.items() if value is not None}
 
     @classmethod
     def of_metadata(cls, metadata: Mapping[str, Any]) -> Scope:
@@ -95,7 +102,26 @@ class Scope:
             not isinstance(mask, str) or not is_digest(mask) or len(metadata.keys() & SCOPE_KEYS) > 1
         ):
             raise UnsupportedFormatError("mask is not the digest of a mask alone")
-        return cls(tensors, None if rank is None else int(rank), mask)
+        return cls(tensors, None if rank is None else int(rank), mask, *_turn_of(metadata))
+
+
+def _turn_of(metadata: Mapping[str, Any]) -> tuple[int, int] | tuple[None, None]:
+    """Turns of a cycle and the number of the one that travels, as a header names them.
+
+    Raises:
+        UnsupportedFormatError: no such thing, or beside something else.
+    """
+    named = metadata.keys() & SCOPE_KEYS
+    if not named & {"turns", "turn"}:
+        return None, None
+    if named != {"turns", "turn"}:
+        raise UnsupportedFormatError("turns and turn do not stand together and alone")
+    turns, turn = metadata["turns"], metadata["turn"]
+    if turns not in map(str, TURNS):
+        raise UnsupportedFormatError(f"turns is none of {', '.join(map(str, TURNS))}")
+    if not (isinstance(turn, str) and _NUMBER.match(turn) and int(turn) < TURN_END):
+        raise UnsupportedFormatError("turn is not the number of a round")
+    return int(turns), int(turn)
 
 
 EVERYWHERE = Scope()

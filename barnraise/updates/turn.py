@@ -1,0 +1,153 @@
+"""Elements in turn: every round moves a share of all elements, another one each round.
+
+Every tensor is cut into blocks of as many neighbouring elements as there are turns. In ``turns`` rounds, a
+cycle, every element of a block has one turn; with which of them a cycle begins is drawn for each block
+anew. So every round moves the same share of every chunk, no byte says which elements these are,
+and whoever knows the number of the round knows them, from integer arithmetic alone. The last
+block of a tensor may be short; some rounds have no element of it.
+
+What does not have its turn stays in the residual, which is therefore of all elements. All updates of a
+round meet in the same elements.
+
+What travels goes along with the whole space: segment ``i`` holds those elements of segment ``i`` that have
+their turn, tensor by tensor. So an update or a patch is decoded segment by segment.
+
+P  elements of a segment of the whole space
+Q  those of them that have their turn
+B  blocks
+
+Source: random masks that both sides draw from one seed, Konecny et al. 2016,
+    https://arxiv.org/abs/1610.05492; parts of a model that take turns, Streaming DiLoCo (Douillard et al. 2025,
+    https://arxiv.org/abs/2501.18512); draws as in SplitMix, Steele, Lea and Flood 2014, "Fast Splittable
+    Pseudorandom Number Generators", with the finalizer's constants by David Stafford (mix 13).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from barnraise.updates.scope import TURN_END, TURNS, Read, Scope
+from barnraise.updates.space import ParameterSpace, TensorSpec
+
+__all__ = ["Turn"]
+
+_STEP = 0x9E3779B97F4A7C15  # between the states of two draws: 2 ** 64 divided by the golden ratio, odd
+_MIX = (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9), np.uint64(27), np.uint64(0x94D049BB133111EB), np.uint64(31))
+
+
+@dataclass(frozen=True)
+class Turn:
+    """The elements of ``whole`` that have their turn in one round.
+
+    Attributes:
+        turns: rounds of a cycle; a power of two.
+        number: of the round.
+    """
+
+    whole: ParameterSpace
+    turns: int
+    number: int
+
+    def __post_init__(self) -> None:
+        assert self.turns in TURNS, self.turns
+        assert 0 <= self.number < TURN_END, self.number
+
+    @property
+    def scope(self) -> Scope:
+        return Scope(turns=self.turns, turn=self.number)
+
+    @property
+    def chosen(self) -> tuple[bool, ...]:
+        """Every tensor: each has elements that have their turn, if not in this round then in another of the cycle."""
+        return (True,) * len(self.whole.tensors)
+
+    @property
+    def target(self) -> ParameterSpace:
+        return self.whole
+
+    @cached_property
+    def space(self) -> ParameterSpace:
+        """What has its turn, tensor by tensor within each segment, cut into as many segments as the whole space."""
+        specs, cuts = [], [0]
+        for segment in range(self.whole.segment_count):
+            positions_Q = self.positions(segment)
+            chunks = cuts[-1]
+            for tensor, start, end in self._runs(segment):
+                count = int(np.diff(np.searchsorted(positions_Q, [start, end]))[0])
+                if count:
+                    name = f"{self.whole.tensors[tensor].name} from {segment} on, turn {self.number} of {self.turns}"
+                    specs.append(TensorSpec(name, (count,)))
+                    chunks += ParameterSpace((specs[-1],)).chunk_count
+            cuts.append(chunks)
+        return ParameterSpace(tuple(specs), tuple(cuts))
+
+    def positions(self, segment: int) -> NDArray[np.int64]:
+        """int64 [Q], strictly increasing: what has its turn of a segment of the whole space."""
+        parts = [np.zeros(0, dtype=np.int64)]
+        origin = self.whole.segment_range(segment)[0]
+        for tensor, start, end in self._runs(segment):
+            inside = origin + start - int(self.whole.tensor_starts[tensor])
+            assert inside % self.turns == 0, "a segment begins within a block"
+            first = int(self._first_blocks[tensor]) + inside // self.turns
+            places_B = self._places(first, -(-(end - start) // self.turns))
+            places_B += np.arange(start, end, self.turns, dtype=np.int64)
+            parts.append(places_B[:-1] if places_B[-1] >= end else places_B)
+        return np.concatenate(parts)
+
+    def take(self, segment: int, values_P: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What has its turn of a segment of the whole space, a new float32 [Q]."""
+        taken_Q: NDArray[np.float32] = values_P[self.positions(segment)]
+        return taken_Q
+
+    def expand(self, segment: int, read: Read) -> NDArray[np.float32]:
+        """A segment of the whole space, float32 [P]: values of what has its turn, and zeros."""
+        first, last = self.whole.segment_range(segment)
+        out_P = np.zeros(last - first, dtype=np.float32)
+        start, end = self.space.segment_range(segment)
+        if start < end:
+            out_P[self.positions(segment)] = read(start, end)
+        return out_P
+
+    def cut(self, flat: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What has its turn of a whole model, one new flat vector of ``space``."""
+        assert flat.shape == (self.whole.size,), (flat.shape, self.whole.size)
+        out = np.empty(self.space.size, dtype=np.float32)
+        for segment in range(self.whole.segment_count):
+            out[slice(*self.space.segment_range(segment))] = self.take(
+                segment, flat[slice(*self.whole.segment_range(segment))]
+            )
+        return out
+
+    @cached_property
+    def _first_blocks(self) -> NDArray[np.int64]:
+        """The number of every tensor's first block among those of the whole space."""
+        sizes = np.diff(self.whole.tensor_starts)
+        return np.concatenate([np.zeros(1, np.int64), np.cumsum(-(-sizes // self.turns), dtype=np.int64)])
+
+    def _runs(self, segment: int) -> list[tuple[int, int, int]]:
+        """The tensors with elements in a segment, and where in it these lie: ``[start, end)``."""
+        first, last = self.whole.segment_range(segment)
+        starts = self.whole.tensor_starts
+        tensors = range(int(np.searchsorted(starts, first, side="right")) - 1, int(np.searchsorted(starts, last)))
+        cuts = [(t, max(first, int(starts[t])) - first, min(last, int(starts[t + 1])) - first) for t in tensors]
+        return [(tensor, start, end) for tensor, start, end in cuts if start < end]
+
+    def _places(self, first: int, count: int) -> NDArray[np.int64]:
+        """Which element of each block has its turn, int64 [B] in ``[0, turns)``; of blocks that follow each other."""
+        cycle, within = divmod(self.number, self.turns)
+        blocks_B = np.arange(first + 1, first + 1 + count, dtype=np.uint64)
+        draws_B = _mixed(_mixed(np.array([cycle + 1], dtype=np.uint64)) + blocks_B * np.uint64(_STEP))
+        places_B: NDArray[np.int64] = (np.uint64(within) - draws_B & np.uint64(self.turns - 1)).astype(np.int64)
+        return places_B
+
+
+def _mixed(states_B: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Numbers of which every bit depends on every bit of the state, uint64 [B]; one for each state."""
+    shift, factor, second_shift, second_factor, last_shift = _MIX
+    mixed_B = (states_B ^ states_B >> shift) * factor
+    mixed_B = (mixed_B ^ mixed_B >> second_shift) * second_factor
+    return mixed_B ^ mixed_B >> last_shift
