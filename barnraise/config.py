@@ -1,8 +1,8 @@
 """The configuration of a run: one TOML file, every default written here or in the file of its section.
 
-The sections with ideas of their own are in model_config.py, data_config.py, update_config.py, merge_config.py,
-suite.py, notify_config.py and swarm_config.py. The environment is read for secrets and addresses only, never for
-behaviour.
+The sections with ideas of their own are in model_config.py, data_config.py, schedule_config.py, update_config.py,
+merge_config.py, suite.py, notify_config.py and swarm_config.py. The environment is read for secrets and addresses only,
+never for behaviour.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from barnraise.errors import ConfigMissingError, ConfigValueError
 from barnraise.merge_config import MergeConfig
 from barnraise.model_config import ByteLMConfig, ForeignConfig, ImageClassifierConfig, ModelConfig
 from barnraise.notify_config import NotifyConfig
+from barnraise.schedule_config import ScheduleConfig
 from barnraise.sections import Fraction, Positive, Section, bundled, parse_section, read_toml
 from barnraise.starting_folder import with_folder
 from barnraise.suite import LookConfig, ProbeConfig, SuiteConfig, find_suite, load_suite_config
@@ -174,6 +175,7 @@ class RunConfig(Section):
     model: ModelConfig = ByteLMConfig()
     data: DataConfig
     training: TrainingConfig = TrainingConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
     update: UpdateConfig = UpdateConfig()
     release: ReleaseConfig = ReleaseConfig()
     round: RoundConfig = RoundConfig()
@@ -204,6 +206,11 @@ class RunConfig(Section):
                 raise ValueError(f"{what} {test.name}: no shard {test.shard!r}; there are {known}")
             self.acceptance.require_at_hand(test, what)
         return self
+
+    def training_in(self, number: int) -> TrainingConfig:
+        """What round ``number``, which counts from 1, trains with: at the rate that ``schedule`` gives it."""
+        rate = self.training.learning_rate * self.schedule.factor(number)
+        return self.training.model_copy(update={"learning_rate": rate})
 
     @property
     def looks(self) -> list[tuple[str, LookConfig]]:

@@ -50,6 +50,7 @@ class RoundRecord(Message):
 
     Attributes:
         names: contributor -> display name.
+        learning_rate: of the units of this round, while it collects; None afterwards.
         merge: how its newest candidate was merged (coordinator/conductor/record.py); None before.
         verdict: {"passed", "reason", "tests": name -> numbers} of that candidate, and "draws" where hidden
             examples were drawn (coordinator/acceptance/hidden/drawing.py); None before.
@@ -59,6 +60,7 @@ class RoundRecord(Message):
     line: RoundLine
     updates: tuple[UpdateStatus, ...]
     names: dict[Key, str]
+    learning_rate: float | None = None
     merge: dict[str, Any] | None
     verdict: dict[str, Any] | None
 

@@ -67,6 +67,7 @@ def round_record(ledger: Ledger, config: RunConfig, number: int | None) -> Round
         line=round_line(ledger, row),
         updates=tuple(update_status(update, config) for update in updates),
         names=names,
+        learning_rate=config.training_in(row.number).learning_rate if row.phase == "collecting" else None,
         merge=row.merge,
         verdict=row.verdict,
     )

@@ -81,6 +81,8 @@ def _words(record: RoundRecord) -> list[str]:
         f"  base     {line.base_version}" + (f", released as {line.version}" if line.version else ""),
         f"  opened   {when(line.opened_at_ms)} UTC, last moved {when(line.moved_at_ms)}",
     ]
+    if record.learning_rate is not None:
+        lines.append(f"  trains   at a learning rate of {record.learning_rate:g}")
     if record.merge:
         lines += _wrapped(f"  merged   {_way(record.merge)}")
     if record.verdict:

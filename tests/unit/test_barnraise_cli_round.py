@@ -100,6 +100,19 @@ def test_the_words_fit_a_terminal(ended: Simulation, capsys: pytest.CaptureFixtu
         assert words in out
 
 
+def test_a_round_that_collects_says_its_learning_rate_and_one_that_ended_does_not(
+    ended: Simulation, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rising = CONFIG + "[training]\nlearning_rate = 8e-3\n[schedule]\nrising_rounds = 15\n"
+    ended.folder.config.write_text(rising)
+    try:
+        assert run(["round", "show", "--from", str(ended.folder.root)]) == 0
+        assert "trains   at a learning rate of 0.0015\n" in capsys.readouterr().out
+        assert told(capsys, "show", "1", "--from", str(ended.folder.root))["learning_rate"] is None
+    finally:
+        ended.folder.config.write_text(CONFIG)
+
+
 def test_reading_a_ledger_writes_nothing_and_needs_its_schema(
     ended: Simulation, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
