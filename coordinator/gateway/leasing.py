@@ -95,7 +95,7 @@ class Leasing:
             base_digest=lease.base_digest,
             shard=lease.shard,
             seed=int(lease.lease_id[:12], 16),
-            training=config.training,
+            training=config.training_in(lease.round),
             codec=config.update.codec,
             fisher=config.update.fisher,
             train=config.update.train,

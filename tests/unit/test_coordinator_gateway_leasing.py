@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from barnraise.identity import Identity
 from barnraise.message import Signed
 from barnraise.protocol import LeaseRelease, LeaseReleaseAnswer
+from barnraise.schedule_config import ScheduleConfig
 from doorstep import ADA, BOB, Answer, Doorstep, doorstep
 
 HERE, THERE = "1" * 32, "2" * 32
@@ -81,3 +83,13 @@ def test_rebuilt_projections_know_what_was_given_back(door: Doorstep) -> None:
     before = door.ledger.leases(1)
     door.ledger.rebuild()
     assert door.ledger.leases(1) == before
+
+
+def test_a_lease_has_the_learning_rate_of_its_round_and_all_else_as_configured(door: Doorstep) -> None:
+    config = door.state.config
+    rising = config.model_copy(update={"schedule": ScheduleConfig(rising_rounds=3)})
+    scheduled = Doorstep(replace(door.state, config=rising))
+    training = scheduled.leased()["training"]
+    assert training.pop("learning_rate") == config.training.learning_rate / 4
+    assert training.items() < config.training.model_dump(mode="json").items()
+    assert scheduled.call("GET", "/v1/rounds/1").value["learning_rate"] == config.training.learning_rate / 4
