@@ -15,7 +15,7 @@ from barnraise.message import BlobRef, Count, Digest, Key, LeaseId, Message, Mil
 from barnraise.model_config import ModelConfig
 from barnraise.swarm.addresses import ADDRESSES_MAX, PeerAddress
 from barnraise.team_messages import MEMBERS_MAX
-from barnraise.update_config import CodecConfig, LoraConfig, UpdateConfig
+from barnraise.update_config import CodecConfig, LoraConfig, Turns, UpdateConfig
 
 __all__ = [
     "PROTOCOL_VERSION",
@@ -91,6 +91,7 @@ class Lease(Message):
         train: patterns of names of the tensors that train; none for all.
         lora: train factors in place of these.
         mask: a public blob; train its entries only.
+        turns: send one of so many elements, those that have their turn in ``round``; None for all.
     """
 
     kind: ClassVar[str] = "lease"
@@ -107,6 +108,7 @@ class Lease(Message):
     train: tuple[str, ...] = ()
     lora: LoraConfig | None = None
     mask: BlobRef | None = None
+    turns: Turns | None = None
     issued_at_ms: Millis
     expires_at_ms: Millis
 
@@ -230,6 +232,7 @@ class RunTerms(Message):
 
     Attributes:
         lease_for_s: how long a unit may take. max_clock_skew_s: how far a clock may be off.
+        turns: of so many elements one is sent in each round; None where all are.
         max_update_bytes: the largest update that is taken. max_rounds: after which the run is over; None for never.
     """
 
@@ -240,6 +243,7 @@ class RunTerms(Message):
     max_clock_skew_s: Number
     max_update_bytes: Count
     max_rounds: Count | None = None
+    turns: Turns | None = None
 
 
 class SwarmInfo(Message):

@@ -80,6 +80,7 @@ def run_info(
             max_clock_skew_s=config.gateway.max_clock_skew_s,
             max_update_bytes=config.gateway.max_update_bytes,
             max_rounds=config.round.max_rounds,
+            turns=config.update.turns,
         ),
         swarm=swarm,
     )
