@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from coordinator.ledger.events import UpdateUnmerged
+from coordinator.ledger.events import RoundMerged, UpdateRejected, UpdateUnmerged
 from coordinator.web.drawing import strip_svg, value_svg
 from seeded_run import POISONER, SeededRun, seeded_run
 from web_pages import Pages, read_html
@@ -62,6 +63,20 @@ def test_a_round_that_goes_on_says_so(run: SeededRun, pages: Pages) -> None:
     assert "goes on" in page.one("div", id="head").text
     assert not page.all("section", id="verdict")
     assert "Nothing was merged yet" in page.one("section", id="conflicts").text
+
+
+def test_a_suspicion_takes_no_place_of_the_reason_why_an_update_is_out(tmp_path: Path) -> None:
+    run = seeded_run(tmp_path / "run", 1)
+    digest = run.ledger.updates(round=2)[0].digest
+    row = run.ledger.round(1)
+    assert row is not None
+    seen = {"label": "copy", "reason": "cosine 0.998 with one"}
+    run.says(RoundMerged(2, "2 updates", {**(row.merge or {}), "recognised": {digest: seen}}))
+    run.says(UpdateRejected(digest, 2, "culprit-search", "with it 2 updates fail loss-text"))
+    text = Pages(run.state()).html("/rounds/2").one("section", id="updates").text
+    run.ledger.close()
+    assert "May be a copy: cosine 0.998 with one." in text
+    assert "With it 2 updates fail loss-text." in text
 
 
 @pytest.mark.parametrize("path", ["/rounds/99", "/rounds/0", "/rounds/x", "/rounds/9" + "9" * 30, "/rounds?before=-1"])
