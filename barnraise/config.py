@@ -23,7 +23,7 @@ from barnraise.sections import Fraction, Positive, Section, bundled, parse_secti
 from barnraise.starting_folder import with_folder
 from barnraise.suite import LookConfig, ProbeConfig, SuiteConfig, find_suite, load_suite_config
 from barnraise.swarm_config import SwarmConfig
-from barnraise.update_config import CodecConfig, UpdateConfig
+from barnraise.update_config import CodecConfig, Turns, UpdateConfig
 
 __all__ = [
     "AcceptanceConfig",
@@ -116,10 +116,25 @@ class ChannelConfig(Section):
 
 
 class ReleaseConfig(Section):
-    """How releases are stored: as patches, with a keyframe every ``keyframe_every`` releases."""
+    """How releases are stored: as patches, with a keyframe every ``keyframe_every`` releases.
+
+    Attributes:
+        turns: a patch says one of so many elements, others each round; what else a round changes stays with the
+            coordinator until it has its turn. None for all elements.
+    """
 
     codec: CodecConfig = CodecConfig(name="topk", k=256)
     keyframe_every: Positive = 64
+    turns: Turns | None = None
+
+    @model_validator(mode="after")
+    def _turns_name_elements(self) -> ReleaseConfig:
+        if self.turns is not None and self.codec.name == "topk":
+            raise ValueError(
+                "codec topk would say again where values lie, which the number of the round says with turns; use "
+                "blockwise (4 bits are enough) or dense"
+            )
+        return self
 
 
 class StandingConfig(Section):
@@ -196,6 +211,12 @@ class RunConfig(Section):
             raise ValueError("round.min_updates is larger than round.target_updates")
         if (misfit := _misfit(self.model, self.data)) is not None:
             raise ValueError(misfit)
+        some = next((key for key in ("train", "lora", "mask") if getattr(self.update, key)), None)
+        if self.release.turns is not None and some is not None:
+            raise ValueError(
+                f"release.turns are of all elements of the model, and update.{some} lets only some of them change; "
+                "remove one of the two"
+            )
         for channel, settings in self.channels.items():
             probes = [probe.name for probe in settings.probes]
             if len(set(probes)) != len(probes):

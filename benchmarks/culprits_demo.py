@@ -77,6 +77,7 @@ def searched(shop: Shop, poison: UpdateRow, *, clips: bool) -> str:
         tuple(sorted((*past.updates, added), key=lambda update: update.digest)),
         past.needs,
         past.config,
+        past.round,
     )
     space = shop.ancestry.trunk_manifest(release.version).space
     bench = Bench(BlobStore(shop.scratch), ModelCache(shop.scratch / "models", space))

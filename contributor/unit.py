@@ -19,7 +19,7 @@ from barnraise.digest import digest_bytes
 from barnraise.errors import ConfigValueError, VerificationError
 from barnraise.protocol import Lease, UpdateEnvelope
 from barnraise.update_config import CodecConfig
-from barnraise.updates import Carrier, EncodedSegment, Mask, Part, Update, asked_carrier, write_update
+from barnraise.updates import Carrier, EncodedSegment, Mask, Part, Turn, Update, asked_carrier, write_update
 from barnraise.updates.factors import Factors
 from barnraise.updates.space import ParameterSpace
 from contributor.training.entries import Entries
@@ -99,7 +99,7 @@ class Wanted:
             VerificationError: the lease and its base do not go together.
         """
         try:
-            carrier = asked_carrier(space, lease, mask)
+            carrier = asked_carrier(space, lease, mask, turn=lease.round)
         except ConfigValueError as error:
             raise VerificationError(
                 f"the lease does not fit its base ({error}); nothing was trained. Tell the operator."
@@ -113,29 +113,36 @@ class Wanted:
         return self.space if self.carrier is None else self.carrier.target
 
     @property
+    def narrows(self) -> Carrier | None:
+        """The carrier, where ``target`` is less than the whole model."""
+        return None if isinstance(self.carrier, Turn) else self.carrier
+
+    @property
     def keeps_moments(self) -> bool:
         """Whether AdamW's moments mean anything in the next unit; those of factors do not, which begin anew."""
         return self.trains.layout(self.space).digest == self.target.digest
 
     def cut(self, flat_P: NDArray[np.float32]) -> NDArray[np.float32]:
         """What a change of the whole model, float32 [P], says within ``target``: a new vector of it."""
-        if self.carrier is None:
+        carrier = self.narrows
+        if carrier is None:
             return flat_P.copy()
         ranges = map(self.space.segment_range, range(self.space.segment_count))
-        return np.concatenate([self.carrier.take(i, flat_P[start:end]) for i, (start, end) in enumerate(ranges)])
+        return np.concatenate([carrier.take(i, flat_P[start:end]) for i, (start, end) in enumerate(ranges)])
 
     def add_decoded(self, target_P: NDArray[np.float32], updates: Iterable[bytes]) -> None:
         """Add whole updates, our own earlier ones, to ``target_P`` (float32, of ``target``) in place.
 
         What they say of elements that do not train any more is dropped.
         """
+        carrier = self.narrows
+        mask = carrier if isinstance(carrier, Mask) else None
         for data in updates:
-            mask = self.carrier if isinstance(self.carrier, Mask) else None
             update = Update.parse(data, self.space, base_digest=None, mask=mask)
             at = 0
             for segment in range(self.space.segment_count):
                 change_P = update.decode(segment)
-                said = change_P if self.carrier is None else self.carrier.take(segment, change_P)
+                said = change_P if carrier is None else carrier.take(segment, change_P)
                 target_P[at : at + len(said)] += said
                 at += len(said)
 
@@ -163,6 +170,8 @@ def finish_unit(
     if isinstance(wanted.carrier, Factors):
         return _finish_factors(wanted, wanted.carrier, target_P)
     residual_P = target_P if in_place else target_P.copy()
+    if isinstance(wanted.carrier, Turn):
+        return _finish_turn(wanted, wanted.carrier, residual_P)
     encoded = compress_in_place(residual_P, wanted.target, wanted.codec)
     if fisher_P is not None:
         encoded = with_fisher(encoded, fisher_P, wanted.target, wanted.codec)
@@ -178,6 +187,14 @@ def _finish_factors(wanted: Wanted, factors: Factors, target_P: NDArray[np.float
     return FinishedUnit(data, np.negative(left_P, out=left_P))
 
 
+def _finish_turn(wanted: Wanted, turn: Turn, residual_P: NDArray[np.float32]) -> FinishedUnit:
+    """Of what has its turn, ``residual_P`` keeps what the codec leaves out; of all else, everything."""
+    carried = turn.cut(residual_P)
+    encoded = compress_in_place(carried, turn.space, wanted.codec)
+    turn.put(carried, residual_P)
+    return FinishedUnit(_written(wanted, encoded), residual_P)
+
+
 def _written(wanted: Wanted, encoded: Sequence[EncodedSegment]) -> bytes:
     return write_update(wanted.space, wanted.base_digest, wanted.codec, encoded, role="update", carrier=wanted.carrier)
 
@@ -190,5 +207,7 @@ def _trains(carrier: Carrier, lease: Lease) -> WhatTrains:
             return Some(carrier)
         case Mask():
             return Entries(carrier)
+        case Turn():
+            return EVERYTHING
         case _:
             raise AssertionError(carrier)

@@ -43,7 +43,7 @@ def require_mergeable(config: RunConfig) -> None:
         ConfigValueError: anything else, with the key to change.
     """
     if config.update.mask is None:
-        asked_carrier(module_space(config.model), config.update)
+        asked_carrier(module_space(config.model), config.update, turn=0)
     rules = merge_rules(config.merge)
     outer = make_outer(config.merge.outer)
     _require_inputs(config, rules)

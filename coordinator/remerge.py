@@ -29,7 +29,7 @@ class PastMerge:
     Attributes:
         version: the release that was made of it. made_from: model that its updates are changes of.
         updates: with the weights they had, sorted by digest. needs: with fewer the round had ended without a release.
-        config: blob of the configuration that it was merged by.
+        config: blob of the configuration that it was merged by. round: its number.
     """
 
     version: str
@@ -37,6 +37,7 @@ class PastMerge:
     updates: tuple[MergedUpdate, ...]
     needs: int
     config: BlobRef
+    round: int
 
     @property
     def digests(self) -> tuple[str, ...]:
@@ -78,7 +79,7 @@ def past_of(manifest: Manifest, needs: int) -> Past:
     if manifest.remerged is not None:
         return Past(manifest.version, parent.version, None, frozenset(manifest.remerged.left_out))
     updates = tuple(sorted(manifest.updates, key=lambda update: update.digest))
-    merge = PastMerge(manifest.version, parent.model_digest, updates, needs, manifest.config)
+    merge = PastMerge(manifest.version, parent.model_digest, updates, needs, manifest.config, manifest.round)
     return Past(manifest.version, parent.version, merge)
 
 

@@ -112,10 +112,20 @@ MEANINGS: dict[str, tuple[str, str]] = {  # key -> (unit, meaning)
         "Table: train the entries of the mask in file, which lies beside this one, and send their values. "
         "barnraise mask makes the file and prints this table, with the file's digest and size_bytes.",
     ),
+    "update.turns": (
+        "elements",
+        "Contributors send one of so many elements, all the same ones, others in each round; what is left waits with "
+        "each of them for its turn. Absent: all elements.",
+    ),
     "update.fisher": ("-", "Contributors send a diagonal Fisher along, which the strategy fisher needs."),
     "release.codec.name": ("-", "How the coordinator compresses a patch."),
     "release.codec.bits": ("bits an element", "Used by blockwise only."),
     "release.codec.k": ("of 4,096 elements", "Entries kept in every chunk; used by topk only."),
+    "release.turns": (
+        "elements",
+        "A patch says one of so many elements, others in each round; what is left waits with the coordinator for its "
+        "turn. Absent: all elements.",
+    ),
     "release.keyframe_every": ("releases", "Every so many releases the whole model is stored beside the patch."),
     "round.target_updates": ("updates", "Enough: collecting ends with this many checked and no lease out."),
     "round.min_updates": ("updates", "With fewer at the deadline the round is abandoned."),

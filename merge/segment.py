@@ -11,7 +11,8 @@ on every machine, however a segment is cut into blocks.
 
 K  updates in the round, in the order of their digests
 P  elements of the segment, flattened
-Q  elements of it that the round moves, where it leaves some tensors as they are
+Q  elements of it that the round moves, where it leaves some tensors as they are; or that the patch says,
+   where elements take turns
 B  elements of a block
 """
 
@@ -88,12 +89,15 @@ class Trunk:
         chunk_starts: int64 [chunks + 1], relative to the segment's start.
         moving_Q: int64 [Q], strictly increasing: the elements that this round moves; None for all. State and
             residual of the others stay as they are, and ``chunk_starts`` are those of the Q elements.
+        said_Q: int64 [Q] likewise: the elements that the patch may say; None for all. What the step changes of
+            the others goes into the residual, and ``chunk_starts`` are those of the Q elements.
     """
 
     state: State
     residual_P: Tensor
     chunk_starts: NDArray[np.int64]
     moving_Q: Tensor | None = None
+    said_Q: Tensor | None = None
 
 
 def merge_segment(
@@ -122,7 +126,11 @@ def take_step(merged_P: Tensor, outer: OuterRule, trunk: Trunk, codec: CodecConf
         return _step_of_some(merged_P, outer, trunk, trunk.moving_Q, codec)
     step_P, next_state = outer.step(merged_P, trunk.state)
     total_P = torch.add(step_P, trunk.residual_P)
-    encoded, decoded_P = compress_segment(total_P, trunk.chunk_starts, codec)
+    if trunk.said_Q is None:
+        encoded, decoded_P = compress_segment(total_P, trunk.chunk_starts, codec)
+    else:
+        encoded, decoded_Q = compress_segment(total_P[trunk.said_Q], trunk.chunk_starts, codec)
+        decoded_P = torch.zeros_like(total_P).index_copy(0, trunk.said_Q, decoded_Q)
     return MergedSegment(encoded, decoded_P, next_state, torch.sub(total_P, decoded_P))
 
 

@@ -242,7 +242,10 @@ class Contributor:
         if role == "patch":
             segments, _ = compress(torch.from_numpy(delta_P), space, codec)
             return write_update(space, base_digest, codec, segments, role=role)
-        wanted = Wanted(space, base_digest, codec, asked_carrier(space, world.config.update, world.desk.mask))
+        current = world.ledger.current_round()
+        turn = current.number if current is not None else None
+        carrier = asked_carrier(space, world.config.update, world.desk.mask, turn=turn)
+        wanted = Wanted(space, base_digest, codec, carrier)
         fisher_P = None
         if world.config.update.fisher if fisher is None else fisher:
             assert self.fisher_P is not None, "nothing was trained yet"

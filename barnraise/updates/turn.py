@@ -122,6 +122,13 @@ class Turn:
             )
         return out
 
+    def put(self, values: NDArray[np.float32], flat: NDArray[np.float32]) -> None:
+        """Write a vector of ``space`` to where it belongs in a whole model; what does not have its turn stays."""
+        assert values.shape == (self.space.size,), (values.shape, self.space.size)
+        for segment in range(self.whole.segment_count):
+            part_P = flat[slice(*self.whole.segment_range(segment))]
+            part_P[self.positions(segment)] = values[slice(*self.space.segment_range(segment))]
+
     @cached_property
     def _first_blocks(self) -> NDArray[np.int64]:
         """The number of every tensor's first block among those of the whole space."""

@@ -78,8 +78,10 @@ def activations_bytes(shape: Shape, examples: int) -> int:
     return tokens * (shape.layers * shape.width * LAYER_BYTES + shape.words * 12)
 
 
-def update_bytes(parameters: int, codec: CodecConfig) -> int:
-    """How large an update will be, about."""
+def update_bytes(parameters: int, codec: CodecConfig, turns: int | None = None) -> int:
+    """How large an update will be, about; ``turns``: it says one of so many elements."""
+    if turns is not None:
+        parameters = math.ceil(parameters / turns)
     if codec.name == "dense":
         return 4 * parameters
     if codec.name == "blockwise":
@@ -89,19 +91,21 @@ def update_bytes(parameters: int, codec: CodecConfig) -> int:
     return math.ceil(parameters * ((support_bits + 2 * share) / 8 + 8 / CHUNK))
 
 
-def what_it_needs(parameters: int, shape: Shape | None, batch: int, codec: CodecConfig) -> Need:
+def what_it_needs(
+    parameters: int, shape: Shape | None, batch: int, codec: CodecConfig, turns: int | None = None
+) -> Need:
     """What a unit of a run needs on one machine.
 
     Args:
         shape: None counts no activations, as for models whose inputs are small.
-        batch: examples of one step.
+        batch: examples of one step. turns: an update says one of so many elements; None for all.
     """
     model = TRAINING_BYTES * parameters
     return Need(
         device_least=model + (activations_bytes(shape, 1) if shape else 0),
         device_whole=model + (activations_bytes(shape, batch) if shape else 0),
         machine=HELD_BYTES * parameters + LIBRARY_BYTES,
-        update=update_bytes(parameters, codec),
+        update=update_bytes(parameters, codec, turns),
     )
 
 

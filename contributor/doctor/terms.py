@@ -70,7 +70,8 @@ class TermsFacts:
         if self.info is None or self.info.terms is None or self.parameters is None:
             return None
         terms = self.info.terms
-        return what_it_needs(self.parameters, shape_of(self.info.model), terms.training.batch, terms.codec)
+        shape = shape_of(self.info.model)
+        return what_it_needs(self.parameters, shape, terms.training.batch, terms.codec, terms.turns)
 
 
 def judge_terms(facts: TermsFacts, machine: MachineFacts) -> list[Finding]:

@@ -86,7 +86,8 @@ def check(desk: Desk, current: Round, digest: str, shard: str | None, held: str 
         shard: the domain that it was trained on.
         held: why what its contributor sends is not merged; None of all others.
     """
-    asked = (desk, current.base_digest, digest, shard, desk.check_seed(current.number))
+    one = work.ToCheck(digest, current.number, current.base_digest, shard)
+    asked = (desk, one, desk.check_seed(current.number))
     task = Task(work.check_update, asked, desk.config.conductor.check_timeout_s)
     try:
         (found,) = yield [task]
@@ -218,6 +219,8 @@ def _job(config: RunConfig, ledger: Ledger, current: Round, merge_set: tuple[str
         merge=config.merge,
         codec=config.release.codec,
         mask=None if config.update.mask is None else config.update.mask.digest,
+        turns=config.release.turns,
+        round=current.number,
     )
 
 

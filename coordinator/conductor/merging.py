@@ -27,7 +27,7 @@ from barnraise.errors import MergeError
 from barnraise.merge_config import MergeConfig
 from barnraise.releases.store import BlobStore
 from barnraise.update_config import CodecConfig
-from barnraise.updates import Part, Update, add_segments, apply_update, write_update
+from barnraise.updates import Part, Turn, Update, add_segments, apply_update, write_update
 from barnraise.updates.space import ParameterSpace
 from coordinator.acceptance.updates.ranking import weights_from_scores
 from coordinator.conductor.parts import pack_part, pack_state, read_state, state_change, unpack_segments
@@ -97,6 +97,7 @@ class MergeJob:
         made_from: model digest that the updates are changes of, where that is not the base: they are
             added to the base as they are.
         mask: digest of the one that the updates are under.
+        turns: of so many elements the patch says one, those that have their turn in ``round``; None for all.
     """
 
     base_digest: str
@@ -106,6 +107,8 @@ class MergeJob:
     codec: CodecConfig
     made_from: str | None = None
     mask: str | None = None
+    turns: int | None = None
+    round: int = 0
 
     @property
     def rules(self) -> MergeRules:
@@ -222,8 +225,8 @@ def assemble(bench: Bench, job: MergeJob, parts: Sequence[str]) -> Candidate:
     """
     loaded = [load(bench.blobs.read(part)) for part in parts]
     segments = [segment for part in loaded for segment in unpack_segments(part)]
-    part = _part(_updates(bench, job))
-    patch = write_update(bench.space, job.base_digest, job.codec, segments, role="patch", carrier=part)
+    carrier = _carrier(job, _updates(bench, job))
+    patch = write_update(bench.space, job.base_digest, job.codec, segments, role="patch", carrier=carrier)
     base_P = bench.models.verified(job.base_digest)
     candidate_P = apply_update(base_P, Update.parse(patch, bench.space, base_digest=job.base_digest))
     if not np.isfinite(candidate_P).all():
@@ -237,20 +240,40 @@ def assemble(bench: Bench, job: MergeJob, parts: Sequence[str]) -> Candidate:
 
 
 def _merge_one(bench: Bench, job: MergeJob, own: RangePlan, updates: Sequence[Update], segment: int) -> MergedSegment:
-    space, outer = bench.space, make_outer(job.merge.outer)
-    state, residual_P = read_state(_state_path(bench, job), outer, *space.segment_range(segment))
-    part = _part(updates)
-    trunk = Trunk(state, residual_P, space.segment_chunk_starts(segment))
-    if part is not None:
-        moving_Q = torch.from_numpy(part.positions(segment))
-        trunk = Trunk(state, residual_P, part.space.segment_chunk_starts(segment), moving_Q)
+    outer = make_outer(job.merge.outer)
+    trunk = _trunk(bench, job, updates, segment)
     rules = job.rules
     factors_K = sum_factors(own.plan, rules)
-    if factors_K is not None and all(update.codec.name == "topk" for update in updates):
+    if factors_K is not None and all(_names_few(update) for update in updates):
         return take_step(_sum(updates, factors_K, segment), outer, trunk, job.codec)
     fishers = _fishers(updates, segment) if isinstance(rules.strategy, UsesFisher) else None
-    decoded = SegmentUpdates(_decoded(updates, segment), _pieces(space, part, segment), own.magnitudes, fishers)
+    pieces = _pieces(bench.space, _part(updates), segment)
+    decoded = SegmentUpdates(_decoded(updates, segment), pieces, own.magnitudes, fishers)
     return merge_segment(decoded, own.plan, rules, outer, trunk, job.codec)
+
+
+def _trunk(bench: Bench, job: MergeJob, updates: Sequence[Update], segment: int) -> Trunk:
+    """What the base brings along of a segment, and what of it this round moves and says."""
+    space, outer = bench.space, make_outer(job.merge.outer)
+    state, residual_P = read_state(_state_path(bench, job), outer, *space.segment_range(segment))
+    carrier = _carrier(job, updates)
+    if carrier is None:
+        return Trunk(state, residual_P, space.segment_chunk_starts(segment))
+    starts_C, at_Q = carrier.space.segment_chunk_starts(segment), torch.from_numpy(carrier.positions(segment))
+    if isinstance(carrier, Turn):
+        return Trunk(state, residual_P, starts_C, said_Q=at_Q)
+    return Trunk(state, residual_P, starts_C, moving_Q=at_Q)
+
+
+def _carrier(job: MergeJob, updates: Sequence[Update]) -> Part | Turn | None:
+    """What the patch says something about; None where that is every element."""
+    part = _part(updates)
+    return Turn(updates[0].space, job.turns, job.round) if part is None and job.turns is not None else part
+
+
+def _names_few(update: Update) -> bool:
+    """Whether an update is cheaper to add by what it names than as a dense change."""
+    return update.codec.name == "topk" or isinstance(update.carrier, Turn)
 
 
 def _sum(updates: Sequence[Update], factors_K: Tensor, segment: int) -> Tensor:

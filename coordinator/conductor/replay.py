@@ -32,7 +32,18 @@ def replay_job(merge: PastMerge, config: RunConfig, base: Known) -> MergeJob:
     inputs = tuple(MergeInput(update.digest, update.weight) for update in merge.updates)
     made_from = None if merge.made_from == base.model_digest else merge.made_from
     mask = None if config.update.mask is None else config.update.mask.digest
-    return MergeJob(base.model_digest, inputs, base.state_digest, config.merge, config.release.codec, made_from, mask)
+    release = config.release
+    return MergeJob(
+        base.model_digest,
+        inputs,
+        base.state_digest,
+        config.merge,
+        release.codec,
+        made_from,
+        mask,
+        release.turns,
+        merge.round,
+    )
 
 
 @dataclass(frozen=True)

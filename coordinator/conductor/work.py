@@ -34,6 +34,7 @@ from merge.exact import square_sum
 __all__ = [
     "Checked",
     "FirstModel",
+    "ToCheck",
     "check_update",
     "first_model",
     "measure_model",
@@ -51,6 +52,21 @@ class FirstModel:
     model_digest: str
     keyframe_digest: str
     keyframe_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ToCheck:
+    """An update that came for a round.
+
+    Attributes:
+        base_digest: model digest of the round's base.
+        shard: the domain that it was trained on, whose windows go into its score.
+    """
+
+    digest: str
+    round: int
+    base_digest: str
+    shard: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,24 +91,23 @@ def first_model(desk: Desk) -> FirstModel:
     return FirstModel(desk.models.put(flat_P), desk.public.put(keyframe), len(keyframe))
 
 
-def check_update(desk: Desk, base_digest: str, digest: str, shard: str | None, seed: bytes | None = None) -> Checked:
+def check_update(desk: Desk, one: ToCheck, seed: bytes | None = None) -> Checked:
     """Decode an update in full, and measure what it alone does: to hidden windows, to its own domain's, to public ones.
 
     Args:
-        shard: the domain that it was trained on, whose windows go into its score.
         seed: of the round's draw of windows; None looks at the same ones in every round.
     """
     try:
-        data = desk.private.map(digest)
+        data = desk.private.map(one.digest)
         most, mask = desk.config.gateway.max_update_bytes, desk.mask
-        update = Update.parse(data, desk.space, base_digest=base_digest, max_bytes=most, mask=mask)
-        _require_as_leased(update, desk.config.update, mask)
-        base_P = desk.models.get(base_digest)
+        update = Update.parse(data, desk.space, base_digest=one.base_digest, max_bytes=most, mask=mask)
+        _require_as_leased(update, desk.config.update, mask, one.round)
+        base_P = desk.models.get(one.base_digest)
         alone_P, square_sums = _measured(base_P, update)
     except UpdateError as error:
         return Checked(False, str(error), {"code": error.code}, [])
-    pair = _Pair(desk, base_digest, base_P, alone_P)
-    looked, unit = desk.check_examples(shard, seed), pair.loss.metric.unit
+    pair = _Pair(desk, one.base_digest, base_P, alone_P)
+    looked, unit = desk.check_examples(one.shard, seed), pair.loss.metric.unit
     hidden = pair.losses(looked.hidden)
     verdict = check_alone(hidden.base_N, hidden.alone_N, desk.config.acceptance.check_margin, unit)
     own = pair.losses(looked.own) if len(looked.own) > 1 else None
@@ -143,14 +158,18 @@ def _measured(base_P: NDArray[np.float32], update: Update) -> tuple[NDArray[np.f
     return alone_P, square_sums
 
 
-def _require_as_leased(update: Update, asked: UpdateConfig, mask: Mask | None) -> None:
-    """In another role or codec the same change would be another file, and count as another update."""
+def _require_as_leased(update: Update, asked: UpdateConfig, mask: Mask | None, number: int) -> None:
+    """In another role or codec the same change would be another file, and count as another update.
+
+    Args:
+        number: of the round that it was leased for, whose turn it is.
+    """
     if update.role != "update":
         raise UnsupportedFormatError(f"a contribution has the role update, this file has the role {update.role}")
     wanted = canonical_codec(asked.codec)
     if update.codec != wanted:
         raise UnsupportedFormatError(f"the lease asks for {_named(wanted)}, this file is {_named(update.codec)}")
-    carrier = asked_carrier(update.space, asked, mask)
+    carrier = asked_carrier(update.space, asked, mask, turn=number)
     if update.scope != (EVERYWHERE if carrier is None else carrier.scope):
         raise UnsupportedFormatError(
             f"the run asks for updates of {_reach(carrier)}, this file is of {_reach(update.carrier)}; "
@@ -168,6 +187,8 @@ def _reach(carrier: Carrier | None) -> str:
         return "all tensors"
     if carrier.scope.mask is not None:
         return f"mask {carrier.scope.mask[:15]}.."
+    if carrier.scope.turns is not None:
+        return f"elements in turn {carrier.scope.turn}, one of {carrier.scope.turns}"
     factors = f"factors of rank {carrier.scope.rank} of " if carrier.scope.rank is not None else ""
     return f"{factors}{sum(carrier.chosen)} of {len(carrier.chosen)} tensors"
 

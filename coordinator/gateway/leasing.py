@@ -101,6 +101,7 @@ class Leasing:
             train=config.update.train,
             lora=config.update.lora,
             mask=mask_ref(config.update),
+            turns=config.update.turns,
             issued_at_ms=lease.issued_at_ms,
             expires_at_ms=lease.expires_at_ms,
         )

@@ -22,7 +22,7 @@ def update(number: int) -> MergedUpdate:
 
 
 def merge(version: int, *updates: int, needs: int = 2) -> PastMerge:
-    return PastMerge(f"0.1.{version}", f"b3:{version:064x}", tuple(update(u) for u in updates), needs, CONFIG)
+    return PastMerge(f"0.1.{version}", f"b3:{version:064x}", tuple(update(u) for u in updates), needs, CONFIG, version)
 
 
 def digest(number: int) -> str:
