@@ -26,6 +26,7 @@ from barnraise.cli.swarm_options import (
     TeamPeersOption,
     TeamWaitOption,
 )
+from barnraise.errors import UsageError
 
 if TYPE_CHECKING:
     from contributor.consent import Consent
@@ -62,7 +63,9 @@ def join(
         list[str] | None,
         typer.Option("--data", help="Your own text, for a run that asks for it: files, patterns, JSONL. Stays here."),
     ] = None,
-    field: Annotated[str, typer.Option("--field", help="Field of JSON lines, or column, that is text.")] = "text",
+    field: Annotated[
+        str | None, typer.Option("--field", help="With --data: field of JSON lines, or column, that is text.")
+    ] = None,
     swarm: SwarmOption = False,
     no_discovery: NoDiscoveryOption = False,
     no_peers: NoPeersOption = False,
@@ -91,6 +94,9 @@ def join(
     from barnraise.installation import require
 
     require("contributor")
+    from contributor.spinning import spin_briefly
+
+    spin_briefly()
     from contributor.run import NodeConfig
 
     config = NodeConfig(
@@ -142,11 +148,16 @@ def _private(said: str | None) -> Choice | None:
     return None if said is None else Choice.parse(said)
 
 
-def _own(data: list[str] | None, field: str) -> OwnData | None:
+def _own(data: list[str] | None, field: str | None) -> OwnData | None:
     """The owner's text."""
+    from barnraise.own_text import FIELD
     from contributor.own_data import OwnData
 
-    return OwnData(tuple(data), Path.cwd(), field) if data else None
+    if data:
+        return OwnData(tuple(data), Path.cwd(), FIELD if field is None else field)
+    if field is not None:
+        raise UsageError("--field would be ignored without --data; add --data, or leave it out")
+    return None
 
 
 def _show_new_code(key: Path | None, *, as_json: bool) -> None:
