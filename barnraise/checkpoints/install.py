@@ -1,7 +1,7 @@
-"""Putting a merged model into its folder: all of it or nothing, in place of an earlier merge.
+"""Putting a merged model, or an adapter, into its folder: all of it or nothing, in place of an earlier merge.
 
 Everything is written to a folder beside the target, which then takes the target's name. When
-a merge fails or is stopped, that folder goes; when it is killed, the next merge into the same
+that fails or is stopped, the folder beside it goes; when it is killed, the next command that writes to the same
 target removes what it left.
 """
 
@@ -74,13 +74,13 @@ def staged(into: Path) -> Iterator[Path]:
     """An empty folder to fill, which takes the place of ``into`` when the block ends without an error.
 
     Raises:
-        FolderLockedError: another merge into the same folder is running.
+        FolderLockedError: another command writes to the same folder.
         DiskFullError: the disk filled up; ``into`` is as it was.
     """
     into = into.resolve()
     work = into.parent / f".{into.name}.merge"
     make_folder(work)
-    with locked_file(work / "lock", f"another merge already writes to {into}"):
+    with locked_file(work / "lock", f"another command already writes to {into}"):
         staging = work / "model"
         shutil.rmtree(staging, ignore_errors=True)
         try:

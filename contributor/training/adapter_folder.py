@@ -25,8 +25,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from barnraise.checkpoints.folder import ADAPTER, ADAPTER_CONFIG
+from barnraise.checkpoints.install import staged
 from barnraise.errors import UsageError
-from barnraise.releases.durable import replace_file
 from barnraise.releases.layout import ADAPTER_PREFIX, tensor_header
 from barnraise.updates import Update
 from barnraise.updates.factors import Factors
@@ -47,20 +47,21 @@ class AdapterFiles:
     tensors: Mapping[str, Matrix]
 
     def write(self, folder: Path) -> int:
-        """Write both files; the bytes of them.
+        """Write both files, or nothing; the bytes of them.
 
         Raises:
             UsageError: there is something of that name already.
+            FolderLockedError: somebody else writes it at this moment.
             DiskFullError: no space left.
         """
         if folder.exists():
             raise UsageError(f"{folder} is there already; name a folder that is to be made")
-        folder.mkdir(parents=True)
         specs = [TensorSpec(name, tuple(one.shape)) for name, one in sorted(self.tensors.items())]
         weights = tensor_header(specs) + b"".join(self.tensors[spec.name].astype("<f4").tobytes() for spec in specs)
         config = json.dumps(self.config, indent=2, sort_keys=True).encode("ascii") + b"\n"
-        replace_file(folder / ADAPTER, weights)
-        replace_file(folder / ADAPTER_CONFIG, config)
+        with staged(folder) as staging:
+            (staging / ADAPTER).write_bytes(weights)
+            (staging / ADAPTER_CONFIG).write_bytes(config)
         return len(weights) + len(config)
 
 

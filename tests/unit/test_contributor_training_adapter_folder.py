@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+from errno import ENOSPC
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
+import numpy as np
 import peft
 import pytest
 import torch
 
 from barnraise.config import TrainingConfig
-from barnraise.errors import UsageError
+from barnraise.errors import DiskFullError, UsageError
 from barnraise.tokenizer import Tokenizer
 from barnraise.update_config import CodecConfig
 from barnraise.updates import Carrier, Update, apply_update
 from barnraise.updates.factors import Factors
 from barnraise.updates.part import Part
 from contributor.tasks.causal_lm import CausalLMTask
-from contributor.training.adapter_folder import adapter_of
+from contributor.training.adapter_folder import AdapterFiles, adapter_of
 from contributor.training.lora import LowRank
 from contributor.training.trainable import Some
 from contributor.training.trainer import Trainer, Unit
@@ -113,3 +117,25 @@ def test_a_folder_that_is_there_is_left_alone(tmp_path: Path) -> None:
     assert (config["r"], config["lora_alpha"], config["target_modules"]) == (2, 2, ["model.layers.0.self_attn.q_proj"])
     with pytest.raises(UsageError, match="is there already"):
         files.write(tmp_path / "adapter")
+
+
+def test_a_full_disk_leaves_no_half_of_an_adapter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files = AdapterFiles({"r": 2}, {"base_model.model.lm_head.lora_A.weight": np.zeros((2, 3), np.float32)})
+    fsync, written = os.fsync, []
+
+    def full_at_the_second_file(descriptor: int) -> None:
+        written.extend([descriptor] if S_ISREG(os.fstat(descriptor).st_mode) else [])
+        if len(written) > 1:
+            raise OSError(ENOSPC, os.strerror(ENOSPC))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full_at_the_second_file)
+    with pytest.raises(DiskFullError, match="no space left"):
+        files.write(tmp_path / "deep" / "adapter")
+    monkeypatch.undo()
+    assert not list(tmp_path.rglob("*adapter*"))
+    assert files.write(tmp_path / "deep" / "adapter") > 0
+    assert sorted(one.name for one in (tmp_path / "deep" / "adapter").iterdir()) == [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+    ]
