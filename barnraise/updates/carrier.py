@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +12,7 @@ from barnraise.errors import ConfigValueError, NonCanonicalUpdateError, Unsuppor
 from barnraise.update_config import LoraConfig
 from barnraise.updates.factors import RANK_MAX, Factors
 from barnraise.updates.part import Part
-from barnraise.updates.scope import Carrier, Scope
+from barnraise.updates.scope import TURN_END, Carrier, Scope
 from barnraise.updates.space import ParameterSpace, TensorSpec
 from barnraise.updates.turn import Turn
 
@@ -60,7 +61,7 @@ def carrier_of(scope: Scope, space: ParameterSpace, mask: Carrier | None = None)
         return mask
     if scope.turns is not None:
         assert scope.turn is not None, scope
-        return Turn(space, scope.turns, scope.turn)
+        return _turn(space, scope.turns, scope.turn)
     count = len(space.tensors)
     chosen = (True,) * count if scope.tensors is None else _chosen(scope.tensors, count)
     if scope.rank is None:
@@ -87,7 +88,7 @@ def asked_carrier(
         turn: number of the round; elements may take turns only where it is given.
 
     Raises:
-        ConfigValueError: there are no such tensors.
+        ConfigValueError: there are no such tensors, or no such turn.
     """
     if asked.mask is not None:
         assert mask is not None, "the mask was not read"
@@ -95,7 +96,9 @@ def asked_carrier(
         return mask
     if asked.turns is not None:
         assert turn is not None, "elements take turns, and the round was not told"
-        return Turn(space, asked.turns, turn)
+        if turn >= TURN_END:
+            raise ConfigValueError(f"round {turn:,} has no elements in turn; rounds below {TURN_END:,} have")
+        return _turn(space, asked.turns, turn)
     part = Part.of(space, asked.train)
     return part if asked.lora is None else Factors(_matrices(space, part, asked.train), asked.lora.rank)
 
@@ -103,6 +106,12 @@ def asked_carrier(
 def is_matrix(spec: TensorSpec) -> bool:
     """Whether factors may stand for a tensor."""
     return len(spec.shape) == 2 and spec.size > 0
+
+
+@lru_cache(maxsize=4)
+def _turn(space: ParameterSpace, turns: int, number: int) -> Turn:
+    """One for all updates of a round, which so draw its elements once."""
+    return Turn(space, turns, number)
 
 
 def _matrices(space: ParameterSpace, part: Part | None, train: Sequence[str]) -> Part:
