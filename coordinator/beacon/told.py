@@ -17,6 +17,7 @@ from coordinator.vitals import read_status, write_status
 __all__ = ["TRUE_FOR_MS", "SwarmTold", "read_told", "swarm_info", "withdraw_told", "write_told"]
 
 TRUE_FOR_MS = 60_000
+"""For so long it is believed: it is written every 5 s, and later only where the sidecar does not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +72,9 @@ def read_told(folder: RunFolder) -> SwarmTold | None:
         return None
 
 
-def swarm_info(told: SwarmTold | None) -> SwarmInfo | None:
-    """What strangers are told: whom to begin with."""
-    if told is None:
+def swarm_info(told: SwarmTold | None, now_ms: int) -> SwarmInfo | None:
+    """What strangers are told: whom to begin with; nobody, where the process was killed and left its file behind."""
+    if told is None or abs(now_ms - told.at_ms) > TRUE_FOR_MS:
         return None
     bootstrap = addresses_of(told.addresses)
     return SwarmInfo(bootstrap=bootstrap) if bootstrap else None

@@ -77,7 +77,7 @@ def _add_run_routes(app: FastAPI, state: GatewayState) -> None:
     def run() -> Response:
         newest = state.ledger.newest_release()
         current = current_round_info(state.ledger, state.config, state.now_ms())
-        swarm = swarm_info(read_told(state.folder))
+        swarm = swarm_info(read_told(state.folder), state.now_ms())
         return _say(run_info(state.config, state.keys, newest.version if newest else None, current, swarm))
 
     @app.api_route("/v1/round", methods=READ)

@@ -192,6 +192,17 @@ def test_whoever_asks_for_the_run_is_told_whom_to_begin_with(tmp_path: Path) -> 
         assert read_told(door.state.folder) is None
 
 
+def test_the_hosts_of_a_process_that_is_gone_are_handed_to_nobody(tmp_path: Path) -> None:
+    with doorstep(tmp_path / "run") as door:
+        write_told(door.state.folder, SwarmTold(door.now_ms, "ready", addresses=(ADDRESS,), peers=1))
+        door.now_ms += TRUE_FOR_MS
+        assert door.call("GET", "/v1/run").value["swarm"] == {"bootstrap": [ADDRESS]}
+        door.now_ms += 1
+        assert door.call("GET", "/v1/run").value["swarm"] is None
+        door.now_ms -= 2 * TRUE_FOR_MS + 2  # a file of the future says nothing about now either
+        assert door.call("GET", "/v1/run").value["swarm"] is None
+
+
 def test_a_process_that_is_gone_is_not_told_as_there() -> None:
     told = SwarmTold(NOW, "ready", peers=1, published_at_ms=NOW, gateways=("http://a",))
     assert told.line(NOW + TRUE_FOR_MS).startswith("ready, knows 1 other host;")
