@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["narrate", "short", "suspected"]
+__all__ = ["in_turn", "narrate", "short", "suspected"]
 
 _SUSPECTED = {"copy": "a copy", "free-rider": "a free rider", "tuned": "tuned to public examples"}
 
@@ -22,6 +22,19 @@ def suspected(recognised: Mapping[str, Any]) -> str:
     """What a round recognised of an update, in words: ``may be a copy: ..``."""
     label = str(recognised["label"])
     return f"may be {_SUSPECTED.get(label, label)}: {recognised['reason']}"
+
+
+def in_turn(merge: Mapping[str, Any]) -> str:
+    """Which share of the elements a merge moved, in words; "" where that is all of them.
+
+    Args:
+        merge: the record of a merge; of old ones nothing is known.
+    """
+    turns = {what: every for what, every in (merge.get("turns") or {}).items() if every is not None}
+    if len(set(turns.values())) == 1 and len(turns) > 1:
+        return f"one of {turns['patch']} elements had its turn"
+    said = {"updates": "updates say", "patch": "the patch says"}
+    return ", ".join(f"{said[what]} one of {every} elements" for what, every in sorted(turns.items(), reverse=True))
 
 
 def narrate(kind: str, payload: Mapping[str, Any], names: Mapping[str, str]) -> str:

@@ -96,16 +96,21 @@ class Conflicts:
         return asdict(self)
 
 
-def conflicts(measured: Measured, tensors: Sequence[TensorSpec], updates: Sequence[str]) -> Conflicts:
+def conflicts(
+    measured: Measured, tensors: Sequence[TensorSpec], updates: Sequence[str], reach: Sequence[int] | None = None
+) -> Conflicts:
     """Report on the updates that were measured.
 
     Args:
         measured: of every tensor that has elements.
         tensors: all of the model, in the order of the parameter space.
         updates: K names.
+        reach: how many elements of each tensor updates can change at all, where these are the same ones for every
+            update; None for all. Chance has only those to choose from.
     """
     count = len(updates)
-    tables = {number: _Table.of(found, tensors[number].size) for number, found in measured.items()}
+    sizes = [tensor.size for tensor in tensors] if reach is None else reach
+    tables = {number: _Table.of(found, sizes[number]) for number, found in measured.items()}
     whole = _Table.total(list(tables.values()), count)
     above = torch.triu(torch.ones(count, count, dtype=torch.bool), 1)
     by_tensor = [TensorConflict(tensors[number].name, table.agreement(above)) for number, table in tables.items()]
@@ -146,7 +151,7 @@ class _Table:
             both_KK,
             found.opposed_KK.to(torch.float64),
             torch.minimum(changed_K[:, None], changed_K[None, :]),
-            changed_K[:, None] * changed_K[None, :] / size,
+            changed_K[:, None] * changed_K[None, :] / max(size, 1),
         )
 
     @classmethod

@@ -13,7 +13,7 @@ from barnraise.cli.output import JsonOption, print_result, table
 from barnraise.cli.rounds import find_rounds
 from barnraise.cli.show import LAST_SECOND, test_table
 from barnraise.cli.sources import FromOption, TrustOption
-from barnraise.narrate import short, suspected
+from barnraise.narrate import in_turn, short, suspected
 from barnraise.protocol import UpdateStatus
 from barnraise.records import RoundLine, RoundRecord
 
@@ -103,8 +103,8 @@ def _words(record: RoundRecord) -> list[str]:
 def _way(merge: dict[str, Any]) -> str:
     options = ", ".join(f"{name} = {value}" for name, value in merge["options"].items())
     before = f", after {', '.join(merge['before'])}" if merge["before"] else ""
-    note = f"; {merge['note']}" if merge["note"] else ""
-    return f"by {merge['strategy']}{f' ({options})' if options else ''}{before}; outer rule {merge['outer']}{note}"
+    notes = "".join(f"; {note}" for note in (in_turn(merge), merge["note"]) if note)
+    return f"by {merge['strategy']}{f' ({options})' if options else ''}{before}; outer rule {merge['outer']}{notes}"
 
 
 def _updates(record: RoundRecord) -> list[str]:

@@ -134,7 +134,7 @@ def merge(desk: Desk, ledger: Ledger, current: Round, merge_set: tuple[str, ...]
         merging = yield from merge_steps(desk.bench, job, config.conductor.test_timeout_s)
     except (MergeError, UpdateError) as error:
         return Finished(MergeFailed(str(error)))
-    record = merge_record(desk.space, job, merging, state_note(desk.bench, job))
+    record = merge_record(desk.bench, job, merging, state_note(desk.bench, job))
     record["recognised"] = recognised_of(job, merging, ledger)
     words = f"{len(merge_set)} updates by {config.merge.strategy}: {record_in_words(record)}"
     return Finished(

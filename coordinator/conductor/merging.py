@@ -27,7 +27,7 @@ from barnraise.errors import MergeError
 from barnraise.merge_config import MergeConfig
 from barnraise.releases.store import BlobStore
 from barnraise.update_config import CodecConfig
-from barnraise.updates import Part, Turn, Update, add_segments, apply_update, write_update
+from barnraise.updates import Carrier, Part, Turn, Update, add_segments, apply_update, write_update
 from barnraise.updates.space import ParameterSpace
 from coordinator.acceptance.updates.ranking import weights_from_scores
 from coordinator.conductor.parts import pack_part, pack_state, read_state, state_change, unpack_segments
@@ -56,6 +56,7 @@ __all__ = [
     "plan_inputs",
     "range_plans",
     "segment_ranges",
+    "shared_carrier",
     "state_note",
 ]
 
@@ -185,6 +186,12 @@ def segment_ranges(space: ParameterSpace, segments_per_task: int) -> list[tuple[
 def state_note(bench: Bench, job: MergeJob) -> str:
     """What becomes of the base's state when the outer rule was changed since, in words; "" when it was not."""
     return state_change(_state_path(bench, job), make_outer(job.merge.outer))
+
+
+def shared_carrier(bench: Bench, job: MergeJob) -> Carrier | None:
+    """What all updates of a round travel as; None where that is as the change of every element, or not one thing."""
+    carriers = {update.scope: update.carrier for update in _updates(bench, job)}
+    return next(iter(carriers.values())) if len(carriers) == 1 else None
 
 
 def measure_range(bench: Bench, job: MergeJob, first: int, end: int) -> list[dict[int, TensorMeasure]]:

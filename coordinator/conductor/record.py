@@ -1,6 +1,7 @@
 """What a merge leaves in its round's record: the rules, what every update got, and who was in whose way.
 
     {"strategy": "krum", "options": {..}, "before": [..], "outer": "none", "note": "",
+     "turns": {"updates": 8, "patch": None},         they say one of so many elements; None for all
      "updates": [{"digest": "b3:..", "weight": 1.0, "clip": 0.5, "share": 0.25}, ..],
      "conflicts": {..},                              as merge.conflicts.Conflicts
      "recognised": {"b3:..": {"label": "copy", "reason": ".."}, ..}}
@@ -22,11 +23,12 @@ from typing import Any
 import torch
 
 from barnraise.narrate import short
-from barnraise.updates.space import ParameterSpace, TensorSpec
+from barnraise.updates import Mask, Turn
+from barnraise.updates.space import TensorSpec
 from coordinator.acceptance.updates.compared import Compared
 from coordinator.acceptance.updates.contribution import UpdateScore
 from coordinator.acceptance.updates.recognise import Entry, recognise
-from coordinator.conductor.merging import MergeJob
+from coordinator.conductor.merging import Bench, MergeJob, shared_carrier
 from coordinator.conductor.steps import Merging
 from coordinator.ledger import Ledger
 from merge.conflicts import conflicts
@@ -37,13 +39,13 @@ from merge.strategies.rule import Strategy, SumsUpdates, WeighsUpdates
 __all__ = ["agreement_in_words", "merge_record", "recognised_of", "record_in_words"]
 
 
-def merge_record(space: ParameterSpace, job: MergeJob, merging: Merging, note: str) -> dict[str, Any]:
+def merge_record(bench: Bench, job: MergeJob, merging: Merging, note: str) -> dict[str, Any]:
     """The record of a merge, JSON values, its size bounded by the number of updates.
 
     Args:
         note: of the outer rule's state, where the rule was changed.
     """
-    rules, measured = job.rules, merging.measured
+    rules, measured, space = job.rules, merging.measured, bench.space
     clips = clipping(measured, len(job.inputs), rules.clip_norm_at).tolist()
     shares: Sequence[float | None] = _shares(rules.strategy, merging.plan, measured, space.tensors) or [None] * len(
         clips
@@ -52,13 +54,16 @@ def merge_record(space: ParameterSpace, job: MergeJob, merging: Merging, note: s
         {"digest": item.digest, "weight": item.weight, "clip": clip, "share": None if share is None else share / clip}
         for item, clip, share in zip(job.inputs, clips, shares, strict=True)
     ]
-    report = conflicts(measured, space.tensors, [item.digest for item in job.inputs])
+    carrier = shared_carrier(bench, job)
+    reach = carrier.per_tensor if isinstance(carrier, Mask | Turn) else None
+    report = conflicts(measured, space.tensors, [item.digest for item in job.inputs], reach)
     return {
         "strategy": job.merge.strategy,
         "options": dict(job.merge.options),
         "before": [rule.name for rule in job.merge.before],
         "outer": job.merge.outer.name,
         "note": note,
+        "turns": {"updates": carrier.turns if isinstance(carrier, Turn) else None, "patch": job.turns},
         "updates": updates,
         "conflicts": report.as_json(),
     }

@@ -51,6 +51,13 @@ def test_the_demo_plays_the_shipped_run_with_short_units_and_small_updates() -> 
         (GOOD + "[merge]\nclip_norm_at = nan\n", ConfigValueError, "merge.clip_norm_at"),
         (GOOD + "[model]\nheads = 3\n", ConfigValueError, "multiple of 2 * heads"),
         (GOOD + "[round]\nmin_updates = 9\n", ConfigValueError, "min_updates is larger"),
+        (GOOD + "[release]\nturns = 3\ncodec = {name = 'dense'}\n", ConfigValueError, "release.turns"),
+        (GOOD + "[release]\nturns = 8\n", ConfigValueError, "codec topk would say again where values lie"),
+        (
+            GOOD + "[release]\nturns = 8\ncodec = {name = 'dense'}\n[update]\ntrain = ['a']\n",
+            ConfigValueError,
+            "release.turns are of all elements of the model, and update.train lets only some of them change",
+        ),
         (GOOD.replace("toy", "../toy"), ConfigValueError, "name"),
         (GOOD.replace('shard = "text"', 'shard = "no"'), ConfigValueError, "no shard 'no'; there are text"),
         ("name = ", ConfigValueError, "not TOML"),

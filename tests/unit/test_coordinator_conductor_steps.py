@@ -132,7 +132,7 @@ def test_another_rule_s_momentum_is_not_taken_over(yard: Yard) -> None:
 
 def record_of(yard: Yard, note: str = "") -> dict[str, Any]:
     job = yard.job(yard.merge, random.Random(0))
-    return merge_record(yard.bench.space, job, merge_now(yard.bench, job, InlinePool(), 60.0), note)
+    return merge_record(yard.bench, job, merge_now(yard.bench, job, InlinePool(), 60.0), note)
 
 
 def test_a_record_says_what_every_update_got(yard: Yard) -> None:

@@ -85,6 +85,15 @@ def test_rebuilt_projections_know_what_was_given_back(door: Doorstep) -> None:
     assert door.ledger.leases(1) == before
 
 
+def test_a_lease_and_the_terms_say_how_many_turns_elements_take(door: Doorstep) -> None:
+    assert door.leased(BOB, "Bob")["turns"] is None
+    config = door.state.config
+    update = config.update.model_copy(update={"turns": 8})
+    turning = Doorstep(replace(door.state, config=config.model_copy(update={"update": update})))
+    assert turning.leased()["turns"] == 8
+    assert turning.call("GET", "/v1/run").value["terms"]["turns"] == 8
+
+
 def test_a_lease_has_the_learning_rate_of_its_round_and_all_else_as_configured(door: Doorstep) -> None:
     config = door.state.config
     rising = config.model_copy(update={"schedule": ScheduleConfig(rising_rounds=3)})

@@ -17,14 +17,14 @@ from merge.measure import TensorMeasure, measure_pieces, pieces_of, total
 SPACE = ParameterSpace.of([TensorSpec("body", (40, 50)), TensorSpec("head", (7, 100))])
 
 
-def report_of(rows: list[Tensor], space: ParameterSpace = SPACE) -> Conflicts:
+def report_of(rows: list[Tensor], space: ParameterSpace = SPACE, reach: tuple[int, ...] | None = None) -> Conflicts:
     measured = total(
         [
             measure_pieces([row[slice(*space.segment_range(s))] for row in rows], pieces_of(space, s), magnitudes=False)
             for s in range(space.segment_count)
         ]
     )
-    return conflicts(measured, space.tensors, [f"u{number}" for number in range(len(rows))])
+    return conflicts(measured, space.tensors, [f"u{number}" for number in range(len(rows))], reach)
 
 
 def sparse(updates: int, density: float, seed: int = 0, space: ParameterSpace = SPACE) -> list[Tensor]:
@@ -40,6 +40,14 @@ def test_two_that_want_the_same_agree() -> None:
     assert report.overall.opposed == 0.0
     assert report.overall.cosine == pytest.approx(1.0, abs=1e-6)
     assert report.overall.expected_overlap == pytest.approx(0.2, abs=0.03)
+
+
+def test_where_updates_can_change_the_same_few_elements_only_meeting_there_is_no_surprise() -> None:
+    rows = [torch.where(torch.arange(SPACE.size) % 4 == 1, row, 0.0) for row in sparse(3, 1.0)]
+    report = report_of(rows, reach=(500, 175))
+    assert (report.overall.overlap, report.overall.expected_overlap) == (1.0, 1.0)
+    assert report_of(rows).overall.expected_overlap == pytest.approx(0.25, abs=1e-3)
+    assert report_of([torch.zeros(SPACE.size)] * 2, reach=(0, 0)).overall.expected_overlap is None
 
 
 def test_two_that_undo_each_other_are_opposed_everywhere() -> None:

@@ -18,7 +18,7 @@ from merge.draws import Draws
 from merge.magnitudes import Magnitudes
 from merge.measure import Piece, measure_pieces
 from merge.plan import Decided, MergePlan, MergeRules, plan_merge
-from merge.segment import MergedSegment, SegmentUpdates, Trunk, combine_segment, merge_segment
+from merge.segment import MergedSegment, SegmentUpdates, Trunk, combine_segment, merge_segment, take_step
 from merge.strategies import Mean, OuterNesterov, OuterNone, OuterRule, Strategy, TrimmedMean
 from merge.strategies.rule import Rows, Scope
 
@@ -76,6 +76,27 @@ def test_the_residual_arrives_in_later_rounds() -> None:
         arrived_P += merged.decoded_P
     assert float((wanted_P - arrived_P).norm()) < 0.2 * float(wanted_P.norm())
     torch.testing.assert_close(arrived_P + merged.residual_P, wanted_P, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("codec", [DENSE, CodecConfig(name="blockwise", bits=4)], ids=["dense", "4 bits"])
+def test_a_patch_of_some_elements_leaves_the_others_to_the_residual(codec: CodecConfig) -> None:
+    """The step is taken everywhere, as if the patch said everything; nothing of it is lost."""
+    outer = OuterNesterov(learning_rate=2.0, momentum=0.5)
+    rows, before_P = deltas(3), deltas(1, 7)[0]
+    said_Q = torch.arange(3, SIZE, 4)
+    starts_C = np.searchsorted(said_Q.numpy(), CHUNK_STARTS)
+    merged_P = combine_segment(SegmentUpdates(rows, PIECES), plan_of(rows, MergeRules(Mean())), MergeRules(Mean()))
+    state = {"momentum": deltas(1, 8)[0]}
+    whole = take_step(merged_P, outer, Trunk(state, before_P, CHUNK_STARTS), DENSE)
+    found = take_step(merged_P, outer, Trunk(state, before_P, starts_C, said_Q=said_Q), codec)
+    others = torch.ones(SIZE, dtype=torch.bool)
+    others[said_Q] = False
+    assert torch.equal(found.state["momentum"], whole.state["momentum"])
+    assert not bool(found.decoded_P[others].any())
+    assert bool(found.decoded_P[said_Q].any())
+    assert torch.equal(found.residual_P[others], whole.decoded_P[others])
+    assert torch.equal(found.residual_P, whole.decoded_P - found.decoded_P)
+    assert (codec == DENSE) == (not bool(found.residual_P[said_Q].any()))
 
 
 def test_momentum_moves_only_through_what_is_returned() -> None:

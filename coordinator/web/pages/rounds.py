@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from barnraise.narrate import narrate, suspected
+from barnraise.narrate import in_turn, narrate, suspected
 from barnraise.records import RoundLine, RoundRecord
 from coordinator.ledger.events import RecordedEvent
 from coordinator.round import FINAL
@@ -211,7 +211,8 @@ def _way(merge: Mapping[str, Any]) -> str:
     options = ", ".join(f"{name} = {value}" for name, value in merge.get("options", {}).items())
     before = f" after {', '.join(merge['before'])}" if merge.get("before") else ""
     outer = f", outer rule {merge['outer']}" if merge.get("outer", "none") != "none" else ""
-    return f"{merge['strategy']}{f' ({options})' if options else ''}{before}{outer}"
+    turn = f", {said}" if (said := in_turn(merge)) else ""
+    return f"{merge['strategy']}{f' ({options})' if options else ''}{before}{outer}{turn}"
 
 
 def _draws(verdict: Mapping[str, Any]) -> tuple[tuple[str, int, int], ...]:
