@@ -20,6 +20,7 @@ happens, gives the figures that noise would hide (model.py); a page says which a
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -34,9 +35,10 @@ from benchmarks.governor.model import Machine, bursts, run, steady
 from benchmarks.governor.plot import draw
 from benchmarks.report import arguments, finish, heading
 from contributor.governor.policies.learned import Learned
+from contributor.spinning import spin_briefly
 
 HERE = Path(__file__).parent
-JOBS = {"steady": 16.0, "bursts": 30.0, "interactive": 16.0}  # seconds of a turn
+JOBS = {"steady": 60.0, "bursts": 60.0, "interactive": 60.0}  # seconds of a turn
 ARMS = {
     "alone": None,
     "nice": "",
@@ -46,7 +48,7 @@ ARMS = {
 Node = subprocess.Popen[str]
 Figures = dict[str, dict[str, tuple[list[float], list[float]]]]
 SIMULATED_S = 300.0
-LEARN_TURNS = 2  # ahead of the first round, for each job
+LEARN_TURNS = 1  # ahead of the first round, for each job
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="turns of everybody (5)")
     parser.add_argument("--simulated", action="store_true", help="only the simulated machine: for one that is busy")
     options = parser.parse_args()
-    jobs = {"steady": 16.0} if options.quick else JOBS
+    jobs = {"steady": 20.0} if options.quick else JOBS
     lines = heading("The governor beside the owner's other work", "torch")
     simulated, turns = _simulated(), []
     if options.simulated:
@@ -152,12 +154,15 @@ def _node(place: Path, arm: str, settings: str) -> Iterator[Node]:
     """A node that waits for its turns."""
     (place / arm).mkdir()
     (place / arm / "policies.toml").write_text(settings)
+    environ = dict(os.environ)
+    spin_briefly(environ)  # as `barnraise join` does
     node = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.governor.node", str(place / arm), str(place / "presence")],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        env=environ,
     )
     assert node.stdout is not None
     node.stdout.readline()
@@ -204,7 +209,7 @@ def _simulated() -> list[dict[str, Any]]:
         "bursts": (bursts(1, 15.0, 6.0), 4 / 15),
     }
     rows = []
-    for steal in (0.08, 0.12, 0.3):
+    for steal in (0.08, 0.12, 0.3, 0.5):
         machine = Machine(steal=steal)
         free = run(machine, steady(0), None, seconds=SIMULATED_S).steps
         for name, (job, away) in jobs.items():

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from contributor.governor.observation import NodeCounters, Observation
 from contributor.governor.policy import Policy
+from contributor.governor.sensors.others import OthersSensor
 
 __all__ = ["Job", "Machine", "Outcome", "bursts", "run", "slowdown", "steady"]
 
@@ -26,11 +27,13 @@ class Machine:
     """Attributes:
     cpus: processors. steal: share of a processor that a thread of the node takes from a thread that wants all of it.
     step_cpu_s: processor time of a training step, over all of the node's threads, one for each processor.
+    look_every_s: how long a reading of what others do holds.
     """
 
     cpus: int = 2
     steal: float = 0.12
     step_cpu_s: float = 0.5
+    look_every_s: float = OthersSensor.every_s
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ class _Node:
         self._machine, self._policy, self._state = machine, policy, None
         self._left_s, self._began_s, self._ended_s = machine.step_cpu_s, 0.0, 0.0
         self._step_s = self._trained_s = self._asked_s = 0.0
+        self._read = (-machine.look_every_s, 0.0, 0.0)
 
     def tick(self, now_s: float, got_s: float, owner_s: float, waited_s: float) -> None:
         """A tick has passed, in which the node got so much processor time while it trained."""
@@ -100,6 +104,9 @@ class _Node:
     def _duty(self, now_s: float, owner_s: float, waited_s: float) -> float:
         if self._policy is None:
             return 1.0
+        if now_s - self._read[0] >= self._machine.look_every_s:
+            self._read = now_s, owner_s, waited_s
+        read_s, owner_s, waited_s = self._read
         counters = NodeCounters(trained_s=self._trained_s, steps=self.steps, step_s=self._step_s, micro_batch=1)
         seen = Observation(
             at_ms=round(1000 * now_s),
@@ -108,6 +115,7 @@ class _Node:
             others_wait_s=waited_s,
             cpus=self._machine.cpus,
             node=counters,
+            read_at_s={"others": read_s} if read_s < now_s else {},
         )
         wish, self._state = self._policy.judge(seen, self._state)
         self.duties.append(wish.duty)

@@ -32,20 +32,26 @@ class Look:
         names, clock_s = self.always.union(wanted), self.clock_s()
         values: dict[str, Any] = {}
         unknown: dict[str, str] = {}
+        read_at_s: dict[str, float] = {}
         for sensor in self.sensors:
             if sensor.name in names:
-                reading = self._reading(sensor, clock_s)
+                at_s, reading = self._reading(sensor, clock_s)
                 values |= reading.values
                 unknown |= reading.unknown
-        return Observation(at_ms=self.now_ms(), clock_s=clock_s, node=node, unknown=unknown, **values)
+                if at_s < clock_s:
+                    read_at_s[sensor.name] = at_s
+        return Observation(
+            at_ms=self.now_ms(), clock_s=clock_s, node=node, unknown=unknown, read_at_s=read_at_s, **values
+        )
 
-    def _reading(self, sensor: Sensor, clock_s: float) -> Reading:
+    def _reading(self, sensor: Sensor, clock_s: float) -> tuple[float, Reading]:
+        """A reading, and when it was made."""
         before = self._readings.get(sensor.name)
         if before is not None and clock_s - before[0] < sensor.every_s:
-            return before[1]
+            return before
         try:
             reading = sensor.read()
         except Exception as error:  # noqa: BLE001  # a sensor meets every machine there is, and a node must not die of one
             reading = nothing(sensor.fields, f"the sensor {sensor.name!r} failed: {error!r}")
         self._readings[sensor.name] = clock_s, reading
-        return reading
+        return clock_s, reading

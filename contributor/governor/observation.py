@@ -12,6 +12,8 @@ from typing import Any
 
 __all__ = ["Gpu", "NodeCounters", "Observation"]
 
+OF_NO_SENSOR = {"unknown", "node", "read_at_s"}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gpu:
@@ -69,6 +71,7 @@ class Observation:
         others_wait_s: time that these spent ready to run but waiting for a processor, ever growing.
         cpu_pressure, memory_pressure, io_pressure: share of the last 10 s in which some process waited for it.
         unknown: name of a field that is None -> why.
+        read_at_s: name of a sensor -> clock_s at which it looked, where that was earlier; its fields are of then.
     """
 
     at_ms: int
@@ -94,12 +97,21 @@ class Observation:
     io_pressure: float | None = None
     node: NodeCounters = NodeCounters()
     unknown: Mapping[str, str] = field(default_factory=dict)
+    read_at_s: Mapping[str, float] = field(default_factory=dict)
 
     def why_not(self, name: str) -> str:
         """Why the field ``name`` is not known, in words that end a sentence."""
         return self.unknown.get(name, "no sensor for it is in use")
 
+    def is_fresh(self, sensor: str) -> bool:
+        """Whether what a sensor said is of this moment, as the counters of the node are."""
+        return sensor not in self.read_at_s
+
     def known(self) -> dict[str, Any]:
         """The fields that sensors could fill, by name."""
         told = {one.name: getattr(self, one.name) for one in fields(self)}
-        return {name: value for name, value in told.items() if value is not None and name not in {"unknown", "node"}}
+        return {
+            name: value
+            for name, value in told.items()
+            if value is not None and name not in {"unknown", "node", "read_at_s"}
+        }

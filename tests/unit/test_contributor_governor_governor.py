@@ -16,7 +16,7 @@ from contributor.governor import Wish
 from contributor.governor import policy as policies
 from contributor.governor.governor import Governor
 from contributor.governor.look import Look
-from contributor.governor.observation import Observation
+from contributor.governor.observation import NodeCounters, Observation
 from contributor.governor.policies.nice import Priority
 from contributor.governor.priority import own_cgroup, rank_group
 from contributor.governor.sensors.sensor import Reading
@@ -341,3 +341,12 @@ def test_what_cannot_be_settings_is_refused(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text("after_s = 3\n")
     with pytest.raises(ConfigValueError, match="'after_s' stands outside of a table"):
         read_settings(tmp_path)
+
+
+def test_what_was_read_a_moment_ago_says_when() -> None:
+    clocks = iter([10.0, 10.5, 11.5])
+    look = Look((ClockStand(),), lambda: 0, lambda: next(clocks))
+    first, again, later = (look.around({"clock"}, NodeCounters()) for _ in range(3))
+    assert first.is_fresh("clock")
+    assert (again.is_fresh("clock"), again.read_at_s) == (False, {"clock": 10.0})
+    assert later.is_fresh("clock")

@@ -36,6 +36,28 @@ def test_the_job_is_slowed_by_less_than_the_target_and_without_the_policy_by_mor
     assert slowdown(machine, job, Learned(target_slowdown=0.05), seconds=MINUTES_S) < 0.05
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3, 4])
+def test_the_target_is_kept_where_the_node_takes_half_and_others_are_too_many(threads: int) -> None:
+    """Steps are shorter than a reading of the sensor holds, and others wait for each other as well."""
+    machine = Machine(steal=0.5, step_cpu_s=0.3)
+    assert slowdown(machine, steady(threads), None, seconds=MINUTES_S) > 0.4
+    assert slowdown(machine, steady(threads), Learned(target_slowdown=0.05), seconds=MINUTES_S) < 0.05
+
+
+def test_a_second_build_that_ends_is_not_mistaken_for_room() -> None:
+    """What others did to each other a minute ago is no excuse for what the node does to them now."""
+    machine, turn_s = Machine(steal=0.5, step_cpu_s=0.3), 60.0
+
+    def job(at_s: float) -> int:
+        return 6 if at_s < turn_s else 2
+
+    def owner_s(node: bool) -> float:
+        whole, crowded = (run(machine, job, Learned(), seconds=s, node=node).owner_s for s in (2 * turn_s, turn_s))
+        return whole - crowded
+
+    assert owner_s(node=False) / owner_s(node=True) - 1 < 0.05
+
+
 def test_it_works_harder_where_it_hurts_less() -> None:
     def share(steal: float) -> float:
         machine = Machine(steal=steal)
@@ -275,3 +297,26 @@ def test_a_long_pause_is_cut_short_when_the_others_have_gone(gone: bool) -> None
         again, state = policy.judge(seen(39, clock_s, cpu_s, wait_s), state)
     assert (again.duty == 1.0) == gone
     assert again.duty >= wish.duty
+
+
+def test_a_reading_of_a_moment_ago_makes_no_window() -> None:
+    """Else a step is set against the waiting before it, and the pause after it is blamed for the step's."""
+    policy, cpu_s = Learned(), 4.0
+
+    def seen(clock_s: float, trained_s: float, wait_s: float, read_at_s: float) -> Observation:
+        return Observation(
+            at_ms=0,
+            clock_s=clock_s,
+            others_cpu_s=cpu_s + clock_s,
+            others_wait_s=wait_s,
+            cpus=2,
+            node=NodeCounters(steps=round(trained_s) + 1, trained_s=trained_s, step_s=1.0, micro_batch=1),
+            read_at_s={"others": read_at_s} if read_at_s < clock_s else {},
+        )
+
+    _, first = policy.judge(seen(10.0, 0.0, 0.0, 10.0), None)
+    _, stale = policy.judge(seen(11.0, 1.0, 0.0, 10.7), first)
+    assert (stale.marks, stale.slowdown) == (first.marks, first.slowdown)
+    _, fresh = policy.judge(seen(12.0, 1.0, 1.0, 12.0), stale)
+    _, at_once = policy.judge(seen(12.0, 1.0, 1.0, 12.0), first)
+    assert fresh.slowdown == at_once.slowdown != first.slowdown

@@ -3,12 +3,14 @@
 A program that wants a processor and does not get one stands in the run queue, and the system counts how long. Of the
 time that others want, they spend in waiting
 
-    wait / (cpu + wait) = a + b demand + on (c + d demand)
+    wait / (cpu + wait) = overload + a + b demand + on (c + d demand)
 
-where *on* is the share of the time in which the node trains and *demand* is how much of the machine the others want.
-The first half is what they do to each other; the second, the *harm*, is the node's doing. The two can be told apart
-because the node pauses now and then: what waits while it pauses is not its fault. A job that gets the share g of what
-it wants, and g - harm beside the node, takes g / (g - harm) - 1 longer: that is its *slowdown*.
+where *on* is the share of the time in which the node trains and *demand* is how much of the machine the others want,
+at most all of it here. Where they want more than there is, they must wait for each other, and that is counted and not
+learned: *overload* is 1 - 1 / demand, or 0. So when somebody's second build begins or ends, nothing that was learned
+turns wrong. The first half is what they do to each other; the second, the *harm*, is the node's doing. The two can be
+told apart because the node pauses now and then: what waits while it pauses is not its fault. A job that gets the share
+g of what it wants, and g - harm beside the node, takes g / (g - harm) - 1 longer: that is its *slowdown*.
 
 What this does not see: slowness inside the processor itself, when the node shares caches, memory bandwidth or a core's
 two threads with a program that never waits. The system has no counter for that which anybody may read.
@@ -56,8 +58,8 @@ class Window:
 
     @property
     def demand(self) -> float:
-        """Share of the machine that the others wanted, in [0, 1]."""
-        return min(1.0, (self.cpu_s + self.wait_s) / (self.wall_s * self.cpus))
+        """How much of the machine the others wanted; more than 1 where they stood in each other's way."""
+        return (self.cpu_s + self.wait_s) / (self.wall_s * self.cpus)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,18 +82,20 @@ class Slowdown:
         wanted_s = window.cpu_s + window.wait_s
         if window.demand < DEMAND_LEAST or wanted_s <= 0:
             return faded
-        x = (1.0, window.demand, window.on, window.on * window.demand)
-        belief = self.belief.see(x, window.wait_s / wanted_s, weight=wanted_s)
+        demand = min(1.0, window.demand)
+        learned = window.wait_s / wanted_s - _overload(window.demand)
+        belief = self.belief.see((1.0, demand, window.on, window.on * demand), learned, weight=wanted_s)
         known = replace(faded, belief=belief, cpu_s=faded.cpu_s + window.cpu_s)
         return replace(known, blamed_s=faded.blamed_s + window.wait_s - known.waiting_alone(window.demand) * wanted_s)
 
     def waiting_alone(self, demand: float) -> float:
         """Share of the time they want that others would wait for each other, without the node."""
-        return min(GETS_LEAST_WAIT, max(0.0, self.belief.estimate((1.0, demand, 0.0, 0.0)).mean))
+        learned = self.belief.estimate((1.0, min(1.0, demand), 0.0, 0.0)).mean
+        return min(GETS_LEAST_WAIT, max(0.0, _overload(demand) + learned))
 
     def harm(self, demand: float) -> Estimate:
         """Share of the time they want that others wait for the node, if it trains all the time."""
-        return self.belief.estimate((0.0, 0.0, 1.0, demand))
+        return self.belief.estimate((0.0, 0.0, 1.0, min(1.0, demand)))
 
     def of_full_work(self, demand: float) -> tuple[float, float]:
         """Slowdown of the others if the node trained all the time: what is expected, and by the cautious end."""
@@ -112,3 +116,8 @@ class Slowdown:
     def of_late(self) -> float:
         """Slowdown that the node has caused in the last minute or so, as a share; 0 while nobody was there."""
         return max(0.0, self.blamed_s / self.cpu_s) if self.cpu_s > 0 else 0.0
+
+
+def _overload(demand: float) -> float:
+    """Share of the time they want that others must wait for each other, if they want so much of the machine."""
+    return max(0.0, 1.0 - 1.0 / demand) if demand > 0 else 0.0

@@ -45,7 +45,7 @@ class Knowledge:
 
     Attributes:
         marks: where the present window began; None before the first, and after a restart.
-        demands: share of the machine that others wanted in the last two windows.
+        demands: of others in the last two windows, as :attr:`Window.demand`.
         trained_s, steps: of the node, at the last look.
         duty: that was told after the last step. share: of time to train, that it came from.
     """
@@ -100,13 +100,14 @@ class Learned(Section):
     def _share(self, known: Knowledge, seen: Observation) -> tuple[float, str]:
         """The share of time to train, and why."""
         if known.demand < DEMAND_LEAST:
-            return 1.0, f"others want {known.demand:.0%} of the machine"
+            return 1.0, _wanted(known.demand)
         expected, at_most = known.slowdown.of_full_work(known.demand)
         late = known.slowdown.of_late
-        aim = min(max(2 * self.target_slowdown - late, AIM_LEAST * self.target_slowdown), self.target_slowdown)
+        room = 2 * (self.target_slowdown - late)  # half of the target is left alone: the model may err by as much
+        aim = min(max(room, AIM_LEAST * self.target_slowdown), self.target_slowdown)
         share = max(DUTY_LEAST, known.slowdown.duty_for(aim, known.demand))
         told = (
-            f"others want {known.demand:.0%} of the machine; full work would slow them by {expected:.1%} "
+            f"{_wanted(known.demand)}; full work would slow them by {expected:.1%} "
             f"(at most {at_most:.1%}), the last minute did by {late:.1%}, the target is "
             f"{self.target_slowdown:.0%}: training {share:.0%} of the time"
         )
@@ -128,6 +129,11 @@ class Learned(Section):
         return fits, f"{free_bytes / GB:.1f} GB of {place} are free, {self.leave_gb:.1f} GB are to be left"
 
 
+def _wanted(demand: float) -> str:
+    over = f", for {demand:.1f} times what it has" if demand >= 1.05 else ""
+    return f"others want {min(1.0, demand):.0%} of the machine{over}"
+
+
 def _shortened(known: Knowledge, share: float) -> float:
     """The duty of the last step, with a pause that is as much shorter as the share of time to train has grown."""
     if share <= known.share or known.share >= 1:
@@ -146,6 +152,8 @@ def _learn(known: Knowledge, seen: Observation) -> Knowledge:
             known = replace(known, pace=known.pace.see_memory(held[0], node.micro_batch, node.context))
     if node.steps < known.steps or node.trained_s < known.trained_s:  # another process wrote this down
         known = replace(known, marks=None, trained_s=node.trained_s, steps=node.steps, rhythm=Rhythm())
+    if not seen.is_fresh("others"):
+        return known  # counters of two moments make no window: a step's waiting would be blamed on the pause after it
     now = Marks(seen.clock_s, node.trained_s, seen.others_cpu_s, seen.others_wait_s)
     before = known.marks
     if before is None or now.clock_s < before.clock_s:
