@@ -7,16 +7,20 @@ is under way there is no other and no garbage collection.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from barnraise.clock import now_ms
 from barnraise.config import load_run_config
+from barnraise.errors import BlobMissingError, DamagedStoreError, VerificationError
+from barnraise.message import BlobRef
 from barnraise.releases.catalog import Catalog
+from barnraise.releases.derived.family import Family
 from barnraise.releases.derived.imports import Imported, ImportRequest, import_model
-from barnraise.releases.derived.manifest import Relation
+from barnraise.releases.derived.manifest import ModelRef, Relation
 from barnraise.releases.derived.names import find_model
+from barnraise.releases.plan import make_plan
 from barnraise.releases.source import FolderSource
 from barnraise.releases.store import BlobStore
 from barnraise.run_folder import RunFolder, locked_file
@@ -65,6 +69,7 @@ def import_into(
         UsageError, NotACheckpointError, ReleaseError: what cannot be imported, and why.
         OrderRefusedError: it could not be listed; its blobs are garbage until the next try.
         FolderLockedError: another import is under way.
+        DamagedStoreError: the parent cannot be read; what of the run is damaged, and how to mend it.
         NotARunFolderError, StorageError: no run there, or its disk.
     """
     config = load_run_config(folder.require().config)
@@ -85,10 +90,42 @@ def import_into(
             at_ms=now_ms(),
         )
         catalog = Catalog(FolderSource(folder.root), index, public)
-        done = import_model(request, catalog, public, depth_most=config.release.keyframe_every, told=told)
+        try:
+            done = import_model(request, catalog, public, depth_most=config.release.keyframe_every, told=told)
+        except (VerificationError, BlobMissingError) as error:
+            if what := _damaged(Catalog(FolderSource(folder.root), index, public), request.parent):
+                raise DamagedStoreError(
+                    f"{what} is damaged or missing in {folder.root}; nothing was listed. Mend it, and import again: "
+                    f"barnraise fsck --run {folder.root} --repair --from MIRROR"
+                ) from error
+            raise
         if done.is_new:
             place(folder, _order(done), tell=tell)
     return done
+
+
+def _damaged(catalog: Catalog, parent: ModelRef) -> str:
+    """What of all that an import reads is not what its name says; "" if nothing is. Every byte of it is read.
+
+    Args:
+        catalog: of the run alone, which has compared nothing yet.
+    """
+    index = catalog.index
+    named = {f"the manifest of {index.name} {entry.version}": entry.manifest for entry in index.releases}
+    named |= {f"the manifest of {entry.name} {entry.version}": entry.manifest for entry in index.derived}
+    if found := _first_damaged(catalog, named):
+        return found
+    needs = Family(catalog).needs(parent)
+    for version in needs.releases:
+        plan = make_plan(index, version)
+        named |= {f"the keyframe of {index.name} {plan.start}": plan.keyframe} if plan.keyframe is not None else {}
+        named |= {f"the patch of {index.name} {step.version}": step.blob for step in plan.patches}
+    named |= {f"a tensor's blob ({blob.digest[:15]}..)": blob for blob in needs.blobs}
+    return _first_damaged(catalog, named)
+
+
+def _first_damaged(catalog: Catalog, named: Mapping[str, BlobRef]) -> str:
+    return next((what for what, blob in named.items() if not catalog.has(blob)), "")
 
 
 def _order(done: Imported) -> Derive:

@@ -57,6 +57,7 @@ class Catalog:
         self.index = index
         self.store = store
         self._folders = [each for each in (source, *mirrors) if isinstance(each, FolderSource)]
+        self._others = 1 + len(mirrors) - sum(each.holds(store) for each in self._folders)
         self._fetcher = Fetcher([source, *mirrors], store, options)
         self._ahead = Fetcher([source, *mirrors], store, options)
         self._one_at_a_time = threading.Lock()
@@ -156,6 +157,8 @@ class Catalog:
     def _missing(self, refs: Collection[BlobRef]) -> list[BlobRef]:
         missing = [ref for ref in refs if not self.has(ref)]
         for ref in missing:
+            if not self._others and self.store.has(ref.digest):
+                raise VerificationError(f"{self.store.path(ref.digest)} is damaged, and there is nowhere else to look")
             self.store.delete(ref.digest)  # damaged, if it is there at all
         return missing
 

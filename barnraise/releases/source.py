@@ -15,7 +15,7 @@ from typing import BinaryIO, Protocol
 from barnraise.errors import BlobMissingError, NotARunFolderError, VerificationError
 from barnraise.message import BlobRef
 from barnraise.releases.durable import disk_full_translated
-from barnraise.releases.store import blob_path
+from barnraise.releases.store import BlobStore, blob_path
 from barnraise.releases.stream import PIECE_BYTES, BlobStream, capped
 from barnraise.run_folder import RunFolder
 
@@ -90,6 +90,10 @@ class FolderSource:
     def path(self, digest: str) -> Path:
         """Where a blob lies or would lie."""
         return self._root / blob_path(digest)
+
+    def holds(self, store: BlobStore) -> bool:
+        """Whether a store is this very folder, so that nothing can be fetched into it from here."""
+        return self._root.resolve() == store.root.resolve()
 
     @contextmanager
     def open_blob(self, blob: BlobRef, start: int, stop: int) -> Iterator[BlobStream]:

@@ -145,6 +145,36 @@ def test_what_cannot_be_imported_changes_nothing(
     assert listed(run) == []
 
 
+@pytest.mark.parametrize(
+    ("which", "how"),
+    [("manifest", "damaged"), ("keyframe", "damaged"), ("keyframe", "missing"), ("patch", "damaged")],
+)
+def test_an_import_upon_a_damaged_parent_says_how_to_mend_it_and_takes_nothing_away(
+    run: RunFolder, fine_tune: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], which: str, how: str
+) -> None:
+    assert answers(capsys, "mirror", run.root, tmp_path / "mirror")["ok"]
+    first, second = read_index(FolderSource(run.root), None).index.releases
+    ref = {"manifest": second.manifest, "keyframe": first.keyframe, "patch": second.patch}[which]
+    assert ref is not None
+    path = BlobStore(run.public).path(ref.digest)
+    data = path.read_bytes()
+    path.unlink()
+    if how == "damaged":
+        path.write_bytes(data[:400] + bytes(255 - byte for byte in data[400:]))
+    left = path.read_bytes() if path.exists() else None
+    words = ("import", fine_tune, "--parent", "tiny@0.1.1", "--as", "tiny-csv", "--run", run.root)
+    code, _, err = says(capsys, *words)
+    assert code == 7
+    what = f"the {which} of tiny {'0.1.0' if which == 'keyframe' else '0.1.1'}"
+    assert f"{what} is damaged or missing in {run.root}; nothing was listed. Mend it" in err
+    mend = f"barnraise fsck --run {run.root} --repair --from"
+    assert mend in err
+    assert (path.read_bytes() if path.exists() else None) == left
+    assert listed(run) == []
+    assert says(capsys, *mend.split()[1:], tmp_path / "mirror")[0] == 0
+    assert says(capsys, *words)[0] == 0
+
+
 def test_an_import_beside_a_coordinator_is_listed_by_it(run: RunFolder, fine_tune: Path) -> None:
     simulation = Simulation(run.root, now_ms=now_ms())
     told: list[str] = []
