@@ -16,7 +16,7 @@ import torch
 from barnraise.merge_config import MergeConfig
 from barnraise.releases.store import BlobStore
 from barnraise.update_config import CodecConfig
-from barnraise.updates import write_update
+from barnraise.updates import Turn, write_update
 from barnraise.updates.space import CHUNK, CHUNKS_PER_SEGMENT, ParameterSpace, TensorSpec
 from coordinator.conductor.merging import Bench, MergeJob, plan_inputs
 from coordinator.conductor.pool import Pool
@@ -31,6 +31,7 @@ __all__ = ["CODEC", "UPDATES", "Yard"]
 
 UPDATES = 9
 CODEC = CodecConfig(name="topk", k=64)
+IN_TURN = CodecConfig(name="blockwise", bits=4)
 
 
 def _three_segments() -> ParameterSpace:
@@ -48,6 +49,7 @@ class Yard:
 
     Attributes:
         merge: how. count: updates in a round.
+        turns: updates and patches say one of so many elements, in 4 bits; None: all that top-k chooses.
         made: digest of a base -> digest and tokens of each update to it.
     """
 
@@ -55,14 +57,15 @@ class Yard:
     base_digest: str
     merge: MergeConfig
     count: int
+    turns: int | None = None
     made: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
 
     @classmethod
-    def at(cls, root: Path, merge: MergeConfig, count: int = UPDATES) -> Yard:
+    def at(cls, root: Path, merge: MergeConfig, count: int = UPDATES, turns: int | None = None) -> Yard:
         space = _three_segments()
         bench = Bench(BlobStore(root), ModelCache(root / "models", space))
         base_P = np.random.default_rng(0).standard_normal(space.size).astype(np.float32)
-        return cls(bench, bench.models.put(base_P), merge, count)
+        return cls(bench, bench.models.put(base_P), merge, count, turns)
 
     def merging(self, merge: MergeConfig, count: int | None = None) -> Yard:
         """The same base and updates, merged in another way."""
@@ -85,7 +88,16 @@ class Yard:
         base_digest = after.model_digest if after else self.base_digest
         updates = self._updates(base_digest)[: self.count]
         order.shuffle(updates)
-        return MergeJob(base_digest, plan_inputs(merge, updates), after.state_digest if after else None, merge, CODEC)
+        state_digest = after.state_digest if after else None
+        return MergeJob(
+            base_digest,
+            plan_inputs(merge, updates),
+            state_digest,
+            merge,
+            CODEC if self.turns is None else IN_TURN,
+            turns=self.turns,
+            round=list(self.made).index(base_digest),
+        )
 
     def _updates(self, base_digest: str) -> list[tuple[str, int]]:
         """Noise of growing length and with something in common, made once for a base."""
@@ -99,5 +111,11 @@ class Yard:
         return list(self.made[base_digest])
 
     def _noise(self, base_digest: str, noise_P: np.ndarray[tuple[int], np.dtype[np.float64]]) -> str:
-        segments, _ = compress(torch.from_numpy((1e-3 * noise_P).astype(np.float32)), self.bench.space, CODEC)
-        return self.bench.blobs.put(write_update(self.bench.space, base_digest, CODEC, segments, role="update"))
+        space, change_P = self.bench.space, (1e-3 * noise_P).astype(np.float32)
+        if self.turns is None:
+            segments, _ = compress(torch.from_numpy(change_P), space, CODEC)
+            return self.bench.blobs.put(write_update(space, base_digest, CODEC, segments, role="update"))
+        turn = Turn(space, self.turns, len(self.made))
+        segments, _ = compress(torch.from_numpy(turn.cut(change_P)), turn.space, IN_TURN)
+        data = write_update(space, base_digest, IN_TURN, segments, role="update", carrier=turn)
+        return self.bench.blobs.put(data)

@@ -70,6 +70,30 @@ def test_a_second_round_goes_on_from_the_first_alike(yard: Yard) -> None:
     assert expected[0] != expected[1]
 
 
+@pytest.fixture(scope="module")
+def turning(tmp_path_factory: pytest.TempPathFactory) -> Yard:
+    return Yard.at(tmp_path_factory.mktemp("turning"), MergeConfig(), turns=8)
+
+
+@pytest.mark.parametrize("way", ["mean", "krum, clipped"])
+def test_elements_in_turn_are_merged_alike_in_any_order_and_shares(turning: Yard, way: str) -> None:
+    ours = turning.merging(config(way), enough(config(way)))
+    found = {
+        tuple(one.candidate for one in ours.two_rounds(InlinePool(), random.Random(share), segments_per_task=share))
+        for share in moments((1, 2, 3), 2)
+    }
+    assert len(found) == 1
+
+
+def test_elements_in_turn_are_added_as_they_are_named_with_the_bits_of_dense_changes(
+    turning: Yard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours = turning.merging(config("mean, clipped, by tokens"))
+    named = ours.round(InlinePool(), random.Random(0)).candidate
+    monkeypatch.setattr(merging, "sum_factors", lambda *_: None)
+    assert ours.round(InlinePool(), random.Random(0)).candidate == named
+
+
 @pytest.mark.parametrize("way", ["mean", "krum, clipped", "bucketing, nnm, krum", "mean, clipped, by tokens"])
 def test_adding_packed_updates_gives_the_bits_of_adding_decoded_ones(
     yard: Yard, way: str, monkeypatch: pytest.MonkeyPatch
