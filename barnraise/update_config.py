@@ -20,12 +20,12 @@ class CodecConfig(Section):
     Attributes:
         name: ``dense`` (float32, exact), ``blockwise`` (every element in ``bits`` bits, one scale
             a chunk) or ``topk`` (the ``k`` largest of every 4,096 in 2-bit levels).
-        bits: 8, 4 or 2; ``blockwise`` only. ``topk`` always uses 2.
+        bits: 8, 4, 2 or 1, which is a sign alone; ``blockwise`` only. ``topk`` always uses 2.
         k: entries kept of 4,096; ``topk`` only.
     """
 
     name: Literal["dense", "blockwise", "topk"] = "topk"
-    bits: Literal[8, 4, 2] = 2
+    bits: Literal[8, 4, 2, 1] = 2
     k: Annotated[int, Field(ge=1, le=2048)] = 64
 
 

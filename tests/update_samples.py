@@ -19,6 +19,7 @@ CODECS = (
     CodecConfig(name="blockwise", bits=8),
     CodecConfig(name="blockwise", bits=4),
     CodecConfig(name="blockwise", bits=2),
+    CodecConfig(name="blockwise", bits=1),
     CodecConfig(name="topk", k=1),
     CodecConfig(name="topk", k=64),
     CodecConfig(name="topk", k=2048),

@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from barnraise.native import library
 
-__all__ = ["at", "check", "function"]
+__all__ = ["CHUNK", "at", "check", "check_chunks", "function"]
+
+CHUNK = 4096
 
 Result = type[ctypes.c_int] | type[ctypes.c_int64] | type[ctypes.c_double] | None
 
@@ -30,6 +32,19 @@ def check(array: NDArray[np.generic], dtype: type[np.generic], size: int) -> Non
     assert array.dtype == dtype, (array.dtype, dtype)
     assert array.shape == (size,), (array.shape, size)
     assert array.flags.c_contiguous
+
+
+def check_chunks(starts_C: NDArray[np.int64], size: int | None) -> int:
+    """Make sure that chunks lie as a loop takes them to lie in ``size`` elements, if not None; how many there are."""
+    chunks = len(starts_C) - 1
+    check(starts_C, np.int64, chunks + 1)
+    assert chunks >= 1, chunks
+    assert size is None or int(starts_C[-1]) == size, (int(starts_C[-1]), size)
+    sizes = np.diff(starts_C)
+    assert starts_C[0] == 0, starts_C[0]
+    assert (sizes >= 1).all(), "a chunk is empty"
+    assert (sizes <= CHUNK).all(), "a chunk is too long"
+    return chunks
 
 
 def at(array: NDArray[np.generic]) -> int:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barnraise.native import library, spread
-from barnraise.native.calls import at, check, function
+from barnraise.native.calls import CHUNK, at, check, check_chunks, function
 
 __all__ = [
     "DecodedUpdate",
@@ -36,7 +36,6 @@ __all__ = [
     "write_support",
 ]
 
-CHUNK = 4096
 CHUNKS_PER_SEGMENT = 256
 _CHUNKS_GRAIN = 16
 _ELEMENTS_GRAIN = 1 << 16
@@ -55,6 +54,8 @@ _NAMES = (
     "quantise",
     "pack_codes",
     "restore",
+    "quantise_signs",
+    "restore_signs",
     "add_packed",
     "add_decoded",
     "settle",
@@ -76,7 +77,7 @@ def select(
         Places within the chunks, uint32 [N], increasing in each, what lies there, float32 [N], and how
         many each has, uint32 [C]. None if an element is not finite.
     """
-    chunks = _check_chunks(starts_C, len(values_P))
+    chunks = check_chunks(starts_C, len(values_P))
     check(values_P, np.float32, len(values_P))
     assert kept_C.shape == (chunks,), kept_C.shape
     assert (kept_C >= 1).all(), kept_C
@@ -121,7 +122,7 @@ def read_support(
 
     A status other than 0 says that the bytes are refused; the arrays mean nothing then.
     """
-    chunks, most = _check_chunks(starts_C, None), _most(starts_C, k)
+    chunks, most = check_chunks(starts_C, None), _most(starts_C, k)
     counts_C, eighths_C = np.empty(chunks, dtype=np.uint32), np.empty(chunks, dtype=np.int32)
     places, high = np.empty(most, dtype=np.uint32), np.empty(most if two_levels else 0, dtype=np.uint8)
     status = function("read_support", "ppnpnniipppp")(
@@ -140,7 +141,7 @@ def write_support(
 ) -> bytes:
     """Encode a segment's support from counts [C], eighths [C], places [N] and high [N] or None."""
     counts_C, eighths_C, places_N, high_N = said
-    chunks = _check_chunks(starts_C, None)
+    chunks = check_chunks(starts_C, None)
     check(counts_C, np.uint32, chunks)
     check(eighths_C, np.int32, chunks)
     check(places_N, np.uint32, int(counts_C.sum()))
@@ -170,7 +171,7 @@ def quantise(
     On the calling thread: who has several segments shares these out.
     """
     size = len(values_P)
-    chunks = _check_chunks(starts_C, size)
+    chunks = check_chunks(starts_C, size)
     check(values_P, np.float32, size)
     assert bits in (8, 4, 2), bits
     packed_bytes = -(-size * bits // 8)
@@ -197,7 +198,7 @@ def restore(
 ) -> tuple[int, NDArray[np.float32]]:
     """Values float32 [P] of packed codes; a status other than 0 says which rule they break."""
     size = int(starts_C[-1])
-    chunks = _check_chunks(starts_C, size)
+    chunks = check_chunks(starts_C, size)
     check(scales_C, np.float32, chunks)
     assert len(packed) == -(-size * bits // 8), len(packed)
     values_P = np.empty(size, dtype=np.float32)
@@ -330,7 +331,7 @@ def add_decoded(
         starts_C: int64, of all chunks of the space. Every place must lie in its chunk.
         out_P: float32, the whole space.
     """
-    chunks = _check_chunks(starts_C, len(out_P))
+    chunks = check_chunks(starts_C, len(out_P))
     check(out_P, np.float32, len(out_P))
     assert out_P.flags.writeable
     for update, _ in updates:
@@ -358,18 +359,6 @@ def _most(starts_C: NDArray[np.int64], k: int) -> int:
     """How many entries a segment may have at most."""
     assert 1 <= k <= CHUNK // 2, k
     return int((-(-np.diff(starts_C) * k // CHUNK)).sum())
-
-
-def _check_chunks(starts_C: NDArray[np.int64], size: int | None) -> int:
-    chunks = len(starts_C) - 1
-    check(starts_C, np.int64, chunks + 1)
-    assert chunks >= 1, chunks
-    assert size is None or int(starts_C[-1]) == size, (int(starts_C[-1]), size)
-    sizes = np.diff(starts_C)
-    assert starts_C[0] == 0, starts_C[0]
-    assert (sizes >= 1).all(), "a chunk is empty"
-    assert (sizes <= CHUNK).all(), "a chunk is too long"
-    return chunks
 
 
 def _addresses(update: PackedUpdate) -> list[int]:

@@ -1,8 +1,8 @@
-"""The ``blockwise`` codec: every element in 8, 4 or 2 bits, with one float32 scale a chunk.
+"""The ``blockwise`` codec: every element in 8, 4 or 2 bits or in 1, with one float32 scale a chunk.
 
 Mid-rise: with b bits an element is ``level * scale`` where level is odd, from ``1 - 2 ** b``
 to ``2 ** b - 1``, and is stored as ``(level + 2 ** b - 1) / 2``. No level is zero, so all
-codes are of use, which matters most at 2 bits; a chunk of zeros has the scale 0.
+codes are of use, which matters most at few bits: 1 bit is a sign. A chunk of zeros has the scale 0.
 
 A scale has 16 significant bits at most, so ``level * scale`` is exact: there is nothing to
 round, and every machine decodes alike. A scale is the greatest common divisor of its chunk
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from barnraise.errors import IndexOutOfRangeError, NonCanonicalUpdateError, NonFiniteUpdateError, UpdateError
 from barnraise.native import codec as native
+from barnraise.native.signs import restore_signs
 from barnraise.updates.bits import check_spare_bits, pack_fields, packed_size, unpack_fields
 from barnraise.updates.codec import EncodedSegment, check_length
 
@@ -28,7 +29,7 @@ _REFUSED: tuple[tuple[type[UpdateError], str], ...] = (
     (NonCanonicalUpdateError, "the levels of a chunk have a common divisor; it belongs into the scale"),
     (NonCanonicalUpdateError, "a chunk of scale 0 has levels other than 1. Encode the update again."),
     (NonFiniteUpdateError, "a level times its scale is beyond float32. Compress the change again."),
-)  # statuses 1, 2 and 3 of src/quantise.c
+)  # statuses 1, 2 and 3 of src/quantise.c and src/signs.c
 _SMALLEST_SCALE = np.float32(2.0**-126)
 _BEYOND_PRECISION = np.uint32(0xFF)  # fraction bits that a scale must not use
 
@@ -62,9 +63,12 @@ def decode(segment: EncodedSegment, chunk_starts: NDArray[np.int64], bits: int) 
     scales_C = np.frombuffer(segment.scales, dtype="<f4").astype(np.float32)
     _check_scales(scales_C)
     check_spare_bits(segment.levels, size * bits)
-    status, values_P = (_restore_plain, native.restore)[native.available()](
-        segment.levels, chunk_starts, bits, scales_C
-    )
+    if not native.available():
+        status, values_P = _restore_plain(segment.levels, chunk_starts, bits, scales_C)
+    elif bits == 1:
+        status, values_P = restore_signs(segment.levels, chunk_starts, scales_C)
+    else:
+        status, values_P = native.restore(segment.levels, chunk_starts, bits, scales_C)
     if status:
         refusal, message = _REFUSED[status - 1]
         raise refusal(message)

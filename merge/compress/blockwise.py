@@ -2,7 +2,8 @@
 
 The scale with the least squared error depends on the shape of the distribution: at 2 bits it
 clips far below the largest element, at 8 bits hardly. So shares of the largest element are
-tried, from the whole of it down, until one is not better than the one before.
+tried, from the whole of it down, until one is not better than the one before. At 1 bit it is the
+mean magnitude, which needs no search.
 
 On the CPU compiled loops do this if they are there, with the same bits.
 
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from barnraise.native import codec as native
+from barnraise.native.signs import quantise_signs
 from barnraise.updates import blockwise
 from barnraise.updates.codec import EncodedSegment
 from merge.compress.rows import Rows
@@ -43,7 +45,11 @@ def compress_blockwise(
     What it decodes to may be written to ``out_P``, float32 [P], and is returned.
     """
     if target_P.device.type == "cpu" and native.available():
-        found = native.quantise(target_P.numpy(), chunk_starts, bits, _SHARES[bits], out_P.numpy())
+        values_P, decoded_P = target_P.numpy(), out_P.numpy()
+        if bits == 1:
+            found = quantise_signs(values_P, chunk_starts, decoded_P)
+        else:
+            found = native.quantise(values_P, chunk_starts, bits, _SHARES[bits], decoded_P)
         if found is None:
             return None
         packed, scales_C = found
@@ -52,13 +58,22 @@ def compress_blockwise(
         return None
     rows = Rows.of(chunk_starts, target_P.device)
     target_CW = rows.spread(target_P, 0.0)
-    top = float((1 << bits) - 1)
-    scale_C = _best_scale(target_CW, rows, bits)
-    levels_CW = _levels(target_CW, scale_C, top)
-    decoded_P = rows.gather(levels_CW * scale_C[:, None])
+    if bits == 1:
+        scale_C, levels_CW = _signs(target_CW, torch.from_numpy(np.diff(chunk_starts)))
+    else:
+        scale_C = _best_scale(target_CW, rows, bits)
+        levels_CW = _levels(target_CW, scale_C, float((1 << bits) - 1))
+    sent_P = rows.gather(levels_CW * scale_C[:, None])
     levels_P = rows.gather(levels_CW).to(torch.int16)
     segment = blockwise.encode(levels_P.cpu().numpy(), scale_C.cpu().numpy(), chunk_starts, bits)
-    return segment, decoded_P
+    return segment, sent_P
+
+
+def _signs(target_CW: Tensor, sizes_C: Tensor) -> tuple[Tensor, Tensor]:
+    """The mean magnitude of every chunk, float32 [C], 0 where it would be subnormal; and signs, float32 [C, W]."""
+    mean_C = tree_sum(target_CW.abs()) / sizes_C.to(target_CW.device)
+    scale_C = _rounded_scale(mean_C.to(torch.float32))
+    return scale_C, torch.where((target_CW < 0) & (scale_C > 0)[:, None], -1.0, 1.0)
 
 
 def _best_scale(target_CW: Tensor, rows: Rows, bits: int) -> Tensor:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from barnraise import native
 from barnraise.errors import NonFiniteUpdateError
 from barnraise.update_config import CodecConfig
-from barnraise.updates import ParameterSpace, TensorSpec, Update, write_update
+from barnraise.updates import ParameterSpace, TensorSpec, Update, decode_segment, write_update
 from barnraise.updates.codec import kept_per_chunk
 from merge.compress import compress, compress_in_place, compress_segment, topk
 from update_samples import BASE, CODECS, SMALL, SPACES, changes, codec_id, make_file, random_change
@@ -53,6 +53,22 @@ def test_in_place_the_same_is_said_and_the_same_is_left(compiled, codec, data):
         left = change.copy()
         assert compress_in_place(left, space, codec) == segments
     assert left.tobytes() == (change - decoded.numpy()).tobytes()
+
+
+@every_codec
+@settings(deadline=None, max_examples=40)
+@given(data=st.data())
+def test_compiled_and_plain_say_the_same_and_read_the_same(codec, data):
+    space = data.draw(st.sampled_from(SPACES))
+    change = data.draw(st.one_of(changes(space), st.integers(0, 99).map(lambda seed: random_change(space, seed))))
+    segments, decoded = compress(torch.from_numpy(change), space, codec)
+    with native.disabled():
+        plain_segments, plain_decoded = compress(torch.from_numpy(change), space, codec)
+        read = np.concatenate(
+            [decode_segment(found, space.segment_chunk_starts(i), codec) for i, found in enumerate(segments)]
+        )
+    assert segments == plain_segments
+    assert decoded.numpy().tobytes() == plain_decoded.numpy().tobytes() == read.tobytes()
 
 
 @every_codec
@@ -106,18 +122,27 @@ def test_dense_is_exact():
     assert decoded.tobytes() == change.tobytes()
 
 
-@pytest.mark.parametrize(("bits", "error"), [(8, 0.0003), (4, 0.03), (2, 0.21)])
+@pytest.mark.parametrize(("bits", "error"), [(8, 0.0003), (4, 0.03), (2, 0.21), (1, 0.502)])
 def test_blockwise_error_is_near_that_of_the_best_uniform_quantiser(bits, error):
     change = np.random.default_rng(0).laplace(size=MILLION.size).astype(np.float32)
     _, decoded = both_ways(change, MILLION, CodecConfig(name="blockwise", bits=bits))
     assert np.square(change - decoded).sum() < error * np.square(change).sum()
 
 
-@pytest.mark.parametrize("bits", [8, 4, 2])
+@pytest.mark.parametrize("bits", [8, 4, 2, 1])
 def test_blockwise_writes_a_constant_chunk_as_scale_and_ones(bits):
     segment, decoded = compress_segment(torch.full((4096,), -0.5), CHUNK, CodecConfig(name="blockwise", bits=bits))
     assert len(set(segment.levels)) == 1
     assert torch.allclose(decoded, torch.tensor(-0.5), rtol=0.02)
+
+
+def test_one_bit_says_signs_and_the_mean_magnitude():
+    target = torch.tensor([0.0, -0.0, 3.0, -1.0, 0.0, 4.0, -1e-45, 0.0])
+    for allowed in (True, False):
+        with nullcontext() if allowed else native.disabled():
+            segment, decoded = compress_segment(target, np.array([0, 8]), CodecConfig(name="blockwise", bits=1))
+        assert segment.levels == bytes([0b10110111])
+        assert decoded.tolist() == [1, 1, 1, -1, 1, 1, -1, 1]
 
 
 @settings(deadline=None, max_examples=30)

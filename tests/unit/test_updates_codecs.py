@@ -28,6 +28,7 @@ ONE_CHUNK = np.array([0, 4], dtype=np.int64)
 TOPK = CodecConfig(name="topk", k=64)
 DENSE = CodecConfig(name="dense")
 TWO_BITS = CodecConfig(name="blockwise", bits=2)
+ONE_BIT = CodecConfig(name="blockwise", bits=1)
 
 every_codec = pytest.mark.parametrize("codec", CODECS, ids=codec_id)
 
@@ -155,6 +156,17 @@ def two_bits(levels: int, scale: float) -> EncodedSegment:
 def test_blockwise_levels_are_odd_multiples_of_the_scale():
     decoded = decode_segment(two_bits(0b11_10_01_00, 0.5), ONE_CHUNK, TWO_BITS)
     assert decoded.tolist() == [-1.5, -0.5, 0.5, 1.5]
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+def test_one_bit_is_a_sign(compiled):
+    segment = EncodedSegment(b"", bytes([0b1010]), struct.pack("<f", 0.5))
+    nothing = EncodedSegment(b"", bytes([0b0111]), bytes(4))
+    with contextlib.nullcontext() if compiled else native.disabled():
+        assert decode_segment(segment, ONE_CHUNK, ONE_BIT).tolist() == [-0.5, 0.5, -0.5, 0.5]
+        assert decode_segment(replace(nothing, levels=b"\x0f"), ONE_CHUNK, ONE_BIT).tobytes() == bytes(16)
+        with pytest.raises(NonCanonicalUpdateError, match="scale 0 has levels other than 1"):
+            decode_segment(nothing, ONE_CHUNK, ONE_BIT)
 
 
 def test_a_chunk_of_scale_zero_is_plus_zero():

@@ -22,7 +22,7 @@ from coordinator.models import ModelCache
 from merge.compress.factors import factorise
 from update_samples import BASE, content, make_file, random_change
 
-CODECS = [CodecConfig(name="dense"), *(CodecConfig(name="blockwise", bits=bits) for bits in (8, 4, 2))]
+CODECS = [CodecConfig(name="dense"), *(CodecConfig(name="blockwise", bits=bits) for bits in (8, 4, 2, 1))]
 every_codec = pytest.mark.parametrize("codec", CODECS, ids=lambda codec: f"{codec.name}-{codec.bits}")
 DENSE = CODECS[0]
 # A matrix that reaches over the end of a segment in the middle of a row, one with a side below the rank, and a gain.

@@ -23,7 +23,7 @@ from merge.compress import compress
 from merge.compress.mask import choose_entries
 from update_samples import BASE, content, make_file, random_change
 
-CODECS = [CodecConfig(name="dense"), *(CodecConfig(name="blockwise", bits=bits) for bits in (8, 4, 2))]
+CODECS = [CodecConfig(name="dense"), *(CodecConfig(name="blockwise", bits=bits) for bits in (8, 4, 2, 1))]
 every_codec = pytest.mark.parametrize("codec", CODECS, ids=lambda codec: f"{codec.name}-{codec.bits}")
 DENSE = CODECS[0]
 # Several segments, short chunks, an empty tensor, tensors without entries.

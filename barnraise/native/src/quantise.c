@@ -1,8 +1,8 @@
 // Every element in 8, 4 or 2 bits: the compiled twin of merge/compress/blockwise.py and barnraise/updates/blockwise.py.
+// For 1 bit see signs.c.
 #include <math.h>
-#include <string.h>
 
-#include "kernels.h"
+#include "scale.h"
 
 enum { CHUNK = 4096 };
 enum { DONE = 0, DIVISOR = 1, ZERO = 2, BEYOND = 3 };
@@ -32,14 +32,6 @@ ALWAYS double error_of(const float *values, uint32_t size, float scale, float to
     for (half /= 2; half; half /= 2)
         for (uint32_t i = 0; i < half; i++) sums[i] += sums[i + half];
     return sums[0];
-}
-
-ALWAYS float rounded_scale(float scale) {
-    uint32_t bits;
-    memcpy(&bits, &scale, sizeof bits);
-    bits &= 0xffff0000u;
-    memcpy(&scale, &bits, sizeof scale);
-    return scale >= 0x1p-126f ? scale : 0.0f;
 }
 
 ALWAYS int32_t common_divisor(const uint8_t *codes, uint32_t size, int32_t top) {
