@@ -179,7 +179,26 @@ class Publisher:
         return self.repository.renew(self.clock()) if self.repository.is_published else self.write_index()
 
     def _tagged(self, made: _Made) -> ReleaseTagged:
-        """Store report, configuration, card, lineage and manifest; return the tag."""
+        """Store the manifest and all that it names; return the tag."""
+        decision = made.decision
+        return ReleaseTagged(
+            version=decision.version,
+            parent=made.parent.version if made.parent else None,
+            model_digest=made.model_digest,
+            manifest_digest=store_manifest(self.desk.public, self._manifest(made)).digest,
+            round=made.round,
+            bump=decision.bump,
+            reason=decision.reason,
+            keyframe=made.keyframe.model_dump() if made.keyframe else None,
+            patch=made.patch.model_dump() if made.patch else None,
+            state_digest=made.state_digest,
+            created_at_ms=made.created_at_ms,
+            summary=made.summary,
+            reverts=list(made.remerged.left_out) if made.remerged else [],
+        )
+
+    def _manifest(self, made: _Made) -> Manifest:
+        """Store report, configuration, card and lineage; return the manifest, which names them."""
         desk, decision = self.desk, made.decision
         told = {"suite": made.suite, "version": decision.version, "tests": made.summary}
         report = {"held_out": desk.held_out_digest, **told}
@@ -187,7 +206,7 @@ class Publisher:
         settings |= {"suite": desk.config.acceptance.digest, "draw_anchor": desk.chain.anchor.hex()}
         left_out = made.remerged.left_out if made.remerged is not None else ()
         parent, described = made.parent, describe(desk, self.ledger, made, left_out)
-        manifest = Manifest(
+        return Manifest(
             name=desk.config.name,
             version=decision.version,
             parent=ParentRef(version=parent.version, model_digest=parent.model_digest) if parent else None,
@@ -214,21 +233,6 @@ class Publisher:
             ),
             created_at_ms=made.created_at_ms,
             remerged=made.remerged,
-        )
-        return ReleaseTagged(
-            version=decision.version,
-            parent=parent.version if parent else None,
-            model_digest=made.model_digest,
-            manifest_digest=store_manifest(desk.public, manifest).digest,
-            round=made.round,
-            bump=decision.bump,
-            reason=decision.reason,
-            keyframe=made.keyframe.model_dump() if made.keyframe else None,
-            patch=made.patch.model_dump() if made.patch else None,
-            state_digest=made.state_digest,
-            created_at_ms=made.created_at_ms,
-            summary=made.summary,
-            reverts=list(made.remerged.left_out) if made.remerged else [],
         )
 
     def _decided(self, parent: ReleaseRow, summary: dict[str, Any], accepted: Mapping[str, str]) -> VersionDecision:

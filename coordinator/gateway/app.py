@@ -65,7 +65,9 @@ def create_app(state: GatewayState) -> FastAPI:
     app.state.site = site
     _answer_errors(app, site)
     _add_run_routes(app, state)
-    _add_work_routes(app, state, intake, Leasing(state))
+    _add_lease_routes(app, Leasing(state))
+    _add_key_routes(app, Keyring(state))
+    _add_update_routes(app, state, intake)
     _add_release_routes(app, state)
     _add_watching_routes(app, state, metrics)
     add_pages(app, site, Sessions(lambda: read_token(state.folder), state.now_ms))
@@ -114,9 +116,7 @@ def _add_run_routes(app: FastAPI, state: GatewayState) -> None:
         return JSONResponse({"events": [event_told(row) for row in state.ledger.events_after(after, limit)]})
 
 
-def _add_work_routes(app: FastAPI, state: GatewayState, intake: Intake, leasing: Leasing) -> None:
-    keyring, discarding = Keyring(state), Discarding(state.now_ms)
-
+def _add_lease_routes(app: FastAPI, leasing: Leasing) -> None:
     @app.post("/v1/leases")
     async def lease(request: Request) -> Response:
         signed = Signed.read(await read_json(request))
@@ -127,6 +127,8 @@ def _add_work_routes(app: FastAPI, state: GatewayState, intake: Intake, leasing:
         signed = Signed.read(await read_json(request))
         return _say(await run_in_threadpool(leasing.release, signed))
 
+
+def _add_key_routes(app: FastAPI, keyring: Keyring) -> None:
     @app.post("/v1/keys/{change}")
     async def change_key(request: Request, change: str) -> Response:
         asked = {"rotations": keyring.rotate, "recoveries": keyring.recover, "objections": keyring.object}.get(change)
@@ -139,6 +141,10 @@ def _add_work_routes(app: FastAPI, state: GatewayState, intake: Intake, leasing:
         if not is_digest(f"b3:{key}"):
             raise NotFoundError("the path has no key of 64 hex digits")
         return _say(keyring.history(key))
+
+
+def _add_update_routes(app: FastAPI, state: GatewayState, intake: Intake) -> None:
+    discarding = Discarding(state.now_ms)
 
     @app.post("/v1/updates")
     async def announce(request: Request) -> Response:
