@@ -64,7 +64,8 @@ def join(
         typer.Option("--data", help="Your own text, for a run that asks for it: files, patterns, JSONL. Stays here."),
     ] = None,
     field: Annotated[
-        str | None, typer.Option("--field", help="With --data: field of JSON lines, or column, that is text.")
+        str | None,
+        typer.Option("--field", help="With --data: field of JSON lines, or column, to read; text by default."),
     ] = None,
     swarm: SwarmOption = False,
     no_discovery: NoDiscoveryOption = False,
