@@ -13,7 +13,8 @@ from barnraise.identity import Identity
 from barnraise.message import Signed
 from barnraise.protocol import LeaseRelease, LeaseReleaseAnswer
 from barnraise.schedule_config import ScheduleConfig
-from doorstep import ADA, BOB, Answer, Doorstep, doorstep
+from coordinator.ledger.events import RoundMoved, RoundOpened
+from doorstep import ADA, BASE, BOB, Answer, Doorstep, doorstep
 
 HERE, THERE = "1" * 32, "2" * 32
 
@@ -102,3 +103,7 @@ def test_a_lease_has_the_learning_rate_of_its_round_and_all_else_as_configured(d
     assert training.pop("learning_rate") == config.training.learning_rate / 4
     assert training.items() < config.training.model_dump(mode="json").items()
     assert scheduled.call("GET", "/v1/rounds/1").value["learning_rate"] == config.training.learning_rate / 4
+    scheduled.record(RoundMoved(1, "abandoned", "too few updates", {}), RoundOpened(2, "0.1.0", BASE))
+    assert scheduled.leased()["training"]["learning_rate"] == config.training.learning_rate / 2
+    told = [scheduled.call("GET", f"/v1/rounds/{number}").value["learning_rate"] for number in (1, 2)]
+    assert told == [None, config.training.learning_rate / 2]
