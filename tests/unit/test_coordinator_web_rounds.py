@@ -61,6 +61,8 @@ def test_a_rejected_round_says_which_test_and_that_nobody_is_at_fault(pages: Pag
 def test_a_round_that_goes_on_says_so(run: SeededRun, pages: Pages) -> None:
     page = pages.html(f"/rounds/{ROUNDS + 1}")
     assert "goes on" in page.one("div", id="head").text
+    assert "Learning rate 0.002" in page.one("div", id="head").text
+    assert "Learning rate" not in pages.html("/rounds/7").one("div", id="head").text
     assert not page.all("section", id="verdict")
     assert "Nothing was merged yet" in page.one("section", id="conflicts").text
 

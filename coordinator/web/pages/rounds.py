@@ -128,6 +128,7 @@ class RoundView:
         way: how its newest candidate was merged, in words; "" before.
         overall, tensors, pairs: how its updates got on with each other; empty before a merge.
         passed: what the tests said; None before. draws: (test, drawn, of so many hidden examples).
+        learning_rate: of its units, while it collects; None afterwards.
         older, newer: numbers of the rounds beside it.
     """
 
@@ -145,6 +146,7 @@ class RoundView:
     verdict: tuple[VerdictRow, ...]
     reach: float
     draws: tuple[tuple[str, int, int], ...]
+    learning_rate: float | None
     older: int | None
     newer: int | None
 
@@ -176,6 +178,7 @@ def round_view(record: RoundRecord, events: Sequence[RecordedEvent], newest: int
         verdict=rows,
         reach=reach_of(rows),
         draws=_draws(verdict),
+        learning_rate=record.learning_rate,
         older=number - 1 if number > 1 else None,
         newer=number + 1 if number < newest else None,
     )
