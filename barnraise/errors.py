@@ -422,7 +422,7 @@ class LedgerVersionError(StorageError):
 
 
 class DamagedStoreError(StorageError):
-    """Blobs are missing or altered; the message counts them."""
+    """Blobs are missing or altered; the message counts or names them."""
 
 
 class BackupError(StorageError):
