@@ -108,19 +108,18 @@ class Turn:
         return found_Q
 
     def _positions(self, segment: int) -> NDArray[np.int64]:
-        parts = [np.zeros(0, dtype=np.int64)]
-        origin = self.whole.segment_range(segment)[0]
-        for tensor, start, end in self._runs(segment):
-            inside = origin + start - int(self.whole.tensor_starts[tensor])
-            assert inside % self.turns == 0, "a segment begins within a block"
-            first = int(self._first_blocks[tensor]) + inside // self.turns
-            for at in range(start, end, STRIDE * self.turns):
-                begins_B = np.arange(at, min(at + STRIDE * self.turns, end), self.turns, dtype=np.int64)
-                begins_B += self._places((begins_B - start) // self.turns + first)
-                parts.append(begins_B)
-            if parts[-1][-1] >= end:
-                parts[-1] = parts[-1][:-1]
-        return np.concatenate(parts)
+        runs = self._runs(segment)
+        if not runs:
+            return np.zeros(0, dtype=np.int64)
+        found_B = np.concatenate([np.arange(start, end, self.turns, dtype=np.int64) for _, start, end in runs])
+        first = self._first_block(segment, runs[0][0])
+        for at in range(0, len(found_B), STRIDE):
+            some_B = found_B[at : at + STRIDE]
+            some_B += self._places(np.arange(first + at, first + at + len(some_B), dtype=np.int64))
+        ends_R = np.array([end for _, _, end in runs], dtype=np.int64)
+        lasts_R = np.cumsum([-(-(end - start) // self.turns) for _, start, end in runs]) - 1
+        beyond = lasts_R[found_B[lasts_R] >= ends_R]  # short blocks whose place is not there
+        return np.delete(found_B, beyond) if len(beyond) else found_B
 
     def take(self, segment: int, values_P: NDArray[np.float32]) -> NDArray[np.float32]:
         """What has its turn of a segment of the whole space, a new float32 [Q]."""
@@ -162,6 +161,12 @@ class Turn:
         """The number of every tensor's first block among those of the whole space."""
         sizes = np.diff(self.whole.tensor_starts)
         return np.concatenate([np.zeros(1, np.int64), np.cumsum(-(-sizes // self.turns), dtype=np.int64)])
+
+    def _first_block(self, segment: int, tensor: int) -> int:
+        """The number of the first block of a segment, which begins in a tensor; the others follow it."""
+        inside = max(0, self.whole.segment_range(segment)[0] - int(self.whole.tensor_starts[tensor]))
+        assert inside % self.turns == 0, "a segment begins within a block"
+        return int(self._first_blocks[tensor]) + inside // self.turns
 
     def _runs(self, segment: int) -> list[tuple[int, int, int]]:
         """The tensors with elements in a segment, and where in it these lie: ``[start, end)``."""
