@@ -17,6 +17,7 @@ from barnraise.message import BlobRef
 from barnraise.protocol import mask_ref
 from barnraise.releases.manifest import Manifest, read_manifest
 from barnraise.releases.store import BlobStore
+from barnraise.updates.scope import TURN_END
 from coordinator.conductor.merging import Bench, MergeInput, MergeJob
 from coordinator.conductor.pool import Task
 from coordinator.conductor.steps import merge_steps
@@ -28,7 +29,16 @@ __all__ = ["Archive", "Replay", "replay_job"]
 
 
 def replay_job(merge: PastMerge, config: RunConfig, base: Known) -> MergeJob:
-    """A merge of the past as a job on a base."""
+    """A merge of the past as a job on a base.
+
+    Raises:
+        VerificationError: a manifest gave it a round that no run has.
+    """
+    if merge.round >= TURN_END:
+        raise VerificationError(
+            f"{merge.version} is said to be of round {merge.round:,}, and rounds end before {TURN_END:,}; do not trust "
+            "this release"
+        )
     inputs = tuple(MergeInput(update.digest, update.weight) for update in merge.updates)
     made_from = None if merge.made_from == base.model_digest else merge.made_from
     mask = None if config.update.mask is None else config.update.mask.digest

@@ -13,14 +13,17 @@ from safetensors.numpy import load
 from barnraise.cli import run
 from barnraise.config import RunConfig
 from barnraise.errors import VerificationError
+from barnraise.message import BlobRef
 from barnraise.releases.pull import pull
 from barnraise.releases.source import FolderSource
 from barnraise.updates import Turn, Update, apply_update, asked_carrier
 from contributor.unit import Wanted, finish_unit
+from coordinator.conductor import replay
 from coordinator.ledger import ReleaseRow
 from coordinator.orders import Revert
 from coordinator.orders.placing import append
 from coordinator.recompute import recompute
+from coordinator.remerge import Known, PastMerge
 from simulator import Contributor, Simulation, tiny_config
 
 TURNS = 4
@@ -208,13 +211,18 @@ def test_a_round_tells_whose_turn_it_was_and_that_meeting_there_is_no_copying(
     assert "merged by mean; outer rule outer-nesterov; one of 4 elements had its turn" in words
 
 
+def test_a_round_that_cannot_be_is_not_recomputed() -> None:
+    blob = BlobRef(digest="b3:" + "0" * 64, size_bytes=1)
+    merge = PastMerge("0.1.1", blob.digest, (), 0, blob, 1 << 31)
+    with pytest.raises(VerificationError, match="is said to be of round 2,147,483,648"):
+        replay.replay_job(merge, in_turn(), Known("0.1.0", (), blob.digest, None))
+
+
 def test_the_number_of_the_round_decides_which_elements_move(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Recomputing takes it from the manifest; with another one the same updates make another release."""
     simulation = Simulation(tmp_path, in_turn())
     round_of(simulation, "0.1.1")
     simulation.ticks()
-    from coordinator.conductor import replay
-
     honest = replay.replay_job
 
     def shifted(*told: Any) -> Any:
