@@ -14,6 +14,7 @@ from barnraise.message import Signed
 from barnraise.protocol import Lease, LeaseRequest, Receipt, UpdateEnvelope, UploadStatus
 from barnraise.swarm.team_checks import stated
 from barnraise.team_messages import TeamShare
+from barnraise.update_config import CodecConfig
 from contributor.events import Carried, Fate, Finished, Notice, Received
 from contributor.folder import NodeFolder
 from contributor.history import Journal, read_history
@@ -85,9 +86,12 @@ def test_the_smallest_key_sends_the_average_with_every_member_in_the_envelope(tm
     assert "this machine sends" in notices(world)
 
 
-def test_a_residual_is_the_senders_own_and_goes_out_at_full_size(tmp_path: Path) -> None:
+@pytest.mark.parametrize("turns", [None, 4])
+def test_a_residual_is_the_senders_own_and_goes_out_at_full_size(tmp_path: Path, turns: int | None) -> None:
     team = PretendTeam(AFTER_ME)
     world = in_team(tmp_path, team)
+    if turns is not None:  # the average is of all elements, and what has its turn of it is sent
+        world.gateway.codec, world.gateway.kind = CodecConfig(name="blockwise", bits=1), {"turns": turns}
     world.process()
     (first,) = world.folder.load().residuals
     residual_P = np.array(world.folder.vector(first, team.begun[0].size))
@@ -100,6 +104,7 @@ def test_a_residual_is_the_senders_own_and_goes_out_at_full_size(tmp_path: Path)
     assert team.vector_P is not None
     mean_P = (own * team.vector_P + theirs * team.theirs(team.begun[1])) / (own + theirs)
     left_P = world.folder.vector(last, team.begun[1].size)
+    assert 0 < np.count_nonzero(world.said(second)) <= len(left_P) / (turns or 1) + len(left_P) // 100
     np.testing.assert_allclose(world.said(second) + left_P, mean_P + residual_P, rtol=0, atol=1e-7)
 
 
