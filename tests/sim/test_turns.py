@@ -211,6 +211,24 @@ def test_a_round_tells_whose_turn_it_was_and_that_meeting_there_is_no_copying(
     assert "merged by mean; outer rule outer-nesterov; one of 4 elements had its turn" in words
 
 
+def test_a_copy_is_recognised_though_all_updates_change_the_same_elements(tmp_path: Path) -> None:
+    rounds = {"target_updates": 4, "min_updates": 2, "collect_for_s": 60, "lease_for_s": 60}
+    simulation = Simulation(tmp_path, in_turn(round=rounds))
+    ada = simulation.contributor("ada")
+    lease_id, theirs_P = ada.takes_lease(), ada.trained()
+    ada.sends(lease_id, ada.encoded(theirs_P))
+    for name in ("barbara", "grace"):
+        simulation.contributor(name, SHARDS[name]).delivers()
+    simulation.clock.now_ms += 1
+    mallory = simulation.contributor("mallory")
+    copied = mallory.sends(mallory.takes_lease(), mallory.encoded(np.float32(0.7) * theirs_P))
+    simulation.runs_until_tagged("0.1.1")
+    row = simulation.ledger.round(1)
+    assert row is not None
+    assert row.merge is not None
+    assert {digest: found["label"] for digest, found in row.merge["recognised"].items()} == {copied: "copy"}
+
+
 def test_a_round_that_cannot_be_is_not_recomputed() -> None:
     blob = BlobRef(digest="b3:" + "0" * 64, size_bytes=1)
     merge = PastMerge("0.1.1", blob.digest, (), 0, blob, 1 << 31)
