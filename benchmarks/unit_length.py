@@ -92,9 +92,8 @@ def rounds(length: Length, world: World, decay: float, seed: int) -> Iterator[Re
     while True:
         files = []
         for who in range(PRESENT):
-            data, size = crowd.update(who, number, trunk.model_P, up)
-            files.append(data)
-            traffic.up += size
+            files.append(crowd.update(who, number, trunk.model_P, up))
+            traffic.up += len(files[-1])
         traffic.patches.append(trunk.release(files, down))
         traffic.catch_up(range(PRESENT))
         number += 1

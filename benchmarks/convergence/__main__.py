@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.convergence.arms import ARMS, DEMO, DEMO_ARMS, QUICK, QUICK_ARMS, SCALES, STABLE_30, Scale
+from benchmarks.convergence.arms import ARMS, DEMO, DEMO_ARMS, QUICK, QUICK_ARMS, SCALES, STABLE_30, Scale, arm_named
 from benchmarks.convergence.report import all_figures, report
 from benchmarks.convergence.schedule import Job, ceiling_of, next_job, whole_order
 from benchmarks.convergence.simulate import run
@@ -49,14 +49,16 @@ def main() -> None:
     parser.add_argument("--scale", choices=tuple(SCALES), default=STABLE_30.name, help="of --full")
     chosen = parser.parse_args()
     torch.set_num_threads(1)  # the model is small: more threads gain nothing, and one gives the same bits everywhere
-    scale, names = SCALES[chosen.scale], tuple(arm.name for arm in ARMS)
+    scale, names = SCALES[chosen.scale], tuple(arm.name for arm in ARMS if not arm.past)
     if chosen.quick or chosen.demo:
         scale, names = (QUICK, QUICK_ARMS) if chosen.quick else (DEMO, DEMO_ARMS)
+    names = tuple(chosen.arms.split(",")) if chosen.arms else names
+    if past := [name for name in names if arm_named(name).past]:
+        parser.error(f"{', '.join(past)} is in records and cannot be run any more; leave it out of --arms")
     world = World(scale)
     path = chosen.records if chosen.full or chosen.report else None
     records = [] if path is None or not path.exists() else [json.loads(line) for line in path.read_text().splitlines()]
     if not chosen.report:
-        names = tuple(chosen.arms.split(",")) if chosen.arms else names
         work_off(whole_order(names, chosen.seeds or scale.seeds), world, records, path)
     scales = (scale,) if path is None else tuple(SCALES.values())
     page = report(scales, records, today)

@@ -17,7 +17,6 @@ from typing import Literal
 
 from barnraise.model_config import ByteLMConfig
 from barnraise.update_config import CodecConfig
-from benchmarks.convergence.prototypes import InTurn
 from benchmarks.convergence.rates import CONSTANT, COSINE, STABLE, Rates
 
 __all__ = [
@@ -53,7 +52,7 @@ def topk(k: int) -> CodecConfig:
     return CodecConfig(name="topk", k=k)
 
 
-def blockwise(bits: Literal[8, 4, 2]) -> CodecConfig:
+def blockwise(bits: Literal[8, 4, 2, 1]) -> CodecConfig:
     """Every element in ``bits`` bits."""
     return CodecConfig(name="blockwise", bits=bits)
 
@@ -120,7 +119,8 @@ class Arm:
     """One way to exchange changes.
 
     Attributes:
-        up, down: codec of updates and of releases.
+        up, down: codec of updates and of releases. turns_up, turns_down: of so many elements they say one, which has
+            its turn in the round; None for all.
         decay: share of a contributor's residual that goes into its next update; 0 is no error feedback.
         swapped: contributors that leave after a round, while as many come, out of twice as many as are present.
             0 is no churn; half of ``present`` makes a stay of two rounds on average.
@@ -133,13 +133,16 @@ class Arm:
         named: merged to the sum of the updates that name an element, divided by their number and ``named`` more,
             instead of the mean of all; 0 is the mean of those who name it.
         like: the arm whose winner on the grid is taken, instead of a search.
+        past: it is in records, and cannot be run any more.
         single: not 0 for one machine that trains with AdamW on batches of so many windows.
     """
 
     name: str
     title: str
-    up: CodecConfig | InTurn = DENSE
-    down: CodecConfig | InTurn = DENSE
+    up: CodecConfig = DENSE
+    down: CodecConfig = DENSE
+    turns_up: int | None = None
+    turns_down: int | None = None
     decay: float = 1.0
     swapped: int = 0
     on_leaving: Literal["lost", "kept"] = "lost"
@@ -150,6 +153,7 @@ class Arm:
     moments: bool = True
     named: float | None = None
     like: str | None = None
+    past: bool = False
     single: int = 0
 
     @property
@@ -180,11 +184,15 @@ WHOLE = replace(TOPK, name="topk64-whole", title="top-k 64 up, residual not deca
 CHURN_F32 = replace(F32, name="churn-f32", title="churn: float32", swapped=FAST, like="f32")
 CHURN = replace(TOPK, name="churn-topk64", title="churn: top-k 64 up, residual lost", swapped=FAST)
 KEPT = replace(CHURN, name="churn-kept", title="churn: residual and moments kept until the return", on_leaving="kept")
-SIGNS = Arm("turn1", "prototype: all signs up", up=InTurn(1))
-SEVENTH = Arm("turn7", "prototype: signs of a seventh in turn up", up=InTurn(7), decay=0.5)
-TURN = Arm("turn8", "prototype: signs of an eighth in turn up", up=InTurn(8), decay=0.5)
+SIGNS = Arm("turn1", "all signs up", up=blockwise(1))
+SEVENTH = Arm("turn7", "prototype: signs of a seventh in turn up", past=True)
+TURN = Arm("turn8", "signs of an eighth in turn up", up=blockwise(1), turns_up=8, decay=0.5)
 TURN_BOTH = replace(
-    TURN, name="turn8-both", title="prototype: an eighth in turn, signs up and 4 bits down", down=InTurn(8, 4)
+    TURN,
+    name="turn8-both",
+    title="an eighth in turn, signs up and 4 bits down",
+    down=blockwise(4),
+    turns_down=8,
 )
 
 

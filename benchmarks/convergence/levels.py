@@ -97,7 +97,7 @@ def _targets(world: World, k: int) -> dict[int, list[Vector]]:
     for number in range(max(ROUNDS) + 1):
         files = []
         for who in range(STANDARD.present):
-            files.append(crowd.update(who, number, trunk.model_P, codec)[0])
+            files.append(crowd.update(who, number, trunk.model_P, codec))
             if number in ROUNDS:
                 seen.setdefault(number, []).append(crowd.last_target_P)
         trunk.release(files, CodecConfig(name="dense"))

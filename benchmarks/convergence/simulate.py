@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from barnraise.config import TrainingConfig
 from barnraise.update_config import CodecConfig
+from barnraise.updates import Turn
 from benchmarks.convergence.arms import Arm, Scale, Tuning
-from benchmarks.convergence.prototypes import InTurn
 from benchmarks.convergence.trunk import BASE, Trunk
 from benchmarks.convergence.world import World
 from contributor.tasks.byte_lm import ByteLMTask
@@ -102,7 +102,8 @@ def _federated(arm: Arm, tuning: Tuning, seed: int, world: World, ceiling: Ceili
     tokens = scale.present * steps * scale.batch * scale.model.context
     plan = presence(arm, scale, rounds, seed)
     lasting, momentum, peak = tuning
-    trunk = Trunk(world.space, world.initial(seed), (lasting * (1 - momentum), momentum), named=arm.named)
+    outer = lasting * (1 - momentum), momentum
+    trunk = Trunk(world.space, world.initial(seed), outer, named=arm.named, turns=arm.turns_down)
     crowd = Crowd(arm, world, seed, steps)
     traffic = Traffic(keyframe=4 * world.space.size)
     curve: list[Point] = [(0.0, 0, 0, 0, world.bits(trunk.model_P, scale.held_out))]
@@ -112,9 +113,8 @@ def _federated(arm: Arm, tuning: Tuning, seed: int, world: World, ceiling: Ceili
         files = []
         for who in here:
             codec = codec_of(arm, number / rounds, new=who not in before, leaves=who not in after)
-            data, size = crowd.update(who, number, trunk.model_P, codec)
-            files.append(data)
-            traffic.up += size
+            files.append(crowd.update(who, number, trunk.model_P, codec))
+            traffic.up += len(files[-1])
         crowd.leave([who for who in here if who not in after])
         traffic.patches.append(trunk.release(files, arm.down))
         traffic.catch_up(after)
@@ -127,7 +127,7 @@ def _federated(arm: Arm, tuning: Tuning, seed: int, world: World, ceiling: Ceili
     return curve, world.bits(trunk.model_P, scale.final)
 
 
-def codec_of(arm: Arm, done: float, *, new: bool, leaves: bool) -> CodecConfig | InTurn:
+def codec_of(arm: Arm, done: float, *, new: bool, leaves: bool) -> CodecConfig:
     """How an update is compressed; ``done`` is the share of the rounds that are over."""
     if leaves and arm.last is not None:
         return arm.last
@@ -158,8 +158,8 @@ class Crowd:
         self._residuals: dict[int, Vector] = {}
         self._moments: dict[int, Progress] = {}
 
-    def update(self, who: int, number: int, base_P: Vector, codec: CodecConfig | InTurn) -> tuple[bytes, int]:
-        """Train from ``base_P`` in round ``number``; the file that ``who`` sends, and the bytes that it counts for."""
+    def update(self, who: int, number: int, base_P: Vector, codec: CodecConfig) -> bytes:
+        """Train from ``base_P`` in round ``number``; the file that ``who`` sends."""
         seed, batch = _seed_of(self._seed, number, who), self._world.scale.batch
         training = TrainingConfig(steps=self._steps, batch=batch, learning_rate=self.learning_rate)
         unit = Unit(ByteLMTask(self._world.scale.model, self._text(who)), self._world.space, base_P, training, seed)
@@ -175,15 +175,11 @@ class Crowd:
         if who in self._residuals:
             target_P += np.float32(self._arm.decay) * self._residuals[who]
         self.last_target_P = target_P
-        if isinstance(codec, CodecConfig):
-            done = finish_unit(Wanted(self._world.space, BASE, codec), target_P)
-            self._residuals[who] = done.residual_P
-            return done.data, len(done.data)
-        decoded_P, payload = codec.say(target_P, self._world.space, number)
-        self._residuals[who] = target_P - decoded_P
-        exactly = Wanted(self._world.space, BASE, CodecConfig(name="dense"))
-        file = finish_unit(exactly, decoded_P).data
-        return file, len(file) - 4 * len(target_P) + payload
+        turns, space = self._arm.turns_up, self._world.space
+        turn = None if turns is None else Turn(space, turns, number)
+        done = finish_unit(Wanted(space, BASE, codec, turn), target_P)
+        self._residuals[who] = done.residual_P
+        return done.data
 
     def leave(self, who: Sequence[int]) -> None:
         """They lose their residuals and AdamW's moments, unless the arm keeps them."""

@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from barnraise.digest import digest_bytes
 from barnraise.merge_config import OuterConfig
 from barnraise.update_config import CodecConfig
-from barnraise.updates import Update, write_update
+from barnraise.updates import Turn, Update, write_update
 from barnraise.updates.space import ParameterSpace
-from benchmarks.convergence.prototypes import InTurn
 from merge.measure import Piece, measure_pieces, total
 from merge.plan import MergeRules, plan_merge
 from merge.segment import SegmentUpdates, merge_segment
@@ -45,8 +44,9 @@ class Trunk:
         tuning: tuple[float, float],
         *,
         named: float | None = None,
+        turns: int | None = None,
     ) -> None:
-        """``tuning`` is the outer learning rate and momentum; ``named`` as in an arm."""
+        """``tuning`` is the outer learning rate and momentum; ``named`` and ``turns`` of releases as in an arm."""
         self.model_P = model_P
         self._space = space
         self._rules = MergeRules(Mean() if named is None else Fisher(), clip_norm_at=CLIP_NORM_AT)
@@ -54,11 +54,13 @@ class Trunk:
         self._state = dict(self._outer.initial(space.size))
         self._residual_P = torch.zeros(space.size)
         self._named = named
+        self._turns = turns
         self._releases = 0
 
-    def release(self, files: Sequence[bytes], codec: CodecConfig | InTurn) -> int:
+    def release(self, files: Sequence[bytes], codec: CodecConfig) -> int:
         """Merge update files into the next release; the size of its patch in bytes."""
-        space, written = self._space, CodecConfig(name="dense") if isinstance(codec, InTurn) else codec
+        space = self._space
+        turn = None if self._turns is None else Turn(space, self._turns, self._releases)
         parsed = sorted((Update.parse(data, space, base_digest=BASE) for data in files), key=lambda u: u.digest)
         segments = [self._read(parsed, number) for number in range(space.segment_count)]
         measured = total([measure_pieces(s.deltas, s.pieces, magnitudes=False) for s in segments])
@@ -69,22 +71,18 @@ class Trunk:
             mine = SegmentOfTrunk(
                 {slot: vector_P[cut] for slot, vector_P in self._state.items()},
                 self._residual_P[cut],
-                space.segment_chunk_starts(number),
+                (space if turn is None else turn.space).segment_chunk_starts(number),
+                said_Q=None if turn is None else torch.from_numpy(turn.positions(number)),
             )
-            merged = merge_segment(updates, plan, self._rules, self._outer, mine, written)
+            merged = merge_segment(updates, plan, self._rules, self._outer, mine, codec)
             encoded.append(merged.encoded)
             decoded.append(merged.decoded_P.numpy())
             self._residual_P[cut] = merged.residual_P
             for slot, vector_P in merged.state.items():
                 self._state[slot][cut] = vector_P
-        change_P, size = np.concatenate(decoded), len(write_update(space, BASE, written, encoded, role="patch"))
-        if isinstance(codec, InTurn):
-            said_P, payload = codec.say(change_P, space, self._releases)
-            self._residual_P += torch.from_numpy(change_P - said_P)
-            change_P, size = said_P, size - 4 * space.size + payload
-        self.model_P += change_P
+        self.model_P += np.concatenate(decoded)
         self._releases += 1
-        return size
+        return len(write_update(space, BASE, codec, encoded, role="patch", carrier=turn))
 
     def _read(self, parsed: Sequence[Update], number: int) -> SegmentUpdates:
         """One segment of every update; a Fisher of 1 wherever it is named makes that rule a mean of those who do."""

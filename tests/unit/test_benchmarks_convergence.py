@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from barnraise.model_config import ByteLMConfig
 from barnraise.update_config import CodecConfig
-from barnraise.updates.space import ParameterSpace, TensorSpec
+from barnraise.updates import ParameterSpace, TensorSpec, Turn, Update
+from benchmarks.convergence.__main__ import main
 from benchmarks.convergence.arms import (
     ARMS,
     DEMO,
@@ -32,10 +33,10 @@ from benchmarks.convergence.arms import (
     Scale,
     Tuning,
     arm_named,
+    blockwise,
 )
 from benchmarks.convergence.figures import bytes_to_reach, figures_of, mean_curve
 from benchmarks.convergence.levels import entries_at_equal_bytes, largest, left_out, one_level, two_levels
-from benchmarks.convergence.prototypes import InTurn
 from benchmarks.convergence.rates import CONSTANT, COSINE, Rates
 from benchmarks.convergence.report import report
 from benchmarks.convergence.schedule import ceiling_of, next_job, whole_order, winner
@@ -229,7 +230,7 @@ def test_the_page_has_a_row_for_every_arm_that_ran() -> None:
 def test_dense_rounds_at_rate_one_average_what_was_trained(world: World) -> None:
     crowd = Crowd(F32, world, 0, TINY.steps)
     base_P = world.initial(0)
-    files = [crowd.update(who, 0, base_P, F32.up)[0] for who in range(3)]
+    files = [crowd.update(who, 0, base_P, F32.up) for who in range(3)]
     trained = [_trained(world, who, base_P) for who in range(3)]
     trunk = Trunk(world.space, base_P.copy(), (1.0, 0.0))
     trunk.release(files, F32.down)
@@ -239,13 +240,13 @@ def test_dense_rounds_at_rate_one_average_what_was_trained(world: World) -> None
 
 def _trained(world: World, who: int, base_P: np.ndarray[Any, np.dtype[np.float32]]) -> Any:
     alone = Trunk(world.space, base_P.copy(), (1.0, 0.0))
-    alone.release([Crowd(F32, world, 0, TINY.steps).update(who, 0, base_P, F32.up)[0]], F32.down)
+    alone.release([Crowd(F32, world, 0, TINY.steps).update(who, 0, base_P, F32.up)], F32.down)
     return alone.model_P
 
 
 def test_a_release_keeps_what_its_codec_left_out_for_the_next(world: World) -> None:
     base_P = world.initial(0)
-    files = [Crowd(F32, world, 0, TINY.steps).update(0, 0, base_P, F32.up)[0]]
+    files = [Crowd(F32, world, 0, TINY.steps).update(0, 0, base_P, F32.up)]
     dense, sparse = (Trunk(world.space, base_P.copy(), (1.0, 0.0)) for _ in range(2))
     dense.release(files, CodecConfig(name="dense"))
     sparse.release(files, CodecConfig(name="topk", k=64))
@@ -352,51 +353,44 @@ def test_special_codecs_are_used_where_they_are_for(done: float, new: bool, leav
     assert codec_of(CHURN, done, new=new, leaves=leaves) == CHURN.up
 
 
-# Codecs that are not there yet.
-
-
-@settings(max_examples=20, deadline=None)
-@given(turns=st.integers(1, 9), bits=st.sampled_from([1, 2, 3, 4]), cycle=st.integers(0, 5), seed=st.integers(0, 99))
-def test_every_element_has_its_turn_once_in_a_cycle(
-    turns: int, bits: Literal[1, 2, 3, 4], cycle: int, seed: int
+def test_what_can_be_run_no_more_is_read_only(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target_P = normal(seed)
-    said = np.zeros(SPACE.size, dtype=int)
-    for number in range(cycle * turns, (cycle + 1) * turns):
-        decoded_P, size = InTurn(turns, bits).say(target_P, SPACE, number)
-        said += decoded_P != 0
-        assert set(np.sign(decoded_P * target_P).tolist()) <= {0.0, 1.0}
-        assert size <= bits * SPACE.size / turns / 8 + 2 + SPACE.chunk_count + turns
-        assert left_out(target_P, decoded_P) < 1
-    assert (said == 1).all()
+    assert [arm.name for arm in ARMS if arm.past] == ["turn7"]
+    monkeypatch.setattr("sys.argv", ["convergence", "--quick", "--arms", "f32,turn7"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "turn7 is in records and cannot be run any more" in capsys.readouterr().err
 
 
-@given(seed=st.integers(0, 99))
-def test_more_bits_of_everybody_leave_out_less(seed: int) -> None:
-    target_P = normal(seed)
-    shares = [left_out(target_P, InTurn(1, bits).say(target_P, SPACE, 0)[0]) for bits in (1, 2, 3, 4)]
-    assert shares == sorted(shares, reverse=True)
-    assert shares[0] == pytest.approx(1 - 2 / math.pi, abs=0.03)
-    assert shares[-1] < 0.02
+# Elements in turn.
 
 
-def test_nothing_said_of_nothing_is_nothing() -> None:
-    decoded_P, _ = InTurn(3, 2).say(np.zeros(SPACE.size, np.float32), SPACE, 1)
-    assert not decoded_P.any()
+def test_an_update_in_turn_says_a_share_and_keeps_the_rest(world: World) -> None:
+    base_P, arm = world.initial(0), arm_named("turn8-both")
+    crowd = Crowd(arm, world, 0, TINY.steps)
+    update = Update.parse(crowd.update(0, 3, base_P, arm.up), world.space, base_digest=BASE)
+    assert update.carrier == Turn(world.space, 8, 3)
+    said_P = np.concatenate([update.decode(number) for number in range(world.space.segment_count)])
+    assert (said_P != 0).mean() == pytest.approx(1 / 8, abs=0.01)
+    np.testing.assert_allclose(said_P + crowd._residuals[0], crowd.last_target_P, rtol=1e-5, atol=1e-8)
+    assert update.size_bytes < world.space.size / 64 + 4 * update.carried.chunk_count + 1000
 
 
 def test_a_release_in_turn_moves_a_share_and_keeps_the_rest(world: World) -> None:
     base_P = world.initial(0)
-    files = [Crowd(F32, world, 0, TINY.steps).update(0, 0, base_P, F32.up)[0]]
-    dense, turning = (Trunk(world.space, base_P.copy(), (1.0, 0.0)) for _ in range(2))
+    files = [Crowd(F32, world, 0, TINY.steps).update(0, 0, base_P, F32.up)]
+    dense = Trunk(world.space, base_P.copy(), (1.0, 0.0))
+    turning = Trunk(world.space, base_P.copy(), (1.0, 0.0), turns=4)
     dense.release(files, F32.down)
-    size = turning.release(files, InTurn(3, 4))
+    size = turning.release(files, blockwise(4))
     moved_P = turning.model_P != base_P
-    assert 0.2 < moved_P.mean() < 0.4
-    assert size < world.space.size
+    assert 0.2 < moved_P.mean() <= 0.26
+    assert size < world.space.size / 4 + 2000
     nothing_P = np.zeros(world.space.size, np.float32)
     nothing = finish_unit(Wanted(world.space, BASE, CodecConfig(name="dense")), nothing_P).data
-    turning.release([nothing], CodecConfig(name="dense"))
+    for _ in range(7):  # what 4 bits left out of the first turn waits for the next cycle
+        turning.release([nothing], CodecConfig(name="dense"))
     np.testing.assert_allclose(turning.model_P, dense.model_P, rtol=0, atol=1e-6)
 
 
