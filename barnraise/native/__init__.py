@@ -25,7 +25,7 @@ from pathlib import Path
 __all__ = ["LIBRARY", "available", "disabled", "library", "spread", "threads", "use_threads"]
 
 LIBRARY = Path(__file__).with_name("_kernels.so")
-ABI = 4  # raised whenever a function's arguments change; a library of another number is not used
+ABI = 5  # raised whenever a function's arguments change; a library of another number is not used
 PIECES = 4  # ranges for each thread
 
 _allowed: ContextVar[bool] = ContextVar("barnraise_native_allowed", default=True)
@@ -67,17 +67,17 @@ def use_threads(most: int) -> None:
     _most_threads.set(most)
 
 
-def spread(work: Callable[[int, int], None], size: int, grain: int) -> None:
+def spread(work: Callable[[int, int], None], size: int, grain: int, pieces: int = PIECES) -> None:
     """Call ``work(start, end)`` on ranges that cover ``[0, size)``, on several threads.
 
     The ranges begin at multiples of ``grain``, and what is computed must not depend on how
-    they are cut. There are a few for each thread, and a thread that is done takes the next,
-    so one that the system holds up holds up little. An error ends its thread, the others go
+    they are cut. There are ``pieces`` for each thread, and a thread that is done takes the
+    next, so one that the system holds up holds up little. An error ends its thread, the others go
     on, and the first one is raised when all have ended.
     """
     blocks = -(-size // grain)
     count = min(threads(), blocks)
-    pieces = 1 if count == 1 else min(blocks, count * PIECES)
+    pieces = 1 if count == 1 else min(blocks, count * pieces)
     upcoming = itertools.count()
 
     def take_turns() -> None:

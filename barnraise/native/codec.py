@@ -22,6 +22,7 @@ from barnraise.native import library, spread
 from barnraise.native.calls import CHUNK, at, check, check_chunks, function
 
 __all__ = [
+    "Added",
     "DecodedUpdate",
     "PackedUpdate",
     "add_decoded",
@@ -42,6 +43,7 @@ _ELEMENTS_GRAIN = 1 << 16
 _TOGETHER = 16  # segments that are decoded before they are added, at most
 _AT_LEAST = 4  # of one update if there are no others: four are decoded in step
 _ROOM = 1 << 18  # entries of all of them
+_PIECES = 16  # of segments for each thread: one takes a millisecond and more, and none should wait long for the other
 _SYMBOLS_PER_CHUNK = 3 * 16 + 32  # three numbers at most, and bars
 _NAMES = (
     "select",
@@ -238,22 +240,33 @@ class _Packed(ctypes.Structure):
     )
 
 
+@dataclass(frozen=True)
+class Added:
+    """What came of adding packed updates.
+
+    Attributes:
+        wrong: segment and number of an update that is refused, or None.
+        finite: whether all sums are.
+        in_step: segments of updates that were added while several were decoded in step.
+    """
+
+    wrong: tuple[int, int] | None
+    finite: bool
+    in_step: int
+
+
 def add_packed(
     tables: NDArray[np.uint32],
     starts_C: NDArray[np.int64],
     segments: range,
     updates: Sequence[tuple[PackedUpdate, float]],
     out_P: NDArray[np.float32],
-) -> tuple[tuple[int, int] | None, bool]:
+) -> Added:
     """Add updates times their factors, in their order, to the elements of consecutive segments.
 
     Args:
         starts_C: int64, of all chunks of the space.
-        out_P: float32, the elements of these segments.
-
-    Returns:
-        Segment and number of an update that is refused, or None; ``out_P`` is half done then. And
-        whether all sums are finite.
+        out_P: float32, the elements of these segments; half done if an update is refused.
     """
     chunks = len(starts_C) - 1
     count = -(-chunks // CHUNKS_PER_SEGMENT)
@@ -271,22 +284,24 @@ def add_packed(
     together = max(1, min(_TOGETHER, max(len(updates), _AT_LEAST), _ROOM // most))
     wrong: list[tuple[int, int]] = []
     beyond: list[int] = []
+    in_step: list[int] = []
 
     def work(start: int, end: int) -> None:
         places, high = np.empty(together * most, dtype=np.uint32), np.empty(together * most, dtype=np.uint8)
-        which, infinite = ctypes.c_int64(0), ctypes.c_uint32(0)
+        which, said = ctypes.c_int64(0), (ctypes.c_uint32 * 2)()
         begin = int(starts_C[(segments.start + start) * CHUNKS_PER_SEGMENT]) - first
         failed = loop(
             at(tables), at(starts_C), chunks, segments.start + start, segments.start + end, packed, len(updates),
             together, most, at(places), at(high), out_P[begin:].ctypes.data, ctypes.byref(which),
-            ctypes.byref(infinite),
+            ctypes.byref(said),
         )  # fmt: skip
         if failed >= 0:
             wrong.append((failed, which.value))
-        beyond.append(infinite.value)
+        beyond.append(said[0])
+        in_step.append(said[1])
 
-    spread(work, len(segments), 1)
-    return min(wrong, default=None), not any(beyond)
+    spread(work, len(segments), 1, _PIECES)
+    return Added(min(wrong, default=None), not any(beyond), sum(in_step))
 
 
 @dataclass(frozen=True)

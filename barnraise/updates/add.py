@@ -71,12 +71,12 @@ def add_segments(
     if not native.available() or not all(update.packable for update in updates):
         return _add_plain(updates, factors, segments, out_P)
     packed = [(update.packed(), factor) for update, factor in zip(updates, factors, strict=True)]
-    wrong, finite = native.add_packed(compiled_tables(), updates[0].space.chunk_starts, segments, packed, out_P)
-    if wrong is not None:
-        segment, number = wrong
+    added = native.add_packed(compiled_tables(), updates[0].space.chunk_starts, segments, packed, out_P)
+    if added.wrong is not None:
+        segment, number = added.wrong
         updates[number].sparse(segment)  # raises, and says what is wrong
         raise RuntimeError(f"segment {segment} decodes, but could not be added")
-    return finite
+    return added.finite
 
 
 def decode_whole(update: Update) -> native.DecodedUpdate:

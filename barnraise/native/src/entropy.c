@@ -425,11 +425,12 @@ ALWAYS int check_choices(const Tables *tables, const int64_t *starts, int64_t ch
 }
 
 // Read the plan of a segment; the reader's status says what came of it.
-ALWAYS Reader open_reader(const Segment *segment) {
+MULTIVERSION static Reader open_segment(Segment *segment) {
     Reader reader = {.next = segment->support + 8 * LANES, .end = segment->support + segment->size, .status = DONE};
     if (!sound(segment->starts, segment->chunks)) reader.status = RANGE;
     else if (segment->size < 8 * LANES) reader.status = TRUNCATED;
     else if (segment->size % 4) reader.status = EXTRA;
+    segment->status = reader.status;
     if (reader.status != DONE) return reader;
     for (int l = 0; l < LANES; l++) {
         const uint8_t *at = segment->support + 8 * l;
@@ -439,11 +440,12 @@ ALWAYS Reader open_reader(const Segment *segment) {
     }
     if (reader.status == DONE)
         read_plan(&reader, segment->starts, segment->chunks, segment->k, segment->unit, segment->plan);
+    segment->status = reader.status;
     return reader;
 }
 
 // What comes after the places: which entries are high, and that nothing follows.
-ALWAYS int read_rest(Reader *reader, const Segment *segment) {
+static int read_rest(Reader *reader, const Segment *segment) {
     if (segment->highs) {
         Bit bit = {1, 1};
         for (int64_t entry = 0; entry < segment->plan->total; entry++)
@@ -454,6 +456,10 @@ ALWAYS int read_rest(Reader *reader, const Segment *segment) {
         if (reader->state[l] != LOWEST) return EXTRA;
     return reader->next == reader->end ? DONE : EXTRA;
 }
+
+Reader barnraise_open_segment(Segment *segment) { return open_segment(segment); }
+
+int barnraise_close_segment(Reader *reader, const Segment *segment) { return read_rest(reader, segment); }
 
 MULTIVERSION static int read_alone(const Tables *tables, const Segment *segment, const Reader *opened) {
     Reader reader = *opened;
@@ -474,13 +480,12 @@ MULTIVERSION static int read_alone(const Tables *tables, const Segment *segment,
     return status == DONE ? check_choices(tables, segment->starts, segment->chunks, plan, segment->places) : status;
 }
 
-MULTIVERSION static void read_together(const Tables *tables, Segment *segments, int count) {
+static void read_together(const Tables *tables, Segment *segments, int count) {
     Reader opened[TOGETHER], readers[TOGETHER];
     Segment *fine[TOGETHER];
     int found = 0;
     for (int i = 0; i < count; i++) {
-        opened[i] = open_reader(segments + i);
-        segments[i].status = opened[i].status;
+        opened[i] = open_segment(segments + i);
         if (opened[i].status != DONE) continue;
         readers[found] = opened[i];
         fine[found++] = segments + i;

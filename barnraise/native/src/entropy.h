@@ -71,14 +71,60 @@ typedef struct {
 // The place that has a slot, from one nearby.
 Found barnraise_find(const Tables *tables, Draw draw, uint32_t slot, uint32_t place);
 
-// Decode the places of up to TOGETHER segments whose plans are read. Returns 0 if it cannot be done here, or if anything
-// is wrong with one of them: what was written means nothing then, and nothing is said about which.
+// Read a segment's plan: `status` says what came of it. And what comes after its places, by a reader that stands there.
+Reader barnraise_open_segment(Segment *segment);
+int barnraise_close_segment(Reader *reader, const Segment *segment);
+
+// Draws of two streams, a row for each step; where `size` is 0 the draw before goes on.
+enum { STEPS = 256, WIDTH = 8, PAIRS = TOGETHER / 2 };
+typedef struct {
+    uint32_t size[WIDTH], left[WIDTH], all[WIDTH], end[WIDTH];
+} Asked;
+typedef struct {
+    Asked asked[STEPS];
+    uint32_t found[STEPS][WIDTH]; // places drawn, counted from `end` back
+} Steps;
+
+// Memory that is wanted next: a step of the decoder, which needs the memory little, asks for some lines of it.
+typedef struct {
+    const char *at, *end;
+} Ahead;
+
+// Segments of as many chunks each that are decoded in step, four chunks of each at a time, and their readers.
+typedef struct {
+    Segment *segments[TOGETHER];
+    Reader readers[TOGETHER];
+    int before[TOGETHER]; // how the last chunk that had entries was cut
+    int count;
+    Steps *steps; // of PAIRS
+    Ahead *ahead;
+} Walk;
+
+// Whether the processor can do that.
+int barnraise_can_walk(void);
+
+// Where a row has a lane of a pair's streams: 0 and 1 of the first stream, 0 and 1 of the second, 2 and 3 of the first ...
+static inline int column(int stream, int lane) { return 4 * (lane >> 1) + 2 * stream + (lane & 1); }
+
+// Decode chunks `first` to `first` + 3 of segments whose plans are read. Returns 0 if it cannot be done here, or if
+// anything is wrong with one of them: what was written means nothing then, and nothing is said about which.
+int barnraise_walk(const Tables *tables, Walk *walk, int64_t first);
+
+// The places that were drawn for chunk `first` + `lane` of a segment: one in WIDTH numbers.
+static inline const uint32_t *walked(const Walk *walk, int segment, int lane) {
+    return walk->steps[segment / 2].found[0] + column(segment & 1, lane);
+}
+
+// Decode the places of up to TOGETHER segments of as many chunks whose plans are read; returns 0 as above.
 int barnraise_read_wide(const Tables *tables, Segment *const *segments, Reader *readers, int count);
 
 // How many entries each 128 elements of a chunk have.
 typedef struct {
     uint8_t counts[FINEST];
 } Counts;
+
+// The same from marks: for each 128 elements that have entries, how many entries there are up to their end; else 0.
+Counts barnraise_counts_of(const Counts *marks);
 
 // How a chunk of `size` elements is best cut into pieces, after a chunk that was cut as `before` says.
 int barnraise_best_choice(const Tables *tables, const Counts *counts, uint32_t count, uint32_t size, int before);

@@ -54,6 +54,21 @@ static int best_plain(const Tables *tables, const Counts *counts, uint32_t count
 #include <immintrin.h>
 #define WIDE __attribute__((target("avx2")))
 
+// Bytes move up by `count` places; zeros come in.
+#define UP(x, count) _mm256_alignr_epi8(x, _mm256_permute2x128_si256(x, x, 0x08), 16 - (count))
+
+WIDE Counts barnraise_counts_of(const Counts *marks) {
+    __m256i most = _mm256_loadu_si256((const __m256i *)marks->counts);
+    most = _mm256_max_epu8(most, UP(most, 1));
+    most = _mm256_max_epu8(most, UP(most, 2));
+    most = _mm256_max_epu8(most, UP(most, 4));
+    most = _mm256_max_epu8(most, UP(most, 8));
+    most = _mm256_max_epu8(most, _mm256_permute2x128_si256(most, most, 0x08));
+    Counts counts;
+    _mm256_storeu_si256((__m256i *)counts.counts, _mm256_sub_epi8(most, UP(most, 1)));
+    return counts;
+}
+
 // The sum of a table's first sixteen numbers at 32 places of a byte each: byte by byte of the numbers.
 WIDE static inline uint64_t sum_of(const uint32_t *table, __m256i at) {
     __m256i mix = _mm256_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14,
@@ -104,6 +119,8 @@ static int best_wide(const Tables *tables, const Counts *counts, uint32_t count,
 }
 
 static int has_wide(void) { return 0; }
+
+Counts barnraise_counts_of(const Counts *marks) { return *marks; } // who cannot walk has no marks
 #endif
 
 int barnraise_best_choice(const Tables *tables, const Counts *counts, uint32_t count, uint32_t size, int before) {

@@ -14,13 +14,7 @@
 #define WIDE static inline __attribute__((always_inline, TARGET))
 #define NARROW static inline __attribute__((always_inline))
 
-enum { STEPS = 256, WIDTH = 8, PAIRS = TOGETHER / 2 };
-
-// Draws of two streams, a row for each step; where `size` is 0 the draw before goes on.
-typedef struct {
-    uint32_t size[STEPS][WIDTH], left[STEPS][WIDTH], all[STEPS][WIDTH], end[STEPS][WIDTH];
-    uint32_t found[STEPS][WIDTH]; // places drawn, counted from `end` back
-} Steps;
+enum { LINES = 8 }; // that a step asks for
 
 typedef struct {
     __m256i states[2];
@@ -33,10 +27,9 @@ typedef struct {
 #define REAL(x) _mm256_set1_ps(x)
 #define ONES64 _mm256_set1_epi64x(1)
 
-// Eight numbers of 32 bits are 0 and 1 of the first stream, 0 and 1 of the second, 2 and 3 of the first, and so on.
+// From the order of a row's columns to four numbers of either stream, and back.
 #define PACKED(a, b) _mm256_castps_si256(_mm256_shuffle_ps(_mm256_castsi256_ps(a), _mm256_castsi256_ps(b), 0x88))
 #define UNPACKED(s, low, high) ((s) ? _mm256_unpackhi_epi32(low, high) : _mm256_unpacklo_epi32(low, high))
-NARROW int column(int stream, int lane) { return 4 * (lane >> 1) + 2 * stream + (lane & 1); }
 
 // Which of the words that follow goes to each of four lanes.
 #define NO 255, 255, 255, 255
@@ -95,13 +88,26 @@ WIDE __m256i guess(__m256i slot, __m256i size, __m256i left, __m256i more) {
     return _mm256_max_epi32(_mm256_min_epi32(_mm256_cvttps_epi32(place), last), _mm256_setzero_si256());
 }
 
+// Two numbers of 64 bits that begin at two places of a table, `at` being two numbers of 32 bits. Loading one by one
+// takes less time here than gathering.
+#define TWO(table, at) \
+    _mm_castpd_si128(_mm_loadh_pd(_mm_load_sd((const double *)((table) + (uint32_t)(at))), \
+                                  (const double *)((table) + ((at) >> 32))))
+
+// The same of four of eight places: the first two of either half, or the others.
+#define FOUR(table, low, high) _mm256_inserti128_si256(_mm256_castsi128_si256(TWO(table, low)), TWO(table, high), 1)
+
+WIDE uint64_t quarter(__m256i x, const int which) {
+    __m128i half = which < 2 ? _mm256_castsi256_si128(x) : _mm256_extracti128_si256(x, 1);
+    return (uint64_t)(which & 1 ? _mm_extract_epi64(half, 1) : _mm_cvtsi128_si64(half));
+}
+
 // entropy.c's `power` of eight.
 WIDE __m256i powers_of(const Tables *tables, __m256i exponents) {
-    const long long *points = (const long long *)tables->powers;
+    const uint64_t *points = (const uint64_t *)tables->powers;
     __m256i step = _mm256_and_si256(_mm256_srli_epi32(exponents, 9), ALL(1023));
-    step = _mm256_permute4x64_epi64(step, 0xD8); // so that they are in their places after the shuffles
-    __m256 some = _mm256_castsi256_ps(_mm256_i32gather_epi64(points, _mm256_castsi256_si128(step), 8));
-    __m256 others = _mm256_castsi256_ps(_mm256_i32gather_epi64(points, _mm256_extracti128_si256(step, 1), 8));
+    __m256 some = _mm256_castsi256_ps(FOUR(points, quarter(step, 0), quarter(step, 2)));
+    __m256 others = _mm256_castsi256_ps(FOUR(points, quarter(step, 1), quarter(step, 3)));
     __m256i values = _mm256_castps_si256(_mm256_shuffle_ps(some, others, 0x88));
     __m256i slopes = _mm256_castps_si256(_mm256_shuffle_ps(some, others, 0xDD));
     __m256i whole = _mm256_srli_epi32(exponents, FRACTION), rest = _mm256_and_si256(exponents, ALL(511));
@@ -115,13 +121,17 @@ typedef struct {
     __m256i start[2], stop[2];
 } Drawing;
 
-WIDE void begin_step(Drawing *draw, const Steps *steps, uint32_t t, const Pair *pair) {
-    __m256i size = _mm256_loadu_si256((const __m256i *)steps->size[t]);
+// Where a lane begins with other draws, these are taken.
+WIDE void take_asked(Drawing *draw, const Asked *asked) {
+    __m256i size = _mm256_loadu_si256((const __m256i *)asked->size);
     __m256i fresh = _mm256_cmpgt_epi32(size, _mm256_setzero_si256());
     draw->size = _mm256_blendv_epi8(draw->size, size, fresh);
-    draw->left = _mm256_blendv_epi8(draw->left, _mm256_loadu_si256((const __m256i *)steps->left[t]), fresh);
-    draw->all = _mm256_blendv_epi8(draw->all, _mm256_loadu_si256((const __m256i *)steps->all[t]), fresh);
-    draw->end = _mm256_blendv_epi8(draw->end, _mm256_loadu_si256((const __m256i *)steps->end[t]), fresh);
+    draw->left = _mm256_blendv_epi8(draw->left, _mm256_loadu_si256((const __m256i *)asked->left), fresh);
+    draw->all = _mm256_blendv_epi8(draw->all, _mm256_loadu_si256((const __m256i *)asked->all), fresh);
+    draw->end = _mm256_blendv_epi8(draw->end, _mm256_loadu_si256((const __m256i *)asked->end), fresh);
+}
+
+WIDE void begin_step(Drawing *draw, const Pair *pair) {
     draw->slot = _mm256_and_si256(PACKED(pair->states[0], pair->states[1]), ALL(ONE - 1));
     draw->more = _mm256_add_epi32(_mm256_sub_epi32(draw->size, draw->left), ALL(1));
     draw->place = guess(draw->slot, draw->size, draw->left, draw->more);
@@ -129,13 +139,13 @@ WIDE void begin_step(Drawing *draw, const Steps *steps, uint32_t t, const Pair *
 
 // Where the slots of the guessed places begin and end; returns whether one of them is not the right one.
 WIDE int bound(Drawing *draw, const Tables *tables) {
-    const long long *factorials = (const long long *)(tables->factorials - 1); // pairs: of one less, and of the number
+    const uint32_t *factorials = tables->factorials - 1; // pairs: of one less, and of the number
     const __m256i zero = _mm256_setzero_si256();
     __m256i first = _mm256_sub_epi32(draw->size, draw->place), second = _mm256_sub_epi32(first, draw->left);
     __m256i last = _mm256_cmpeq_epi32(second, zero), wrong = zero, after[2];
     BOTH {
-        __m256i sizes = _mm256_i64gather_epi64(factorials, UNPACKED(s, first, zero), 4);
-        __m256i rests = _mm256_i64gather_epi64(factorials, UNPACKED(s, second, zero), 4);
+        __m256i sizes = FOUR(factorials, quarter(first, s), quarter(first, 2 + s));
+        __m256i rests = FOUR(factorials, quarter(second, s), quarter(second, 2 + s));
         __m256i drops = _mm256_sub_epi32(UNPACKED(s, draw->all, draw->all), _mm256_sub_epi32(sizes, rests));
         after[s] = _mm256_sub_epi32(sizes, _mm256_srli_epi64(rests, 32));
         __m256i gone = _mm256_sub_epi32(ALL(ONE), powers_of(tables, drops)); // before the next place, before this one
@@ -156,27 +166,33 @@ WIDE int bound(Drawing *draw, const Tables *tables) {
 
 // Find the right places from the guessed ones.
 static __attribute__((noinline, TARGET)) void mend(Drawing *draw, const Tables *tables) {
-    uint32_t size[WIDTH], left[WIDTH], slot[WIDTH], place[WIDTH], start[WIDTH], stop[WIDTH], after[WIDTH];
+    uint32_t size[WIDTH], left[WIDTH], slot[WIDTH], place[WIDTH], after[WIDTH];
+    uint64_t start[WIDTH], stop[WIDTH];
     const uint32_t *factorials = tables->factorials;
     _mm256_storeu_si256((__m256i *)size, draw->size);
     _mm256_storeu_si256((__m256i *)left, draw->left);
     _mm256_storeu_si256((__m256i *)slot, draw->slot);
     _mm256_storeu_si256((__m256i *)place, draw->place);
+    _mm256_storeu_si256((__m256i *)after, draw->after);
+    BOTH {
+        _mm256_storeu_si256((__m256i *)(start + 4 * s), draw->start[s]);
+        _mm256_storeu_si256((__m256i *)(stop + 4 * s), draw->stop[s]);
+    }
     for (int i = 0; i < WIDTH; i++) {
+        int at = (i >> 1 & 1) * 4 + (i >> 2) * 2 + (i & 1); // of UNPACKED
+        if (slot[i] >= start[at] && slot[i] < stop[at]) continue;
         Found found = barnraise_find(tables, (Draw){size[i], left[i]}, slot[i], place[i]);
         place[i] = found.place;
-        start[i] = found.start;
-        stop[i] = found.stop;
+        start[at] = found.start;
+        stop[at] = found.stop;
         uint32_t rest = size[i] - found.place;
         after[i] = factorials[rest - 1] - factorials[rest - left[i]];
     }
-    __m256i zero = _mm256_setzero_si256();
-    __m256i starts = _mm256_loadu_si256((const __m256i *)start), stops = _mm256_loadu_si256((const __m256i *)stop);
     draw->place = _mm256_loadu_si256((const __m256i *)place);
     draw->after = _mm256_loadu_si256((const __m256i *)after);
     BOTH {
-        draw->start[s] = UNPACKED(s, starts, zero);
-        draw->stop[s] = UNPACKED(s, stops, zero);
+        draw->start[s] = _mm256_loadu_si256((const __m256i *)(start + 4 * s));
+        draw->stop[s] = _mm256_loadu_si256((const __m256i *)(stop + 4 * s));
     }
 }
 
@@ -216,7 +232,13 @@ WIDE void end_step(Drawing *draw, Steps *steps, uint32_t t) {
     draw->all = draw->after;
 }
 
-WIDE void run(const Tables *tables, Pair *shared, Steps *steps, uint32_t count, const int pairs) {
+// Steps that are taken, of which the first `asked` ask for something.
+typedef struct {
+    uint32_t count, asked;
+    Ahead *ahead;
+} Run;
+
+WIDE void run(const Tables *tables, Pair *shared, Steps *steps, Run what, const int pairs) {
     Drawing draws[PAIRS];
     Pair here[PAIRS];
     EACH {
@@ -224,9 +246,12 @@ WIDE void run(const Tables *tables, Pair *shared, Steps *steps, uint32_t count, 
         draws[p].size = draws[p].left = ALL(1);
         draws[p].all = draws[p].end = _mm256_setzero_si256();
     }
-    for (uint32_t t = 0; t < count; t++) {
+    Ahead ahead = *what.ahead;
+    for (uint32_t t = 0; t < what.count; t++) {
         int wrong[PAIRS];
-        EACH begin_step(draws + p, steps + p, t, here + p);
+        for (int line = 0; line < LINES && ahead.at < ahead.end; line++, ahead.at += 64) __builtin_prefetch(ahead.at, 1);
+        if (t < what.asked) EACH take_asked(draws + p, steps[p].asked + t);
+        EACH begin_step(draws + p, here + p);
         EACH wrong[p] = bound(draws + p, tables);
         EACH if (__builtin_expect(wrong[p], 0)) {
             Drawing copy = draws[p]; // whose address may be taken
@@ -237,31 +262,31 @@ WIDE void run(const Tables *tables, Pair *shared, Steps *steps, uint32_t count, 
         EACH end_step(draws + p, steps + p, t);
     }
     EACH shared[p] = here[p];
+    *what.ahead = ahead;
 }
 
-static __attribute__((noinline, TARGET)) void run_one(const Tables *tables, Pair *pairs, Steps *steps, uint32_t count) {
-    run(tables, pairs, steps, count, 1);
+static __attribute__((noinline, TARGET)) void run_one(const Tables *tables, Pair *pairs, Steps *steps, Run what) {
+    run(tables, pairs, steps, what, 1);
 }
 
-static __attribute__((noinline, TARGET)) void run_two(const Tables *tables, Pair *pairs, Steps *steps, uint32_t count) {
-    run(tables, pairs, steps, count, 2);
+static __attribute__((noinline, TARGET)) void run_two(const Tables *tables, Pair *pairs, Steps *steps, Run what) {
+    run(tables, pairs, steps, what, 2);
 }
 
 // One chunk on its way through its lane.
 typedef struct {
     uint32_t size, count, pieces, log, counts[FINEST];
-    uint32_t *places;
-    uint32_t (*at)[WIDTH]; // its column of a Steps
+    Asked *asked; // both from the first step on
+    uint32_t *found;
+    int at; // the lane in these
 } Chunk;
 
-// A Steps as rows: size, left, all, end, found follow one another.
-#define ROW(chunk, part, t) (chunk)->at[(part) * STEPS + (t)][0]
-
 NARROW void put_draw(const Chunk *chunk, const Tables *tables, uint32_t t, Draw draw, uint32_t end) {
-    ROW(chunk, 0, t) = draw.size;
-    ROW(chunk, 1, t) = draw.left;
-    ROW(chunk, 2, t) = tables->factorials[draw.size] - tables->factorials[draw.size - draw.left];
-    ROW(chunk, 3, t) = end;
+    Asked *asked = chunk->asked + t;
+    asked->size[chunk->at] = draw.size;
+    asked->left[chunk->at] = draw.left;
+    asked->all[chunk->at] = tables->factorials[draw.size] - tables->factorials[draw.size - draw.left];
+    asked->end[chunk->at] = end;
 }
 
 // From t on the lane has nothing to draw.
@@ -269,10 +294,9 @@ NARROW void put_rest(const Chunk *chunk, const Tables *tables, uint32_t t, uint3
     for (; t < count; t++) put_draw(chunk, tables, t, (Draw){1, 1}, 1);
 }
 
-NARROW void set_chunk(Chunk *chunk, const Segment *segment, int64_t number, uint32_t *places) {
+NARROW void set_chunk(Chunk *chunk, const Segment *segment, int64_t number) {
     chunk->size = chunk->count = chunk->log = 0;
     chunk->pieces = 1;
-    chunk->places = places;
     if (segment == NULL || number >= segment->chunks || segment->plan->counts[number] == 0) return;
     chunk->size = (uint32_t)(segment->starts[number + 1] - segment->starts[number]);
     chunk->count = chunk->counts[0] = segment->plan->counts[number];
@@ -291,7 +315,7 @@ NARROW int take_bars(Chunk *chunk) {
     uint32_t before = 0, bars = chunk->pieces - 1;
     int beyond = 0;
     for (uint32_t t = 0; t <= bars; t++) {
-        uint32_t place = t < bars ? ROW(chunk, 4, t) : chunk->count + bars, room = chunk->size - (t << chunk->log);
+        uint32_t place = t < bars ? chunk->found[WIDTH * t] : chunk->count + bars, room = chunk->size - (t << chunk->log);
         chunk->counts[t] = place - before;
         before = place + 1;
         beyond |= chunk->counts[t] > (t < bars ? 1u << chunk->log : room);
@@ -311,104 +335,123 @@ NARROW void put_places(const Chunk *chunk, const Tables *tables, uint32_t count)
     put_rest(chunk, tables, t, count);
 }
 
-// Returns how the chunk should have been cut.
-NARROW int take_places(const Chunk *chunk, const Tables *tables, int before) {
-    Counts counts = {{0}};
-    const uint32_t *found = &ROW(chunk, 4, 0), count = chunk->count;
-    uint32_t *places = chunk->places;
-    for (uint32_t t = 0; t < count; t++) {
-        uint32_t place = found[WIDTH * t];
-        places[t] = place;
-        counts.counts[place >> 7]++;
-    }
-    return barnraise_best_choice(tables, &counts, count, chunk->size, before);
-}
-
 static void clear(Steps *steps, int pairs, uint32_t count) {
-    EACH memset(steps[p].size, 0, count * sizeof steps[p].size[0]);
+    for (int p = 0; p < pairs; p++)
+        for (uint32_t t = 0; t < count; t++) memset(steps[p].asked[t].size, 0, sizeof steps[p].asked[t].size);
 }
 
-static void run_all(const Tables *tables, Pair *shared, Steps *steps, uint32_t count, int pairs) {
-    if (pairs == 1) run_one(tables, shared, steps, count);
-    else run_two(tables, shared, steps, count);
+static void run_all(const Tables *tables, Pair *shared, Steps *steps, Run what, int pairs) {
+    if (pairs == 1) run_one(tables, shared, steps, what);
+    else run_two(tables, shared, steps, what);
 }
 
 // Four chunks of every stream; returns whether something is wrong.
-static int read_group(const Tables *tables, Pair *shared, Steps *steps, Chunk chunks[TOGETHER][LANES], int pairs) {
-    uint32_t bars = 0, entries = 0;
+static int read_group(const Tables *tables, const Walk *walk, Pair *shared, Chunk chunks[TOGETHER][LANES], int pairs) {
+    Steps *steps = walk->steps;
+    uint32_t bars = 0, entries = 0, fewest = UINT32_MAX;
     int wrong = 0;
     for (int i = 0; i < 2 * pairs; i++)
         for (int l = 0; l < LANES; l++) {
             Chunk *chunk = &chunks[i][l];
-            chunk->at = (uint32_t(*)[WIDTH])&steps[i / 2].size[0][column(i & 1, l)];
+            chunk->asked = steps[i / 2].asked;
+            chunk->found = steps[i / 2].found[0] + column(i & 1, l);
+            chunk->at = column(i & 1, l);
             if (chunk->pieces - 1 > bars) bars = chunk->pieces - 1;
             if (chunk->count > entries) entries = chunk->count;
+            if (chunk->count < fewest) fewest = chunk->count;
         }
     if (entries > STEPS) return 1;
     if (bars) {
         clear(steps, pairs, bars);
         for (int i = 0; i < 2 * pairs; i++)
             for (int l = 0; l < LANES; l++) put_bars(&chunks[i][l], tables, bars);
-        run_all(tables, shared, steps, bars, pairs);
+        run_all(tables, shared, steps, (Run){bars, bars, walk->ahead}, pairs);
         for (int i = 0; i < 2 * pairs; i++)
             for (int l = 0; l < LANES; l++)
                 if (chunks[i][l].pieces > 1) wrong |= take_bars(&chunks[i][l]);
         if (wrong) return 1;
     }
-    clear(steps, pairs, entries);
+    uint32_t asked = bars == 0 && fewest == entries && entries ? 1 : entries; // whole chunks are asked for once
+    clear(steps, pairs, asked);
     for (int i = 0; i < 2 * pairs; i++)
         for (int l = 0; l < LANES; l++) put_places(&chunks[i][l], tables, entries);
-    run_all(tables, shared, steps, entries, pairs);
+    run_all(tables, shared, steps, (Run){entries, asked, walk->ahead}, pairs);
     EACH BOTH wrong |= shared[p].next[s] > shared[p].last[s];
     return wrong;
 }
 
-__attribute__((TARGET)) static int read_wide(const Tables *tables, Segment *const *segments, Reader *readers, int count) {
+static __attribute__((TARGET)) int walk_on(const Tables *tables, Walk *walk, int64_t first) {
     static const uint64_t still[LANES] = {LOWEST, LOWEST, LOWEST, LOWEST};
-    const int pairs = (count + 1) / 2;
-    Steps steps[PAIRS];
+    const int count = walk->count, pairs = (count + 1) / 2;
     Pair shared[PAIRS];
-    uint32_t *at[TOGETHER] = {NULL};
-    int before[TOGETHER] = {0};
-    int64_t most = 0;
+    Chunk chunks[TOGETHER][LANES];
     for (int i = 0; i < 2 * pairs; i++) {
         Pair *pair = shared + i / 2;
-        pair->states[i & 1] = _mm256_loadu_si256((const __m256i *)(i < count ? readers[i].state : still));
-        pair->next[i & 1] = i < count ? readers[i].next : (const uint8_t *)still;
-        pair->last[i & 1] = i < count ? readers[i].end : (const uint8_t *)still;
-        if (i >= count) continue;
-        at[i] = segments[i]->places;
-        if (segments[i]->chunks > most) most = segments[i]->chunks;
+        const Reader *reader = walk->readers + i;
+        pair->states[i & 1] = _mm256_loadu_si256((const __m256i *)(i < count ? reader->state : still));
+        pair->next[i & 1] = i < count ? reader->next : (const uint8_t *)still;
+        pair->last[i & 1] = i < count ? reader->end : (const uint8_t *)still;
+        for (int l = 0; l < LANES; l++) set_chunk(&chunks[i][l], i < count ? walk->segments[i] : NULL, first + l);
     }
-    for (int64_t first = 0; first < most; first += LANES) {
-        Chunk chunks[TOGETHER][LANES];
-        for (int i = 0; i < 2 * pairs; i++)
-            for (int l = 0; l < LANES; l++) {
-                set_chunk(&chunks[i][l], i < count ? segments[i] : NULL, first + l, at[i]);
-                at[i] += chunks[i][l].count;
-            }
-        if (read_group(tables, shared, steps, chunks, pairs)) return 0;
-        for (int i = 0; i < count; i++)
-            for (int l = 0; l < LANES; l++) {
-                if (chunks[i][l].count == 0) continue;
-                before[i] = take_places(&chunks[i][l], tables, before[i]);
-                if (before[i] != segments[i]->plan->choices[first + l]) return 0;
-            }
-    }
+    if (read_group(tables, walk, shared, chunks, pairs)) return 0;
     for (int i = 0; i < count; i++) {
-        _mm256_storeu_si256((__m256i *)readers[i].state, shared[i / 2].states[i & 1]);
-        readers[i].next = shared[i / 2].next[i & 1];
+        _mm256_storeu_si256((__m256i *)walk->readers[i].state, shared[i / 2].states[i & 1]);
+        walk->readers[i].next = shared[i / 2].next[i & 1];
     }
     return 1;
 }
 
-int barnraise_read_wide(const Tables *tables, Segment *const *segments, Reader *readers, int count) {
-    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return 0;
-    return read_wide(tables, segments, readers, count);
-}
+int barnraise_walk(const Tables *tables, Walk *walk, int64_t first) { return walk_on(tables, walk, first); }
+
+int barnraise_can_walk(void) { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
 #else
-int barnraise_read_wide(const Tables *tables, Segment *const *segments, Reader *readers, int count) {
-    (void)tables, (void)segments, (void)readers, (void)count;
+int barnraise_walk(const Tables *tables, Walk *walk, int64_t first) {
+    (void)tables, (void)walk, (void)first;
     return 0;
 }
+
+int barnraise_can_walk(void) { return 0; }
 #endif
+
+// Copy a chunk's places to where they belong; returns how it should have been cut.
+static int take_places(const Tables *tables, const uint32_t *found, uint32_t count, uint32_t size, int before,
+                       uint32_t *places) {
+    Counts counts = {{0}};
+    for (uint32_t t = 0; t < count; t++) {
+        uint32_t place = found[WIDTH * t];
+        places[t] = place;
+        counts.counts[place >> 7]++;
+    }
+    return barnraise_best_choice(tables, &counts, count, size, before);
+}
+
+int barnraise_read_wide(const Tables *tables, Segment *const *segments, Reader *readers, int count) {
+    if (!barnraise_can_walk()) return 0;
+    Steps steps[PAIRS];
+    Ahead nothing = {NULL, NULL};
+    Walk walk = {.count = count, .steps = steps, .ahead = &nothing};
+    uint32_t *at[TOGETHER];
+    int64_t most = 0;
+    for (int i = 0; i < count; i++) {
+        walk.segments[i] = segments[i];
+        walk.readers[i] = readers[i];
+        at[i] = segments[i]->places;
+        if (segments[i]->chunks > most) most = segments[i]->chunks;
+    }
+    for (int64_t first = 0; first < most; first += LANES) {
+        if (!barnraise_walk(tables, &walk, first)) return 0;
+        for (int i = 0; i < count; i++)
+            for (int64_t chunk = first; chunk < first + LANES && chunk < segments[i]->chunks; chunk++) {
+                const Plan *plan = segments[i]->plan;
+                uint32_t here = plan->counts[chunk];
+                if (here == 0) continue;
+                uint32_t size = (uint32_t)(segments[i]->starts[chunk + 1] - segments[i]->starts[chunk]);
+                const uint32_t *found = walked(&walk, i, (int)(chunk - first));
+                walk.before[i] = take_places(tables, found, here, size, walk.before[i], at[i]);
+                if (walk.before[i] != plan->choices[chunk]) return 0;
+                at[i] += here;
+            }
+    }
+    memcpy(readers, walk.readers, (size_t)count * sizeof *readers);
+    return 1;
+}

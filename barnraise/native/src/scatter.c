@@ -53,18 +53,23 @@ typedef struct {
     uint8_t *high; // of every entry if there is a second level
     const uint8_t *signs;
     int64_t signs_size, at;
+    int64_t done; // chunks of it that are added already
+    Walk *walk;   // that decodes it, and its number there
+    int number, ready; // or whether it is decoded
     int32_t step;
     float factor;
 } Opened;
 
-// Look at what comes before an update's segment is decoded; returns whether there is something to decode.
-static int open_segment(const Packed *packed, int64_t segments, int64_t number, const int64_t *starts, int64_t chunks,
+// Look at what comes before an update's segment is decoded; it has a plan if there is something to decode.
+static void open_segment(const Packed *packed, int64_t segments, int64_t number, const int64_t *starts, int64_t chunks,
                         Opened *opened) {
     const int64_t *offsets = packed->offsets + number;
     int64_t row = segments + 1, sizes[3];
     for (int i = 0; i < 3; i++) sizes[i] = offsets[i * row + 1] - offsets[i * row];
     const uint8_t *scales = packed->scales + offsets[row];
-    opened->at = 0;
+    opened->at = opened->done = 0;
+    opened->walk = NULL;
+    opened->ready = 0;
     opened->step = 0;
     opened->factor = packed->factor;
     opened->signs = packed->levels + offsets[0];
@@ -73,31 +78,44 @@ static int open_segment(const Packed *packed, int64_t segments, int64_t number, 
     opened->segment = (Segment){.status = DONE};
     if (sizes[2] == 0) opened->segment.status = sizes[0] || sizes[1] ? EXTRA : DONE;
     else if (sizes[1] != HEAD) opened->segment.status = sizes[1] < HEAD ? TRUNCATED : EXTRA;
-    if (sizes[2] == 0 || opened->segment.status != DONE) return 0;
+    if (sizes[2] == 0 || opened->segment.status != DONE) return;
     int32_t unit = (int16_t)(scales[0] | scales[1] << 8);
     opened->step = scales[2] ? 2 * scales[2] - 1 : 0;
     opened->segment = (Segment){packed->support + offsets[2 * row], sizes[2], starts, chunks, packed->k, unit,
                                 opened->step != 0, DONE, &opened->plan, opened->places, opened->high};
-    return 1;
+}
+
+// What can be said of a segment when its plan has been read.
+static int check_signs(const Opened *opened) {
+    int64_t total = opened->plan.total, size = (total + 7) / 8;
+    if (total == 0) return EXTRA;
+    if (opened->signs_size != size) return opened->signs_size < size ? TRUNCATED : EXTRA;
+    return total % 8 && opened->signs[size - 1] >> (total % 8) ? EXTRA : DONE;
 }
 
 // What can be said of a segment when it has been decoded.
 static int check_segment(const Opened *opened) {
     const Segment *segment = &opened->segment;
     if (segment->status != DONE || segment->plan == NULL) return segment->status;
-    int64_t total = opened->plan.total, size = (total + 7) / 8;
-    if (total == 0) return EXTRA;
-    if (opened->signs_size != size) return opened->signs_size < size ? TRUNCATED : EXTRA;
-    if (total % 8 && opened->signs[size - 1] >> (total % 8)) return EXTRA;
+    int status = check_signs(opened);
+    if (status != DONE) return status;
     return opened->step ? check_highs(&opened->plan, segment->chunks, opened->step, opened->high) : DONE;
 }
 
-// Decode a few segments, whose places and highs are set, at once.
+// Decode a few segments that have something, at once.
 static void decode(const Tables *tables, Opened *const *opened, int count) {
     Segment segments[MOST];
     for (int i = 0; i < count; i++) segments[i] = opened[i]->segment;
     barnraise_read_segments(tables, segments, count);
     for (int i = 0; i < count; i++) opened[i]->segment.status = segments[i].status;
+}
+
+static void decode_all(const Tables *tables, Opened *opened, int64_t count) {
+    Opened *found[MOST];
+    int some = 0;
+    for (int64_t i = 0; i < count; i++)
+        if (opened[i].segment.plan) found[some++] = opened + i;
+    decode(tables, found, some);
 }
 
 // Add the next chunk. A product has the same digits for both signs, so it is taken once for each level.
@@ -132,22 +150,17 @@ static int64_t chunks_of(const Sum *sum, int64_t segment) {
     return left < CHUNKS ? left : CHUNKS;
 }
 
-// Decode updates [first, first + now) of a few segments; `starts` has a row for each segment.
-static void open_all(const Tables *tables, const Sum *sum, int64_t segment, int64_t segments, int64_t first, int64_t now,
+// Open updates [first, first + now) of a few segments; `starts` has a row for each segment.
+static void open_all(const Sum *sum, int64_t segment, int64_t segments, int64_t first, int64_t now,
                      int64_t (*starts)[CHUNKS + 1], Opened *opened) {
-    Opened *found[MOST];
-    int count = 0;
     int64_t all = (sum->chunks + CHUNKS - 1) / CHUNKS;
     for (int64_t s = 0; s < segments; s++) {
         const int64_t *chunk_starts = sum->chunk_starts + (segment + s) * CHUNKS;
         int64_t here = chunks_of(sum, segment + s);
         for (int64_t chunk = 0; chunk <= here; chunk++) starts[s][chunk] = chunk_starts[chunk] - chunk_starts[0];
-        for (int64_t u = 0; u < now; u++) {
-            Opened *one = opened + s * now + u;
-            if (open_segment(sum->updates + first + u, all, segment + s, starts[s], here, one)) found[count++] = one;
-        }
+        for (int64_t u = 0; u < now; u++)
+            open_segment(sum->updates + first + u, all, segment + s, starts[s], here, opened + s * now + u);
     }
-    decode(tables, found, count);
 }
 
 // Add decoded updates to one segment, chunk by chunk; the next chunk is on its way to the cache meanwhile.
@@ -159,10 +172,170 @@ static uint32_t add_segment(Opened *opened, int64_t now, const int64_t *starts, 
         for (int64_t u = 0; u < now; u++) {
             int64_t last = (u + 1) * each < lines ? (u + 1) * each : lines;
             for (int64_t line = u * each; line < last; line++) __builtin_prefetch(next + LINE * line, 1);
-            beyond |= add_chunk(opened + u, chunk, out + starts[chunk]);
+            if (chunk >= opened[u].done) beyond |= add_chunk(opened + u, chunk, out + starts[chunk]);
         }
     }
     return beyond;
+}
+
+// -- adding while it is decoded ----------------------------------------------------------
+
+// Thirty-two signs from an entry on, the first one lowest; beyond the end there are zeros.
+static inline uint32_t signs_from(const Opened *opened, int64_t entry) {
+    uint64_t bits = 0;
+    int64_t first = entry >> 3, left = opened->signs_size - first;
+    if (left >= 8) memcpy(&bits, opened->signs + first, 8);
+    else
+        for (int64_t i = 0; i < left; i++) bits |= (uint64_t)opened->signs[first + i] << (8 * i);
+    return (uint32_t)(bits >> (entry & 7));
+}
+
+static Counts counts_among(const uint32_t *found, uint32_t count) {
+    Counts counts = {{0}};
+    for (uint32_t t = 0; t < count; t++) counts.counts[found[WIDTH * t] >> 7]++;
+    return counts;
+}
+
+// Add a chunk of one level whose places were just drawn. Returns whether it was cut as it should be.
+static int add_walked(const Tables *tables, Opened *opened, int64_t chunk, float *out, float *nothing) {
+    const Segment *segment = &opened->segment;
+    const uint32_t *found = walked(opened->walk, opened->number, (int)(chunk % LANES));
+    int *before = opened->walk->before + opened->number;
+    uint32_t count = opened->plan.counts[chunk];
+    if (count == 0) return 1;
+    uint32_t size = (uint32_t)(segment->starts[chunk + 1] - segment->starts[chunk]);
+    float product = opened->factor * float_of(magnitude(2 * opened->plan.eighths[chunk])), zero = *nothing;
+    const float values[2] = {product, -product};
+    Counts marks = {{0}};
+    for (uint32_t first = 0; first < count; first += 32) {
+        uint32_t signs = signs_from(opened, opened->at + first), end = first + 32 < count ? first + 32 : count;
+        for (uint32_t t = first; t < end; t++, signs >>= 1) {
+            uint32_t place = found[WIDTH * t];
+            float sum = out[place] + values[signs & 1];
+            out[place] = sum;
+            marks.counts[place >> 7] = (uint8_t)(t + 1);
+            zero += sum - sum; // not a number from the first sum on that is not finite
+        }
+    }
+    *nothing = zero;
+    opened->at += count;
+    Counts counts = count <= UINT8_MAX ? barnraise_counts_of(&marks) : counts_among(found, count);
+    *before = barnraise_best_choice(tables, &counts, count, size, *before);
+    return *before == opened->plan.choices[chunk];
+}
+
+// What has two levels is decoded first: its levels come last. Others that fill up its round of TOGETHER go with it.
+static int decode_first(const Tables *tables, Opened *opened, int64_t now) {
+    int64_t highs = 0;
+    for (int64_t u = 0; u < now; u++) highs += opened[u].segment.plan && opened[u].step;
+    int64_t more = (TOGETHER - highs % TOGETHER) % TOGETHER, count = 0;
+    Opened *chosen[MOST];
+    for (int64_t u = 0; u < now; u++) {
+        if (opened[u].segment.plan == NULL || (opened[u].step == 0 && more-- <= 0)) continue;
+        opened[u].ready = 1;
+        chosen[count++] = opened + u;
+    }
+    decode(tables, chosen, (int)count);
+    for (int64_t i = 0; i < count; i++)
+        if (check_segment(chosen[i]) != DONE) return 0;
+    return 1;
+}
+
+// Get ready what is not decoded in step, and open the rest. Returns the number of walks; -1 if something is wrong.
+static int begin_walks(const Tables *tables, Opened *opened, int64_t now, Walk *walks) {
+    int count = 0;
+    if (!decode_first(tables, opened, now)) return -1;
+    for (int64_t u = 0; u < now; u++) {
+        Opened *one = opened + u;
+        Segment *segment = &one->segment;
+        if (segment->status != DONE) return -1;
+        if (segment->plan == NULL || one->ready) continue;
+        one->walk = walks + count / TOGETHER;
+        one->number = count++ % TOGETHER;
+        one->walk->segments[one->number] = segment;
+        one->walk->readers[one->number] = barnraise_open_segment(segment);
+        one->walk->before[one->number] = 0;
+        one->walk->count = one->number + 1;
+        if (segment->status != DONE || check_signs(one) != DONE) return -1;
+    }
+    return (count + TOGETHER - 1) / TOGETHER;
+}
+
+// Add four chunks of every update. Returns whether those that were just decoded are cut as they should be.
+static int add_group(const Tables *tables, Opened *opened, int64_t now, const int64_t *starts, int64_t first, int64_t last,
+                     float *out, uint32_t *beyond) {
+    float nothing = 0;
+    int fine = 1;
+    for (int64_t chunk = first; chunk < last; chunk++)
+        for (int64_t u = 0; u < now; u++) {
+            float *part = out + starts[chunk];
+            if (opened[u].walk) fine &= add_walked(tables, opened + u, chunk, part, &nothing);
+            else *beyond |= add_chunk(opened + u, chunk, part);
+        }
+    for (int64_t u = 0; u < now; u++) opened[u].done = last;
+    *beyond |= nothing != 0;
+    return fine;
+}
+
+// Add segments of updates while they are decoded. Returns how many are decoded in step; if it is 0 the rest is to be
+// decoded first: something is wrong, or it cannot be done here.
+static int add_walking(const Tables *tables, Opened *opened, int64_t now, const int64_t *starts, int64_t chunks,
+                       float *out, uint32_t *beyond) {
+    if (now < 2 || !barnraise_can_walk()) return 0;
+    for (int64_t u = 0; u < now; u++)
+        if (opened[u].segment.plan && opened[u].segment.k > STEPS) return 0;
+    Steps steps[MOST / TOGETHER][PAIRS];
+    Walk walks[MOST / TOGETHER];
+    Ahead ahead;
+    for (int i = 0; i < MOST / TOGETHER; i++) {
+        walks[i].steps = steps[i];
+        walks[i].ahead = &ahead;
+    }
+    const int count = begin_walks(tables, opened, now, walks);
+    if (count <= 0) return 0;
+    for (int64_t first = 0; first < chunks; first += LANES) {
+        int64_t last = first + LANES < chunks ? first + LANES : chunks;
+        int64_t after = last + LANES < chunks ? last + LANES : chunks;
+        ahead = (Ahead){(const char *)(out + starts[last]), (const char *)(out + starts[after])};
+        for (int i = 0; i < count; i++)
+            if (!barnraise_walk(tables, walks + i, first)) return 0;
+        if (!add_group(tables, opened, now, starts, first, last, out, beyond)) return 0;
+    }
+    for (int64_t u = 0; u < now; u++) {
+        Walk *walk = opened[u].walk;
+        if (walk && barnraise_close_segment(walk->readers + opened[u].number, &opened[u].segment) != DONE) return 0;
+    }
+    return TOGETHER * (count - 1) + walks[count - 1].count;
+}
+
+// -- adding what is decoded --------------------------------------------------------------
+
+// Updates [first, first + now) of `here` segments from `segment` on; returns -1, or a segment in which one is wrong.
+static int64_t add_some(const Tables *tables, const Sum *sum, int64_t segment, int64_t here, int64_t first, int64_t now,
+                        Opened *opened, float *out, int64_t *which, uint32_t *said) {
+    int64_t starts[MOST][CHUNKS + 1];
+    int64_t origin = sum->chunk_starts[segment * CHUNKS];
+    open_all(sum, segment, here, first, now, starts, opened);
+    if (here == 1) {
+        int in_step = add_walking(tables, opened, now, starts[0], chunks_of(sum, segment), out, said);
+        said[1] += (uint32_t)in_step;
+        if (in_step) return -1;
+    }
+    decode_all(tables, opened, here * now);
+    for (int64_t s = 0; s < here; s++) {
+        for (int64_t u = 0; u < now; u++) {
+            Opened *one = opened + s * now + u;
+            if (check_segment(one) != DONE) {
+                *which = first + u;
+                return segment + s;
+            }
+            one->at = 0;
+            for (int64_t chunk = 0; chunk < one->done; chunk++) one->at += one->plan.counts[chunk];
+        }
+        float *part = out + (sum->chunk_starts[(segment + s) * CHUNKS] - origin);
+        said[0] |= add_segment(opened + s * now, now, starts[s], chunks_of(sum, segment + s), part);
+    }
+    return -1;
 }
 
 // out = (out + factor_0 * change_0) + factor_1 * change_1 ..., segment by segment, in the elements that changes name.
@@ -170,18 +343,17 @@ static uint32_t add_segment(Opened *opened, int64_t now, const int64_t *starts, 
 // A few updates are decoded at once and then added chunk by chunk, so that what is added to stays in the cache; of
 // fewer updates a few segments are decoded at once. `chunk_starts` has all chunks of the space, `out` begins at the
 // first segment's first element. `places` and `high` have room for `together` segments with `most` entries each.
-// Returns -1, or the segment in which an update (`which`) is wrong; it is half added then. `beyond` becomes 1 if a sum
-// is not finite.
+// Returns -1, or the segment in which an update (`which`) is wrong; it is half added then. `said` has two numbers:
+// the first becomes 1 if a sum is not finite, the second grows by the segments that were decoded in step.
 EXPORT int64_t barnraise_add_packed(const uint32_t *tables, const int64_t *chunk_starts, int64_t chunks, int64_t from,
                                     int64_t to, const Packed *updates, int64_t count, int64_t together, int64_t most,
-                                    uint32_t *places, uint8_t *high, float *out, int64_t *which, uint32_t *beyond);
+                                    uint32_t *places, uint8_t *high, float *out, int64_t *which, uint32_t *said);
 EXPORT int64_t barnraise_add_packed(const uint32_t *tables, const int64_t *chunk_starts, int64_t chunks, int64_t from,
                                     int64_t to, const Packed *updates, int64_t count, int64_t together, int64_t most,
-                                    uint32_t *places, uint8_t *high, float *out, int64_t *which, uint32_t *beyond) {
+                                    uint32_t *places, uint8_t *high, float *out, int64_t *which, uint32_t *said) {
     Tables all = tables_at(tables);
     Sum sum = {chunk_starts, chunks, updates, count};
     Opened opened[MOST];
-    int64_t starts[MOST][CHUNKS + 1];
     together = together > MOST ? MOST : together;
     for (int64_t i = 0; i < together; i++) {
         opened[i].places = places + i * most;
@@ -190,18 +362,11 @@ EXPORT int64_t barnraise_add_packed(const uint32_t *tables, const int64_t *chunk
     int64_t at_once = count && count < together ? together / count : 1;
     for (int64_t segment = from; segment < to; segment += at_once) {
         int64_t here = to - segment < at_once ? to - segment : at_once;
+        float *part = out + (chunk_starts[segment * CHUNKS] - chunk_starts[from * CHUNKS]);
         for (int64_t first = 0; first < count; first += together) {
             int64_t now = count - first < together ? count - first : together;
-            open_all(&all, &sum, segment, here, first, now, starts, opened);
-            for (int64_t s = 0; s < here; s++) {
-                for (int64_t u = 0; u < now; u++)
-                    if (check_segment(opened + s * now + u) != DONE) {
-                        *which = first + u;
-                        return segment + s;
-                    }
-                float *part = out + (chunk_starts[(segment + s) * CHUNKS] - chunk_starts[from * CHUNKS]);
-                *beyond |= add_segment(opened + s * now, now, starts[s], chunks_of(&sum, segment + s), part);
-            }
+            int64_t wrong = add_some(&all, &sum, segment, here, first, now, opened, part, which, said);
+            if (wrong >= 0) return wrong;
         }
     }
     return -1;
