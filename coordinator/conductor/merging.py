@@ -28,6 +28,8 @@ from barnraise.merge_config import MergeConfig
 from barnraise.releases.store import BlobStore
 from barnraise.update_config import CodecConfig
 from barnraise.updates import Carrier, Part, Turn, Update, add_segments, apply_update, write_update
+from barnraise.updates.carrier import carrier_of
+from barnraise.updates.scope import Scope
 from barnraise.updates.space import ParameterSpace
 from coordinator.acceptance.updates.ranking import weights_from_scores
 from coordinator.conductor.parts import pack_part, pack_state, read_state, state_change, unpack_segments
@@ -272,10 +274,12 @@ def _trunk(bench: Bench, job: MergeJob, updates: Sequence[Update], segment: int)
     return Trunk(state, residual_P, starts_C, moving_Q=at_Q)
 
 
-def _carrier(job: MergeJob, updates: Sequence[Update]) -> Part | Turn | None:
+def _carrier(job: MergeJob, updates: Sequence[Update]) -> Carrier | None:
     """What the patch says something about; None where that is every element."""
     part = _part(updates)
-    return Turn(updates[0].space, job.turns, job.round) if part is None and job.turns is not None else part
+    if part is not None or job.turns is None:
+        return part
+    return carrier_of(Scope(turns=job.turns, turn=job.round), updates[0].space)
 
 
 def _names_few(update: Update) -> bool:
