@@ -247,7 +247,7 @@ class Added:
     Attributes:
         wrong: segment and number of an update that is refused, or None.
         finite: whether all sums are.
-        in_step: segments of updates that were added while several were decoded in step.
+        in_step: how many segments of updates were decoded together with others, in vector registers.
     """
 
     wrong: tuple[int, int] | None

@@ -1,12 +1,14 @@
 """Adding packed updates: the bits of adding them decoded, on every path."""
 
 import contextlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from barnraise import native
 from barnraise.errors import UpdateError
+from barnraise.native import codec as loops
 from barnraise.update_config import CodecConfig
 from barnraise.updates import (
     ParameterSpace,
@@ -18,9 +20,11 @@ from barnraise.updates import (
     add_segments,
     decode_whole,
 )
+from barnraise.updates.tables import compiled_tables
 from update_samples import BASE, CODECS, SHORT_CHUNKS, SMALL, codec_id, make_file, random_change
 
 LARGE = ParameterSpace.of([TensorSpec("w", (700, 3100)), TensorSpec("b", (77,))])  # several segments
+TOPK = CodecConfig(name="topk", k=64)
 PATHS = {"compiled": contextlib.nullcontext, "plain": native.disabled}
 
 every_codec = pytest.mark.parametrize("codec", CODECS, ids=codec_id)
@@ -51,7 +55,7 @@ def test_it_gives_the_bits_of_adding_decoded_changes(space, codec, path):
 
 
 def test_several_segments_on_several_threads_are_the_same(monkeypatch):
-    updates, found = updates_of(LARGE, CODECS[5], 2), []
+    updates, found = updates_of(LARGE, TOPK, 2), []
     for threads in ("1", "8"):
         monkeypatch.setenv("OMP_NUM_THREADS", threads)
         found.append(np.zeros(LARGE.size, dtype=np.float32))
@@ -75,7 +79,7 @@ def test_however_many_are_decoded_at_once(codec, room, monkeypatch):
 
 @every_path
 def test_one_segment_is_added_where_it_belongs(path):
-    update = updates_of(LARGE, CODECS[5], 1)[0]
+    update = updates_of(LARGE, TOPK, 1)[0]
     for segment in range(LARGE.segment_count):
         start, end = LARGE.segment_range(segment)
         found = np.full(end - start, 0.5, dtype=np.float32)
@@ -97,7 +101,7 @@ def test_it_says_whether_all_is_finite(codec, path):
 
 @every_path
 def test_a_wrong_segment_is_named_by_its_own_error(path):
-    file = bytearray(make_file(LARGE, CODECS[5], random_change(LARGE)))
+    file = bytearray(make_file(LARGE, TOPK, random_change(LARGE)))
     good = Update.parse(bytes(file), LARGE, base_digest=BASE)
     part = good.segment(1).support
     at = bytes(file).rindex(part)
@@ -112,7 +116,7 @@ def test_a_wrong_segment_is_named_by_its_own_error(path):
 @every_path
 @pytest.mark.parametrize("space", [SMALL, SHORT_CHUNKS, LARGE], ids=["small", "short-chunks", "large"])
 def test_decoded_updates_add_as_packed_ones_do(space, path):
-    updates, factors = updates_of(space, CODECS[5], 2), [0.3, -1.7]
+    updates, factors = updates_of(space, TOPK, 2), [0.3, -1.7]
     packed, unpacked = np.zeros((2, space.size), dtype=np.float32)
     add_all_scaled(updates, factors, packed)
     with path():
@@ -126,7 +130,7 @@ def test_nothing_to_add_is_fine():
     assert sums.tolist() == [1, 1, 1]
 
 
-@pytest.mark.parametrize(("count", "k"), [(2, 41), (3, 300), (5, 1)])
+@pytest.mark.parametrize(("count", "k"), [(2, 41), (3, 300), (4, 256), (5, 1)])
 def test_updates_that_differ_are_decoded_in_step(count, k):
     space = ParameterSpace.of([TensorSpec("w", (350, 3100)), TensorSpec("b", (77,))])
     codec, updates = CodecConfig(name="topk", k=k), []
@@ -155,7 +159,7 @@ def refusal_of(update: Update, beside: list[Update]) -> type[UpdateError] | None
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_turned_bit_is_refused_beside_others_as_it_is_alone(count):
     space = ParameterSpace.of([TensorSpec("w", (20, 3100))])
-    beside, whole = updates_of(space, CODECS[5], count), make_file(space, CODECS[5], random_change(space, 99))
+    beside, whole = updates_of(space, TOPK, count), make_file(space, TOPK, random_change(space, 99))
     part = Update.parse(whole, space, base_digest=BASE).segment(0).support
     at, refusals = whole.rindex(part), set()
     for bit in range(0, 8 * len(part), 257):
@@ -167,3 +171,76 @@ def test_a_turned_bit_is_refused_beside_others_as_it_is_alone(count):
         assert refusal_of(wrong, beside) == expected
         refusals.add(expected)
     assert len(refusals - {None}) > 1
+
+
+# -- decoding in step ----------------------------------------------------------------------
+
+WHOLE = ParameterSpace.of([TensorSpec("w", (300, 4096))])
+
+
+def of_levels(levels: list[int], k: int = 41) -> list[Update]:
+    """An update for each number of levels; chunks have entries here and there or close together."""
+    updates = []
+    for seed, count in enumerate(levels):
+        draws = np.random.default_rng(seed)
+        change = np.zeros(WHOLE.size, dtype=np.float32).reshape(-1, 4096)
+        for row in change:
+            places = draws.choice(4096 >> draws.integers(0, 6), size=draws.integers(0, k + 1) % 128, replace=False)
+            row[places] = draws.choice([-1, 1], len(places)) * np.exp2(draws.integers(-3, 3)) * 1e-3
+            row[places[: len(places) // 4]] *= 4 if count == 2 else 1
+        codec = CodecConfig(name="topk", k=k)
+        updates.append(Update.parse(make_file(WHOLE, codec, change.reshape(-1)), WHOLE, base_digest=BASE))
+        assert {updates[-1].segment(number).scales[2] > 0 for number in range(2)} == {count == 2}
+    return updates
+
+
+def has_vectors() -> bool:
+    """Whether this machine has what decoding in step needs; asked of the system, not of the code."""
+    info = Path("/proc/cpuinfo")
+    flags = info.read_text().split() if info.exists() else []
+    return "avx2" in flags and "fma" in flags
+
+
+@pytest.mark.parametrize(
+    "levels", [[1], [1, 1], [1] * 5, [1] * 16, [1] * 18, [1] * 7 + [2], [2, 2, 2, 1, 1, 1]], ids=str
+)
+def test_updates_are_decoded_in_step_where_the_processor_can(levels, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # several threads have less each to be decoded together
+    updates = of_levels(levels)
+    expected, found = np.zeros((2, WHOLE.size), dtype=np.float32)
+    for update in updates:
+        expected += np.float32(0.3) * decoded(update)
+    packed = [(update.packed(), 0.3) for update in updates]
+    added = loops.add_packed(compiled_tables(), WHOLE.chunk_starts, range(WHOLE.segment_count), packed, found)
+    assert found.tobytes() == expected.tobytes()
+    segments = WHOLE.segment_count * len(levels) if has_vectors() else 0
+    assert added == loops.Added(wrong=None, finite=True, in_step=segments)
+
+
+@pytest.mark.parametrize("which", [0, 2, 5])
+def test_a_turned_bit_is_refused_where_updates_are_decoded_in_step(which):
+    updates, refusals = of_levels([1] * 6), set()
+    whole = make_file(WHOLE, CodecConfig(name="topk", k=41), decoded(updates[which]))
+    part = updates[which].segment(0).support
+    at = whole.rindex(part)
+    for bit in range(5, 8 * len(part), 8 * len(part) // 12):
+        file = bytearray(whole)
+        file[at + bit // 8] ^= 1 << bit % 8
+        wrong = Update.parse(bytes(file), WHOLE, base_digest=BASE)
+        with native.disabled():
+            expected = refusal_of(wrong, [])
+        order = [*updates[:which], wrong, *updates[which + 1 :]]
+        packed = [(update.packed(), 1.0) for update in order]
+        sums = np.zeros(WHOLE.size, dtype=np.float32)
+        added = loops.add_packed(compiled_tables(), WHOLE.chunk_starts, range(WHOLE.segment_count), packed, sums)
+        assert added.wrong == ((0, which) if expected else None)
+        refusals.add(expected)
+    assert len(refusals - {None}) > 1
+
+
+def test_a_sum_beyond_float32_is_said_where_updates_are_decoded_in_step():
+    packed = [(update.packed(), 3e38) for update in of_levels([1] * 4)]
+    for before, finite in ((0, True), (3.4e38, False)):
+        sums = np.full(WHOLE.size, before, dtype=np.float32)
+        added = loops.add_packed(compiled_tables(), WHOLE.chunk_starts, range(WHOLE.segment_count), packed, sums)
+        assert added.finite == finite == np.isfinite(sums).all()

@@ -480,7 +480,7 @@ MULTIVERSION static int read_alone(const Tables *tables, const Segment *segment,
     return status == DONE ? check_choices(tables, segment->starts, segment->chunks, plan, segment->places) : status;
 }
 
-static void read_together(const Tables *tables, Segment *segments, int count) {
+static int read_together(const Tables *tables, Segment *segments, int count) {
     Reader opened[TOGETHER], readers[TOGETHER];
     Segment *fine[TOGETHER];
     int found = 0;
@@ -494,11 +494,14 @@ static void read_together(const Tables *tables, Segment *segments, int count) {
     for (int i = 0; i < found; i++) {
         fine[i]->status = wide ? read_rest(readers + i, fine[i]) : read_alone(tables, fine[i], opened + (fine[i] - segments));
     }
+    return wide ? found : 0;
 }
 
-void barnraise_read_segments(const Tables *tables, Segment *segments, int count) {
+int barnraise_read_segments(const Tables *tables, Segment *segments, int count) {
+    int in_step = 0;
     for (int i = 0; i < count; i += TOGETHER)
-        read_together(tables, segments + i, count - i < TOGETHER ? count - i : TOGETHER);
+        in_step += read_together(tables, segments + i, count - i < TOGETHER ? count - i : TOGETHER);
+    return in_step;
 }
 
 // Decode one segment: places within chunks, and what each chunk says. `places` and `high` hold all that may be kept.

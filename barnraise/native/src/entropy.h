@@ -45,7 +45,8 @@ typedef struct {
 } Segment;
 
 // Decode segments that have nothing to do with each other: several at once are faster than one after the other.
-void barnraise_read_segments(const Tables *tables, Segment *segments, int count);
+// Returns how many were decoded in step.
+int barnraise_read_segments(const Tables *tables, Segment *segments, int count);
 
 // -- what the parts of the decoder share -------------------------------------------------
 

@@ -102,20 +102,21 @@ static int check_segment(const Opened *opened) {
     return opened->step ? check_highs(&opened->plan, segment->chunks, opened->step, opened->high) : DONE;
 }
 
-// Decode a few segments that have something, at once.
-static void decode(const Tables *tables, Opened *const *opened, int count) {
+// Decode a few segments that have something, at once; returns how many were decoded in step.
+static int decode(const Tables *tables, Opened *const *opened, int count) {
     Segment segments[MOST];
     for (int i = 0; i < count; i++) segments[i] = opened[i]->segment;
-    barnraise_read_segments(tables, segments, count);
+    int in_step = barnraise_read_segments(tables, segments, count);
     for (int i = 0; i < count; i++) opened[i]->segment.status = segments[i].status;
+    return in_step;
 }
 
-static void decode_all(const Tables *tables, Opened *opened, int64_t count) {
+static int decode_all(const Tables *tables, Opened *opened, int64_t count) {
     Opened *found[MOST];
     int some = 0;
     for (int64_t i = 0; i < count; i++)
         if (opened[i].segment.plan) found[some++] = opened + i;
-    decode(tables, found, some);
+    return decode(tables, found, some);
 }
 
 // Add the next chunk. A product has the same digits for both signs, so it is taken once for each level.
@@ -225,7 +226,7 @@ static int add_walked(const Tables *tables, Opened *opened, int64_t chunk, float
 }
 
 // What has two levels is decoded first: its levels come last. Others that fill up its round of TOGETHER go with it.
-static int decode_first(const Tables *tables, Opened *opened, int64_t now) {
+static int decode_first(const Tables *tables, Opened *opened, int64_t now, int *in_step) {
     int64_t highs = 0;
     for (int64_t u = 0; u < now; u++) highs += opened[u].segment.plan && opened[u].step;
     int64_t more = (TOGETHER - highs % TOGETHER) % TOGETHER, count = 0;
@@ -235,16 +236,16 @@ static int decode_first(const Tables *tables, Opened *opened, int64_t now) {
         opened[u].ready = 1;
         chosen[count++] = opened + u;
     }
-    decode(tables, chosen, (int)count);
+    *in_step += decode(tables, chosen, (int)count);
     for (int64_t i = 0; i < count; i++)
         if (check_segment(chosen[i]) != DONE) return 0;
     return 1;
 }
 
 // Get ready what is not decoded in step, and open the rest. Returns the number of walks; -1 if something is wrong.
-static int begin_walks(const Tables *tables, Opened *opened, int64_t now, Walk *walks) {
+static int begin_walks(const Tables *tables, Opened *opened, int64_t now, Walk *walks, int *in_step) {
     int count = 0;
-    if (!decode_first(tables, opened, now)) return -1;
+    if (!decode_first(tables, opened, now, in_step)) return -1;
     for (int64_t u = 0; u < now; u++) {
         Opened *one = opened + u;
         Segment *segment = &one->segment;
@@ -258,6 +259,7 @@ static int begin_walks(const Tables *tables, Opened *opened, int64_t now, Walk *
         one->walk->count = one->number + 1;
         if (segment->status != DONE || check_signs(one) != DONE) return -1;
     }
+    *in_step += count;
     return (count + TOGETHER - 1) / TOGETHER;
 }
 
@@ -277,7 +279,7 @@ static int add_group(const Tables *tables, Opened *opened, int64_t now, const in
     return fine;
 }
 
-// Add segments of updates while they are decoded. Returns how many are decoded in step; if it is 0 the rest is to be
+// Add segments of updates while they are decoded. Returns how many were decoded in step; if it is 0 the rest is to be
 // decoded first: something is wrong, or it cannot be done here.
 static int add_walking(const Tables *tables, Opened *opened, int64_t now, const int64_t *starts, int64_t chunks,
                        float *out, uint32_t *beyond) {
@@ -291,7 +293,8 @@ static int add_walking(const Tables *tables, Opened *opened, int64_t now, const 
         walks[i].steps = steps[i];
         walks[i].ahead = &ahead;
     }
-    const int count = begin_walks(tables, opened, now, walks);
+    int in_step = 0;
+    const int count = begin_walks(tables, opened, now, walks, &in_step);
     if (count <= 0) return 0;
     for (int64_t first = 0; first < chunks; first += LANES) {
         int64_t last = first + LANES < chunks ? first + LANES : chunks;
@@ -305,7 +308,7 @@ static int add_walking(const Tables *tables, Opened *opened, int64_t now, const 
         Walk *walk = opened[u].walk;
         if (walk && barnraise_close_segment(walk->readers + opened[u].number, &opened[u].segment) != DONE) return 0;
     }
-    return TOGETHER * (count - 1) + walks[count - 1].count;
+    return in_step;
 }
 
 // -- adding what is decoded --------------------------------------------------------------
@@ -321,7 +324,7 @@ static int64_t add_some(const Tables *tables, const Sum *sum, int64_t segment, i
         said[1] += (uint32_t)in_step;
         if (in_step) return -1;
     }
-    decode_all(tables, opened, here * now);
+    said[1] += (uint32_t)decode_all(tables, opened, here * now);
     for (int64_t s = 0; s < here; s++) {
         for (int64_t u = 0; u < now; u++) {
             Opened *one = opened + s * now + u;
