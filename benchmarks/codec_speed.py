@@ -88,10 +88,10 @@ def on_threads(count: int, job: Job) -> Job:
         try:
             return job()
         finally:
-            torch.set_num_threads(native.threads())
             os.environ.pop("OMP_NUM_THREADS")
             if before is not None:
                 os.environ["OMP_NUM_THREADS"] = before
+            torch.set_num_threads(native.threads())  # of all that follow: only now as many as before
 
     return run
 
@@ -228,6 +228,8 @@ def adding(chunks: int, repeats: int, k: int = 41) -> list[str]:
         "index_add_": index_add,
         "scatter_add_ of chunks": scatter_add,
         "dense mean of 16": lambda: dense_mean(values_P, tensor_P),
+        "ours, packed, one thread": on_threads(1, lambda: add_all_scaled(updates, factors, out_P)),
+        "dense mean, one thread": on_threads(1, lambda: dense_mean(values_P, tensor_P)),
     }
     with tempfile.TemporaryDirectory() as folder:
         loaded = bound_library(folder)
@@ -237,8 +239,10 @@ def adding(chunks: int, repeats: int, k: int = 41) -> list[str]:
     what = f"16 updates of {k} of {CHUNK} into {space.size / 1e6:.0f}M"
     lines = table(what, timings, "bound" if "bound" in timings else "ours, decoded")
     share, busy = (ratio(timings, "ours, packed", "dense mean of 16", busy=busy) for busy in (False, True))
+    alone = ratio(timings, "ours, packed, one thread", "dense mean, one thread")
     each = 1e9 * min(busy for _, busy in timings["ours, packed"]) / (UPDATES * chunks * k)
-    last = f"Packed: {share:.2f} of the dense mean, {busy:.2f} in processor time; {each:.1f} ns an entry."
+    last = f"Packed: {share:.2f} of the dense mean, {alone:.2f} on one thread, {busy:.2f} in processor time; "
+    last += f"{each:.1f} ns an entry."
     return [*lines, last, ""]
 
 
