@@ -35,6 +35,7 @@ SHIPPED = Path(__file__).parents[1] / "configs" / "runs" / "stdlib-lm.toml"
 PRESENT = 4
 WINDOWS = 256
 LOOK_EVERY = 144
+DECAY_IN_TURN = 0.5  # an element that waits its turn would else be pushed once for each round that it waited
 Record = dict[str, Any]
 
 
@@ -42,7 +43,8 @@ Record = dict[str, Any]
 class Length:
     """An arm, written ``STEPSxCODEC[/CODEC][@RATE]``; the second codec is that of the patches, if it is another.
 
-    ``144x256`` is top-k 256 of 4,096 both ways, ``144xb2/512`` blockwise in 2 bits up and top-k 512 down.
+    ``144x256`` is top-k 256 of 4,096 both ways, ``144xb2/512`` blockwise in 2 bits up and top-k 512 down, and
+    ``144xt8b1/t8b4@8`` an eighth of the elements in turn, in 1 bit up and 4 bits down, at an outer rate of 8.
     """
 
     name: str
@@ -60,15 +62,26 @@ class Length:
     def codecs(self) -> tuple[CodecConfig, CodecConfig]:
         """Of updates, and of patches."""
         said = self.name.partition("x")[2].partition("@")[0].split("/")
-        return _codec(said[0]), _codec(said[-1])
+        return _codec(said[0])[1], _codec(said[-1])[1]
+
+    @property
+    def turns(self) -> tuple[int | None, int | None]:
+        """Of updates, and of patches."""
+        said = self.name.partition("x")[2].partition("@")[0].split("/")
+        return _codec(said[0])[0], _codec(said[-1])[0]
 
 
-def _codec(said: str) -> CodecConfig:
-    return blockwise(cast(Literal[8, 4, 2], int(said[1:]))) if said.startswith("b") else topk(int(said))
+def _codec(said: str) -> tuple[int | None, CodecConfig]:
+    """The turns that elements take, if they do, and the codec."""
+    if said.startswith("t"):
+        turns, _, bits = said[1:].partition("b")
+        return int(turns), blockwise(cast(Literal[8, 4, 2, 1], int(bits)))
+    return None, blockwise(cast(Literal[8, 4, 2, 1], int(said[1:]))) if said.startswith("b") else topk(int(said))
 
 
-def _in_words(codec: CodecConfig) -> str:
-    return f"top-k {codec.k}" if codec.name == "topk" else f"blockwise {codec.bits} bits"
+def _in_words(codec: CodecConfig, turns: int | None) -> str:
+    told = f"top-k {codec.k}" if codec.name == "topk" else f"blockwise {codec.bits} bits"
+    return told if turns is None else f"1 of {turns} in turn, {told}"
 
 
 def world_of_run(size: str) -> tuple[World, float]:
@@ -84,9 +97,10 @@ def world_of_run(size: str) -> tuple[World, float]:
 
 def rounds(length: Length, world: World, decay: float, seed: int) -> Iterator[Record]:
     """Train for ever; a record whenever a multiple of ``LOOK_EVERY`` steps of a contributor is done."""
-    up, down = length.codecs
-    arm = Arm(length.name, length.name, up=up, down=down, decay=decay)
-    trunk = Trunk(world.space, world.initial(seed), (length.rate, 0.0))
+    (up, down), (turns_up, turns_down) = length.codecs, length.turns
+    decay = decay if turns_up is None else DECAY_IN_TURN
+    arm = Arm(length.name, length.name, up=up, down=down, turns_up=turns_up, turns_down=turns_down, decay=decay)
+    trunk = Trunk(world.space, world.initial(seed), (length.rate, 0.0), turns=turns_down)
     crowd, traffic = Crowd(arm, world, seed, length.steps), Traffic(keyframe=4 * world.space.size)
     number = 0
     while True:
@@ -129,7 +143,7 @@ def table(records: Sequence[Record]) -> list[str]:
     for name in dict.fromkeys(r["arm"] for r in records):
         length, mine = Length(name), [r for r in records if r["arm"] == name]
         last = max(mine, key=lambda r: r["done"])
-        cells = [str(length.steps), *map(_in_words, length.codecs), f"{length.rate:g}"]
+        cells = [str(length.steps), *map(_in_words, length.codecs, length.turns), f"{length.rate:g}"]
         cells += [f"{last[way] / PRESENT / last['done'] / 1000:.2f}" for way in ("up_bytes", "down_bytes")]
         for done in looks:
             found = [r["bits"] for r in mine if r["done"] == done]
@@ -158,7 +172,7 @@ def main() -> None:
     for size in dict.fromkeys(r["size"] for r in records):
         lines += [
             f"Model: {size}. {PRESENT} contributors on the shards of configs/runs/stdlib-lm.toml, residual decay 0.9,",
-            "momentum 0; steps are those of one contributor. Bits per byte are those of",
+            f"{DECAY_IN_TURN} in turn; momentum 0; steps are those of one contributor. Bits per byte are those of",
             f"{WINDOWS} held-out windows, bytes those of one contributor and of the patches that it fetches.",
             "",
             *table([r for r in records if r["size"] == size]),
