@@ -32,7 +32,7 @@ from barnraise.config import RunConfig, bundled_config, load_run_config
 from barnraise.corpus import Corpus
 from barnraise.digest import digest_bytes
 from barnraise.update_config import CodecConfig
-from barnraise.updates import ParameterSpace, TensorSpec, write_update
+from barnraise.updates import ParameterSpace, TensorSpec, Turn, write_update
 from contributor.tasks.byte_lm import ByteLMTask
 from contributor.training.trainer import Trainer, Unit
 from merge.architectures import build, flat_of, space_of
@@ -138,11 +138,38 @@ def table(target_P: Tensor, space: ParameterSpace) -> list[str]:
 
 def blockwise(target_P: Tensor, space: ParameterSpace) -> list[str]:
     lines = []
-    for bits in (8, 4, 2):
+    for bits in (8, 4, 2, 1):
         size, decoded_P = file_of(target_P, space, CodecConfig(name="blockwise", bits=bits))
         error = float((target_P - decoded_P).norm() / target_P.norm())
         lines.append(
             f"Blockwise {bits} bits: {8 * size / space.size:.4f} bits a parameter, relative error {error:.4f}."
+        )
+    return lines
+
+
+def in_turn(target_P: Tensor, space: ParameterSpace) -> list[str]:
+    """What few bytes say of one target: the largest elements, all of them, or those that have their turn."""
+    found: list[tuple[str, int, Tensor]] = []
+    for name, codec in (
+        (f"top-k {UP}", CodecConfig(name="topk", k=UP)),
+        (f"top-k {DOWN}", CodecConfig(name="topk", k=DOWN)),
+        ("all signs", CodecConfig(name="blockwise", bits=1)),
+    ):
+        found.append((name, *file_of(target_P, space, codec)))
+    for turns, bits, name in ((8, 1, "signs of one in 8"), (8, 4, "4 bits of one in 8"), (64, 1, "signs of one in 64")):
+        turn, codec = Turn(space, turns, 0), CodecConfig(name="blockwise", bits=bits)
+        carried = turn.cut(target_P.numpy())
+        segments, decoded_Q = compress(torch.from_numpy(carried), turn.space, codec)
+        decoded_P = np.zeros(space.size, dtype=np.float32)
+        turn.put(decoded_Q.numpy(), decoded_P)
+        data = write_update(space, digest_bytes(b"base"), codec, segments, role="update", carrier=turn)
+        found.append((name, len(data), torch.from_numpy(decoded_P)))
+    lines = ["| said | bits a parameter | fewer bytes than float32 | of the target's energy |", "|---|---|---|---|"]
+    whole = float(target_P.double().square().sum())
+    for name, size, said_P in found:
+        left = float((target_P.double() - said_P.double()).square().sum()) / whole
+        lines.append(
+            f"| {name} | {8 * size / space.size:.4f} | {4 * space.size / size:.0f}x | {100 * (1 - left):.1f}% |"
         )
     return lines
 
@@ -212,7 +239,7 @@ def level_row(sample: Sample, space: ParameterSpace, k: int) -> str:
 def sections(samples: list[Sample], space: ParameterSpace, chunks: int) -> list[str]:
     large, random_P = random_sample(chunks)
     lines = [f"## i.i.d. normal values, {large.size:,} parameters", "", *table(random_P, large), ""]
-    lines += [*blockwise(random_P, large), ""]
+    lines += [*blockwise(random_P, large), "", *in_turn(random_P, large), ""]
     small_P = random_P[: space.size]
     size, decoded_P = file_of(small_P, space, CodecConfig(name="topk", k=UP))
     lines += [
@@ -220,7 +247,8 @@ def sections(samples: list[Sample], space: ParameterSpace, chunks: int) -> list[
     ]
     lines += [f"{8 * size / int((decoded_P != 0).sum()):.3f} an entry.", ""]
     for sample in samples:
-        lines += [f"## A real update: {sample.name}", "", *table(torch.from_numpy(sample.target_P), space), ""]
+        real_P = torch.from_numpy(sample.target_P)
+        lines += [f"## A real update: {sample.name}", "", *table(real_P, space), "", *in_turn(real_P, space), ""]
     lines += [
         f"## What contexts would give, k = {UP}",
         "",

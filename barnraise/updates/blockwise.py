@@ -1,4 +1,4 @@
-"""The ``blockwise`` codec: every element in 8, 4 or 2 bits or in 1, with one float32 scale a chunk.
+"""The ``blockwise`` codec: every element in 8, 4, 2 bits or 1, with one float32 scale a chunk.
 
 Mid-rise: with b bits an element is ``level * scale`` where level is odd, from ``1 - 2 ** b``
 to ``2 ** b - 1``, and is stored as ``(level + 2 ** b - 1) / 2``. No level is zero, so all
