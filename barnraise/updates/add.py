@@ -133,8 +133,9 @@ def _add_plain(
             for update, factor in zip(updates, factors, strict=True):
                 if update.codec.name == "topk" or update.carrier is not None:
                     positions_N, values_N = update.sparse(segment)
-                    part_P[positions_N] += np.float32(factor) * values_N
-                    finite &= bool(np.isfinite(part_P[positions_N]).all())
+                    sums_N = part_P[positions_N] + np.float32(factor) * values_N
+                    part_P[positions_N] = sums_N
+                    finite &= bool(np.isfinite(sums_N).all())
                 else:
                     part_P += np.float32(factor) * update.decode(segment)
                     finite &= bool(np.isfinite(part_P).all())

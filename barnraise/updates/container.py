@@ -222,7 +222,7 @@ class Update:
         if self.carrier is None:
             return sparse_segment(self.segment(index), self.space.segment_chunk_starts(index), self.codec)
         positions_N = self.carrier.positions(index)
-        return positions_N, self.decode(index)[positions_N]
+        return positions_N, self.carrier.values(index, self.reading)
 
     def fisher(self, index: int) -> NDArray[np.float32]:
         """How sure the update is of every element of one segment, float32 [P], finite; 0 where it names none.

@@ -101,6 +101,10 @@ class Factors:
             raise NonFiniteUpdateError(f"a product of factors is beyond float32 in segment {segment}. Train again.")
         return out_P
 
+    def values(self, segment: int, read: Read) -> NDArray[np.float32]:
+        """The change of the matrices in a segment of the base, float32 [N]."""
+        return self.expand(segment, read)[self.positions(segment)]
+
     def take(self, segment: int, values_P: NDArray[np.float32]) -> NDArray[np.float32]:
         return self.part.take(segment, values_P)
 

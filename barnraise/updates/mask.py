@@ -116,6 +116,10 @@ class Mask:
             out_P[self.positions(segment)] = read(start, end)
         return out_P
 
+    def values(self, segment: int, read: Read) -> NDArray[np.float32]:
+        """The values of the entries of a segment of the base, float32 [N]."""
+        return read(*self.firsts[segment : segment + 2])
+
 
 def write_mask(whole: ParameterSpace, base_digest: str, positions: NDArray[np.int64]) -> bytes:
     """The file of a mask.

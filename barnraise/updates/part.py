@@ -91,6 +91,10 @@ class Part:
             self.put(segment, read(start, end), out_P)
         return out_P
 
+    def values(self, segment: int, read: Read) -> NDArray[np.float32]:
+        """The chosen elements of a segment of the model, float32 [Q]."""
+        return read(*self.space.segment_range(segment))
+
     def runs(self, segment: int) -> list[tuple[int, int]]:
         """Where the chosen elements lie in a segment of the whole space, from its start: ``[first, end)`` each."""
         first, last = self.whole.segment_range(segment)

@@ -55,6 +55,9 @@ class Carrier(Protocol):
     def expand(self, segment: int, read: Read) -> NDArray[np.float32]:
         """A segment of the model from what travels, a new float32 [P]; 0 where nothing is addressed."""
 
+    def values(self, segment: int, read: Read) -> NDArray[np.float32]:
+        """What :meth:`expand` has at :meth:`positions`, float32 [N]."""
+
     def take(self, segment: int, values_P: NDArray[np.float32]) -> NDArray[np.float32]:
         """What is addressed of a segment of the model, a new float32 [N]."""
 

@@ -135,6 +135,10 @@ class Turn:
             out_P[self.positions(segment)] = read(start, end)
         return out_P
 
+    def values(self, segment: int, read: Read) -> NDArray[np.float32]:
+        """What has its turn of a segment of the whole space, float32 [Q]."""
+        return read(*self.space.segment_range(segment))
+
     def cut(self, flat: NDArray[np.float32]) -> NDArray[np.float32]:
         """What has its turn of a whole model, one new flat vector of ``space``."""
         assert flat.shape == (self.whole.size,), (flat.shape, self.whole.size)
