@@ -19,6 +19,7 @@ from barnraise.updates import (
     add_scaled,
     add_segments,
     decode_whole,
+    support,
 )
 from barnraise.updates.tables import compiled_tables
 from update_samples import BASE, CODECS, SHORT_CHUNKS, SMALL, codec_id, make_file, random_change
@@ -223,19 +224,41 @@ def test_a_turned_bit_is_refused_where_updates_are_decoded_in_step(which):
     whole = make_file(WHOLE, CodecConfig(name="topk", k=41), decoded(updates[which]))
     part = updates[which].segment(0).support
     at = whole.rindex(part)
-    for bit in range(5, 8 * len(part), 8 * len(part) // 12):
+    for bit in (*range(5, 8 * len(part), 8 * len(part) // 12), 8 * len(part) - 32):  # what is left over, as well
         file = bytearray(whole)
         file[at + bit // 8] ^= 1 << bit % 8
         wrong = Update.parse(bytes(file), WHOLE, base_digest=BASE)
         with native.disabled():
             expected = refusal_of(wrong, [])
         order = [*updates[:which], wrong, *updates[which + 1 :]]
-        packed = [(update.packed(), 1.0) for update in order]
-        sums = np.zeros(WHOLE.size, dtype=np.float32)
-        added = loops.add_packed(compiled_tables(), WHOLE.chunk_starts, range(WHOLE.segment_count), packed, sums)
-        assert added.wrong == ((0, which) if expected else None)
+        assert added_to_zeros(order).wrong == ((0, which) if expected else None)
         refusals.add(expected)
     assert len(refusals - {None}) > 1
+
+
+def added_to_zeros(updates: list[Update]) -> loops.Added:
+    packed, sums = [(update.packed(), 1.0) for update in updates], np.zeros(WHOLE.size, dtype=np.float32)
+    return loops.add_packed(compiled_tables(), WHOLE.chunk_starts, range(WHOLE.segment_count), packed, sums)
+
+
+def test_a_chunk_may_have_as_many_entries_as_there_are_steps(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    change = np.zeros(WHOLE.size, dtype=np.float32)
+    change[5 * 4096 : 5 * 4096 + 128 * 31 : 31] = 1e-3
+    change[6 * 4096 - 128 : 6 * 4096] = 1e-3
+    file = make_file(WHOLE, CodecConfig(name="topk", k=256), change)
+    updates = [Update.parse(file, WHOLE, base_digest=BASE)] * 4
+    assert added_to_zeros(updates).in_step == (4 if has_vectors() else 0)  # the other segment has nothing
+
+
+def test_chunks_that_are_cut_in_another_way_are_refused_where_updates_are_decoded_in_step(monkeypatch):
+    updates = of_levels([1] * 5)
+    change = decoded(updates[3])
+    with monkeypatch.context() as patch, native.disabled():
+        patch.setattr(support, "_choices", lambda said, starts_C: np.zeros(len(starts_C) - 1, dtype=np.int64))
+        file = make_file(WHOLE, CodecConfig(name="topk", k=41), change)
+    updates[3] = Update.parse(file, WHOLE, base_digest=BASE)
+    assert added_to_zeros(updates).wrong == (0, 3)
 
 
 def test_a_sum_beyond_float32_is_said_where_updates_are_decoded_in_step():

@@ -3,7 +3,7 @@
 
 #include "entropy.h"
 
-enum { HEAD = 3, EXPONENT = 0x7f800000, MOST = 16, LINE = 16 };
+enum { HEAD = 3, EXPONENT = 0x7f800000, MOST = 16, LINE = 16, SIGNS = 56 };
 
 // The 23 fraction bits of 2 ** (j / 16), as in barnraise/updates/grid.py.
 static const uint32_t FRACTIONS[16] = {0x000000, 0x05AAC3, 0x0B95C2, 0x11C3D3, 0x1837F0, 0x1EF532, 0x25FED7, 0x2D583F,
@@ -181,14 +181,14 @@ static uint32_t add_segment(Opened *opened, int64_t now, const int64_t *starts, 
 
 // -- adding while it is decoded ----------------------------------------------------------
 
-// Thirty-two signs from an entry on, the first one lowest; beyond the end there are zeros.
-static inline uint32_t signs_from(const Opened *opened, int64_t entry) {
+// SIGNS signs from an entry on, the first one lowest; beyond the end there are zeros.
+static inline uint64_t signs_from(const Opened *opened, int64_t entry) {
     uint64_t bits = 0;
     int64_t first = entry >> 3, left = opened->signs_size - first;
     if (left >= 8) memcpy(&bits, opened->signs + first, 8);
     else
         for (int64_t i = 0; i < left; i++) bits |= (uint64_t)opened->signs[first + i] << (8 * i);
-    return (uint32_t)(bits >> (entry & 7));
+    return bits >> (entry & 7);
 }
 
 static Counts counts_among(const uint32_t *found, uint32_t count) {
@@ -208,8 +208,9 @@ static int add_walked(const Tables *tables, Opened *opened, int64_t chunk, float
     float product = opened->factor * float_of(magnitude(2 * opened->plan.eighths[chunk])), zero = *nothing;
     const float values[2] = {product, -product};
     Counts marks = {{0}};
-    for (uint32_t first = 0; first < count; first += 32) {
-        uint32_t signs = signs_from(opened, opened->at + first), end = first + 32 < count ? first + 32 : count;
+    for (uint32_t first = 0; first < count; first += SIGNS) {
+        uint32_t end = first + SIGNS < count ? first + SIGNS : count;
+        uint64_t signs = signs_from(opened, opened->at + first);
         for (uint32_t t = first; t < end; t++, signs >>= 1) {
             uint32_t place = found[WIDTH * t];
             float sum = out[place] + values[signs & 1];
