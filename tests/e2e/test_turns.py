@@ -35,7 +35,6 @@ def test_signs_in_turn_are_released_pulled_and_computed_again(tmp_path: Path) ->
         assert [row["updates"] for row in done] == [3] * UNITS
         shown = site.runs("round", "show", "2", "--from", site.url, "--json").result["merge"]
         assert shown["turns"] == {"updates": TURNS, "patch": TURNS}
-        assert shown["recognised"] == {}
         change = site.runs("show", newest, "--from", site.url, "--json").result["lineage"]["change"]
         assert 0 < change["parameters_changed"] <= change["parameters"] / TURNS + 64
         with site.opens_ledger() as ledger:
