@@ -128,6 +128,24 @@ def test_before_anything_is_seen_it_is_careful_and_later_surer() -> None:
     assert windows(0.1, 0.1).harm(0.5).sd < Slowdown().harm(0.5).sd / 4
 
 
+def test_a_past_that_comes_to_light_late_teaches_nothing() -> None:
+    """A list of threads that is made anew now and then shows a job with all that it did before."""
+    known = windows(0.1, 0.4)
+    late = known.see(Window(0.5, 0.5, cpu_s=8.0, wait_s=0.1, cpus=2))
+    assert late.belief == known.belief
+    assert late.of_late == pytest.approx(known.of_late)
+
+
+def test_the_blame_is_what_waited_beyond_the_pauses_whatever_the_model_believes() -> None:
+    """A little more is wanted than there is, and yet nobody waits for another: not the usual picture of a crowd."""
+    known = windows(0.3, 0.0)
+    assert known.waiting_alone(1.0) > 0.2
+    for index in range(400):
+        on_s, wait_s = (0.5, 0.5) if index % 10 == 0 else (0.0, 0.0)
+        known = known.see(Window(0.5, on_s, cpu_s=1.03 - wait_s, wait_s=wait_s, cpus=2))
+    assert known.of_late == pytest.approx(0.05 / 0.98, rel=0.15)
+
+
 def test_nobody_there_teaches_nothing() -> None:
     known = windows(0.1, 0.1)
     assert known.see(Window(1.0, 1.0, 0.001, 0.5e-3, cpus=2)).belief == known.belief

@@ -30,6 +30,9 @@ __all__ = ["DEMAND_LEAST", "Slowdown", "Window"]
 
 DEMAND_LEAST = 0.02  # of the machine; below it there is nobody to be slowed
 BLAME_HALF_LIFE_S = 60.0
+PAUSED = 0.05  # of a window: trained less, it shows what others do to each other
+PAUSED_LEAST_S = 1.0  # of what others wanted meanwhile, before that is believed
+NO_MORE_THAN = 1.1  # processors cannot have worked longer than there was time, but for the moment a look takes
 GETS_LEAST_WAIT = 0.99  # of what they want; beyond, a slowdown is a division by nearly nothing
 # Until it is measured, full training is taken to cost others a sixth of their time or so: enough to begin carefully.
 IGNORANT = prior((0.0, 0.0, 0.15, 0.0), (0.3, 0.3, 0.25, 0.25), noise=0.05, memory=0.99)
@@ -61,6 +64,11 @@ class Window:
         """How much of the machine the others wanted; more than 1 where they stood in each other's way."""
         return (self.cpu_s + self.wait_s) / (self.wall_s * self.cpus)
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is about this time only: threads that come to light late bring their past along."""
+        return self.cpu_s <= NO_MORE_THAN * self.wall_s * self.cpus
+
 
 @dataclass(frozen=True, slots=True)
 class Slowdown:
@@ -69,24 +77,51 @@ class Slowdown:
     Attributes:
         belief: in the four weights above.
         cpu_s, blamed_s: of late, processor time of the others, and their waiting beyond what they do to each other.
+        paused_wanted_s, paused_wait_s: of late and while the node paused, what the others wanted of processors, and
+            their waiting beyond overload, which is below zero where they made room for each other.
     """
 
     belief: Belief = IGNORANT
     cpu_s: float = 0.0
     blamed_s: float = 0.0
+    paused_wanted_s: float = 0.0
+    paused_wait_s: float = 0.0
 
     def see(self, window: Window) -> Slowdown:
         """After one more window. One in which the others wanted next to nothing says nothing."""
-        kept = 0.5 ** (window.wall_s / BLAME_HALF_LIFE_S)
-        faded = replace(self, cpu_s=kept * self.cpu_s, blamed_s=kept * self.blamed_s)
+        faded = self._faded(0.5 ** (window.wall_s / BLAME_HALF_LIFE_S))
         wanted_s = window.cpu_s + window.wait_s
-        if window.demand < DEMAND_LEAST or wanted_s <= 0:
+        if window.demand < DEMAND_LEAST or wanted_s <= 0 or not window.is_whole:
             return faded
         demand = min(1.0, window.demand)
         learned = window.wait_s / wanted_s - _overload(window.demand)
         belief = self.belief.see((1.0, demand, window.on, window.on * demand), learned, weight=wanted_s)
         known = replace(faded, belief=belief, cpu_s=faded.cpu_s + window.cpu_s)
-        return replace(known, blamed_s=faded.blamed_s + window.wait_s - known.waiting_alone(window.demand) * wanted_s)
+        if window.on < PAUSED:
+            known = replace(
+                known,
+                paused_wanted_s=known.paused_wanted_s + wanted_s,
+                paused_wait_s=known.paused_wait_s + learned * wanted_s,
+            )
+        return replace(known, blamed_s=known.blamed_s + window.wait_s - known._excused(window.demand) * wanted_s)
+
+    def _faded(self, kept: float) -> Slowdown:
+        return replace(
+            self,
+            cpu_s=kept * self.cpu_s,
+            blamed_s=kept * self.blamed_s,
+            paused_wanted_s=kept * self.paused_wanted_s,
+            paused_wait_s=kept * self.paused_wait_s,
+        )
+
+    def _excused(self, demand: float) -> float:
+        """Share of the time they want that others wait without our doing: as in the last pauses, if there were any.
+
+        What is blamed on the node is set against what was seen, so that an error of the model cannot excuse it.
+        """
+        if self.paused_wanted_s < PAUSED_LEAST_S:
+            return self.waiting_alone(demand)
+        return min(GETS_LEAST_WAIT, max(0.0, _overload(demand) + self.paused_wait_s / self.paused_wanted_s))
 
     def waiting_alone(self, demand: float) -> float:
         """Share of the time they want that others would wait for each other, without the node."""

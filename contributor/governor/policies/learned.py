@@ -165,7 +165,8 @@ def _learn(known: Knowledge, seen: Observation) -> Knowledge:
     cpu_s = max(0.0, now.cpu_s - before.cpu_s)
     window = Window(wall_s, max(0.0, now.trained_s - before.trained_s), cpu_s, waited or 0.0, seen.cpus or 1)
     learned = known.slowdown if waited is None else known.slowdown.see(window)
-    return replace(known, marks=now, demands=(known.demands[-1], window.demand), slowdown=learned)
+    demand = window.demand if window.is_whole else min(1.0, window.demand)
+    return replace(known, marks=now, demands=(known.demands[-1], demand), slowdown=learned)
 
 
 def _held(seen: Observation) -> tuple[int, int, str] | None:
