@@ -80,7 +80,7 @@ def _codec(said: str) -> tuple[int | None, CodecConfig]:
 
 
 def _in_words(codec: CodecConfig, turns: int | None) -> str:
-    told = f"top-k {codec.k}" if codec.name == "topk" else f"blockwise {codec.bits} bits"
+    told = f"top-k {codec.k}" if codec.name == "topk" else f"blockwise {codec.bits} bit{'s' if codec.bits != 1 else ''}"
     return told if turns is None else f"1 of {turns} in turn, {told}"
 
 

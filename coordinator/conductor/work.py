@@ -194,7 +194,8 @@ def _reach(carrier: Carrier | None) -> str:
 
 
 def _named(codec: CodecConfig) -> str:
-    return {"topk": f"topk with k {codec.k}", "blockwise": f"blockwise with {codec.bits} bits"}.get(codec.name, "dense")
+    bits = f"{codec.bits} bit{'s' if codec.bits != 1 else ''}"
+    return {"topk": f"topk with k {codec.k}", "blockwise": f"blockwise with {bits}"}.get(codec.name, "dense")
 
 
 def measure_model(desk: Desk, model_digest: str, part: Part, again: bool = False) -> Failure | None:
