@@ -194,6 +194,13 @@ TURN_BOTH = replace(
     down=blockwise(4),
     turns_down=8,
 )
+CHURN_TURN = replace(
+    TURN_BOTH,
+    name="churn-turn8-both",
+    title="churn: an eighth in turn, signs up and 4 bits down, residual lost",
+    swapped=FAST,
+    like=TURN_BOTH.name,
+)
 
 
 def _remedy(name: str, title: str, changed: Arm) -> Arm:
@@ -240,6 +247,7 @@ ARMS: tuple[Arm, ...] = (
     SEVENTH,
     TURN,
     TURN_BOTH,
+    CHURN_TURN,
 )
 
 
