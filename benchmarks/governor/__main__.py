@@ -38,7 +38,7 @@ from contributor.governor.policies.learned import Learned
 from contributor.spinning import spin_briefly
 
 HERE = Path(__file__).parent
-JOBS = {"steady": 40.0, "bursts": 30.0, "interactive": 40.0}  # seconds of a turn
+JOBS = {"steady": 36.0, "bursts": 15.0, "interactive": 36.0}  # seconds of a turn
 ARMS = {
     "alone": None,
     "nice": "",

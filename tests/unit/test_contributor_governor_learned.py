@@ -136,6 +136,13 @@ def test_a_past_that_comes_to_light_late_teaches_nothing() -> None:
     assert late.of_late == pytest.approx(known.of_late)
 
 
+def test_what_happened_while_nobody_looked_teaches_nothing() -> None:
+    known = windows(0.1, 0.4)
+    away = known.see(Window(200.0, 0.0, cpu_s=250.0, wait_s=150.0, cpus=2))
+    assert (away.belief, away.paused_wanted_s < known.paused_wanted_s + 1) == (known.belief, True)
+    assert known.see(Window(20.0, 19.0, cpu_s=20.0, wait_s=15.0, cpus=2)).belief != known.belief  # a slow step
+
+
 def test_the_blame_is_what_waited_beyond_the_pauses_whatever_the_model_believes() -> None:
     """A little more is wanted than there is, and yet nobody waits for another: not the usual picture of a crowd."""
     known = replace(Slowdown(), belief=windows(0.3, 0.0).belief)

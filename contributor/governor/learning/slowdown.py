@@ -32,6 +32,7 @@ DEMAND_LEAST = 0.02  # of the machine; below it there is nobody to be slowed
 BLAME_HALF_LIFE_S = 60.0
 PAUSED = 0.05  # of a window: trained less, it shows what others do to each other
 PAUSED_LEAST_S = 1.0  # of what others wanted meanwhile, before that is believed
+LOOKED_AWAY_S = 5.0  # neither trained nor looked: the picture of so long a time is of many things at once
 NO_MORE_THAN = 1.1  # processors cannot have worked longer than there was time, but for the moment a look takes
 GETS_LEAST_WAIT = 0.99  # of what they want; beyond, a slowdown is a division by nearly nothing
 # Until it is measured, full training is taken to cost others a sixth of their time or so: enough to begin carefully.
@@ -66,8 +67,13 @@ class Window:
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is about this time only: threads that come to light late bring their past along."""
-        return self.cpu_s <= NO_MORE_THAN * self.wall_s * self.cpus
+        """Whether it shows one thing: a short time, and that time only.
+
+        Threads that come to light late bring their past along. What happened while the node was away, between two units
+        perhaps, has the weight of minutes and tells nothing of steps and pauses.
+        """
+        watched = self.wall_s - self.on_s <= LOOKED_AWAY_S
+        return watched and self.cpu_s <= NO_MORE_THAN * self.wall_s * self.cpus
 
 
 @dataclass(frozen=True, slots=True)
