@@ -11,7 +11,7 @@ from barnraise.sections import Digest, Positive, Section
 __all__ = ["CodecConfig", "LoraConfig", "MaskConfig", "Turns", "UpdateConfig"]
 
 Turns = Literal[2, 4, 8, 16, 32, 64]
-"""Rounds in which every element has one turn."""
+"""Rounds in which every element has one turn. All divide a chunk, so that no segment ends within a block."""
 
 
 class CodecConfig(Section):

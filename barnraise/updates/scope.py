@@ -11,13 +11,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from barnraise.digest import is_digest
 from barnraise.errors import UnsupportedFormatError
+from barnraise.update_config import Turns
 from barnraise.updates.space import ParameterSpace
 
 __all__ = ["EVERYWHERE", "SCOPE_KEYS", "TURNS", "TURN_END", "Carrier", "Read", "Scope"]
@@ -26,7 +27,7 @@ Read = Callable[[int, int], NDArray[np.float32]]
 """Elements ``[start, end)`` of what the arrays hold, float32."""
 
 SCOPE_KEYS = frozenset({"tensors", "rank", "mask", "turns", "turn"})
-TURNS = (2, 4, 8, 16, 32, 64)  # all divide a chunk
+TURNS: tuple[int, ...] = get_args(Turns)
 TURN_END = 1 << 31  # numbers of rounds are below it
 _RANK = re.compile(r"[1-9][0-9]{0,3}\Z")
 _NUMBER = re.compile(r"(?:0|[1-9][0-9]{0,9})\Z")
