@@ -1,4 +1,4 @@
-"""Calls of the loops of the codecs: choosing, entropy coding, quantising, and adding packed updates.
+"""Calls of the loops of the codecs: choosing, entropy coding, and adding packed updates.
 
 Every function here checks sizes and types before it hands out an address, and is called only
 where ``available()`` is true; the callers in ``barnraise.updates`` and ``merge.compress`` hold
@@ -29,9 +29,7 @@ __all__ = [
     "add_packed",
     "available",
     "place",
-    "quantise",
     "read_support",
-    "restore",
     "select",
     "settle",
     "write_support",
@@ -159,53 +157,6 @@ def write_support(
     )  # fmt: skip
     assert size > 0, size
     return room[:size].tobytes()
-
-
-def quantise(
-    values_P: NDArray[np.float32],
-    starts_C: NDArray[np.int64],
-    bits: int,
-    shares: Sequence[float],
-    decoded_P: NDArray[np.float32],
-) -> tuple[bytes, NDArray[np.float32]] | None:
-    """Packed codes and scales float32 [C]; None if an element is not finite. What they decode to is written.
-
-    On the calling thread: who has several segments shares these out.
-    """
-    size = len(values_P)
-    chunks = check_chunks(starts_C, size)
-    check(values_P, np.float32, size)
-    assert bits in (8, 4, 2), bits
-    packed_bytes = -(-size * bits // 8)
-    codes = np.empty(packed_bytes * 8 // bits, dtype=np.uint8)
-    codes[size:] = 0
-    check(decoded_P, np.float32, size)
-    assert decoded_P.flags.writeable
-    scales_C = np.empty(chunks, dtype=np.float32)
-    wanted = np.array(shares, dtype=np.float32)
-    finite = function("quantise", "ppnnipnppp")(
-        at(values_P), at(starts_C), 0, chunks, bits, at(wanted), len(wanted), at(codes), at(scales_C), at(decoded_P)
-    )
-    if not finite:
-        return None
-    if bits == 8:
-        return codes.tobytes(), scales_C
-    packed = np.empty(packed_bytes, dtype=np.uint8)
-    function("pack_codes", "pnip", None)(at(codes), packed_bytes, bits, at(packed))
-    return packed.tobytes(), scales_C
-
-
-def restore(
-    packed: bytes, starts_C: NDArray[np.int64], bits: int, scales_C: NDArray[np.float32]
-) -> tuple[int, NDArray[np.float32]]:
-    """Values float32 [P] of packed codes; a status other than 0 says which rule they break."""
-    size = int(starts_C[-1])
-    chunks = check_chunks(starts_C, size)
-    check(scales_C, np.float32, chunks)
-    assert len(packed) == -(-size * bits // 8), len(packed)
-    values_P = np.empty(size, dtype=np.float32)
-    status = function("restore", "ppnipp")(packed, at(starts_C), chunks, bits, at(scales_C), at(values_P))
-    return status, values_P
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barnraise.errors import IndexOutOfRangeError, NonCanonicalUpdateError, NonFiniteUpdateError, UpdateError
+from barnraise.native import blockwise as loops
 from barnraise.native import codec as native
-from barnraise.native.signs import restore_signs
 from barnraise.updates.bits import check_spare_bits, pack_fields, packed_size, unpack_fields
 from barnraise.updates.codec import EncodedSegment, check_length
 
@@ -29,7 +29,7 @@ _REFUSED: tuple[tuple[type[UpdateError], str], ...] = (
     (NonCanonicalUpdateError, "the levels of a chunk have a common divisor; it belongs into the scale"),
     (NonCanonicalUpdateError, "a chunk of scale 0 has levels other than 1. Encode the update again."),
     (NonFiniteUpdateError, "a level times its scale is beyond float32. Compress the change again."),
-)  # statuses 1, 2 and 3 of src/quantise.c and src/signs.c
+)  # statuses 1, 2 and 3 of src/blockwise.c
 _SMALLEST_SCALE = np.float32(2.0**-126)
 _BEYOND_PRECISION = np.uint32(0xFF)  # fraction bits that a scale must not use
 
@@ -63,12 +63,8 @@ def decode(segment: EncodedSegment, chunk_starts: NDArray[np.int64], bits: int) 
     scales_C = np.frombuffer(segment.scales, dtype="<f4").astype(np.float32)
     _check_scales(scales_C)
     check_spare_bits(segment.levels, size * bits)
-    if not native.available():
-        status, values_P = _restore_plain(segment.levels, chunk_starts, bits, scales_C)
-    elif bits == 1:
-        status, values_P = restore_signs(segment.levels, chunk_starts, scales_C)
-    else:
-        status, values_P = native.restore(segment.levels, chunk_starts, bits, scales_C)
+    restore = loops.restore if native.available() else _restore_plain
+    status, values_P = restore(segment.levels, chunk_starts, bits, scales_C)
     if status:
         refusal, message = _REFUSED[status - 1]
         raise refusal(message)
@@ -78,7 +74,7 @@ def decode(segment: EncodedSegment, chunk_starts: NDArray[np.int64], bits: int) 
 def _restore_plain(
     packed: bytes, chunk_starts: NDArray[np.int64], bits: int, scales_C: NDArray[np.float32]
 ) -> tuple[int, NDArray[np.float32]]:
-    """As :func:`barnraise.native.codec.restore`."""
+    """As :func:`barnraise.native.blockwise.restore`."""
     codes_P = unpack_fields(packed, int(chunk_starts[-1]), bits, np.uint8)
     levels_P = 2 * codes_P.astype(np.int16) - np.int16((1 << bits) - 1)
     scales_P = np.repeat(scales_C, np.diff(chunk_starts))

@@ -19,8 +19,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from barnraise.native import blockwise as loops
 from barnraise.native import codec as native
-from barnraise.native.signs import quantise_signs
 from barnraise.updates import blockwise
 from barnraise.updates.codec import EncodedSegment
 from merge.compress.rows import Rows
@@ -32,6 +32,7 @@ _SHARES = {
     8: (1.0, 0.875, 0.75, 0.625, 0.5),
     4: (1.0, 0.875, 0.75, 0.625, 0.5, 0.4375, 0.375, 0.3125, 0.25, 0.1875),
     2: (1.0, 0.75, 0.625, 0.5, 0.4375, 0.375, 0.3125, 0.25, 0.1875, 0.125, 0.09375, 0.0625),
+    1: (),
 }
 _SMALLEST_SCALE = 2.0**-126
 _EIGHT_SIGNIFICANT_BITS = -(1 << 16)  # mask of the sign, the exponent and 7 fraction bits
@@ -45,11 +46,7 @@ def compress_blockwise(
     What it decodes to may be written to ``out_P``, float32 [P], and is returned.
     """
     if target_P.device.type == "cpu" and native.available():
-        values_P, decoded_P = target_P.numpy(), out_P.numpy()
-        if bits == 1:
-            found = quantise_signs(values_P, chunk_starts, decoded_P)
-        else:
-            found = native.quantise(values_P, chunk_starts, bits, _SHARES[bits], decoded_P)
+        found = loops.quantise(target_P.numpy(), chunk_starts, bits, _SHARES[bits], out_P.numpy())
         if found is None:
             return None
         packed, scales_C = found
