@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from barnraise.errors import NonCanonicalUpdateError, UnsupportedFormatError
 from barnraise.update_config import CodecConfig
 from barnraise.updates.container import Update, write_update
-from barnraise.updates.scope import Read, Scope
+from barnraise.updates.scope import Read, Scope, placed
 from barnraise.updates.space import ParameterSpace, TensorSpec
 from barnraise.updates.support import Support
 from barnraise.updates.topk import Entries, encode
@@ -104,17 +104,12 @@ class Mask:
 
     def take(self, segment: int, values_P: NDArray[np.float32]) -> NDArray[np.float32]:
         """The entries of a segment of the base, a new float32 [N]."""
-        taken_N: NDArray[np.float32] = values_P[self.positions(segment)]
-        return taken_N
+        return values_P.take(self.positions(segment))
 
     def expand(self, segment: int, read: Read) -> NDArray[np.float32]:
         """A segment of the base, float32 [P]: values where the mask has entries, and zeros."""
-        first, last = self.whole.segment_range(segment)
-        out_P = np.zeros(last - first, dtype=np.float32)
-        start, end = self.firsts[segment : segment + 2]
-        if start < end:
-            out_P[self.positions(segment)] = read(start, end)
-        return out_P
+        start, end = self.whole.segment_range(segment)
+        return placed(end - start, self.positions(segment), self.values(segment, read))
 
     def values(self, segment: int, read: Read) -> NDArray[np.float32]:
         """The values of the entries of a segment of the base, float32 [N]."""

@@ -21,7 +21,7 @@ from barnraise.errors import UnsupportedFormatError
 from barnraise.update_config import Turns
 from barnraise.updates.space import ParameterSpace
 
-__all__ = ["EVERYWHERE", "SCOPE_KEYS", "TURNS", "TURN_END", "Carrier", "Read", "Scope"]
+__all__ = ["EVERYWHERE", "SCOPE_KEYS", "TURNS", "TURN_END", "Carrier", "Read", "Scope", "placed"]
 
 Read = Callable[[int, int], NDArray[np.float32]]
 """Elements ``[start, end)`` of what the arrays hold, float32."""
@@ -64,6 +64,13 @@ class Carrier(Protocol):
 
     def positions(self, segment: int) -> NDArray[np.int64]:
         """int64 [N], strictly increasing: what is addressed of a segment of the model."""
+
+
+def placed(size: int, positions_N: NDArray[np.int64], values_N: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Values at their positions, and zeros elsewhere: a new float32 [size]."""
+    out_P = np.zeros(size, dtype=np.float32)
+    out_P[positions_N] = values_N
+    return out_P
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from barnraise.updates.scope import TURN_END, TURNS, Read, Scope
+from barnraise.updates.scope import TURN_END, TURNS, Read, Scope, placed
 from barnraise.updates.space import ParameterSpace, TensorSpec
 
 __all__ = ["Turn"]
@@ -123,17 +123,12 @@ class Turn:
 
     def take(self, segment: int, values_P: NDArray[np.float32]) -> NDArray[np.float32]:
         """What has its turn of a segment of the whole space, a new float32 [Q]."""
-        taken_Q: NDArray[np.float32] = values_P[self.positions(segment)]
-        return taken_Q
+        return values_P.take(self.positions(segment))
 
     def expand(self, segment: int, read: Read) -> NDArray[np.float32]:
         """A segment of the whole space, float32 [P]: values of what has its turn, and zeros."""
-        first, last = self.whole.segment_range(segment)
-        out_P = np.zeros(last - first, dtype=np.float32)
-        start, end = self.space.segment_range(segment)
-        if start < end:
-            out_P[self.positions(segment)] = read(start, end)
-        return out_P
+        start, end = self.whole.segment_range(segment)
+        return placed(end - start, self.positions(segment), self.values(segment, read))
 
     def values(self, segment: int, read: Read) -> NDArray[np.float32]:
         """What has its turn of a segment of the whole space, float32 [Q]."""
