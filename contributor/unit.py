@@ -21,6 +21,7 @@ from barnraise.protocol import Lease, UpdateEnvelope
 from barnraise.update_config import CodecConfig
 from barnraise.updates import Carrier, EncodedSegment, Mask, Part, Turn, Update, asked_carrier, write_update
 from barnraise.updates.factors import Factors
+from barnraise.updates.scope import take_whole
 from barnraise.updates.space import ParameterSpace
 from contributor.training.entries import Entries
 from contributor.training.lora import LowRank
@@ -115,7 +116,7 @@ class Wanted:
     @property
     def narrows(self) -> Carrier | None:
         """The carrier, where ``target`` is less than the whole model."""
-        return None if isinstance(self.carrier, Turn) else self.carrier
+        return None if self.target == self.space else self.carrier
 
     @property
     def keeps_moments(self) -> bool:
@@ -127,8 +128,7 @@ class Wanted:
         carrier = self.narrows
         if carrier is None:
             return flat_P.copy()
-        ranges = map(self.space.segment_range, range(self.space.segment_count))
-        return np.concatenate([carrier.take(i, flat_P[start:end]) for i, (start, end) in enumerate(ranges)])
+        return take_whole(carrier, self.space, flat_P, self.target.size)
 
     def add_decoded(self, target_P: NDArray[np.float32], updates: Iterable[bytes]) -> None:
         """Add whole updates, our own earlier ones, to ``target_P`` (float32, of ``target``) in place.

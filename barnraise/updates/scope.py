@@ -21,7 +21,7 @@ from barnraise.errors import UnsupportedFormatError
 from barnraise.update_config import Turns
 from barnraise.updates.space import ParameterSpace
 
-__all__ = ["EVERYWHERE", "SCOPE_KEYS", "TURNS", "TURN_END", "Carrier", "Read", "Scope", "placed"]
+__all__ = ["EVERYWHERE", "SCOPE_KEYS", "TURNS", "TURN_END", "Carrier", "Read", "Scope", "placed", "take_whole"]
 
 Read = Callable[[int, int], NDArray[np.float32]]
 """Elements ``[start, end)`` of what the arrays hold, float32."""
@@ -71,6 +71,18 @@ def placed(size: int, positions_N: NDArray[np.int64], values_N: NDArray[np.float
     out_P = np.zeros(size, dtype=np.float32)
     out_P[positions_N] = values_N
     return out_P
+
+
+def take_whole(carrier: Carrier, whole: ParameterSpace, flat: NDArray[np.float32], size: int) -> NDArray[np.float32]:
+    """What is addressed of a whole model, float32 of ``whole``: one new flat vector of so many elements."""
+    assert flat.shape == (whole.size,), (flat.shape, whole.size)
+    out, at = np.empty(size, dtype=np.float32), 0
+    for segment in range(whole.segment_count):
+        taken_N = carrier.take(segment, flat[slice(*whole.segment_range(segment))])
+        out[at : at + len(taken_N)] = taken_N
+        at += len(taken_N)
+    assert at == size, (at, size)
+    return out
 
 
 @dataclass(frozen=True, slots=True)

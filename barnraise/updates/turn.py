@@ -31,7 +31,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from barnraise.updates.scope import TURN_END, TURNS, Read, Scope, placed
+from barnraise.updates.scope import TURN_END, TURNS, Read, Scope, placed, take_whole
 from barnraise.updates.space import ParameterSpace, TensorSpec
 
 __all__ = ["Turn"]
@@ -136,13 +136,7 @@ class Turn:
 
     def cut(self, flat: NDArray[np.float32]) -> NDArray[np.float32]:
         """What has its turn of a whole model, one new flat vector of ``space``."""
-        assert flat.shape == (self.whole.size,), (flat.shape, self.whole.size)
-        out = np.empty(self.space.size, dtype=np.float32)
-        for segment in range(self.whole.segment_count):
-            out[slice(*self.space.segment_range(segment))] = self.take(
-                segment, flat[slice(*self.whole.segment_range(segment))]
-            )
-        return out
+        return take_whole(self, self.whole, flat, self.space.size)
 
     def put(self, values: NDArray[np.float32], flat: NDArray[np.float32]) -> None:
         """Write a vector of ``space`` to where it belongs in a whole model; what does not have its turn stays."""
