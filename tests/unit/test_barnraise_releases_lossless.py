@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import struct
-import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -29,6 +27,7 @@ from barnraise.releases.lossless.coding import Bytes, Decode
 from barnraise.releases.lossless.layouts import Layout, layout_of
 from barnraise.releases.lossless.planes import CONSTANT, write_head
 from barnraise.releases.lossless.rooms import room
+from sanitized import fuzz
 
 DTYPES = (
     "BF16",
@@ -461,30 +460,7 @@ def test_streams_come_back_and_end_where_they_end(seed: int, count: int, tables:
 @compiled_too
 def test_the_loops_under_sanitizers_survive_damage(tmp_path: Path) -> None:
     """Blocks of every kind, damaged many times, in buffers that are exactly as long as they are said to be."""
-    compiler = shutil.which("gcc") or shutil.which("clang") or shutil.which("cc")
-    if compiler is None:
-        pytest.skip("there is no compiler here")
-    program = tmp_path / "fuzz"
-    here = Path(__file__).parents[1]
-    source = here.parent / "barnraise/native/src"
-    options = [
-        "-std=c11",
-        "-O1",
-        "-fsanitize=address,undefined",
-        "-fno-sanitize-recover=all",
-        "-Wall",
-        "-Wextra",
-        "-Werror",
-    ]
-    files = [here / "native/lossless_fuzz.c", *sorted(source.glob("lossless*.c"))]
-    command = [compiler, *options, f"-I{source}", *map(str, files), "-o", str(program)]
-    built = subprocess.run(command, capture_output=True, text=True, check=False)
-    if built.returncode and ("sanitize" in built.stderr or "cannot find -l" in built.stderr):
-        pytest.skip("this compiler has no sanitizers")
-    assert built.returncode == 0, built.stderr
-    done = subprocess.run([str(program), "60"], input=fuzz_cases(), capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr.decode()
-    assert done.stdout.startswith(b"DONE")
+    fuzz("lossless", 60, tmp_path, fuzz_cases())
 
 
 def fuzz_cases() -> bytes:

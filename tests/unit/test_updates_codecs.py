@@ -3,6 +3,7 @@
 import contextlib
 import struct
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from barnraise.update_config import CodecConfig
 from barnraise.updates import EncodedSegment, canonical_codec, decode_segment
 from barnraise.updates.codec import kept_per_chunk
 from barnraise.updates.support import Support, write_plain
+from sanitized import fuzz
 from update_samples import CODECS, SHORT_CHUNKS, SMALL, SPACES, codec_id, content, make_file, random_change
 
 STARTS = np.array([0, 4096, 4100], dtype=np.int64)
@@ -194,6 +196,11 @@ def test_a_chunk_of_scale_zero_is_plus_zero():
 def test_blockwise_refuses(segment, error, message):
     with pytest.raises(error, match=message):
         decode_segment(segment, ONE_CHUNK, TWO_BITS)
+
+
+def test_the_loops_under_sanitizers_survive_damage(tmp_path: Path) -> None:
+    """Chunks of every size, then bytes and scales that mean nothing, in buffers that are exactly long enough."""
+    fuzz("blockwise", 200, tmp_path)
 
 
 # dense --------------------------------------------------------------------------------

@@ -187,8 +187,6 @@ MULTIVERSION int barnraise_restore(const uint8_t *packed, const int64_t *starts,
 }
 
 // -- 1 bit ----------------------------------------------------------------------------------
-//
-// Bits lie lowest first, and a chunk begins within a byte where chunks before it were short.
 
 // Not finite if and only if an element is not.
 ALWAYS double sum_of_sizes(const float *values, uint32_t size) {
@@ -206,7 +204,8 @@ ALWAYS uint32_t signs_of(const float *values, uint32_t size) {
     return byte;
 }
 
-// Put up to 8 bits at `at`; the bits there are 0 so far. Writes no byte that gets no bit.
+// Put up to 8 bits at `at`, the lowest first, and within a byte where chunks before were short; the bits there are 0 so
+// far. Writes no byte that gets no bit.
 ALWAYS void put_bits(uint8_t *packed, int64_t at, uint32_t byte) {
     uint32_t wide = byte << (at & 7);
     packed[at >> 3] |= (uint8_t)wide;
