@@ -31,6 +31,7 @@ from barnraise.merge_config import MergeConfig
 from barnraise.releases.store import BlobStore
 from barnraise.update_config import CodecConfig
 from barnraise.updates import ParameterSpace, TensorSpec, write_update
+from barnraise.updates.scope import EVERYWHERE
 from coordinator.conductor.desk import Desk
 from coordinator.conductor.merging import Bench, MergeInput, MergeJob, assemble, measure_range, merge_range, range_plans
 from coordinator.conductor.stale import measure_stale
@@ -68,7 +69,8 @@ def generate(folder: Path, size: int, count: int) -> None:
 def merge_round(bench: Bench, base: str, updates: list[str], strategy: str) -> dict[str, list[float]]:
     """Seconds and bytes of every step."""
     merge = MergeConfig.model_validate({"strategy": strategy})
-    job = MergeJob(base, tuple(MergeInput(digest, 1.0) for digest in sorted(updates)), None, merge, CODEC)
+    inputs = tuple(MergeInput(digest, 1.0) for digest in sorted(updates))
+    job = MergeJob(base, inputs, None, merge, CODEC, EVERYWHERE)
     numbers = range(bench.space.segment_count)
     found: dict[str, Any] = {}
 

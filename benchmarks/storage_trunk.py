@@ -33,6 +33,7 @@ from barnraise.releases.source import FolderSource
 from barnraise.releases.store import BlobStore
 from barnraise.run_folder import RunFolder
 from barnraise.updates import write_update
+from barnraise.updates.scope import Scope
 from coordinator.acceptance.heldout import HeldOut
 from coordinator.acceptance.kinds import Measured
 from coordinator.acceptance.measuring import Part
@@ -105,6 +106,7 @@ class Run:
             state_digest=base.state_digest,
             merge=self.config.merge,
             codec=self.config.release.codec,
+            patch=Scope.in_turn(self.config.release.turns, number),
         )
         candidate = merge_now(self.desk.bench, job, InlinePool(), 600.0).candidate
         self._score(candidate.model_digest, number)

@@ -17,6 +17,7 @@ from barnraise.merge_config import MergeConfig
 from barnraise.releases.store import BlobStore
 from barnraise.update_config import CodecConfig
 from barnraise.updates import Turn, write_update
+from barnraise.updates.scope import Scope
 from barnraise.updates.space import CHUNK, CHUNKS_PER_SEGMENT, ParameterSpace, TensorSpec
 from coordinator.conductor.merging import Bench, MergeJob, plan_inputs
 from coordinator.conductor.pool import Pool
@@ -95,8 +96,7 @@ class Yard:
             state_digest,
             merge,
             CODEC if self.turns is None else IN_TURN,
-            turns=self.turns,
-            round=list(self.made).index(base_digest),
+            Scope.in_turn(self.turns, list(self.made).index(base_digest)),
         )
 
     def _updates(self, base_digest: str) -> list[tuple[str, int]]:

@@ -103,6 +103,11 @@ class Scope:
     turns: int | None = None
     turn: int | None = None
 
+    @classmethod
+    def in_turn(cls, turns: int | None, number: int) -> Scope:
+        """Of the elements that have their turn in round ``number``; of all where ``turns`` is None."""
+        return EVERYWHERE if turns is None else cls(turns=turns, turn=number)
+
     def metadata(self) -> dict[str, str]:
         said = {name: getattr(self, name) for name in SCOPE_KEYS}
         return {name: str(value) for name, value in said.items() if value is not None}

@@ -60,7 +60,7 @@ class Turn:
 
     @property
     def scope(self) -> Scope:
-        return Scope(turns=self.turns, turn=self.number)
+        return Scope.in_turn(self.turns, self.number)
 
     @property
     def chosen(self) -> tuple[bool, ...]:

@@ -17,6 +17,7 @@ from barnraise.config import RunConfig
 from barnraise.errors import AcceptanceError, BlobMissingError, MergeError, UpdateError
 from barnraise.narrate import short
 from barnraise.suite import LookConfig
+from barnraise.updates.scope import Scope
 from coordinator.acceptance.batches import suite_steps
 from coordinator.acceptance.blame.culprits import CulpritSearch
 from coordinator.acceptance.hidden.drawing import Drawn, draw_for_round
@@ -218,9 +219,8 @@ def _job(config: RunConfig, ledger: Ledger, current: Round, merge_set: tuple[str
         state_digest=_base(ledger, current).state_digest,
         merge=config.merge,
         codec=config.release.codec,
+        patch=Scope.in_turn(config.release.turns, current.number),
         mask=None if config.update.mask is None else config.update.mask.digest,
-        turns=config.release.turns,
-        round=current.number,
     )
 
 

@@ -97,10 +97,11 @@ class MergeJob:
         inputs: sorted by digest.
         state_digest: blob with what the outer rule and the coordinator's residual remember of the
             base; None for the first release, where the rule begins and the residual is zero.
+        patch: what its patch says something about: everything, or what has its turn. Where the updates address
+            some tensors only, these in place of it.
         made_from: model digest that the updates are changes of, where that is not the base: they are
             added to the base as they are.
         mask: digest of the one that the updates are under.
-        turns: of so many elements the patch says one, those that have their turn in ``round``; None for all.
     """
 
     base_digest: str
@@ -108,10 +109,9 @@ class MergeJob:
     state_digest: str | None
     merge: MergeConfig
     codec: CodecConfig
+    patch: Scope
     made_from: str | None = None
     mask: str | None = None
-    turns: int | None = None
-    round: int = 0
 
     @property
     def rules(self) -> MergeRules:
@@ -276,10 +276,7 @@ def _trunk(bench: Bench, job: MergeJob, updates: Sequence[Update], segment: int)
 
 def _carrier(job: MergeJob, updates: Sequence[Update]) -> Carrier | None:
     """What the patch says something about; None where that is every element."""
-    part = _part(updates)
-    if part is not None or job.turns is None:
-        return part
-    return carrier_of(Scope(turns=job.turns, turn=job.round), updates[0].space)
+    return _part(updates) or carrier_of(job.patch, updates[0].space)
 
 
 def _names_few(update: Update) -> bool:

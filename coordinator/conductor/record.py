@@ -63,7 +63,7 @@ def merge_record(bench: Bench, job: MergeJob, merging: Merging, note: str) -> di
         "before": [rule.name for rule in job.merge.before],
         "outer": job.merge.outer.name,
         "note": note,
-        "turns": {"updates": carrier.turns if isinstance(carrier, Turn) else None, "patch": job.turns},
+        "turns": {"updates": carrier.turns if isinstance(carrier, Turn) else None, "patch": job.patch.turns},
         "updates": updates,
         "conflicts": report.as_json(),
     }

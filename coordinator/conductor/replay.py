@@ -17,7 +17,7 @@ from barnraise.message import BlobRef
 from barnraise.protocol import mask_ref
 from barnraise.releases.manifest import Manifest, read_manifest
 from barnraise.releases.store import BlobStore
-from barnraise.updates.scope import TURN_END
+from barnraise.updates.scope import TURN_END, Scope
 from coordinator.conductor.merging import Bench, MergeInput, MergeJob
 from coordinator.conductor.pool import Task
 from coordinator.conductor.steps import merge_steps
@@ -49,10 +49,9 @@ def replay_job(merge: PastMerge, config: RunConfig, base: Known) -> MergeJob:
         base.state_digest,
         config.merge,
         release.codec,
+        Scope.in_turn(release.turns, merge.round),
         made_from,
         mask,
-        release.turns,
-        merge.round,
     )
 
 

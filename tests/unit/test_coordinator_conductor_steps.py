@@ -13,6 +13,7 @@ from safetensors import safe_open
 
 from barnraise.errors import MergeError
 from barnraise.merge_config import MergeConfig
+from barnraise.updates.scope import EVERYWHERE
 from coordinator.conductor import merging
 from coordinator.conductor.merging import MergeInput, MergeJob, state_note
 from coordinator.conductor.parts import read_state
@@ -112,7 +113,8 @@ def test_ways_of_merging_differ(yard: Yard) -> None:
 
 def test_other_updates_draw_other_lots() -> None:
     def seed(base: str, *digests: str) -> int:
-        return MergeJob(base, tuple(MergeInput(d, 1.0) for d in digests), None, MergeConfig(), CODEC).rules.seed
+        inputs = tuple(MergeInput(d, 1.0) for d in digests)
+        return MergeJob(base, inputs, None, MergeConfig(), CODEC, EVERYWHERE).rules.seed
 
     assert len({seed("b", "x", "y"), seed("b", "x", "z"), seed("c", "x", "y"), seed("b", "x", "y", "z")}) == 4
     assert seed("b", "x", "y") == seed("b", "x", "y")

@@ -14,6 +14,7 @@ from barnraise.releases.store import BlobStore
 from barnraise.update_config import CodecConfig, LoraConfig, UpdateConfig
 from barnraise.updates import ParameterSpace, Part, TensorSpec, Update, add_scaled, apply_update, asked_carrier
 from barnraise.updates.factors import Factors, product_of
+from barnraise.updates.scope import EVERYWHERE
 from contributor.unit import Wanted, finish_unit
 from coordinator.conductor.merging import Bench, MergeJob, plan_inputs
 from coordinator.conductor.pool import InlinePool
@@ -244,7 +245,7 @@ def merged(root, carriers: list[tuple[Factors, np.ndarray]], order: list[int], s
         for carrier, v in carriers
     ]
     digests = [bench.blobs.put(files[number].data) for number in order]
-    job = MergeJob(base, plan_inputs(merge, [(digest, 1) for digest in digests]), None, merge, DENSE)
+    job = MergeJob(base, plan_inputs(merge, [(digest, 1) for digest in digests]), None, merge, DENSE, EVERYWHERE)
     return np.array(bench.models.get(merge_now(bench, job, InlinePool(), 60.0).candidate.model_digest))
 
 

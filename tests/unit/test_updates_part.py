@@ -21,6 +21,7 @@ from barnraise.errors import (
 from barnraise.merge_config import MergeConfig
 from barnraise.update_config import CodecConfig
 from barnraise.updates import ParameterSpace, Part, TensorSpec, Update, add_scaled, apply_update, write_update
+from barnraise.updates.scope import EVERYWHERE
 from coordinator.conductor.merging import Bench, MergeJob, plan_inputs
 from coordinator.conductor.pool import InlinePool
 from coordinator.conductor.steps import merge_now
@@ -159,7 +160,8 @@ def rounds_of(bench: Bench, base: str, updates: list[str], seed: int, tasks: int
     random.Random(seed).shuffle(updates)
     merge = MergeConfig(strategy="krum", segments_per_task=tasks)
     inputs = plan_inputs(merge, [(digest, 1) for digest in updates])
-    return merge_now(bench, MergeJob(base, inputs, None, merge, CodecConfig(name="dense")), InlinePool(), 60.0)
+    job = MergeJob(base, inputs, None, merge, CodecConfig(name="dense"), EVERYWHERE)
+    return merge_now(bench, job, InlinePool(), 60.0)
 
 
 def test_a_round_of_a_part_moves_that_part_alone_whatever_the_order(tmp_path):
