@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from barnraise.message import BlobRef
 from barnraise.releases.pull import pull
 from barnraise.releases.source import FolderSource
 from barnraise.updates import Turn, Update, apply_update, asked_carrier
+from barnraise.updates.scope import Scope
 from contributor.unit import Wanted, finish_unit
 from coordinator.conductor import replay
 from coordinator.ledger import ReleaseRow
@@ -245,7 +247,7 @@ def test_the_number_of_the_round_decides_which_elements_move(tmp_path: Path, mon
 
     def shifted(*told: Any) -> Any:
         job = honest(*told)
-        return type(job)(**{**{name: getattr(job, name) for name in job.__slots__}, "round": job.round + 1})
+        return replace(job, patch=Scope.in_turn(job.patch.turns, told[0].round + 1))
 
     monkeypatch.setattr(replay, "replay_job", shifted)
     with pytest.raises(VerificationError, match="do not trust this release"):
