@@ -28,7 +28,7 @@ from coordinator.acceptance.promised import with_questions
 from coordinator.acceptance.verdict import Verdict
 from coordinator.conductor import work
 from coordinator.conductor.desk import Desk
-from coordinator.conductor.merging import MergeJob, inputs_of, state_note
+from coordinator.conductor.merging import MergeJob, inputs_of, shared_carrier, state_note
 from coordinator.conductor.pool import Task
 from coordinator.conductor.record import agreement_in_words, merge_record, recognised_of, record_in_words
 from coordinator.conductor.stale import PATCHES_MAX, measure_stale, merged_since
@@ -135,7 +135,8 @@ def merge(desk: Desk, ledger: Ledger, current: Round, merge_set: tuple[str, ...]
         merging = yield from merge_steps(desk.bench, job, config.conductor.test_timeout_s)
     except (MergeError, UpdateError) as error:
         return Finished(MergeFailed(str(error)))
-    record = merge_record(desk.bench, job, merging, state_note(desk.bench, job))
+    bench = desk.bench
+    record = merge_record(bench.space.tensors, job, merging, shared_carrier(bench, job), state_note(bench, job))
     record["recognised"] = recognised_of(job, merging, ledger)
     words = f"{len(merge_set)} updates by {config.merge.strategy}: {record_in_words(record)}"
     return Finished(

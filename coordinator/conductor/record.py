@@ -23,12 +23,12 @@ from typing import Any
 import torch
 
 from barnraise.narrate import short
-from barnraise.updates import Mask, Turn
+from barnraise.updates import Carrier, Mask, Turn
 from barnraise.updates.space import TensorSpec
 from coordinator.acceptance.updates.compared import Compared
 from coordinator.acceptance.updates.contribution import UpdateScore
 from coordinator.acceptance.updates.recognise import Entry, recognise
-from coordinator.conductor.merging import Bench, MergeJob, shared_carrier
+from coordinator.conductor.merging import MergeJob
 from coordinator.conductor.steps import Merging
 from coordinator.ledger import Ledger
 from merge.conflicts import conflicts
@@ -39,24 +39,25 @@ from merge.strategies.rule import Strategy, SumsUpdates, WeighsUpdates
 __all__ = ["agreement_in_words", "merge_record", "recognised_of", "record_in_words"]
 
 
-def merge_record(bench: Bench, job: MergeJob, merging: Merging, note: str) -> dict[str, Any]:
+def merge_record(
+    tensors: Sequence[TensorSpec], job: MergeJob, merging: Merging, carrier: Carrier | None, note: str
+) -> dict[str, Any]:
     """The record of a merge, JSON values, its size bounded by the number of updates.
 
     Args:
+        tensors: of the model.
+        carrier: what all updates travel as, where that is one thing.
         note: of the outer rule's state, where the rule was changed.
     """
-    rules, measured, space = job.rules, merging.measured, bench.space
+    rules, measured = job.rules, merging.measured
     clips = clipping(measured, len(job.inputs), rules.clip_norm_at).tolist()
-    shares: Sequence[float | None] = _shares(rules.strategy, merging.plan, measured, space.tensors) or [None] * len(
-        clips
-    )
+    shares: Sequence[float | None] = _shares(rules.strategy, merging.plan, measured, tensors) or [None] * len(clips)
     updates = [
         {"digest": item.digest, "weight": item.weight, "clip": clip, "share": None if share is None else share / clip}
         for item, clip, share in zip(job.inputs, clips, shares, strict=True)
     ]
-    carrier = shared_carrier(bench, job)
     reach = carrier.per_tensor if isinstance(carrier, Mask | Turn) else None
-    report = conflicts(measured, space.tensors, [item.digest for item in job.inputs], reach)
+    report = conflicts(measured, tensors, [item.digest for item in job.inputs], reach)
     return {
         "strategy": job.merge.strategy,
         "options": dict(job.merge.options),

@@ -15,7 +15,7 @@ from barnraise.errors import MergeError
 from barnraise.merge_config import MergeConfig
 from barnraise.updates.scope import EVERYWHERE
 from coordinator.conductor import merging
-from coordinator.conductor.merging import MergeInput, MergeJob, state_note
+from coordinator.conductor.merging import MergeInput, MergeJob, shared_carrier, state_note
 from coordinator.conductor.parts import read_state
 from coordinator.conductor.pool import InlinePool
 from coordinator.conductor.record import merge_record, record_in_words
@@ -157,8 +157,9 @@ def test_another_rule_s_momentum_is_not_taken_over(yard: Yard) -> None:
 
 
 def record_of(yard: Yard, note: str = "") -> dict[str, Any]:
-    job = yard.job(yard.merge, random.Random(0))
-    return merge_record(yard.bench, job, merge_now(yard.bench, job, InlinePool(), 60.0), note)
+    bench, job = yard.bench, yard.job(yard.merge, random.Random(0))
+    done = merge_now(bench, job, InlinePool(), 60.0)
+    return merge_record(bench.space.tensors, job, done, shared_carrier(bench, job), note)
 
 
 def test_a_record_says_what_every_update_got(yard: Yard) -> None:
