@@ -129,11 +129,8 @@ class ReleaseConfig(Section):
 
     @model_validator(mode="after")
     def _turns_name_elements(self) -> ReleaseConfig:
-        if self.turns is not None and self.codec.name == "topk":
-            raise ValueError(
-                "codec topk would say again where values lie, which the number of the round says with turns; use "
-                "blockwise (4 bits are enough) or dense"
-            )
+        if self.turns is not None:
+            self.codec.require_values_alone("the number of the round says with turns", "blockwise (4 bits are enough)")
         return self
 
 

@@ -28,6 +28,19 @@ class CodecConfig(Section):
     bits: Literal[8, 4, 2, 1] = 2
     k: Annotated[int, Field(ge=1, le=2048)] = 64
 
+    def require_values_alone(self, places_from: str, better: str) -> None:
+        """Refuse a codec that says where values lie, for what is known otherwise.
+
+        Args:
+            places_from: what says where they lie, as it stands after "which".
+            better: what to use in its place, beside ``dense``.
+
+        Raises:
+            ValueError: it is ``topk``.
+        """
+        if self.name == "topk":
+            raise ValueError(f"codec topk would say again where values lie, which {places_from}; use {better} or dense")
+
 
 class LoraConfig(Section):
     """Train low-rank factors in place of matrices.
@@ -92,19 +105,15 @@ class UpdateConfig(Section):
             raise ValueError("a Fisher says how sure an update is of each element, and lora trains no elements")
         if self.mask is not None and (self.train or self.lora is not None):
             raise ValueError("mask says by itself what trains; remove train and lora, and make the mask accordingly")
-        if self.mask is not None and self.codec.name == "topk":
-            raise ValueError("codec topk would say again where values lie, which mask has said; use blockwise or dense")
+        if self.mask is not None:
+            self.codec.require_values_alone("mask has said", "blockwise")
         return self
 
     @model_validator(mode="after")
     def _turns_stand_alone(self) -> UpdateConfig:
         if self.turns is None:
             return self
-        if self.codec.name == "topk":
-            raise ValueError(
-                "codec topk would say again where values lie, which the number of the round says with turns; use "
-                "blockwise (1 bit is enough) or dense"
-            )
+        self.codec.require_values_alone("the number of the round says with turns", "blockwise (1 bit is enough)")
         if self.train or self.lora is not None or self.mask is not None:
             raise ValueError("turns are of all elements of the model; remove train, lora and mask, or turns")
         if self.fisher:
