@@ -1,6 +1,5 @@
 """Laws of elements in turn: which they are, what an update of them says, and what is refused."""
 
-import json
 from itertools import pairwise
 
 import numpy as np
@@ -13,11 +12,21 @@ from pydantic import ValidationError
 from barnraise import native
 from barnraise.errors import ConfigValueError, UnsupportedFormatError, UpdateError
 from barnraise.update_config import CodecConfig, LoraConfig, MaskConfig, UpdateConfig
-from barnraise.updates import ParameterSpace, TensorSpec, Turn, Update, add_scaled, apply_update, asked_carrier
+from barnraise.updates import ParameterSpace, TensorSpec, Turn, Update, apply_update, asked_carrier
 from barnraise.updates.scope import TURN_END, TURNS, Scope
 from contributor.unit import Wanted, finish_unit
 from merge.compress import compress
-from update_samples import BASE, CODECS, codec_id, content, make_file, random_change
+from update_samples import (
+    BASE,
+    CODECS,
+    check_change,
+    check_no_other_byte,
+    codec_id,
+    content,
+    edited,
+    make_file,
+    random_change,
+)
 
 every_codec = pytest.mark.parametrize("codec", CODECS, ids=codec_id)
 ONE_BIT = CodecConfig(name="blockwise", bits=1)
@@ -141,35 +150,17 @@ def test_an_update_says_what_has_its_turn_and_no_more(codec, compiled, monkeypat
     wanted = np.zeros(SPACE.size, dtype=np.float32)
     wanted[places(turn)] = decoded_Q.numpy()
     update = Update.parse(make_file(SPACE, codec, change_Q, turn), SPACE, base_digest=BASE)
-    update.validate()
+    check_change(update, wanted)
     assert update.scope == Scope(turns=4, turn=7)
-    for segment in range(SPACE.segment_count):
-        start, end = SPACE.segment_range(segment)
-        assert update.decode(segment).tobytes() == wanted[start:end].tobytes()
-        positions, values = update.sparse(segment)
-        assert values.tobytes() == wanted[start:end][positions].tobytes()
-        sums = np.ones(end - start, dtype=np.float32)
-        add_scaled(update, segment, 0.3, sums)
-        assert sums.tobytes() == (np.float32(1) + np.float32(0.3) * wanted[start:end]).tobytes()
     base = random_change(SPACE, 1)
-    moved = apply_update(base, update)
-    assert moved.tobytes() == (base + wanted).tobytes()
-    assert set(np.flatnonzero(moved != base)) <= set(places(turn))
+    assert set(np.flatnonzero(apply_update(base, update) != base)) <= set(places(turn))
 
 
 @every_codec
 def test_no_other_byte_anywhere_gives_the_same_content(codec):
     turn = Turn(SPACE, 4, 7)
     data = make_file(SPACE, codec, random_change(turn.space), turn)
-    before = content(data, SPACE)
-    for place in range(0, len(data), 1 + len(data) // 400):
-        mutated = bytearray(data)
-        mutated[place] ^= 1 << (place % 8)
-        try:
-            after = content(bytes(mutated), SPACE)
-        except UpdateError:
-            continue
-        assert after != before, place
+    check_no_other_byte(data, lambda file: content(file, SPACE), 1 + len(data) // 400)
 
 
 @every_codec
@@ -222,16 +213,6 @@ def test_with_error_feedback_everything_has_arrived_after_a_cycle():
 
 
 # headers --------------------------------------------------------------------------------
-
-
-def edited(data: bytes, said: dict) -> bytes:
-    """The file with other metadata, None for a key that is left out; its header written canonically."""
-    length = int.from_bytes(data[:8], "little")
-    header = json.loads(data[8 : 8 + length])
-    header["__metadata__"] = {k: v for k, v in (header["__metadata__"] | said).items() if v is not None}
-    text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + data[8 + length :]
 
 
 @pytest.mark.parametrize(
