@@ -206,6 +206,12 @@ class RunConfig(Section):
     def _consistent(self) -> RunConfig:
         if self.round.min_updates > self.round.target_updates:
             raise ValueError("round.min_updates is larger than round.target_updates")
+        last, falls_from = self.round.max_rounds, self.schedule.falls_from
+        if last is not None and falls_from is not None and falls_from > last:
+            raise ValueError(
+                f"schedule.falls_from {falls_from} is after the last round, round.max_rounds {last}, so the rate would "
+                "never fall; let it fall from an earlier round, raise max_rounds, or leave the fall out"
+            )
         if (misfit := _misfit(self.model, self.data)) is not None:
             raise ValueError(misfit)
         some = next((key for key in ("train", "lora", "mask") if getattr(self.update, key)), None)

@@ -51,6 +51,11 @@ def test_the_demo_plays_the_shipped_run_with_short_units_and_small_updates() -> 
         (GOOD + "[merge]\nclip_norm_at = nan\n", ConfigValueError, "merge.clip_norm_at"),
         (GOOD + "[model]\nheads = 3\n", ConfigValueError, "multiple of 2 * heads"),
         (GOOD + "[round]\nmin_updates = 9\n", ConfigValueError, "min_updates is larger"),
+        (
+            GOOD + "[round]\nmax_rounds = 40\n[schedule]\nfalls_from = 41\n",
+            ConfigValueError,
+            "schedule.falls_from 41 is after the last round, round.max_rounds 40, so the rate would never fall",
+        ),
         (GOOD + "[release]\nturns = 3\ncodec = {name = 'dense'}\n", ConfigValueError, "release.turns"),
         (GOOD + "[release]\nturns = 8\n", ConfigValueError, "codec topk would say again where values lie"),
         (
@@ -87,3 +92,12 @@ def test_a_missing_configuration_names_one_that_exists(tmp_path: Path, name: str
     with pytest.raises(ConfigMissingError, match="A ready-made one") as caught:
         load_run_config(tmp_path / name)
     assert caught.value.exit_code == 3
+
+
+@pytest.mark.parametrize(
+    ("falls_from", "most"), [(40, "max_rounds = 40"), (41, "")], ids=["last round", "no last round"]
+)
+def test_a_rate_may_fall_in_any_round_that_comes(tmp_path: Path, falls_from: int, most: str) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(GOOD + f"[round]\n{most}\n[schedule]\nfalls_from = {falls_from}\n")
+    assert load_run_config(path).schedule.falls_from == falls_from
