@@ -15,11 +15,13 @@ from contributor.governor.observation import NodeCounters, Observation
 from contributor.governor.policy import Policy
 from contributor.governor.sensors.others import OthersSensor
 
-__all__ = ["Job", "Machine", "Outcome", "bursts", "run", "slowdown", "steady"]
+__all__ = ["Job", "Machine", "Outcome", "Sight", "bursts", "run", "slowdown", "starts_at", "steady"]
 
 TICK_S = 0.01
 ASK_AGAIN_S = 0.5
 Job = Callable[[float], int]  # seconds since the start -> threads that want a processor
+# Processor time of the others, their waiting, the node's own time, in seconds -> what a sensor tells of the first two.
+Sight = Callable[[float, float, float], tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -58,10 +60,22 @@ def bursts(threads: int, every_s: float, busy_s: float) -> Job:
     return lambda at_s: threads if at_s % every_s < busy_s else 0
 
 
-def run(machine: Machine, job: Job, policy: Policy | None, *, seconds: float, node: bool = True) -> Outcome:
+def starts_at(first_s: float, job: Job) -> Job:
+    """A job that somebody starts only then."""
+    return lambda at_s: job(at_s - first_s) if at_s >= first_s else 0
+
+
+def all_at_once(owner_s: float, waited_s: float, _ours_s: float) -> tuple[float, float]:
+    """A sensor that nobody escapes."""
+    return owner_s, waited_s
+
+
+def run(
+    machine: Machine, job: Job, policy: Policy | None, *, seconds: float, node: bool = True, sight: Sight = all_at_once
+) -> Outcome:
     """What becomes of the job and of the node, under a policy or none."""
     owner_s = waited_s = 0.0
-    one = _Node(machine, policy)
+    one = _Node(machine, policy, sight)
     for tick in range(round(seconds / TICK_S)):
         now_s = tick * TICK_S
         wanted = job(now_s)
@@ -77,18 +91,18 @@ def run(machine: Machine, job: Job, policy: Policy | None, *, seconds: float, no
 class _Node:
     """Steps and pauses, as contributor/unit_runner.py has them."""
 
-    def __init__(self, machine: Machine, policy: Policy | None) -> None:
+    def __init__(self, machine: Machine, policy: Policy | None, sight: Sight) -> None:
         self.training, self.steps = True, 0
         self.duties: list[float] = []
-        self._machine, self._policy, self._state = machine, policy, None
+        self._machine, self._policy, self._state, self._sight = machine, policy, None, sight
         self._left_s, self._began_s, self._ended_s = machine.step_cpu_s, 0.0, 0.0
-        self._step_s = self._trained_s = self._asked_s = 0.0
+        self._step_s = self._trained_s = self._asked_s = self._got_s = 0.0
         self._read = (-machine.look_every_s, 0.0, 0.0)
 
     def tick(self, now_s: float, got_s: float, owner_s: float, waited_s: float) -> None:
         """A tick has passed, in which the node got so much processor time while it trained."""
         if self.training:
-            self._left_s -= got_s
+            self._left_s, self._got_s = self._left_s - got_s, self._got_s + got_s
             if self._left_s > 0:
                 return
             self._step_s, self._ended_s = now_s - self._began_s, now_s
@@ -105,7 +119,7 @@ class _Node:
         if self._policy is None:
             return 1.0
         if now_s - self._read[0] >= self._machine.look_every_s:
-            self._read = now_s, owner_s, waited_s
+            self._read = now_s, *self._sight(owner_s, waited_s, self._got_s)
         read_s, owner_s, waited_s = self._read
         counters = NodeCounters(trained_s=self._trained_s, steps=self.steps, step_s=self._step_s, micro_batch=1)
         seen = Observation(

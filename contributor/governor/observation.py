@@ -110,8 +110,4 @@ class Observation:
     def known(self) -> dict[str, Any]:
         """The fields that sensors could fill, by name."""
         told = {one.name: getattr(self, one.name) for one in fields(self)}
-        return {
-            name: value
-            for name, value in told.items()
-            if value is not None and name not in {"unknown", "node", "read_at_s"}
-        }
+        return {name: value for name, value in told.items() if value is not None and name not in OF_NO_SENSOR}

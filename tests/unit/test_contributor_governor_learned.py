@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.governor.model import Job, Machine, bursts, run, slowdown, steady
+from benchmarks.governor.model import Job, Machine, bursts, run, slowdown, starts_at, steady
 from contributor.governor.learning.pace import Pace, largest_that_fits
 from contributor.governor.learning.pauses import DUTY_LEAST, Rhythm
 from contributor.governor.learning.regression import prior
 from contributor.governor.learning.slowdown import Slowdown, Window
 from contributor.governor.observation import NodeCounters, Observation
 from contributor.governor.policies.learned import Knowledge, Learned
+from contributor.governor.sensors.others import OthersSensor
 from laws import examples
+from written_proc import WrittenProc
 
 JOBS = {
     "one thread": steady(1),
@@ -85,6 +88,28 @@ def test_it_gets_more_done_than_waiting_for_the_job_to_end() -> None:
     waits_s = 5.0  # as long as ``idle`` waits in the benchmark
     quiet = (9.0 - waits_s) / 15.0 * run(Machine(), steady(0), None, seconds=MINUTES_S).steps
     assert run(Machine(), job, Learned(), seconds=MINUTES_S).steps > 1.2 * quiet
+
+
+@pytest.mark.parametrize("begins_s", [20.0, 20.7, 21.5, 22.4, 23.2, 24.1])
+def test_a_job_that_begins_beside_a_working_node_is_slowed_by_less_than_the_target(
+    tmp_path: Path, begins_s: float
+) -> None:
+    """All that happens until somebody is noticed counts as well, through the sensor that there is on a machine."""
+    machine, turn_s = Machine(steal=0.5, step_cpu_s=0.8), 36.0
+    proc, threads = WrittenProc(tmp_path), machine.cpus
+    sensor = OthersSensor(tmp_path)
+
+    def sight(owner_s: float, waited_s: float, ours_s: float) -> tuple[float, float]:
+        proc.put(proc.us, ran_s=ours_s)
+        for thread in range(threads if owner_s else 0):
+            proc.put(900 + thread, ran_s=owner_s / threads, waited_s=waited_s / threads)
+        values = sensor.read().values
+        return values["others_cpu_s"], values["others_wait_s"]
+
+    job = starts_at(begins_s, steady(threads))
+    done = run(machine, job, Learned(target_slowdown=0.05), seconds=begins_s + turn_s, sight=sight)
+    assert threads * turn_s / done.owner_s - 1 < 0.05
+    assert done.steps > begins_s / 0.4 + 2  # and it went on
 
 
 # -- what it learns from -------------------------------------------------------------------

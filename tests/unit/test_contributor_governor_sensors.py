@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,10 +19,21 @@ from contributor.governor.sensors.battery import of_battery
 from contributor.governor.sensors.gpu import GpuSensor
 from contributor.governor.sensors.input_idle import InterruptIdle, input_interrupts, logind_idle_s
 from contributor.governor.sensors.metered import of_property
-from contributor.governor.sensors.others import Ledger, OthersSensor, Times, of_processors, of_thread
+from contributor.governor.sensors.others import (
+    LIST_EVERY,
+    Ledger,
+    OthersSensor,
+    Times,
+    is_stale,
+    of_machine,
+    of_parent,
+    of_processors,
+    of_thread,
+)
 from contributor.governor.sensors.pressure import some_share
 from contributor.governor.sensors.temperature import processor_celsius
 from laws import examples
+from written_proc import WrittenProc
 
 INTERRUPTS = """\
             CPU0       CPU1
@@ -161,6 +173,8 @@ def test_everybody_but_us(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole
         if whole:
             fields_ = f"0 0 0 0 0 0 {ours + others} {ours + waited} 1"
             (tmp_path / "schedstat").write_text(f"version 15\ncpu0 {fields_}\n")
+        else:
+            (tmp_path / "stat").write_text(f"cpu  {(ours + others) // 10_000_000} 0 0 50 0 0 0 0 0 0\n")
         values = sensor.read().values
         return values["others_cpu_s"], values["others_wait_s"]
 
@@ -169,6 +183,75 @@ def test_everybody_but_us(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole
     second = at(500_001_000, 1_000_002_000, 100_000_300)
     assert second[0] - first[0] == pytest.approx(1.0)
     assert second[1] - first[1] == pytest.approx(0.1)
+
+
+def test_threads_are_listed_now_and_then_and_at_once_when_somebody_is_busy_whom_nobody_reads() -> None:
+    assert is_stale(LIST_EVERY, 0.0)
+    assert not is_stale(LIST_EVERY - 1, 0.02)  # ticks of two processors
+    assert is_stale(1, 0.1)
+
+
+def test_the_line_of_all_processors_and_a_parent() -> None:
+    tick_s = 1 / os.sysconf("SC_CLK_TCK")
+    assert of_machine("cpu  200 30 4 77777 66 5 5 99 0 0\ncpu0 1 1 1\n") == pytest.approx(234 * tick_s)
+    assert of_parent("93 (a) 7 (name) S 12 93 93 0\n") == 12
+
+
+def others_s(sensor: OthersSensor) -> tuple[float, float]:
+    values = sensor.read().values
+    return values["others_cpu_s"], values["others_wait_s"]
+
+
+@pytest.mark.parametrize("looks", range(1, LIST_EVERY + 1))
+def test_a_program_that_begins_is_seen_at_the_next_look(tmp_path: Path, looks: int) -> None:
+    proc = WrittenProc(tmp_path)
+    sensor = OthersSensor(tmp_path)
+    quiet = [others_s(sensor) for _ in range(looks)][-1]
+    proc.put(900, ran_s=0.3, waited_s=0.2)
+    begun = others_s(sensor)
+    assert (begun[0] - quiet[0], begun[1] - quiet[1]) == (pytest.approx(0.3), pytest.approx(0.2))
+    proc.put(900, 901, ran_s=0.2, waited_s=0.1)  # and a second thread of it
+    assert others_s(sensor)[0] - begun[0] == pytest.approx(0.2)
+
+
+def test_a_thread_that_slept_for_long_is_seen_when_it_wakes(tmp_path: Path) -> None:
+    proc = WrittenProc(tmp_path)
+    proc.put(900, ran_s=50.0, waited_s=1.0)
+    sensor = OthersSensor(tmp_path)
+    asleep = [others_s(sensor) for _ in range(3 * LIST_EVERY + 2)][-1]
+    proc.put(900, ran_s=50.4, waited_s=1.3)
+    awake = others_s(sensor)
+    assert (awake[0] - asleep[0], awake[1] - asleep[1]) == (pytest.approx(0.4), pytest.approx(0.3))
+
+
+def test_what_the_node_and_its_children_do_is_not_others_and_lists_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proc = WrittenProc(tmp_path)
+    for pid, parent in ((800, proc.us), (801, 800), (900, 1)):
+        proc.put(pid, ran_s=1.0)
+        proc.born_of(pid, parent)
+    sensor = OthersSensor(tmp_path)
+    first, listings = others_s(sensor), []
+    monkeypatch.setattr(sensor, "_list", lambda: listings.append(1) or [])
+    for look in range(1, LIST_EVERY):
+        for pid in (proc.us, 800, 801):
+            proc.put(pid, ran_s=1.0 + 0.1 * look)
+        assert others_s(sensor) == first
+    assert not listings
+
+
+def test_threads_that_sleep_are_not_read_at_every_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    proc = WrittenProc(tmp_path)
+    for pid in range(900, 950):
+        proc.put(pid, ran_s=1.0)
+    sensor, opened = OthersSensor(tmp_path), []
+    for _ in range(LIST_EVERY + 1):
+        others_s(sensor)
+    monkeypatch.setattr("os.open", lambda path, flags, real=os.open: opened.append(path) or real(path, flags))
+    proc.put(901, ran_s=1.01)
+    others_s(sensor)
+    assert len(opened) == 1  # the node's own thread
 
 
 # -- graphics cards ------------------------------------------------------------------------
