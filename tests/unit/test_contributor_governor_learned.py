@@ -112,6 +112,27 @@ def test_a_job_that_begins_beside_a_working_node_is_slowed_by_less_than_the_targ
     assert done.steps > begins_s / 0.4 + 2  # and it went on
 
 
+def test_short_bursts_are_noticed_within_a_step() -> None:
+    machine, job = Machine(steal=0.5, step_cpu_s=0.1), bursts(2, every_s=15.3, busy_s=3.0)
+    assert slowdown(machine, job, Learned(target_slowdown=0.05), seconds=2 * MINUTES_S) < 0.05
+
+
+@pytest.mark.parametrize(("busy", "noticed"), [(0.3, True), (0.01, False)])
+def test_who_has_just_begun_is_noticed_before_there_is_enough_to_learn_from(busy: float, noticed: bool) -> None:
+    def seen(steps: int, cpu_s: float) -> Observation:
+        node = NodeCounters(steps=steps, trained_s=0.25 * steps, step_s=0.25, micro_batch=1)
+        return Observation(at_ms=0, clock_s=0.25 * steps, others_cpu_s=cpu_s, others_wait_s=cpu_s, cpus=2, node=node)
+
+    policy, state = Learned(), None
+    for steps in range(1, 12):  # marks are made at every odd step
+        _, state = policy.judge(seen(steps, 0.0), state)
+    wish, glimpse = policy.judge(seen(12, 0.25 * busy), state)
+    assert (wish.duty < 1) == noticed
+    assert (glimpse.marks, glimpse.slowdown) == (state.marks, state.slowdown)  # type: ignore[union-attr]
+    told = f"others want {busy:.0%} of the machine" if noticed else "others want 0% of the machine"
+    assert wish.reason.startswith(told)
+
+
 # -- what it learns from -------------------------------------------------------------------
 
 

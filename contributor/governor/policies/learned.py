@@ -25,6 +25,7 @@ from contributor.governor.wish import Wish
 __all__ = ["Knowledge", "Learned", "Marks"]
 
 WINDOW_LEAST_S = 0.5
+GLIMPSE_LEAST = 0.05  # of the machine: in less than a window, a tick of the system's clock looks like somebody
 AIM_LEAST = 0.1  # of the target, after a minute in which it was missed
 GB = 1e9
 
@@ -46,6 +47,7 @@ class Knowledge:
     Attributes:
         marks: where the present window began; None before the first, and after a restart.
         demands: of others in the last two windows, as :attr:`Window.demand`.
+        glimpsed: the same in the window that has begun, too short to learn from; 0 where it is little.
         trained_s, steps: of the node, at the last look.
         duty: that was told after the last step. share: of time to train, that it came from.
     """
@@ -54,6 +56,7 @@ class Knowledge:
     pace: Pace = field(default_factory=Pace)
     rhythm: Rhythm = field(default_factory=Rhythm)
     demands: tuple[float, float] = (0.0, 0.0)
+    glimpsed: float = 0.0
     marks: Marks | None = None
     trained_s: float = 0.0
     steps: int = 0
@@ -63,7 +66,7 @@ class Knowledge:
     @property
     def demand(self) -> float:
         """What others are expected to want until the next look: who was busy a moment ago may be so again."""
-        return max(self.demands)
+        return max(*self.demands, self.glimpsed)
 
 
 class Learned(Section):
@@ -159,14 +162,16 @@ def _learn(known: Knowledge, seen: Observation) -> Knowledge:
     if before is None or now.clock_s < before.clock_s:
         return replace(known, marks=now)
     wall_s = now.clock_s - before.clock_s
-    if wall_s < WINDOW_LEAST_S or now.cpu_s is None or before.cpu_s is None:
+    if wall_s <= 0 or now.cpu_s is None or before.cpu_s is None:
         return known if now.cpu_s is not None else replace(known, marks=now)
     waited = None if now.wait_s is None or before.wait_s is None else max(0.0, now.wait_s - before.wait_s)
     cpu_s = max(0.0, now.cpu_s - before.cpu_s)
     window = Window(wall_s, max(0.0, now.trained_s - before.trained_s), cpu_s, waited or 0.0, seen.cpus or 1)
-    learned = known.slowdown if waited is None else known.slowdown.see(window)
     demand = window.demand if window.is_whole else min(1.0, window.demand)
-    return replace(known, marks=now, demands=(known.demands[-1], demand), slowdown=learned)
+    if wall_s < WINDOW_LEAST_S:
+        return replace(known, glimpsed=demand if demand >= GLIMPSE_LEAST else 0.0)
+    learned = known.slowdown if waited is None else known.slowdown.see(window)
+    return replace(known, marks=now, demands=(known.demands[-1], demand), glimpsed=0.0, slowdown=learned)
 
 
 def _held(seen: Observation) -> tuple[int, int, str] | None:

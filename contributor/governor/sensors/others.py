@@ -37,7 +37,7 @@ class OthersSensor:
 
     name: ClassVar[str] = "others"
     fields: ClassVar[tuple[str, ...]] = ("others_cpu_s", "others_wait_s", "cpus")
-    every_s: ClassVar[float] = 0.4
+    every_s: ClassVar[float] = 0.2
 
     def __init__(self, proc: Path = Path("/proc")) -> None:
         self._proc = proc
