@@ -17,10 +17,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
+from benchmarks.node_process import NodeProcess, started
 from benchmarks.report import arguments, finish, heading
 from contributor.spinning import LOOKS
 
@@ -32,7 +32,7 @@ WAYS = {
     "1,000": {"GOMP_SPINCOUNT": "1000"},
     "none (passive)": {"OMP_WAIT_POLICY": "passive"},
 }
-Node = subprocess.Popen[str]
+NODE = ("-c", "from benchmarks.spinning import node; node()")
 Told = tuple[float, float]  # seconds a step on the wall, and of processors
 
 
@@ -45,16 +45,16 @@ def main() -> None:
         file = Path(place) / "presence"
         file.touch()
         command = [sys.executable, str(JOB), "steady", str(seconds), str(file)]
-        nodes = {way: stack.enter_context(_node(environ)) for way, environ in WAYS.items()}
+        nodes = {way: stack.enter_context(started(NODE, {**os.environ, **environ})) for way, environ in WAYS.items()}
         alone: dict[str, list[Told]] = {way: [] for way in nodes}
         beside: dict[str, list[Told]] = {way: [] for way in nodes}
         pace: dict[str, list[float]] = {way: [] for way in nodes}
         for _ in range(rounds):
             free = _rate(command)
             for way, node in nodes.items():
-                _begin(node, seconds)
+                node.tell(f"{seconds}")
                 alone[way].append(_told(node))
-                _begin(node, seconds)
+                node.tell(f"{seconds}")
                 pace[way].append(_rate(command) / free)
                 beside[way].append(_told(node))
     lines += [
@@ -91,35 +91,8 @@ def node() -> None:
         print(json.dumps(each), flush=True)
 
 
-@contextmanager
-def _node(environ: dict[str, str]) -> Iterator[Node]:
-    """A node that waits to be told."""
-    command = [sys.executable, "-c", "from benchmarks.spinning import node; node()"]
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env={**os.environ, **environ},
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    try:
-        yield process
-    finally:
-        process.communicate()
-
-
-def _begin(node: Node, seconds: float) -> None:
-    assert node.stdin is not None
-    node.stdin.write(f"{seconds}\n")
-    node.stdin.flush()
-
-
-def _told(node: Node) -> Told:
-    assert node.stdout is not None
-    wall_s, busy_s = json.loads(node.stdout.readline())
+def _told(node: NodeProcess) -> Told:
+    wall_s, busy_s = node.answer()
     return wall_s, busy_s
 
 

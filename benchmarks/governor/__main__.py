@@ -1,6 +1,6 @@
 """Does ``learned`` keep the owner's other work below its target, and what does the node get done meanwhile?
 
-    python -m benchmarks.governor [--quick] [--write]
+    python -m benchmarks.governor [--quick] [--jobs steady] [--rounds 3] [--write]
 
 Three jobs that measure their own progress (job.py), each alone and beside three nodes that train the byte model with
 every processor at nice 19 (node.py):
@@ -9,12 +9,11 @@ every processor at nice 19 (node.py):
     idle       the policy idle: works once the owner has been away for 5 s, as its sensor would see it
     learned    the policy learned, target 5%; it keeps what it has learned from one turn to the next
 
-Job and node are started from two terminals, so to speak: each has a session of its own, among which Linux divides
-processors before it looks at any rank (autogroup).
+Job and node are started from two terminals, so to speak (node_process.py).
 
-All of them take turns, so that a disturbance falls on everybody, and every round begins with another. A job's slowdown
-in a round is its rate alone over its rate beside the node, minus one. A simulated machine, in which nothing else
-happens, gives the figures that noise would hide (model.py); a page says which are which.
+All of them take turns, so that a disturbance falls on everybody, and every round begins with another (plan.py). A
+job's slowdown in a round is its rate alone over its rate beside the node, minus one. A simulated machine, in which
+nothing else happens, gives the figures that noise would hide (model.py); a page says which are which.
 """
 
 from __future__ import annotations
@@ -26,29 +25,27 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks.governor.model import Machine, bursts, run, steady
+from benchmarks.governor.plan import ARMS, JOBS, Planned, minutes, plan
 from benchmarks.governor.plot import draw
+from benchmarks.node_process import NodeProcess, started
 from benchmarks.report import arguments, finish, heading
 from contributor.governor.policies.learned import Learned
 from contributor.spinning import spin_briefly
 
 HERE = Path(__file__).parent
-JOBS = {"steady": 36.0, "bursts": 15.0, "interactive": 36.0}  # seconds of a turn
-ARMS = {
-    "alone": None,
+SETTINGS = {
     "nice": "",
     "idle": "[idle]\nafter_s = 5\n[governor]\nresume_after_s = 0\n",
     "learned": "[learned]\n",
 }
-Node = subprocess.Popen[str]
 Figures = dict[str, dict[str, tuple[list[float], list[float]]]]
 SIMULATED_S = 300.0
-LEARN_TURNS = 1  # ahead of the first round, for each job
 
 
 @dataclass(frozen=True)
@@ -71,17 +68,21 @@ class Turn:
 
 def main() -> None:
     parser = arguments(__doc__, quick="two rounds of the job that never rests")
-    parser.add_argument("--rounds", type=int, default=5, help="turns of everybody (5)")
+    parser.add_argument("--rounds", type=int, default=3, help="turns of everybody (3)")
+    parser.add_argument("--jobs", nargs="+", choices=JOBS, default=list(JOBS), help="only these (all)")
     parser.add_argument("--simulated", action="store_true", help="only the simulated machine: for one that is busy")
     options = parser.parse_args()
-    jobs = {"steady": 20.0} if options.quick else JOBS
+    jobs = {"steady": 20.0} if options.quick else {job: JOBS[job] for job in options.jobs}
+    planned = plan(jobs, 2 if options.quick else options.rounds)
+    if not options.simulated:
+        print(f"{len(planned)} turns of {', '.join(jobs)}: about {minutes(planned):.0f} minutes", file=sys.stderr)
     lines = heading("The governor beside the owner's other work", "torch")
     simulated, turns = _simulated(), []
     if options.simulated:
         lines += ["Not measured on a real machine in this run; see `python -m benchmarks.governor`.", ""]
     else:
         with tempfile.TemporaryDirectory() as place:
-            turns = list(_turns(Path(place), jobs, 2 if options.quick else options.rounds))
+            turns = list(_turns(Path(place), planned))
         lines += [*_measured(turns, jobs), ""]
     page = finish("governor", [*lines, *_table(simulated)], write=options.write)
     if page is not None:
@@ -113,69 +114,46 @@ def _simulated_figures(rows: list[dict[str, Any]]) -> Figures:
     }
 
 
-def _turns(place: Path, jobs: dict[str, float], rounds: int) -> Iterator[Turn]:
-    (place / "presence").touch()
+def _turns(place: Path, planned: list[Planned]) -> Iterator[Turn]:
+    """Take them, and give back those of the rounds."""
+    presence = place / "presence"
+    presence.touch()
+    environ = dict(os.environ)
+    spin_briefly(environ)  # as `barnraise join` does
     with ExitStack() as stack:
-        nodes = {
-            arm: stack.enter_context(_node(place, arm, settings))
-            for arm, settings in ARMS.items()
-            if settings is not None
-        }
-        for number in range(-LEARN_TURNS, rounds):
-            names = list(ARMS)
-            turned = names[number % len(names) :] + names[: number % len(names)]
-            for job, seconds in jobs.items():
-                for arm in turned if number >= 0 else ("learned",):
-                    command = [sys.executable, str(HERE / "job.py"), job, str(seconds), str(place / "presence")]
-                    turn = _turn(command, nodes.get(arm), number=number, job=job, arm=arm)
-                    print(json.dumps(vars(turn)), file=sys.stderr, flush=True)
-                    if number >= 0:
-                        yield turn
+        nodes = {}
+        for arm, settings in SETTINGS.items():
+            (place / arm).mkdir()
+            (place / arm / "policies.toml").write_text(settings)
+            command = ["-m", "benchmarks.governor.node", str(place / arm), str(presence)]
+            nodes[arm] = stack.enter_context(started(command, environ))
+        for one in planned:
+            turn = _turn(one, nodes.get(one.arm), presence)
+            print(json.dumps(vars(turn)), file=sys.stderr, flush=True)
+            if one.number >= 0:
+                yield turn
 
 
-def _turn(command: list[str], node: Node | None, **named: Any) -> Turn:
+def _turn(planned: Planned, node: NodeProcess | None, presence: Path) -> Turn:
     """The job once, beside a node or alone. Its owner has just sat down."""
-    Path(command[-1]).touch()
+    presence.touch()
     if node is not None:
-        _tell(node, "go")
+        node.tell("go")
+    command = [sys.executable, str(HERE / "job.py"), planned.job, str(planned.seconds), str(presence)]
     told = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
     done: dict[str, Any] = {}
     if node is not None:
-        _tell(node, "stop")
-        assert node.stdout is not None
-        done = json.loads(node.stdout.readline())
-    per_min = 60 * done["steps"] / done["wall_s"] if done else 0.0
-    wait = told["wait_s"] / told["cpu_s"]
-    return Turn(**named, rate=told["rate"], wait=wait, steps_per_min=per_min, reason=done.get("reason", ""))
-
-
-@contextmanager
-def _node(place: Path, arm: str, settings: str) -> Iterator[Node]:
-    """A node that waits for its turns."""
-    (place / arm).mkdir()
-    (place / arm / "policies.toml").write_text(settings)
-    environ = dict(os.environ)
-    spin_briefly(environ)  # as `barnraise join` does
-    node = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.governor.node", str(place / arm), str(place / "presence")],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-        env=environ,
+        node.tell("stop")
+        done = node.answer()
+    return Turn(
+        planned.number,
+        planned.job,
+        planned.arm,
+        rate=told["rate"],
+        wait=told["wait_s"] / told["cpu_s"],
+        steps_per_min=60 * done["steps"] / done["wall_s"] if done else 0.0,
+        reason=done.get("reason", ""),
     )
-    assert node.stdout is not None
-    node.stdout.readline()
-    try:
-        yield node
-    finally:
-        node.communicate()
-
-
-def _tell(node: Node, line: str) -> None:
-    assert node.stdin is not None
-    node.stdin.write(f"{line}\n")
-    node.stdin.flush()
 
 
 def _measured(turns: list[Turn], jobs: dict[str, float]) -> list[str]:
