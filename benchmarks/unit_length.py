@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,16 +36,17 @@ SHIPPED = Path(__file__).parents[1] / "configs" / "runs" / "stdlib-lm.toml"
 PRESENT = 4
 WINDOWS = 256
 LOOK_EVERY = 144
-DECAY_IN_TURN = 0.5  # an element that waits its turn would else be pushed once for each round that it waited
+DECAY, DECAY_IN_TURN = 0.9, 0.5  # of residuals, where an arm does not say another
 Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Length:
-    """An arm, written ``STEPSxCODEC[/CODEC][@RATE]``; the second codec is that of the patches, if it is another.
+    """An arm, written ``STEPSxCODEC[/CODEC][@RATE][~DECAY]``; the second codec is that of the patches, if another.
 
     ``144x256`` is top-k 256 of 4,096 both ways, ``144xb2/512`` blockwise in 2 bits up and top-k 512 down, and
-    ``144xt8b1/t8b4@8`` an eighth of the elements in turn, in 1 bit up and 4 bits down, at an outer rate of 8.
+    ``144xt8b1/t8b4@8~0`` an eighth of the elements in turn, in 1 bit up and 4 bits down, at an outer rate of 8 and
+    without error feedback.
     """
 
     name: str
@@ -56,19 +58,28 @@ class Length:
     @property
     def rate(self) -> float:
         """The outer learning rate."""
-        return float(self.name.partition("@")[2] or 1.0)
+        return float(self.name.partition("~")[0].partition("@")[2] or 1.0)
+
+    @property
+    def decay(self) -> float:
+        """The share of what an update left out that goes into the next one."""
+        return float(self.name.partition("~")[2] or (DECAY if self.turns[0] is None else DECAY_IN_TURN))
 
     @property
     def codecs(self) -> tuple[CodecConfig, CodecConfig]:
         """Of updates, and of patches."""
-        said = self.name.partition("x")[2].partition("@")[0].split("/")
+        said = self._said
         return _codec(said[0])[1], _codec(said[-1])[1]
 
     @property
     def turns(self) -> tuple[int | None, int | None]:
         """Of updates, and of patches."""
-        said = self.name.partition("x")[2].partition("@")[0].split("/")
+        said = self._said
         return _codec(said[0])[0], _codec(said[-1])[0]
+
+    @property
+    def _said(self) -> list[str]:
+        return re.split("[@~]", self.name.partition("x")[2])[0].split("/")
 
 
 def _codec(said: str) -> tuple[int | None, CodecConfig]:
@@ -84,22 +95,21 @@ def _in_words(codec: CodecConfig, turns: int | None) -> str:
     return told if turns is None else f"1 of {turns} in turn, {told}"
 
 
-def world_of_run(size: str) -> tuple[World, float]:
-    """The shipped run's text, its model or the small one, and the share of a residual that it keeps."""
+def world_of_run(size: str) -> World:
+    """The shipped run's text, and its model or the small one."""
     run = load_run_config(SHIPPED)
     assert isinstance(run.model, ByteLMConfig)
     assert isinstance(run.data, StdlibData)
     rate, batch = run.training.learning_rate, run.training.batch
     model = run.model if size == "stdlib" else STANDARD.model
     scale = Scale(size, model, 1, 1, batch, rate, 1, PRESENT, final=WINDOWS)
-    return World(scale, run.data.shards), run.update.residual_decay
+    return World(scale, run.data.shards)
 
 
-def rounds(length: Length, world: World, decay: float, seed: int) -> Iterator[Record]:
+def rounds(length: Length, world: World, seed: int) -> Iterator[Record]:
     """Train for ever; a record whenever a multiple of ``LOOK_EVERY`` steps of a contributor is done."""
     (up, down), (turns_up, turns_down) = length.codecs, length.turns
-    decay = decay if turns_up is None else DECAY_IN_TURN
-    arm = Arm(length.name, length.name, up=up, down=down, turns_up=turns_up, turns_down=turns_down, decay=decay)
+    arm = Arm(length.name, length.name, up=up, down=down, turns_up=turns_up, turns_down=turns_down, decay=length.decay)
     trunk = Trunk(world.space, world.initial(seed), (length.rate, 0.0), turns=turns_down)
     crowd, traffic = Crowd(arm, world, seed, length.steps), Traffic(keyframe=4 * world.space.size)
     number = 0
@@ -123,9 +133,9 @@ def rounds(length: Length, world: World, decay: float, seed: int) -> Iterator[Re
             }
 
 
-def work_off(names: Sequence[str], most: int, seed: int, world: World, decay: float, path: Path) -> None:
+def work_off(names: Sequence[str], most: int, seed: int, world: World, path: Path) -> None:
     """All arms in turns, a look at a time, so that what is there when it is stopped is comparable."""
-    training = [rounds(Length(name), world, decay, seed) for name in names]
+    training = [rounds(Length(name), world, seed) for name in names]
     for _ in range(most // LOOK_EVERY):
         for arm in training:
             record = {"size": world.scale.name, **next(arm)}
@@ -138,12 +148,17 @@ def table(records: Sequence[Record]) -> list[str]:
     """A row an arm, a column for each look."""
     looks = sorted({r["done"] for r in records})
     header = [f"bits per byte after {done} steps" for done in looks]
-    lines = [f"| steps a unit | codec up | codec down | outer rate | kB a step up | down | {' | '.join(header)} |"]
-    lines.append("|---" * (6 + len(looks)) + "|")
+    told = "steps a unit | codec up | codec down | outer rate | residual decay | kB a step up | down"
+    lines = [f"| {told} | {' | '.join(header)} |", "|---" * (7 + len(looks)) + "|"]
     for name in dict.fromkeys(r["arm"] for r in records):
         length, mine = Length(name), [r for r in records if r["arm"] == name]
         last = max(mine, key=lambda r: r["done"])
-        cells = [str(length.steps), *map(_in_words, length.codecs, length.turns), f"{length.rate:g}"]
+        cells = [
+            str(length.steps),
+            *map(_in_words, length.codecs, length.turns),
+            f"{length.rate:g}",
+            f"{length.decay:g}",
+        ]
         cells += [f"{last[way] / PRESENT / last['done'] / 1000:.2f}" for way in ("up_bytes", "down_bytes")]
         for done in looks:
             found = [r["bits"] for r in mine if r["done"] == done]
@@ -155,7 +170,7 @@ def table(records: Sequence[Record]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument(
-        "--arms", default="12x256,48x256,144x256", help="STEPSxCODEC[/CODEC][@RATE], separated by commas"
+        "--arms", default="12x256,48x256,144x256", help="STEPSxCODEC[/CODEC][@RATE][~DECAY], separated by commas"
     )
     parser.add_argument("--size", choices=["small", "stdlib"], default="small")
     parser.add_argument("--steps", type=int, default=576, help="of each contributor, in all")
@@ -166,14 +181,14 @@ def main() -> None:
     chosen = parser.parse_args()
     torch.set_num_threads(1)  # one gives the same bits everywhere
     if not chosen.report:
-        return work_off(chosen.arms.split(","), chosen.steps, chosen.seed, *world_of_run(chosen.size), chosen.records)
+        return work_off(chosen.arms.split(","), chosen.steps, chosen.seed, world_of_run(chosen.size), chosen.records)
     records = [json.loads(line) for line in chosen.records.read_text().splitlines()]
     lines = heading("How long should a unit be?", "torch", "numpy")
     for size in dict.fromkeys(r["size"] for r in records):
         lines += [
-            f"Model: {size}. {PRESENT} contributors on the shards of configs/runs/stdlib-lm.toml, residual decay 0.9,",
-            f"{DECAY_IN_TURN} in turn; momentum 0; steps are those of one contributor. Bits per byte are those of",
-            f"{WINDOWS} held-out windows, bytes those of one contributor and of the patches that it fetches.",
+            f"Model: {size}. {PRESENT} contributors on the shards of configs/runs/stdlib-lm.toml; momentum 0;",
+            f"steps are those of one contributor. Bits per byte are those of {WINDOWS} held-out windows, bytes those",
+            "of one contributor and of the patches that it fetches.",
             "",
             *table([r for r in records if r["size"] == size]),
             "",

@@ -41,7 +41,7 @@ Tuning = tuple[float, float, float]
 times (1 - momentum): how far a change goes in the end that every round wants."""
 
 DENSE = CodecConfig(name="dense")
-OUTER = (0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0)
+OUTER = (0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
 MOMENTUM = (0.0, 0.5)
 INNER = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3)
 FAST, SLOW = 4, 1  # contributors that change places with absent ones after a round
@@ -194,12 +194,25 @@ TURN_BOTH = replace(
     down=blockwise(4),
     turns_down=8,
 )
+FORGETFUL_TURN = replace(
+    TURN_BOTH,
+    name="turn8-both-forget",
+    title="an eighth in turn, signs up and 4 bits down, no error feedback",
+    decay=0.0,
+)
 CHURN_TURN = replace(
     TURN_BOTH,
     name="churn-turn8-both",
     title="churn: an eighth in turn, signs up and 4 bits down, residual lost",
     swapped=FAST,
     like=TURN_BOTH.name,
+)
+CHURN_FORGETFUL_TURN = replace(
+    FORGETFUL_TURN,
+    name="churn-turn8-both-forget",
+    title="churn: an eighth in turn, signs up and 4 bits down, no error feedback",
+    swapped=FAST,
+    like=FORGETFUL_TURN.name,
 )
 
 
@@ -247,7 +260,9 @@ ARMS: tuple[Arm, ...] = (
     SEVENTH,
     TURN,
     TURN_BOTH,
+    FORGETFUL_TURN,
     CHURN_TURN,
+    CHURN_FORGETFUL_TURN,
 )
 
 
