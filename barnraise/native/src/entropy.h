@@ -76,14 +76,15 @@ Found barnraise_find(const Tables *tables, Draw draw, uint32_t slot, uint32_t pl
 Reader barnraise_open_segment(Segment *segment);
 int barnraise_close_segment(Reader *reader, const Segment *segment);
 
-// Draws of two streams, a row for each step; where `size` is 0 the draw before goes on.
-enum { STEPS = 256, WIDTH = 8, PAIRS = TOGETHER / 2 };
+// Draws of two streams, a row for each step; where `draw` is 0 the draw before goes on. From the lowest bit on it has
+// the size (13 bits), how many are left (9 bits), and which multiple of 128 the places are counted from.
+enum { STEPS = 256, WIDTH = 8, PAIRS = TOGETHER / 2, SIZE_BITS = 13, LEFT_BITS = 9, BASE_LOG = 7 };
 typedef struct {
-    uint32_t size[WIDTH], left[WIDTH], all[WIDTH], end[WIDTH];
+    uint32_t draw[WIDTH], all[WIDTH];
 } Asked;
 typedef struct {
     Asked asked[STEPS];
-    uint32_t found[STEPS][WIDTH]; // places drawn, counted from `end` back
+    uint32_t found[STEPS][WIDTH]; // places drawn
 } Steps;
 
 // Memory that is wanted next: a step of the decoder, which needs the memory little, asks for some lines of it.
@@ -91,11 +92,16 @@ typedef struct {
     const char *at, *end;
 } Ahead;
 
-// Segments of as many chunks each that are decoded in step, four chunks of each at a time, and their readers.
+// A segment that is decoded four chunks at a time.
 typedef struct {
-    Segment *segments[TOGETHER];
-    Reader readers[TOGETHER];
-    int before[TOGETHER]; // how the last chunk that had entries was cut
+    Segment *segment;
+    Reader reader;
+    int before; // how the last chunk that had entries was cut
+} Stream;
+
+// Streams of as many chunks each that are decoded in step.
+typedef struct {
+    Stream *streams[TOGETHER];
     int count;
     Steps *steps; // of PAIRS
     Ahead *ahead;
@@ -107,13 +113,13 @@ int barnraise_can_walk(void);
 // Where a row has a lane of a pair's streams: 0 and 1 of the first stream, 0 and 1 of the second, 2 and 3 of the first ...
 static inline int column(int stream, int lane) { return 4 * (lane >> 1) + 2 * stream + (lane & 1); }
 
-// Decode chunks `first` to `first` + 3 of segments whose plans are read. Returns 0 if it cannot be done here, or if
+// Decode chunks `first` to `first` + 3 of streams whose plans are read. Returns 0 if it cannot be done here, or if
 // anything is wrong with one of them: what was written means nothing then, and nothing is said about which.
 int barnraise_walk(const Tables *tables, Walk *walk, int64_t first);
 
-// The places that were drawn for chunk `first` + `lane` of a segment: one in WIDTH numbers.
-static inline const uint32_t *walked(const Walk *walk, int segment, int lane) {
-    return walk->steps[segment / 2].found[0] + column(segment & 1, lane);
+// The places that were drawn for chunk `first` + `lane` of a stream: one in WIDTH numbers.
+static inline const uint32_t *walked(const Walk *walk, int stream, int lane) {
+    return walk->steps[stream / 2].found[0] + column(stream & 1, lane);
 }
 
 // Decode the places of up to TOGETHER segments of as many chunks whose plans are read; returns 0 as above.

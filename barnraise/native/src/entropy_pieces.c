@@ -13,40 +13,32 @@ typedef struct {
 } Costs;
 
 static inline int cheapest(const Tables *tables, const Costs *costs, uint32_t count, uint32_t size, int before) {
-    int best = 0;
-    uint64_t least = UINT64_MAX;
+    uint64_t least = UINT64_MAX; // a cost and below it its choice: so no branch is taken that cannot be foretold
     for (int choice = 0; choice < CHOICES; choice++) {
         uint32_t bars = pieces_of(size, PLAIN_LOG - choice) - 1;
         uint64_t cost = costs->parts[choice] + choose_cost(tables, count + bars, bars);
         cost += choice == before ? 0 : choice ? SWITCH : BACK;
-        if (cost < least) {
-            least = cost;
-            best = choice;
-        }
+        cost = cost << 3 | (uint64_t)choice;
+        least = cost < least ? cost : least;
     }
-    return best;
+    return (int)(least & 7);
 }
 
-// From pieces of 128 << (CHOICES - 1 - choice) elements on, whose entries are `now` and whose costs begin at `shares`.
-static inline void cost_from(const Tables *tables, int choice, uint32_t *now, const uint32_t *shares, uint32_t count,
-                             uint32_t size, Costs *costs) {
-    for (; choice > 0; choice--) {
+static int best_plain(const Tables *tables, const Counts *counts, uint32_t count, uint32_t size, int before) {
+    uint32_t now[FINEST];
+    for (int piece = 0; piece < FINEST; piece++) now[piece] = counts->counts[piece];
+    Costs costs;
+    const uint32_t *shares = tables->shares;
+    for (int choice = CHOICES - 1; choice > 0; choice--) {
         int log = PLAIN_LOG - choice;
         uint32_t pieces = pieces_of(size, log);
         uint64_t cost = choose_cost(tables, size - ((pieces - 1) << log), now[pieces - 1]);
         for (uint32_t piece = 0; piece + 1 < pieces; piece++) cost += shares[now[piece]];
-        costs->parts[choice] = cost;
+        costs.parts[choice] = cost;
         for (uint32_t piece = 0; piece < 1u << (choice - 1); piece++) now[piece] = now[2 * piece] + now[2 * piece + 1];
         shares += (1 << log) + 1;
     }
-    costs->parts[0] = choose_cost(tables, size, count);
-}
-
-static int best_plain(const Tables *tables, const Counts *counts, uint32_t count, uint32_t size, int before) {
-    uint32_t now[FINEST] = {0};
-    for (int piece = 0; piece < FINEST; piece++) now[piece] = counts->counts[piece];
-    Costs costs;
-    cost_from(tables, CHOICES - 1, now, tables->shares, count, size, &costs);
+    costs.parts[0] = choose_cost(tables, size, count);
     return cheapest(tables, &costs, count, size, before);
 }
 
@@ -91,6 +83,23 @@ WIDE static inline uint64_t sum_of(const uint32_t *table, __m256i at) {
     return (uint64_t)_mm_cvtsi128_si64(half) + (uint64_t)_mm_extract_epi64(half, 1);
 }
 
+// What eight pieces of 512 elements cost, and those of twice and four times as many, and the whole chunk.
+WIDE static inline void shares_of_eight(const Tables *tables, __m256i pieces, const uint32_t *shares, uint32_t count,
+                                        Costs *costs) {
+    uint32_t eight[8], four[8];
+    __m256i fours = _mm256_hadd_epi32(pieces, pieces); // 0, 1, 0, 1, 2, 3, 2, 3
+    _mm256_storeu_si256((__m256i *)eight, pieces);
+    _mm256_storeu_si256((__m256i *)four, fours);
+    const uint32_t *shares_1024 = shares + 512 + 1, *shares_2048 = shares_1024 + 1024 + 1;
+    costs->parts[3] = 0;
+    for (int i = 0; i < 8; i++) costs->parts[3] += shares[eight[i]];
+    costs->parts[2] = (uint64_t)shares_1024[four[0]] + shares_1024[four[1]];
+    costs->parts[2] += (uint64_t)shares_1024[four[4]] + shares_1024[four[5]];
+    uint32_t half = four[0] + four[1];
+    costs->parts[1] = (uint64_t)shares_2048[half] + shares_2048[count - half];
+    costs->parts[0] = choose_cost(tables, 4096, count);
+}
+
 // A whole chunk with few entries in each piece: the many short pieces are looked up all at once.
 WIDE static int best_wide(const Tables *tables, const Counts *counts, uint32_t count, int before, int *done) {
     __m256i finest = _mm256_loadu_si256((const __m256i *)counts->counts), zero = _mm256_setzero_si256();
@@ -105,9 +114,7 @@ WIDE static int best_wide(const Tables *tables, const Counts *counts, uint32_t c
     shares += 128 + 1;
     costs.parts[4] = sum_of(shares, _mm256_packus_epi16(pairs, zero)); // no entries cost nothing
     shares += 256 + 1;
-    uint32_t now[FINEST] = {0};
-    _mm256_storeu_si256((__m256i *)now, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-    cost_from(tables, 3, now, shares, count, 4096, &costs);
+    shares_of_eight(tables, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)), shares, count, &costs);
     return cheapest(tables, &costs, count, 4096, before);
 }
 

@@ -123,12 +123,15 @@ typedef struct {
 
 // Where a lane begins with other draws, these are taken.
 WIDE void take_asked(Drawing *draw, const Asked *asked) {
-    __m256i size = _mm256_loadu_si256((const __m256i *)asked->size);
-    __m256i fresh = _mm256_cmpgt_epi32(size, _mm256_setzero_si256());
+    __m256i packed = _mm256_loadu_si256((const __m256i *)asked->draw);
+    __m256i fresh = _mm256_cmpgt_epi32(packed, _mm256_setzero_si256());
+    __m256i size = _mm256_and_si256(packed, ALL((1 << SIZE_BITS) - 1));
+    __m256i left = _mm256_and_si256(_mm256_srli_epi32(packed, SIZE_BITS), ALL((1 << LEFT_BITS) - 1));
+    __m256i base = _mm256_slli_epi32(_mm256_srli_epi32(packed, SIZE_BITS + LEFT_BITS), BASE_LOG);
     draw->size = _mm256_blendv_epi8(draw->size, size, fresh);
-    draw->left = _mm256_blendv_epi8(draw->left, _mm256_loadu_si256((const __m256i *)asked->left), fresh);
+    draw->left = _mm256_blendv_epi8(draw->left, left, fresh);
     draw->all = _mm256_blendv_epi8(draw->all, _mm256_loadu_si256((const __m256i *)asked->all), fresh);
-    draw->end = _mm256_blendv_epi8(draw->end, _mm256_loadu_si256((const __m256i *)asked->end), fresh);
+    draw->end = _mm256_blendv_epi8(draw->end, _mm256_add_epi32(base, size), fresh);
 }
 
 WIDE void begin_step(Drawing *draw, const Pair *pair) {
@@ -227,8 +230,8 @@ WIDE void consume(Pair *pair, int s, const Drawing *draw) {
 WIDE void end_step(Drawing *draw, Steps *steps, uint32_t t) {
     __m256i rest = _mm256_sub_epi32(draw->size, draw->place);
     _mm256_storeu_si256((__m256i *)steps->found[t], _mm256_sub_epi32(draw->end, rest));
-    draw->size = _mm256_sub_epi32(rest, ALL(1));
-    draw->left = _mm256_sub_epi32(draw->left, ALL(1));
+    draw->size = _mm256_max_epi32(_mm256_sub_epi32(rest, ALL(1)), ALL(1)); // one of one place again
+    draw->left = _mm256_max_epi32(_mm256_sub_epi32(draw->left, ALL(1)), ALL(1));
     draw->all = draw->after;
 }
 
@@ -281,17 +284,15 @@ typedef struct {
     int at; // the lane in these
 } Chunk;
 
-NARROW void put_draw(const Chunk *chunk, const Tables *tables, uint32_t t, Draw draw, uint32_t end) {
+NARROW void put_draw(const Chunk *chunk, const Tables *tables, uint32_t t, Draw draw, uint32_t base) {
     Asked *asked = chunk->asked + t;
-    asked->size[chunk->at] = draw.size;
-    asked->left[chunk->at] = draw.left;
+    asked->draw[chunk->at] = draw.size | draw.left << SIZE_BITS | base >> BASE_LOG << (SIZE_BITS + LEFT_BITS);
     asked->all[chunk->at] = tables->factorials[draw.size] - tables->factorials[draw.size - draw.left];
-    asked->end[chunk->at] = end;
 }
 
 // From t on the lane has nothing to draw.
 NARROW void put_rest(const Chunk *chunk, const Tables *tables, uint32_t t, uint32_t count) {
-    for (; t < count; t++) put_draw(chunk, tables, t, (Draw){1, 1}, 1);
+    if (t < count) put_draw(chunk, tables, t, (Draw){1, 1}, 0);
 }
 
 NARROW void set_chunk(Chunk *chunk, const Segment *segment, int64_t number) {
@@ -305,8 +306,8 @@ NARROW void set_chunk(Chunk *chunk, const Segment *segment, int64_t number) {
 }
 
 NARROW void put_bars(const Chunk *chunk, const Tables *tables, uint32_t count) {
-    uint32_t bars = chunk->pieces - 1, size = chunk->count + bars;
-    if (bars) put_draw(chunk, tables, 0, (Draw){size, bars}, size);
+    uint32_t bars = chunk->pieces - 1;
+    if (bars) put_draw(chunk, tables, 0, (Draw){chunk->count + bars, bars}, 0);
     put_rest(chunk, tables, bars, count);
 }
 
@@ -329,7 +330,7 @@ NARROW void put_places(const Chunk *chunk, const Tables *tables, uint32_t count)
         uint32_t here = chunk->counts[piece], base = piece << chunk->log, end = base + (1u << chunk->log);
         if (here == 0) continue;
         end = end < chunk->size ? end : chunk->size;
-        put_draw(chunk, tables, t, (Draw){end - base, here}, end);
+        put_draw(chunk, tables, t, (Draw){end - base, here}, base);
         t += here;
     }
     put_rest(chunk, tables, t, count);
@@ -337,7 +338,7 @@ NARROW void put_places(const Chunk *chunk, const Tables *tables, uint32_t count)
 
 static void clear(Steps *steps, int pairs, uint32_t count) {
     for (int p = 0; p < pairs; p++)
-        for (uint32_t t = 0; t < count; t++) memset(steps[p].asked[t].size, 0, sizeof steps[p].asked[t].size);
+        for (uint32_t t = 0; t < count; t++) memset(steps[p].asked[t].draw, 0, sizeof steps[p].asked[t].draw);
 }
 
 static void run_all(const Tables *tables, Pair *shared, Steps *steps, Run what, int pairs) {
@@ -387,16 +388,17 @@ static __attribute__((TARGET)) int walk_on(const Tables *tables, Walk *walk, int
     Chunk chunks[TOGETHER][LANES];
     for (int i = 0; i < 2 * pairs; i++) {
         Pair *pair = shared + i / 2;
-        const Reader *reader = walk->readers + i;
-        pair->states[i & 1] = _mm256_loadu_si256((const __m256i *)(i < count ? reader->state : still));
-        pair->next[i & 1] = i < count ? reader->next : (const uint8_t *)still;
-        pair->last[i & 1] = i < count ? reader->end : (const uint8_t *)still;
-        for (int l = 0; l < LANES; l++) set_chunk(&chunks[i][l], i < count ? walk->segments[i] : NULL, first + l);
+        const Reader *reader = i < count ? &walk->streams[i]->reader : NULL;
+        pair->states[i & 1] = _mm256_loadu_si256((const __m256i *)(reader ? reader->state : still));
+        pair->next[i & 1] = reader ? reader->next : (const uint8_t *)still;
+        pair->last[i & 1] = reader ? reader->end : (const uint8_t *)still;
+        for (int l = 0; l < LANES; l++) set_chunk(&chunks[i][l], reader ? walk->streams[i]->segment : NULL, first + l);
     }
     if (read_group(tables, walk, shared, chunks, pairs)) return 0;
     for (int i = 0; i < count; i++) {
-        _mm256_storeu_si256((__m256i *)walk->readers[i].state, shared[i / 2].states[i & 1]);
-        walk->readers[i].next = shared[i / 2].next[i & 1];
+        Reader *reader = &walk->streams[i]->reader;
+        _mm256_storeu_si256((__m256i *)reader->state, shared[i / 2].states[i & 1]);
+        reader->next = shared[i / 2].next[i & 1];
     }
     return 1;
 }
@@ -430,11 +432,12 @@ int barnraise_read_wide(const Tables *tables, Segment *const *segments, Reader *
     Steps steps[PAIRS];
     Ahead nothing = {NULL, NULL};
     Walk walk = {.count = count, .steps = steps, .ahead = &nothing};
+    Stream streams[TOGETHER];
     uint32_t *at[TOGETHER];
     int64_t most = 0;
     for (int i = 0; i < count; i++) {
-        walk.segments[i] = segments[i];
-        walk.readers[i] = readers[i];
+        streams[i] = (Stream){segments[i], readers[i], 0};
+        walk.streams[i] = streams + i;
         at[i] = segments[i]->places;
         if (segments[i]->chunks > most) most = segments[i]->chunks;
     }
@@ -447,11 +450,11 @@ int barnraise_read_wide(const Tables *tables, Segment *const *segments, Reader *
                 if (here == 0) continue;
                 uint32_t size = (uint32_t)(segments[i]->starts[chunk + 1] - segments[i]->starts[chunk]);
                 const uint32_t *found = walked(&walk, i, (int)(chunk - first));
-                walk.before[i] = take_places(tables, found, here, size, walk.before[i], at[i]);
-                if (walk.before[i] != plan->choices[chunk]) return 0;
+                streams[i].before = take_places(tables, found, here, size, streams[i].before, at[i]);
+                if (streams[i].before != plan->choices[chunk]) return 0;
                 at[i] += here;
             }
     }
-    memcpy(readers, walk.readers, (size_t)count * sizeof *readers);
+    for (int i = 0; i < count; i++) readers[i] = streams[i].reader;
     return 1;
 }

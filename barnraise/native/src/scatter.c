@@ -54,7 +54,8 @@ typedef struct {
     const uint8_t *signs;
     int64_t signs_size, at;
     int64_t done; // chunks of it that are added already
-    Walk *walk;   // that decodes it, and its number there
+    Stream stream;
+    const Walk *walk; // that decodes it, and its number there
     int number, ready; // or whether it is decoded
     int32_t step;
     float factor;
@@ -119,20 +120,34 @@ static int decode_all(const Tables *tables, Opened *opened, int64_t count) {
     return decode(tables, found, some);
 }
 
+// SIGNS signs from an entry on, the first one lowest; beyond the end there are zeros.
+static inline uint64_t signs_from(const Opened *opened, int64_t entry) {
+    uint64_t bits = 0;
+    int64_t first = entry >> 3, left = opened->signs_size - first;
+    if (left >= 8) memcpy(&bits, opened->signs + first, 8);
+    else
+        for (int64_t i = 0; i < left; i++) bits |= (uint64_t)opened->signs[first + i] << (8 * i);
+    return bits >> (entry & 7);
+}
+
 // Add the next chunk. A product has the same digits for both signs, so it is taken once for each level.
 static uint32_t add_chunk(Opened *opened, int64_t chunk, float *out) {
-    uint32_t count = opened->plan.counts[chunk], beyond = 0, products[2] = {0, 0};
+    uint32_t count = opened->plan.counts[chunk], beyond = 0;
     if (count == 0) return 0;
     int32_t number = 2 * opened->plan.eighths[chunk];
-    products[0] = bits_of(opened->factor * float_of(magnitude(number)));
-    if (opened->step) products[1] = bits_of(opened->factor * float_of(magnitude(number + opened->step)));
+    float low = opened->factor * float_of(magnitude(number)), high = low;
+    if (opened->step) high = opened->factor * float_of(magnitude(number + opened->step));
+    const float values[2][2] = {{low, -low}, {high, -high}};
     const uint32_t *places = opened->places + opened->at;
-    for (uint32_t i = 0; i < count; i++) {
-        int64_t entry = opened->at + i;
-        uint32_t negative = (uint32_t)opened->signs[entry >> 3] << (31 - (entry & 7)) & 0x80000000u;
-        float sum = out[places[i]] + float_of(products[opened->step ? opened->high[entry] : 0] ^ negative);
-        out[places[i]] = sum;
-        beyond |= (bits_of(sum) & 0x7fffffffu) + 0x00800000u; // reaches the highest bit if it is not finite
+    const uint8_t *highs = opened->high + opened->at, low_only = opened->step == 0;
+    for (uint32_t first = 0; first < count; first += SIGNS) {
+        uint32_t end = first + SIGNS < count ? first + SIGNS : count;
+        uint64_t signs = signs_from(opened, opened->at + first);
+        for (uint32_t i = first; i < end; i++, signs >>= 1) {
+            float sum = out[places[i]] + values[low_only ? 0 : highs[i]][signs & 1];
+            out[places[i]] = sum;
+            beyond |= (bits_of(sum) & 0x7fffffffu) + 0x00800000u; // reaches the highest bit if it is not finite
+        }
     }
     opened->at += count;
     return beyond >> 31;
@@ -181,16 +196,6 @@ static uint32_t add_segment(Opened *opened, int64_t now, const int64_t *starts, 
 
 // -- adding while it is decoded ----------------------------------------------------------
 
-// SIGNS signs from an entry on, the first one lowest; beyond the end there are zeros.
-static inline uint64_t signs_from(const Opened *opened, int64_t entry) {
-    uint64_t bits = 0;
-    int64_t first = entry >> 3, left = opened->signs_size - first;
-    if (left >= 8) memcpy(&bits, opened->signs + first, 8);
-    else
-        for (int64_t i = 0; i < left; i++) bits |= (uint64_t)opened->signs[first + i] << (8 * i);
-    return bits >> (entry & 7);
-}
-
 static Counts counts_among(const uint32_t *found, uint32_t count) {
     Counts counts = {{0}};
     for (uint32_t t = 0; t < count; t++) counts.counts[found[WIDTH * t] >> 7]++;
@@ -201,7 +206,6 @@ static Counts counts_among(const uint32_t *found, uint32_t count) {
 static int add_walked(const Tables *tables, Opened *opened, int64_t chunk, float *out, float *nothing) {
     const Segment *segment = &opened->segment;
     const uint32_t *found = walked(opened->walk, opened->number, (int)(chunk % LANES));
-    int *before = opened->walk->before + opened->number;
     uint32_t count = opened->plan.counts[chunk];
     if (count == 0) return 1;
     uint32_t size = (uint32_t)(segment->starts[chunk + 1] - segment->starts[chunk]);
@@ -222,8 +226,8 @@ static int add_walked(const Tables *tables, Opened *opened, int64_t chunk, float
     *nothing = zero;
     opened->at += count;
     Counts counts = count <= UINT8_MAX ? barnraise_counts_of(&marks) : counts_among(found, count);
-    *before = barnraise_best_choice(tables, &counts, count, size, *before);
-    return *before == opened->plan.choices[chunk];
+    opened->stream.before = barnraise_best_choice(tables, &counts, count, size, opened->stream.before);
+    return opened->stream.before == opened->plan.choices[chunk];
 }
 
 // What has two levels is decoded first: its levels come last. Others that fill up its round of TOGETHER go with it.
@@ -243,8 +247,8 @@ static int decode_first(const Tables *tables, Opened *opened, int64_t now, int *
     return 1;
 }
 
-// Get ready what is not decoded in step, and open the rest. Returns the number of walks; -1 if something is wrong.
-static int begin_walks(const Tables *tables, Opened *opened, int64_t now, Walk *walks, int *in_step) {
+// Get ready what is not decoded in step, and open the rest. Returns how many these are; -1 if something is wrong.
+static int begin_walks(const Tables *tables, Opened *opened, int64_t now, Opened **walking, int *in_step) {
     int count = 0;
     if (!decode_first(tables, opened, now, in_step)) return -1;
     for (int64_t u = 0; u < now; u++) {
@@ -252,15 +256,36 @@ static int begin_walks(const Tables *tables, Opened *opened, int64_t now, Walk *
         Segment *segment = &one->segment;
         if (segment->status != DONE) return -1;
         if (segment->plan == NULL || one->ready) continue;
-        one->walk = walks + count / TOGETHER;
-        one->number = count++ % TOGETHER;
-        one->walk->segments[one->number] = segment;
-        one->walk->readers[one->number] = barnraise_open_segment(segment);
-        one->walk->before[one->number] = 0;
-        one->walk->count = one->number + 1;
+        one->stream = (Stream){segment, barnraise_open_segment(segment), 0};
+        walking[count++] = one;
         if (segment->status != DONE || check_signs(one) != DONE) return -1;
     }
     *in_step += count;
+    return count;
+}
+
+// The shortest pieces among four chunks: for as long as these have bars to be drawn, all that is in step waits.
+static int finest_of(const Plan *plan, int64_t first, int64_t last) {
+    int finest = 0;
+    for (int64_t chunk = first; chunk < last; chunk++)
+        if (plan->counts[chunk] && plan->choices[chunk] > finest) finest = plan->choices[chunk];
+    return finest;
+}
+
+// Put those into step whose next four chunks are cut alike. Returns the number of walks.
+static int line_up(Opened *const *walking, int count, int64_t first, int64_t last, Walk *walks) {
+    int finest[MOST], at = 0;
+    for (int i = 0; i < count; i++) finest[i] = finest_of(&walking[i]->plan, first, last);
+    for (int choice = CHOICES - 1; choice >= 0; choice--)
+        for (int i = 0; i < count; i++) {
+            if (finest[i] != choice) continue;
+            Opened *one = walking[i];
+            Walk *walk = walks + at / TOGETHER;
+            one->walk = walk;
+            one->number = at++ % TOGETHER;
+            walk->streams[one->number] = &one->stream;
+            walk->count = one->number + 1;
+        }
     return (count + TOGETHER - 1) / TOGETHER;
 }
 
@@ -295,20 +320,20 @@ static int add_walking(const Tables *tables, Opened *opened, int64_t now, const 
         walks[i].ahead = &ahead;
     }
     int in_step = 0;
-    const int count = begin_walks(tables, opened, now, walks, &in_step);
+    Opened *walking[MOST];
+    const int count = begin_walks(tables, opened, now, walking, &in_step);
     if (count <= 0) return 0;
     for (int64_t first = 0; first < chunks; first += LANES) {
         int64_t last = first + LANES < chunks ? first + LANES : chunks;
         int64_t after = last + LANES < chunks ? last + LANES : chunks;
         ahead = (Ahead){(const char *)(out + starts[last]), (const char *)(out + starts[after])};
-        for (int i = 0; i < count; i++)
+        const int all = line_up(walking, count, first, last, walks);
+        for (int i = 0; i < all; i++)
             if (!barnraise_walk(tables, walks + i, first)) return 0;
         if (!add_group(tables, opened, now, starts, first, last, out, beyond)) return 0;
     }
-    for (int64_t u = 0; u < now; u++) {
-        Walk *walk = opened[u].walk;
-        if (walk && barnraise_close_segment(walk->readers + opened[u].number, &opened[u].segment) != DONE) return 0;
-    }
+    for (int i = 0; i < count; i++)
+        if (barnraise_close_segment(&walking[i]->stream.reader, &walking[i]->segment) != DONE) return 0;
     return in_step;
 }
 
