@@ -4,19 +4,24 @@
 
 Ways to do one job take turns, so that a disturbance falls on everybody; ratios are medians of
 pairs of one turn. "Bound" is a loop that does nothing but touch the memory, compiled for this
-machine alone; "plain" are our own implementations without the compiled loops. hivemind runs in
-the environment of ``--peers``. ``--write`` leaves a dated file in results/.
+machine alone; "plain" are our own implementations without the compiled loops. What adding packed
+updates costs depends on where their entries lie: at random; in uneven chunks, whose rows differ in
+scale, so that they are coded in pieces; and where a real update of the standard-library model
+has them, in pieces too. hivemind runs in the environment of ``--peers``. ``--write`` leaves a
+dated file in results/.
 """
 
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +32,7 @@ from peer import Peer
 from report import arguments, finish, heading
 from torch import Tensor
 from turns import Job, Timings, ratio, take_turns, walls
+from update_size import real_samples
 
 from barnraise import native
 from barnraise.digest import digest_bytes
@@ -47,6 +53,7 @@ from merge.compress.topk import select
 
 BASE = digest_bytes(b"base")
 CHUNK, UPDATES = 4096, 16
+RANDOM, UNEVEN, REAL = "packed, at random", "packed, uneven chunks", "packed, as in a real update"
 MEDIUM, LARGE = 6081, 30380  # chunks: 24.9M and 124.4M elements
 BOUND = r"""
 #include <stdint.h>
@@ -199,12 +206,26 @@ def dense_mean(change: Tensor, out_P: Tensor) -> None:
         out_P.add_(change, alpha=1 / UPDATES)
 
 
+def real_values_of(chunks: int) -> Tensor:
+    """float32 [P]: what a contributor of the standard-library run says in round 3, again and again."""
+    (sample,) = itertools.islice(real_samples((3,)), 1)
+    rows = torch.from_numpy(sample.target_P)[: len(sample.target_P) // CHUNK * CHUNK].view(-1, CHUNK)
+    return rows.repeat(-(-chunks // len(rows)), 1)[:chunks].reshape(-1)
+
+
 def adding(chunks: int, repeats: int, k: int = 41) -> list[str]:
     space = space_of(chunks)
     values_P = values_of(chunks)
-    rolled = [packed(values_P.roll(7919 * number), space, k) for number in range(UPDATES)]
-    updates = [parsed(data, space) for data in rolled]
-    decoded = [decode_whole(update) for update in updates]
+    inputs = {  # each of the updates is turned by another number of elements
+        RANDOM: (values_P, CHUNK),
+        UNEVEN: (values_P, 7919),  # a chunk has parts of two rows
+        REAL: (real_values_of(chunks), CHUNK),
+    }
+    sent = {
+        name: [parsed(packed(said_P.roll(shift * number), space, k), space) for number in range(UPDATES)]
+        for name, (said_P, shift) in inputs.items()
+    }
+    decoded = [decode_whole(update) for update in sent[RANDOM]]
     factors = [1 / UPDATES] * UPDATES
     out_P = np.zeros(space.size, dtype=np.float32)
     tensor_P = torch.from_numpy(out_P)
@@ -224,11 +245,11 @@ def adding(chunks: int, repeats: int, k: int = 41) -> list[str]:
 
     jobs: dict[str, Job] = {
         "ours, decoded": lambda: add_decoded(space, decoded, factors, out_P),
-        "ours, packed": lambda: add_all_scaled(updates, factors, out_P),
+        **{f"ours, {name}": partial(add_all_scaled, updates, factors, out_P) for name, updates in sent.items()},
         "index_add_": index_add,
         "scatter_add_ of chunks": scatter_add,
         "dense mean of 16": lambda: dense_mean(values_P, tensor_P),
-        "ours, packed, one thread": on_threads(1, lambda: add_all_scaled(updates, factors, out_P)),
+        f"ours, {RANDOM}, one thread": on_threads(1, lambda: add_all_scaled(sent[RANDOM], factors, out_P)),
         "dense mean, one thread": on_threads(1, lambda: dense_mean(values_P, tensor_P)),
     }
     with tempfile.TemporaryDirectory() as folder:
@@ -238,12 +259,13 @@ def adding(chunks: int, repeats: int, k: int = 41) -> list[str]:
         timings = take_turns(jobs, repeats)
     what = f"16 updates of {k} of {CHUNK} into {space.size / 1e6:.0f}M"
     lines = table(what, timings, "bound" if "bound" in timings else "ours, decoded")
-    share, busy = (ratio(timings, "ours, packed", "dense mean of 16", busy=busy) for busy in (False, True))
-    alone = ratio(timings, "ours, packed, one thread", "dense mean, one thread")
-    each = 1e9 * min(busy for _, busy in timings["ours, packed"]) / (UPDATES * chunks * k)
-    last = f"Packed: {share:.2f} of the dense mean, {alone:.2f} on one thread, {busy:.2f} in processor time; "
-    last += f"{each:.1f} ns an entry."
-    return [*lines, last, ""]
+    for name in sent:
+        share, busy = (ratio(timings, f"ours, {name}", "dense mean of 16", busy=busy) for busy in (False, True))
+        each = 1e9 * min(busy for _, busy in timings[f"ours, {name}"]) / (UPDATES * chunks * k)
+        said = f"{name[0].upper()}{name[1:]}: {share:.2f} of the dense mean, {busy:.2f} in processor time"
+        lines.append(f"{said}; {each:.1f} ns an entry.")
+    alone = ratio(timings, f"ours, {RANDOM}, one thread", "dense mean, one thread")
+    return [*lines, f"At random on one thread each: {alone:.2f} of the dense mean.", ""]
 
 
 def bound_job(loaded: ctypes.CDLL, decoded: list[Any], out_P: NDArray[np.float32], chunks: int, k: int) -> Job:
