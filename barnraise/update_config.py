@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -71,28 +72,34 @@ class MaskConfig(Section):
     size_bytes: Positive
 
 
+def _decay_beside(said: Mapping[str, Any]) -> float:
+    """The default of ``residual_decay``: an element that waits is asked for again, and need not be remembered."""
+    return 0.9 if said.get("turns") is None else 0.0
+
+
 class UpdateConfig(Section):
     """How contributions are compressed.
 
     Attributes:
+        turns: send one of so many elements, others each round; every element has one turn in so many rounds.
+            What does not have its turn is part of the residual. None for all elements.
         residual_decay: share of what compression left out that goes into the contributor's next update
-            (error feedback with decay, Sarfi et al. 2025, https://arxiv.org/abs/2508.15706); 0 keeps nothing.
+            (error feedback with decay, Sarfi et al. 2025, https://arxiv.org/abs/2508.15706); 0 keeps nothing, and
+            is the default with ``turns``.
         fisher: send a diagonal Fisher along, for the strategy ``fisher``.
         train: patterns of names of tensors, as a shell's; only those train. None for all.
         lora: train factors of matrices, and send these; of all matrices where ``train`` names none.
         mask: train its entries only, and send their values.
-        turns: send one of so many elements, others each round; every element has one turn in so many rounds.
-            What does not have its turn stays in the residual. None for all elements.
     """
 
     codec: CodecConfig = CodecConfig()
-    residual_decay: Annotated[float, Field(ge=0, le=1)] = 0.9
+    turns: Turns | None = None
+    residual_decay: Annotated[float, Field(ge=0, le=1)] = Field(default_factory=_decay_beside)
     fold_back_unmerged: bool = True
     fisher: bool = False
     train: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_.*?\[\]!-]{1,200}$")], ...] = ()
     lora: LoraConfig | None = None
     mask: MaskConfig | None = None
-    turns: Turns | None = None
 
     @model_validator(mode="after")
     def _kinds_go_together(self) -> UpdateConfig:

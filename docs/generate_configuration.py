@@ -95,7 +95,8 @@ MEANINGS: dict[str, tuple[str, str]] = {  # key -> (unit, meaning)
     "update.codec.k": ("of 4,096 elements", "Entries kept in every chunk; used by topk only."),
     "update.residual_decay": (
         "share",
-        "So much of what compression left out goes into a contributor's next update (error feedback); 0 keeps nothing.",
+        "So much of what compression left out goes into a contributor's next update (error feedback); 0 keeps nothing, "
+        "and is the default with update.turns.",
     ),
     "update.fold_back_unmerged": ("-", "Contributors may add an update that was not merged, without fault, back."),
     "update.train": (
@@ -114,8 +115,7 @@ MEANINGS: dict[str, tuple[str, str]] = {  # key -> (unit, meaning)
     ),
     "update.turns": (
         "elements",
-        "Contributors send one of so many elements, all the same ones, others in each round; what is left waits with "
-        "each of them for its turn. Absent: all elements.",
+        "Contributors send one of so many elements, all the same ones, others in each round. Absent: all elements.",
     ),
     "update.fisher": ("-", "Contributors send a diagonal Fisher along, which the strategy fisher needs."),
     "release.codec.name": ("-", "How the coordinator compresses a patch."),

@@ -101,3 +101,20 @@ def test_a_rate_may_fall_in_any_round_that_comes(tmp_path: Path, falls_from: int
     path = tmp_path / "run.toml"
     path.write_text(GOOD + f"[round]\n{most}\n[schedule]\nfalls_from = {falls_from}\n")
     assert load_run_config(path).schedule.falls_from == falls_from
+
+
+@pytest.mark.parametrize(
+    ("said", "decay"),
+    [
+        ("", 0.9),
+        ("turns = 8", 0.0),
+        ("turns = 8\nresidual_decay = 0.5", 0.5),
+        ("residual_decay = 0.5\nturns = 8", 0.5),
+    ],
+)
+def test_elements_in_turn_bring_no_error_feedback_unless_it_is_asked_for(
+    tmp_path: Path, said: str, decay: float
+) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text(GOOD + f"[update]\ncodec = {{name = 'blockwise', bits = 1}}\n{said}\n")
+    assert load_run_config(path).update.residual_decay == decay
