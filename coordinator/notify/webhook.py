@@ -99,8 +99,8 @@ def post(config: WebhookConfig, key: bytes, message: Message, timestamp_s: int, 
         answer.read(ANSWER_BYTES_MAX)
         return _answer(answer.status, answer.getheader("retry-after") or "")
     except (OSError, http.client.HTTPException) as error:
-        if connection.aborted:
-            return Answer(False, f"no whole answer within {DEADLINE_S:.0f} s")
+        if connection.aborted or isinstance(error, TimeoutError):  # both wait as long: either may be first
+            return Answer(False, "no whole answer in time")
         return Answer(False, f"no answer: {_words(error)}")
     finally:
         timer.cancel()
@@ -144,6 +144,4 @@ def _answer(status: int, retry_after: str) -> Answer:
 def _words(error: Exception) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"the certificate is not valid: {error.verify_message}"
-    if isinstance(error, TimeoutError):
-        return "nobody answers in time"
     return (error.strerror if isinstance(error, OSError) else None) or type(error).__name__

@@ -149,7 +149,7 @@ def test_a_receiver_that_never_answers_is_left(monkeypatch: pytest.MonkeyPatch) 
         receiver.hangs = threading.Event()
         answer = post(receiver.config(), KEY, MESSAGE, 1)
     assert not answer.delivered
-    assert answer.reason in {"no whole answer within 0 s", "nobody answers in time"}
+    assert answer.reason == "no whole answer in time"
 
 
 def test_nobody_there_and_no_such_name() -> None:
