@@ -24,12 +24,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from report import arguments, finish, heading
+from settings import TOPK_256
 from turns import Job, Timings, seconds, take_turns
 
 import barnraise
 from barnraise import native
 from barnraise.clock import now_ms
-from barnraise.config import bundled_config, load_run_config
+from barnraise.config import load_run_config
 from barnraise.corpus import Corpus
 from barnraise.digest import canonical_json, digest_file
 from barnraise.message import BlobRef
@@ -161,8 +162,8 @@ def patch_of(space: ParameterSpace, base_digest: str, change_P: torch.Tensor, k:
 
 
 def real_patch(k: int) -> tuple[int, int]:
-    """Bytes of a patch, and of the model: the shipped one after one unit of training as shipped."""
-    config = load_run_config(bundled_config("stdlib-lm", "demo"))
+    """Bytes of a patch, and of the model: the shipped one after one unit of 12 steps."""
+    config = load_run_config(TOPK_256)
     module, training = build(config.model), config.training
     space = space_of(module)
     before_P = flat_of(module, space)

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 import zstandard
 from numpy.typing import NDArray
+from settings import TOPK_256
 from storage_family import Trainer
 
 from barnraise.clock import now_ms
-from barnraise.config import RunConfig, bundled_config, load_run_config
+from barnraise.config import RunConfig, load_run_config
 from barnraise.corpus import Corpus
 from barnraise.digest import digest_bytes
 from barnraise.identity import Identity
@@ -74,7 +75,7 @@ class Run:
         self.config = config
         self.folder = RunFolder(root)
         self.folder.create()
-        self.folder.config.write_bytes(bundled_config("stdlib-lm", "demo").read_bytes())
+        self.folder.config.write_bytes(TOPK_256.read_bytes())
         Identity.load_or_create(self.folder.key)
         self.ledger = Ledger.open(self.folder.ledger)
         held_out = BlobStore(self.folder.private).put(HeldOut.draw(Corpus.of(config.data), config).serialise())
@@ -171,7 +172,7 @@ class Run:
 
 def trunk(folder: Path, releases: int, steps: int, model: ByteLMConfig | None) -> list[str]:
     """Make a run of so many releases, and weigh its folder."""
-    config = load_run_config(bundled_config("stdlib-lm", "demo"))
+    config = load_run_config(TOPK_256)
     config = config.model_copy(update={"model": model}) if model else config
     run = Run(folder / "run", config)
     began = time.perf_counter()
@@ -191,7 +192,7 @@ def trunk(folder: Path, releases: int, steps: int, model: ByteLMConfig | None) -
         f"## {releases} releases of one trunk",
         "",
         f"Model: {run.desk.space.size:,} parameters, {whole:,} bytes in float32. Every release merges {CONTRIBUTORS}",
-        f"updates of {steps} AdamW steps each, with the settings of `configs/demo/stdlib-lm.toml` (patches: top "
+        f"updates of {steps} AdamW steps each, with the settings of `benchmarks/topk_256.toml` (patches: top "
         f"{config.release.codec.k} of 4,096,",
         f"a keyframe every {config.release.keyframe_every} releases). Of every tenth release all tensors were rebuilt "
         "and compared. Making them took",

@@ -4,7 +4,7 @@
 
 Two and four members on this machine average vectors of two sizes, each through its own sidecar, with all that a node
 does around it: stating and checking the probes, files, finding the group. Beside it, on the same machine: training one
-unit as the demo has it (12 steps, one thread), and the mean of the same vectors by numpy, in one process.
+unit of 12 steps with one thread, and the mean of the same vectors by numpy, in one process.
 Members share two cores here, as they would not in life, so moving takes longer than on machines of their own; nothing
 goes over a network. ``--write`` leaves a dated file in results/.
 """
@@ -24,10 +24,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from report import arguments, finish, heading
+from settings import TOPK_256
 from sidecars import READY_S, cpu_s, memory_of
 
 from barnraise.clock import now_ms
-from barnraise.config import RunConfig, bundled_config, load_run_config
+from barnraise.config import RunConfig, load_run_config
 from barnraise.identity import Identity
 from barnraise.protocol import Lease
 from barnraise.swarm.process import Sidecar
@@ -62,8 +63,8 @@ class Cost:
 
 
 def config_of(size: str) -> RunConfig:
-    """The shipped run, with a smaller model where that is wanted."""
-    config = load_run_config(bundled_config("stdlib-lm", "demo"))
+    """The run of topk_256.toml, with a smaller model where that is wanted."""
+    config = load_run_config(TOPK_256)
     model = config.model.model_copy(update=SIZES[size])
     return config.model_copy(update={"model": model})
 

@@ -26,9 +26,10 @@ import torch
 import zstandard
 from numpy.typing import NDArray
 from report import arguments, finish, heading
+from settings import TOPK_256
 from torch import Tensor
 
-from barnraise.config import RunConfig, bundled_config, load_run_config
+from barnraise.config import RunConfig, load_run_config
 from barnraise.corpus import Corpus
 from barnraise.digest import digest_bytes
 from barnraise.update_config import CodecConfig
@@ -79,7 +80,7 @@ def decoded(target_P: Vector, space: ParameterSpace, k: int) -> Vector:
 
 def real_samples(ages: tuple[int, ...]) -> Iterator[Sample]:
     """A run's targets after these numbers of rounds, and those of a fine-tune of where it ends."""
-    config = load_run_config(bundled_config("stdlib-lm", "demo"))
+    config = load_run_config(TOPK_256)
     module = build(config.model)
     space, base_P = space_of(module), flat_of(module, space_of(module))
     corpus = Corpus.of(config.data)
@@ -273,7 +274,7 @@ def main() -> None:
     torch.set_num_threads(1)
     text = heading("Bits of an update", "torch", "numpy", "zstandard")
     samples = list(real_samples((1, 2) if chosen.quick else (1, 5, 10, 20)))
-    space = space_of(build(load_run_config(bundled_config("stdlib-lm", "demo")).model))
+    space = space_of(build(load_run_config(TOPK_256).model))
     text += [f"Whole files, everything included. Real updates: {space.size:,} parameters, four contributors,"]
     text += [f"{STEPS} steps a round, {UP} of 4,096 up and {DOWN} down.", ""]
     text += sections(samples, space, 761 if chosen.quick else 6081)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.attached --quick                 a tiny model, one task
     python -m benchmarks.attached --write                 a small model, four tasks; and digits
-    python -m benchmarks.attached --size stdlib --write   the model of configs/demo/stdlib-lm.toml, two tasks
+    python -m benchmarks.attached --size stdlib --write   the model of topk_256.toml, two tasks
 
 Everything that was measured is a line of the records (``--records``), and models lie in a folder beside
 them, so a study that is stopped loses one line at most and goes on from there. ``--minutes`` stops it

@@ -58,7 +58,7 @@ def _what_was_done(sizes: Sizes) -> list[str]:
     command = "python -m benchmarks.attached" + (f" --size {sizes.name}" if sizes.name == "stdlib" else "")
     model = f"byte model of {parameter_count(sizes.model):,} parameters"
     if sizes.name == "stdlib":
-        model += ", as configs/demo/stdlib-lm.toml has it, with that run's shards, inner steps and codec"
+        model += ", as benchmarks/topk_256.toml has it, with that run's shards, inner steps and codec"
     made = f"on the release of round {sizes.early} (*early*) or {sizes.last}"
     if sizes.plain:
         model += f"; {sizes.plain[-1]} steps of plain training, then rounds"

@@ -1,10 +1,9 @@
-"""How large a study is: a small byte model, or the one of configs/demo/stdlib-lm.toml."""
+"""How large a study is: a small byte model, or the one of benchmarks/topk_256.toml."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from barnraise.config import load_run_config
 from barnraise.data_config import StdlibData
@@ -13,10 +12,9 @@ from barnraise.update_config import CodecConfig
 from benchmarks.attached.recipes import RECIPES, STDLIB_RECIPES, Recipe
 from benchmarks.convergence.arms import Scale
 from benchmarks.convergence.world import SHARDS
+from benchmarks.settings import TOPK_256
 
 __all__ = ["QUICK", "SMALL", "Sizes", "stdlib_sizes"]
-
-STDLIB_RUN = Path(__file__).parents[2] / "configs" / "demo" / "stdlib-lm.toml"
 
 
 @dataclass(frozen=True)
@@ -102,13 +100,13 @@ QUICK = replace(
 
 
 def stdlib_sizes() -> Sizes:
-    """The standard-library model: architecture, shards, inner steps and codec as the run's file has them.
+    """The standard-library model: architecture, shards, inner steps and codec as benchmarks/topk_256.toml has them.
 
     A whole fine-tune is 32 steps of 8 windows of 128 bytes, which is what an hour of one core allows for twice two
     tasks and 22 releases. The first releases are made by plain training, which costs as much as a round for each 48
     steps and gets further.
     """
-    run = load_run_config(STDLIB_RUN)
+    run = load_run_config(TOPK_256)
     assert isinstance(run.model, ByteLMConfig)
     assert isinstance(run.data, StdlibData)
     return Sizes(

@@ -112,7 +112,7 @@ def test_what_was_made_is_made_once(tmp_path: Path) -> None:
     assert len(made) == 3
 
 
-def test_the_large_study_is_of_the_run_that_ships() -> None:
+def test_the_large_study_is_of_the_run_that_its_page_names() -> None:
     sizes = stdlib_sizes()
     assert (sizes.model.dim, sizes.model.layers, sizes.model.context) == (256, 4, 128)
     assert (sizes.steps, sizes.codec.k, len(sizes.shards)) == (12, 256, 4)
