@@ -28,14 +28,19 @@ def test_every_bundled_run_is_good(kind: Literal["runs", "demo"]) -> None:
     assert [load_run_config(path).name for path in bundled] == [path.stem for path in bundled]
 
 
-def test_the_demo_plays_the_shipped_run_with_short_units_and_small_updates() -> None:
+def test_the_demo_plays_the_shipped_run_with_short_units_and_elements_in_turn() -> None:
     whole, short = (load_run_config(bundled_config("stdlib-lm", kind)) for kind in ("runs", "demo"))
     assert short.training.steps < whole.training.steps // 4
+    assert short.update.turns == short.release.turns == 8
+    assert short.update.residual_decay == 0, "what waits is asked for again"
+    sent = {name: getattr(whole.update, name) for name in ("codec", "turns", "residual_decay")}
+    stored = {name: getattr(whole.release, name) for name in ("codec", "turns")}
     same = short.model_copy(
         update={
             "training": short.training.model_copy(update={"steps": whole.training.steps}),
-            "update": short.update.model_copy(update={"codec": whole.update.codec}),
-            "release": short.release.model_copy(update={"codec": whole.release.codec}),
+            "update": short.update.model_copy(update=sent),
+            "release": short.release.model_copy(update=stored),
+            "merge": short.merge.model_copy(update={"outer": whole.merge.outer}),
         }
     )
     assert same == whole
