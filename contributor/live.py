@@ -1,7 +1,7 @@
 """Around a working node: who watches it, who may command it, and what is left behind however it ends.
 
 events --> the owner's terminal
-       --> status, for commands and page     kept in status.json at the end
+       --> status, for commands and page     kept in status.json: at the start, at receipts, at the end
        --> history.jsonl
        --> the last 50, for a report if the node crashes
 """
@@ -30,6 +30,9 @@ from contributor.swarm.status import SwarmStatus
 __all__ = ["Life", "live"]
 
 Report = Callable[[NodeEvent], None]
+
+KEPT_AT = frozenset({"joined", "received"})
+"""Events at which the status is written down, for the case that this node is killed and writes no end."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,8 @@ def live(life: Life) -> Iterator[Report]:
         at_ms = life.now_ms()
         life.flight.note(event, at_ms)
         watch.tell(event, at_ms)
+        if event.kind in KEPT_AT:
+            watch.keep(life.folder.status)
         failed_before = journal.failure
         journal.note(event, at_ms)
         with _gone_terminal_allowed():

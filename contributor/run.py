@@ -30,6 +30,7 @@ from contributor.own_data import check_brought
 from contributor.pacing import Pacing
 from contributor.parts import Parts
 from contributor.privacy.beginning import Privacy
+from contributor.status import read_status
 from contributor.swarm.around import Swarm, swarming
 from contributor.swarm.giving import Giving, allowed, giving
 from contributor.swarm.node import SwarmNode
@@ -39,6 +40,11 @@ from contributor.training.horizon import Tempo
 from contributor.training.how import How
 
 __all__ = ["NodeConfig", "run_node"]
+
+KILLED = (
+    "the node that worked here before was killed, or its machine went down; this one goes on from what is on the disk. "
+    "If nobody did that, the system may have wanted its memory: journalctl -k | grep -i 'killed process'"
+)
 
 
 def run_node(
@@ -72,10 +78,13 @@ def run_node(
     consent, tally = agree_now(door, folder), SwarmTally(*config.swarm.parts)
     life = Life(folder, interrupt, report, now_ms, config.page, tally.now)
     with folder.lock(), live(life) as report:
+        former = read_status(folder.status)
         replace_file(folder.url, f"{url}\n".encode())
         if consent is not None:
             remember(folder.consent, consent, now_ms())
         report(Joined(door.info.name, url, door.name, key, str(folder.root)))
+        if former is not None and not former.has_ended:
+            report(Notice(KILLED))
         governor = govern(folder.root, _noted(report), config.policies)
         report(Notice(plan.reason))
         units, reason = _worked(door, _Here(folder, plan, governor, tally), life, report, max_units)

@@ -2,7 +2,8 @@
 
 Pure: :meth:`NodeStatus.after` takes an event and the time. The shell that holds the newest
 value (``Watch``) is asked from other threads, and keeps the last one on the disk for whoever
-asks when no node runs.
+asks when no node runs. It is kept at the start and at every receipt as well, so that what a
+killed node leaves is not the ending of the one before it.
 """
 
 from __future__ import annotations
@@ -146,6 +147,11 @@ class NodeStatus:
         """Doing something, for some reason; since now, unless it did the same before."""
         since_ms = self.since_ms if doing == self.doing else at_ms
         return replace(self, doing=doing, why=why, since_ms=since_ms)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the node said that it ends; one that was killed did not."""
+        return self.doing in {"stopped", "crashed"}
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -112,8 +112,8 @@ def _words(known: dict[str, Any]) -> list[str]:
         lines += field("problem", known["state_problem"])
     lines += field("folder", known["folder"])
     if not known["running"]:
-        kept = "a unit that was stopped in the middle goes on; " if known["checkpoint"] else ""
-        lines += field("start with", f"{kept}barnraise join {known['url']}")
+        goes_on = "; the unit that was begun goes on" if known["checkpoint"] else ""
+        lines += field("start with", f"barnraise join {known['url']}{goes_on}")
     return lines
 
 
@@ -130,9 +130,8 @@ def _headline(known: dict[str, Any], found: dict[str, Any] | None, now: int) -> 
 
 def _of_status(found: dict[str, Any], now: int, *, is_running: bool) -> list[str]:
     lines: list[str] = []
-    ended = {"stopped": "stopped", "crashed": "crashed"}.get(found["doing"], "was killed")
     if not is_running:
-        lines += field("ended", f"{ended}{_ago(found['since_ms'], now)}{': ' + found['why'] if found['why'] else ''}")
+        lines += field("ended", _end(found, now))
     elif found["why"]:
         lines += field("why", found["why"])
     if found["asked"] and is_running:
@@ -152,6 +151,16 @@ def _of_status(found: dict[str, Any], now: int, *, is_running: bool) -> list[str
     if found["page"] and is_running:
         lines += field("page", found["page"])
     return lines
+
+
+def _end(found: dict[str, Any], now: int) -> str:
+    """How a node ended. One that said nothing of it was killed; nobody noted when."""
+    if found["doing"] in {"stopped", "crashed"}:
+        return f"{found['doing']}{_ago(found['since_ms'], now)}{': ' + found['why'] if found['why'] else ''}"
+    return (
+        f"was killed, or its machine went down; it was started{_ago(found['started_at_ms'], now).lstrip(',')}. If "
+        "nobody did that, the system may have wanted its memory: journalctl -k | grep -i 'killed process'"
+    )
 
 
 def _of_swarm(found: dict[str, Any], *, is_running: bool) -> list[str]:

@@ -10,11 +10,12 @@ import pytest
 
 from barnraise.cli import run
 from barnraise.cli.leaderboard import _words
+from barnraise.clock import now_ms
 from barnraise.digest import digest_bytes
 from barnraise.errors import UnreachableError
 from barnraise.identity import Identity
 from barnraise.records import ContributorLine, ContributorLines
-from contributor.events import Fate, Finished, NodeEvent, Received, Sent, Stopped
+from contributor.events import Fate, Finished, Joined, NodeEvent, Received, Sent, Stopped
 from contributor.folder import NodeFolder
 from contributor.history import Journal
 from contributor.status import NodeStatus, Watch
@@ -61,6 +62,18 @@ def test_without_a_node_every_command_says_how_to_start_one(home: Path, capsys: 
         code, error = told(capsys, command)
         assert (code, error["code"]) == (15, "no-node")
         assert "barnraise join URL" in error["reason"]
+
+
+def test_a_node_that_was_killed_is_not_said_to_have_stopped(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = node(home)
+    started = NodeStatus(pid=2, started_at_ms=now_ms() - 90_000, name="ada")
+    Watch(started.after(Joined("tiny", "http://h", "ada", "cd" * 32, "/node"), now_ms())).keep(folder.status)
+    folder.checkpoint.write_bytes(b"a unit")
+    assert run(["status"]) == 0
+    words = " ".join(capsys.readouterr().out.split())
+    assert "ended was killed, or its machine went down; it was started 90 s ago" in words
+    assert "journalctl -k" in words
+    assert "start with barnraise join http://127.0.0.1:9; the unit that was begun goes on" in words
 
 
 def test_status_of_a_node_that_does_not_run_is_what_its_folder_knows(

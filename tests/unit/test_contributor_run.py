@@ -12,7 +12,7 @@ from contributor.events import Finished, Joined, NodeEvent
 from contributor.history import read_history
 from contributor.interrupt import Interrupt
 from contributor.run import NodeConfig, run_node
-from contributor.status import read_status
+from contributor.status import Watch, read_status
 from contributor.swarm.memory import SwarmMemory
 from pretend_gateway import PretendGateway
 
@@ -50,6 +50,25 @@ def test_a_node_that_waits_for_its_coordinator_says_so_to_whoever_asks(gateway: 
     assert kept is not None
     assert kept.doing == "waiting"
     assert kept.why.startswith("waiting for pretend: the connection was refused")
+
+
+def test_who_was_killed_is_not_taken_for_the_node_that_stopped_before(gateway: PretendGateway, tmp_path: Path) -> None:
+    """What a killed process leaves is what its folder holds at some moment of its life."""
+    config, seen, left = NodeConfig(URL, home=tmp_path, key=tmp_path / "key"), [], []
+
+    def report(event: NodeEvent) -> None:
+        seen.append(event)
+        left.extend(read_status(path) for path in tmp_path.glob("*/*/status.json") if event.kind == "leased")
+
+    run_node(config, report, max_units=1)
+    assert not any("was killed" in event.line() for event in seen)
+    gateway.round += 1
+    run_node(config, report, max_units=1)
+    assert [status is not None and status.has_ended for status in left] == [False, False]
+    (path,) = tmp_path.glob("*/*/status.json")
+    Watch(left[-1]).keep(path)
+    run_node(config, report, max_units=0)
+    assert any("the node that worked here before was killed" in event.line() for event in seen)
 
 
 def test_who_joins_where_the_coordinator_was_goes_where_it_went(gateway: PretendGateway, tmp_path: Path) -> None:
