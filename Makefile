@@ -6,8 +6,8 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 LOOPS  := barnraise/native/_kernels.so
 
-# Tests share the CPUs out among processes, each with its own folders. End-to-end tests that start Ray come one after
-# the other, for Ray takes every core; the rest of them go to the other processes meanwhile.
+# Tests share the CPUs out among processes, each with its own folders. An end-to-end file stays on one process, so that
+# what its tests share is made once; no mark does that any more (pytest 9.2 hides --dist loadgroup's groups).
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaffinity(0))))' 2>/dev/null || echo 2)
 
 # Tests start hundreds of processes, and compiling all modules again takes each of them seconds: keep what was compiled,
@@ -35,7 +35,11 @@ $(LOOPS): $(wildcard barnraise/native/src/*.[ch]) barnraise/native/build.py | $(
 demo: setup
 	$(BIN)/barnraise demo
 
-test: setup lint types imports unit e2e monitoring
+# In two rows: real processes wait for each other, and units, which give way to them, take the cores meanwhile. What a
+# target says comes when it ends, in one piece; one that fails lets no other begin, and Ctrl-C ends them all.
+test: setup chromium
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint types imports
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target e2e unit monitoring
 
 lint: setup
 	$(BIN)/ruff check .
@@ -48,10 +52,11 @@ imports: setup
 	$(BIN)/lint-imports
 
 unit: setup
-	$(BIN)/python -m pytest tests/unit tests/sim -n $(WORKERS) --dist worksteal
+	nice $(BIN)/python -m pytest tests/unit tests/sim -n $(WORKERS) --dist worksteal
 
 e2e: setup chromium
-	$(if $(CI),BARNRAISE_SCREENSHOTS=build/screenshots) $(BIN)/python -m pytest tests/e2e -n $(WORKERS) --dist loadgroup
+	$(if $(CI),BARNRAISE_SCREENSHOTS=build/screenshots) $(BIN)/python -m pytest tests/e2e -n $(WORKERS) \
+	    --dist loadfile --no-loadscope-reorder
 
 # The long way of every law, of which `make test` takes the short one: all moments of a crash, examples drawn anew.
 laws: setup

@@ -27,8 +27,6 @@ SHORT = ("run", "releases", "release", "rounds", "round", "culprit", "contributo
 if LONG:
     WINDOWS = [(width, theme) for width in (360, 768, 1440) for theme in ("light", "dark")]
 
-pytestmark = pytest.mark.xdist_group("browser")
-
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:

@@ -21,8 +21,6 @@ from coordinator.ledger import Ledger
 from coordinator.ledger.events import RecordedEvent, ReleaseTagged, UpdateMerged, UpdateReceived
 from processes import Program, Site, until
 
-pytestmark = pytest.mark.xdist_group("ray")  # one after the other, for Ray takes every core
-
 KILLS = int(os.environ.get("BARNRAISE_CHAOS_ROUNDS", "3"))
 SEED = int(os.environ.get("BARNRAISE_CHAOS_SEED", "12"))
 TARGETS = ("gateway", "conductor", "ray worker", "raylet", "supervisor", "contributor")

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from barnraise.config import bundled_config
 from processes import Site
-
-pytestmark = pytest.mark.xdist_group("ray")  # one after the other, for Ray takes every core
 
 UNITS = 4
 

@@ -15,8 +15,6 @@ from barnraise.releases.store import BlobStore
 from coordinator.ledger.events import RoundTested
 from processes import TINY, Site, until
 
-pytestmark = pytest.mark.xdist_group("ray")  # one after the other, for Ray takes every core
-
 NAMES = ("ada", "barbara", "grace")
 
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from barnraise.checkpoints.checkpoint import Checkpoint
 from barnraise.checkpoints.write import CheckpointWriter, plan_shards
 from barnraise.releases.installed import Installed
 from processes import Site, until
-
-pytestmark = pytest.mark.xdist_group("ray")  # one after the other, for Ray takes every core
 
 NAMES = ("ada", "barbara", "grace")
 

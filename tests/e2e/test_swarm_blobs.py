@@ -32,8 +32,6 @@ from contributor.swarm.peer_blobs import PeersFirst
 from givers import Giver, as_blobs, blob_of
 from processes import until
 
-pytestmark = pytest.mark.xdist_group("swarm-blobs")  # or every process of the tests would start the sidecars
-
 RUN = "tiny-lm"
 READY_S = 180.0
 HOLDS_S = 3600.0

@@ -31,8 +31,6 @@ from contributor.swarm.teamwork import Alone, Averaged, Share, Teamwork, window_
 from pretend_gateway import PretendGateway
 from processes import until
 
-pytestmark = pytest.mark.xdist_group("swarm-team")  # or every process of the tests would start the sidecars
-
 READY_S = 120.0
 SIZE = 200_003
 LEASE_S = 300

@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from barnraise.releases.store import BlobStore
 from processes import TINY, Site
-
-pytestmark = pytest.mark.xdist_group("ray")  # one after the other, for Ray takes every core
 
 NAMES, UNITS, TURNS = ("ada", "barbara", "grace"), 3, 4
 EIGHT_BITS = 'codec = { name = "blockwise", bits = 8 }'

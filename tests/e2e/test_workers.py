@@ -22,8 +22,6 @@ from coordinator.round_events import (
 from failing import answers, crashes, fails, hangs, takes_memory
 from yard import Yard
 
-pytestmark = pytest.mark.xdist_group("ray")  # one after the other, for Ray takes every core
-
 WAYS: tuple[dict[str, Any], ...] = (
     {"strategy": "trimmed-mean", "clip_norm_at": 1.05, "outer": {"learning_rate": 0.7, "momentum": 0.9}},
     {"strategy": "median", "before": [{"name": "bucketing", "options": {"size": 2}}, {"name": "nnm"}]},
