@@ -3,10 +3,9 @@
 //
 // Every buffer is as long as it is said to be and not a byte longer, so that a read or a write beyond it is seen.
 #include <math.h>
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+
+#include "drawing.h"
 
 enum { CHUNK = 4096, CHUNKS = 9 };
 
@@ -15,18 +14,6 @@ void barnraise_pack_codes(const uint8_t *, int64_t, int32_t, uint8_t *);
 int barnraise_restore(const uint8_t *, const int64_t *, int64_t, int32_t, const float *, float *);
 int barnraise_quantise_signs(const float *, const int64_t *, int64_t, uint8_t *, float *, float *);
 int barnraise_restore_signs(const uint8_t *, const int64_t *, int64_t, const float *, float *);
-
-static uint64_t state = 88172645463325252ull;
-static uint64_t draw(uint64_t below) {
-    state ^= state << 13, state ^= state >> 7, state ^= state << 17;
-    return (state >> 11) % below;
-}
-
-static float number_of(uint32_t bits) {
-    float number;
-    memcpy(&number, &bits, sizeof number);
-    return number;
-}
 
 static float draw_value(uint64_t kind) {
     switch (kind) {

@@ -3,29 +3,15 @@
 //     uint32 logarithms[2049], then for each case: int32 layout[5], kind, has_base; int64 size, length; body; base
 //
 // Every buffer is as long as it is said to be and not a byte longer, so that a read beyond it is seen.
-#include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
+#include "drawing.h"
 #include "lossless.h"
 
 int64_t barnraise_lossless_work(void);
 int64_t barnraise_lossless_room(void);
 int64_t barnraise_lossless_encode(const uint8_t *, const uint8_t *, int64_t, const void *, const uint32_t *, void *, uint8_t *);
 int barnraise_lossless_decode(int32_t, const uint8_t *, int64_t, const uint8_t *, int64_t, const void *, void *, uint8_t *);
-
-static uint64_t state = 88172645463325252ull;
-static uint64_t draw(uint64_t below) {
-    state ^= state << 13, state ^= state >> 7, state ^= state << 17;
-    return (state >> 11) % below;
-}
-
-static uint8_t *copy(const uint8_t *from, int64_t size) {
-    uint8_t *made = malloc(size ? (size_t)size : 1);
-    if (size) memcpy(made, from, (size_t)size);
-    return made;
-}
 
 static uint8_t *read_bytes(int64_t size) {
     uint8_t *made = malloc(size ? (size_t)size : 1);
@@ -62,13 +48,16 @@ int main(int count, char **arguments) {
         if (fread(sizes, sizeof sizes, 1, stdin) != 1) return 2;
         int64_t size = sizes[0], length = sizes[1];
         uint8_t *body = read_bytes(length), *base = said.has_base ? read_bytes(size) : NULL, *out = malloc((size_t)size);
-        if (barnraise_lossless_decode(said.kind, body, length, base, size, said.layout, work, out)) return 3;
-        int64_t again = barnraise_lossless_encode(out, base, size, said.layout, logs, work, room);
-        if (again != length + 4 || memcmp(room + 4, body, (size_t)length)) return 4;
+        for (has_vectors = 0; has_vectors < 2; has_vectors++) {
+            if (barnraise_lossless_decode(said.kind, body, length, base, size, said.layout, work, out)) return 3;
+            int64_t again = barnraise_lossless_encode(out, base, size, said.layout, logs, work, room);
+            if (again != length + 4 || memcmp(room + 4, body, (size_t)length)) return 4;
+        }
         for (int64_t round = 0; round < rounds; round++) {
-            uint8_t *bad = copy(body, length);
+            has_vectors = (int)draw(2);
+            uint8_t *bad = copy_of(body, length);
             int64_t left = damage(bad, length), asked = draw(8) ? size : said.layout[0] * (1 + (int64_t)draw((uint64_t)(size / said.layout[0])));
-            uint8_t *short_bad = copy(bad, left), *short_base = base ? copy(base, asked) : NULL, *into = malloc((size_t)asked);
+            uint8_t *short_bad = copy_of(bad, left), *short_base = base ? copy_of(base, asked) : NULL, *into = malloc((size_t)asked);
             int kind = draw(8) ? said.kind : (int)draw(6);
             accepted += !barnraise_lossless_decode(kind, short_bad, left, short_base, asked, said.layout, work, into);
             read_tables();

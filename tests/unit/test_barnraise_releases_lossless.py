@@ -27,6 +27,7 @@ from barnraise.releases.lossless.coding import Bytes, Decode
 from barnraise.releases.lossless.layouts import Layout, layout_of
 from barnraise.releases.lossless.planes import CONSTANT, write_head
 from barnraise.releases.lossless.rooms import room
+from laws import examples
 from sanitized import fuzz
 
 DTYPES = (
@@ -460,7 +461,7 @@ def test_streams_come_back_and_end_where_they_end(seed: int, count: int, tables:
 @compiled_too
 def test_the_loops_under_sanitizers_survive_damage(tmp_path: Path) -> None:
     """Blocks of every kind, damaged many times, in buffers that are exactly as long as they are said to be."""
-    fuzz("lossless", 60, tmp_path, fuzz_cases())
+    fuzz("lossless", ["lossless*"], examples(60), tmp_path, fuzz_cases())
 
 
 def fuzz_cases() -> bytes:

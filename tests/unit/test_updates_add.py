@@ -22,6 +22,8 @@ from barnraise.updates import (
     support,
 )
 from barnraise.updates.tables import compiled_tables
+from laws import examples
+from sanitized import fuzz
 from update_samples import BASE, CODECS, SHORT_CHUNKS, SMALL, codec_id, make_file, random_change
 
 LARGE = ParameterSpace.of([TensorSpec("w", (700, 3100)), TensorSpec("b", (77,))])  # several segments
@@ -267,3 +269,8 @@ def test_a_sum_beyond_float32_is_said_where_updates_are_decoded_in_step():
         sums = np.full(WHOLE.size, before, dtype=np.float32)
         added = loops.add_packed(compiled_tables(), WHOLE.chunk_starts, range(WHOLE.segment_count), packed, sums)
         assert added.finite == finite == np.isfinite(sums).all()
+
+
+def test_the_loops_under_sanitizers_survive_damage(tmp_path: Path) -> None:
+    """Whatever bytes and offsets an update may have, beside others, in buffers that are exactly long enough."""
+    fuzz("packed", ["entropy*", "scatter"], examples(170), tmp_path, compiled_tables().tobytes())

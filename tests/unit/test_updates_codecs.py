@@ -22,6 +22,7 @@ from barnraise.update_config import CodecConfig
 from barnraise.updates import EncodedSegment, canonical_codec, decode_segment
 from barnraise.updates.codec import kept_per_chunk
 from barnraise.updates.support import Support, write_plain
+from laws import examples
 from sanitized import fuzz
 from update_samples import CODECS, SHORT_CHUNKS, SMALL, SPACES, codec_id, content, make_file, random_change
 
@@ -200,7 +201,7 @@ def test_blockwise_refuses(segment, error, message):
 
 def test_the_loops_under_sanitizers_survive_damage(tmp_path: Path) -> None:
     """Chunks of every size, then bytes and scales that mean nothing, in buffers that are exactly long enough."""
-    fuzz("blockwise", 200, tmp_path)
+    fuzz("blockwise", ["blockwise"], examples(200), tmp_path)
 
 
 # dense --------------------------------------------------------------------------------

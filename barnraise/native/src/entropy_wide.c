@@ -91,7 +91,7 @@ WIDE __m256i guess(__m256i slot, __m256i size, __m256i left, __m256i more) {
 // Two numbers of 64 bits that begin at two places of a table, `at` being two numbers of 32 bits. Loading one by one
 // takes less time here than gathering.
 #define TWO(table, at) \
-    _mm_castpd_si128(_mm_loadh_pd(_mm_load_sd((const double *)((table) + (uint32_t)(at))), \
+    _mm_castpd_si128(_mm_loadh_pd(_mm_castsi128_pd(_mm_loadl_epi64((const __m128i *)((table) + (uint32_t)(at)))), \
                                   (const double *)((table) + ((at) >> 32))))
 
 // The same of four of eight places: the first two of either half, or the others.
