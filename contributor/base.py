@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from barnraise.errors import NoSuchVersionError, UnreachableError, UpdateError, VerificationError
+from barnraise.errors import DiskFullError, NoSuchVersionError, UnreachableError, UpdateError, VerificationError
 from barnraise.message import BlobRef
 from barnraise.model_config import ModelConfig
 from barnraise.protocol import Lease, RunInfo
@@ -102,6 +102,8 @@ class ReleasedBase:
             pulled = pull(source, spec, self.folder.base, options)
         except NoSuchVersionError as error:  # leased a moment before the index was published
             raise UnreachableError(f"the leased base is not published yet ({error})") from error
+        except DiskFullError as error:
+            raise DiskFullError(self._no_room(lease)) from error
         if pulled.model_digest != lease.base_digest:
             raise VerificationError(
                 f"release {pulled.version} is model {pulled.model_digest[:16]}.., the lease says "
@@ -111,6 +113,15 @@ class ReleasedBase:
         model, space, flat_P = trunk_of(installed)
         mask = None if lease.mask is None else self._mask(lease.mask, space)
         return Base(pulled.version, model, space, flat_P, pulled.fetched_bytes, pulled.warnings, mask, installed.side)
+
+    def _no_room(self, lease: Lease) -> str:
+        """In words that suit a node: pulling itself would name options of ``barnraise pull``."""
+        free = shutil.disk_usage(self.folder.root).free
+        return (
+            f"release {lease.base_version} does not fit below {self.folder.root}, which has {free:,} bytes free; "
+            "nothing was changed. Free some space, or stop and join with --home on another disk; how much this run "
+            f"needs says: barnraise doctor {self.where.url}."
+        )
 
     def _source(self) -> ReleaseSource:
         gateway = self._gateway()

@@ -231,7 +231,9 @@ class Node:
         """Wait a while, then begin again with what is committed."""
         folder = self._parts.folder
         self._parts.rest.for_want_of(
-            f"waiting for room on the disk: {error} See: df -h {folder.root}", FULL_DISK_LOOK_S
+            f"waiting for room on the disk: {error} Looking again every {FULL_DISK_LOOK_S:.0f} s. "
+            f"See: df -h {folder.root}",
+            FULL_DISK_LOOK_S,
         )
         self._runner.state = folder.load()
 

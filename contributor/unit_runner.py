@@ -270,7 +270,10 @@ class UnitRunner:
                 self.state = folder.commit(self._finished(job, busy, made))
                 break
             except DiskFullError as error:
-                missing = f"the unit is trained and waits for room on the disk: {error} See: df -h {folder.root}"
+                missing = (
+                    f"the unit is trained and waits for room on the disk: {error} Looking again every "
+                    f"{FULL_DISK_LOOK_S:.0f} s. See: df -h {folder.root}"
+                )
             self._parts.rest.for_want_of(missing, FULL_DISK_LOOK_S)
         self._saving.forget()
 

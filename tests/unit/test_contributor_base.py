@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from barnraise.errors import SwarmError
+from barnraise.errors import DiskFullError, SwarmError
 from barnraise.protocol import Lease, RunInfo
 from barnraise.releases.index import IndexEntry
 from barnraise.releases.source import FolderSource
@@ -108,6 +108,15 @@ def test_a_node_alone_or_on_a_disk_that_gets_full_keeps_nothing_that_is_large(
     bases.fetch(_lease(run.entries[0]))
     sizes = [path.stat().st_size for path in folder.cache.glob("blobs/*/*")]
     assert sum(sizes) <= (free_bytes or 0) // 8
+
+
+def test_a_disk_too_small_for_the_base_is_said_in_words_of_a_node(
+    run: PublishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda _path: SimpleNamespace(free=1_000))
+    with pytest.raises(DiskFullError, match=r"1,000 bytes free.*--home.*barnraise doctor http://gone") as caught:
+        _bases(_folder(tmp_path), None).fetch(_lease(run.entries[0]))
+    assert "--into" not in str(caught.value)  # which is an option of pull
 
 
 def _empty(path: Path) -> None:

@@ -266,7 +266,7 @@ def test_a_disk_without_room_for_the_state_is_waited_for(world: World, monkeypat
     assert world.process() == "1 of 1 units done"
     assert world.waits()
     assert all("room on the disk: no space left" in reason for reason in world.waits())
-    assert all("See: df -h" in reason for reason in world.waits())
+    assert all("Looking again every 30 s. See: df -h" in reason for reason in world.waits())
 
 
 # -- leaving ---------------------------------------------------------------------------------------------------
