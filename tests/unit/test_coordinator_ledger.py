@@ -64,13 +64,15 @@ from coordinator.ledger.order_events import (
     ReleaseYanked,
     UpdateReverted,
 )
+from fresh_ledger import fresh_ledger
+from quick_disk import SHIPPED
 
 BASE = "b3:" + "0" * 64
 
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger.open(tmp_path / "ledger.sqlite")
+    opened = fresh_ledger(tmp_path / "ledger.sqlite")
     yield opened
     opened.close()
 
@@ -344,7 +346,7 @@ def test_what_is_recorded_is_what_is_read(ledger: Ledger) -> None:
 
 
 def test_reopening_finds_everything_again(tmp_path: Path) -> None:
-    first = Ledger.open(tmp_path / "ledger.sqlite")
+    first = fresh_ledger(tmp_path / "ledger.sqlite")
     tell(first)
     before = everything(first)
     first.close()
@@ -432,7 +434,8 @@ def test_events_cannot_be_changed_or_deleted(tmp_path: Path) -> None:
     database.close()
 
 
-def test_the_database_is_in_wal_mode_and_syncs_every_commit(tmp_path: Path) -> None:
+def test_the_database_is_in_wal_mode_and_syncs_every_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coordinator.ledger.engine._prepare_sqlite", SHIPPED)
     ledger = Ledger.open(tmp_path / "ledger.sqlite")
     with ledger._engine.connect() as connection:
         answers = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")]
@@ -549,7 +552,7 @@ def test_every_way_that_sqlite_finds_no_space_is_a_full_disk(ledger: Ledger, nam
 def test_any_order_of_events_is_recorded_or_refused_whole_and_rebuilds(
     tmp_path_factory: pytest.TempPathFactory, order: list[Event]
 ) -> None:
-    ledger = Ledger.open(tmp_path_factory.mktemp("ledger") / "ledger.sqlite")
+    ledger = fresh_ledger(tmp_path_factory.mktemp("ledger") / "ledger.sqlite")
     accepted = 0
     for at_ms, event in enumerate(order):
         try:
