@@ -115,6 +115,19 @@ class UnitRunner:
 
     def _attempt(self, lease: Lease, base: Base, *, confirmed: bool) -> _Aside | None:
         """Train until the unit is done, or set aside. Nothing of the trainer is left after that."""
+        try:
+            job = self._job(lease, base, confirmed=confirmed)
+            self._finish(job, self._steps(job))
+        except _SetAsideError:
+            return _Aside()
+        except (MemoryError, OSError, RuntimeError, NotEnoughMemoryError) as error:
+            if not isinstance(error, NotEnoughMemoryError) and not is_out_of_memory(error):
+                raise
+            return _Aside(one_line(str(error)) or type(error).__name__)
+        return None
+
+    def _job(self, lease: Lease, base: Base, *, confirmed: bool) -> _Job:
+        """A unit with its trainer, where it was stopped or at its beginning."""
         task = make_task(base.model, self._info.data, lease.shard, self._at_hand(lease, base))
         wanted = Wanted.of(lease, base.space, base.mask)
         layout = wanted.trains.layout(base.space)
@@ -123,19 +136,10 @@ class UnitRunner:
         unit = Unit(task, base.space, base.flat_P, lease.training, lease.seed, moments, wanted.trains)
         if self._parts.swarm.team is not None and not confirmed:
             self._parts.swarm.team.begin(lease, averaged_size(wanted, fisher=lease.fisher))
-        try:
-            trainer = Trainer(unit, self._parts.device, self._how(lease, layout, task))
-            if progress is not None:
-                trainer.restore(progress)
-            job = _Job(lease, task, wanted, layout, trainer, confirmed)
-            self._finish(job, self._steps(job))
-        except _SetAsideError:
-            return _Aside()
-        except (MemoryError, RuntimeError, NotEnoughMemoryError) as error:
-            if not isinstance(error, NotEnoughMemoryError) and not is_out_of_memory(error):
-                raise
-            return _Aside(one_line(str(error)) or type(error).__name__)
-        return None
+        trainer = Trainer(unit, self._parts.device, self._how(lease, layout, task))
+        if progress is not None:
+            trainer.restore(progress)
+        return _Job(lease, task, wanted, layout, trainer, confirmed)
 
     def _how(self, lease: Lease, layout: ParameterSpace, task: Task) -> How:
         """This machine's way of training, with what earlier units found out; a private unit is paid for here."""
@@ -255,8 +259,9 @@ class UnitRunner:
     def _wait_for_memory(self, said: str) -> None:
         """A single example is too much for the memory that is free; others may let go of theirs."""
         self._parts.rest.for_want_of(
-            f"out of memory: {said} Trying again from the last checkpoint in {NO_MEMORY_LOOK_S:.0f} s; close other "
-            f"programs that use it, or see what this run needs with: barnraise doctor {self._parts.patience.url}",
+            f"out of memory: {said.rstrip('.')}. Trying again from the last checkpoint in {NO_MEMORY_LOOK_S:.0f} s; "
+            "close other programs that use it, or see what this run needs with: barnraise doctor "
+            f"{self._parts.patience.url}",
             NO_MEMORY_LOOK_S,
         )
 

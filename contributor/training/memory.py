@@ -2,12 +2,14 @@
 
 PyTorch says it with several exceptions. A GPU's allocator raises ``torch.OutOfMemoryError``; that of the CPU raises
 a plain RuntimeError, with one text on Linux and another on Windows, and so does that of Apple's GPUs; C++ code that
-asks for memory itself ends as a MemoryError. Linux promises more memory than there is, so without a limit on the
-address space or a control group a CPU's process is killed instead, and nothing can be caught.
+asks for memory itself ends as a MemoryError; a file that cannot be mapped is an OSError. Linux promises more memory
+than there is, so without a limit on the address space or a control group a CPU's process is killed instead, and nothing
+can be caught.
 """
 
 from __future__ import annotations
 
+import errno
 import gc
 import re
 
@@ -30,6 +32,8 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether ``error`` says that memory did not suffice."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
     said = str(error).lower()
     return isinstance(error, RuntimeError) and any(text in said for text in _TEXTS)
 

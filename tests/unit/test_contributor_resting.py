@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from barnraise.errors import DiskFullError, NotEnoughMemoryError
 from contributor import saving
@@ -236,6 +238,27 @@ def test_without_memory_for_one_example_it_waits_and_goes_on(world: World, monke
     assert "2 GiB were asked for, 1 GiB is free" in first
     assert "barnraise doctor http://pretend" in first
     assert as_if_nothing_had_happened(world)
+
+
+def test_without_memory_to_map_a_file_it_waits_and_goes_on(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The left-overs of the first unit, at the end of the second."""
+    failures, real = iter([True]), NodeFolder.vector
+
+    def vector(folder: NodeFolder, digest: str, size: int) -> NDArray[np.float32]:
+        if next(failures, False):
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+        return real(folder, digest, size)
+
+    calm = another(world, "calm")
+    calm.process()
+    calm.next_round()
+    assert world.process() == "1 of 1 units done"
+    world.gateway.round = 2
+    monkeypatch.setattr(NodeFolder, "vector", vector)
+    assert world.process() == "1 of 1 units done"
+    (said,) = world.waits()
+    assert said.startswith("out of memory: [Errno 12] Cannot allocate memory. Trying again")
+    assert world.gateway.received == calm.gateway.received
 
 
 def test_a_disk_without_room_for_a_checkpoint_does_not_stop_training(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 from collections.abc import Callable
@@ -196,6 +197,8 @@ def test_how_much_was_asked_for_is_read_from_what_the_allocators_say() -> None:
     assert [asked_bytes(error()) for error in ERRORS] == [2 << 30, 64, 256, None]
     assert all(is_out_of_memory(error()) for error in ERRORS)
     assert not is_out_of_memory(ValueError("out of memory"))
+    assert is_out_of_memory(OSError(errno.ENOMEM, "Cannot allocate memory"))  # of a file that is mapped
+    assert not is_out_of_memory(OSError(errno.EIO, "Input/output error"))
     free = free_bytes(CPU)
     assert free is not None
     assert free > 0
