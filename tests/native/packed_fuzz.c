@@ -69,17 +69,19 @@ static int64_t draw_size(int many) {
     switch (draw(6)) {
     case 0: return 1 + (int64_t)draw(20);
     case 1: return 1 + (int64_t)draw(CHUNK);
+    case 2: return 128 * (1 + (int64_t)draw(31)) + 1 + (int64_t)draw(3); // the last piece has hardly any room
     default: return CHUNK;
     }
 }
 
 static Space draw_space(void) {
     int many = !draw(5);
+    int64_t alike = draw(8) ? 0 : 1 + (int64_t)draw(40);
     Space space = {.chunks = many ? 200 + (int64_t)draw(500) : 1 + (int64_t)draw(12)};
     space.segments = (space.chunks + CHUNKS - 1) / CHUNKS;
     space.starts = malloc((size_t)(space.chunks + 1) * sizeof *space.starts);
     space.starts[0] = 0;
-    for (int64_t chunk = 0; chunk < space.chunks; chunk++) space.starts[chunk + 1] = space.starts[chunk] + draw_size(many);
+    for (int64_t chunk = 0; chunk < space.chunks; chunk++) space.starts[chunk + 1] = space.starts[chunk] + (alike ? alike : draw_size(many));
     return space;
 }
 
@@ -121,9 +123,12 @@ static void draw_places(int64_t size, int64_t count, uint32_t *places) {
         if ((int64_t)draw((uint64_t)(room - at)) < count) *places++ = (uint32_t)(first + at), count--;
 }
 
-static Said draw_said(const int64_t *starts, int64_t chunks, int64_t k) {
+// What a segment may say, or if it is `wrong` what it can say but may not: scales beyond the grid, chunks with high
+// entries only, or no high entry anywhere.
+static Said draw_said(const int64_t *starts, int64_t chunks, int64_t k, int wrong) {
     Said said = new_said(chunks, most_of(starts, chunks, k), !draw(3));
-    int any_high = 0, far = !draw(8), lowest = far ? -1008 : -100, width = far ? 1800 : 30;
+    int any_high = wrong, far = !draw(8), lowest = far ? -1008 : -100, width = far ? 1800 : 30, some = (int)draw(8);
+    if (wrong && far) lowest = draw(3) ? 900 : -1040, width = draw(2) ? 120 : 140;
     for (int64_t chunk = 0; chunk < chunks; chunk++) {
         int64_t size = starts[chunk + 1] - starts[chunk], count = kept_of(starts, chunk, k);
         if (!draw(8)) count = (int64_t)draw((uint64_t)count + 1);
@@ -131,7 +136,7 @@ static Said draw_said(const int64_t *starts, int64_t chunks, int64_t k) {
         said.eighths[chunk] = count ? lowest + (int)draw((uint64_t)width) : 0;
         draw_places(size, count, said.places + said.total);
         for (int64_t i = 0; said.high && i < count; i++) {
-            said.high[said.total + i] = i && !draw(4);
+            said.high[said.total + i] = wrong ? draw(8) < (uint64_t)some : i && !draw(4);
             any_high |= said.high[said.total + i];
         }
         said.total += count;
@@ -169,20 +174,23 @@ static void put(Update *update, int array, int64_t segment, const uint8_t *bytes
     update->arrays[array] = made;
 }
 
-static void put_segment(Update *update, int64_t segment, const int64_t *starts, int64_t chunks) {
-    Said said = draw_said(starts, chunks, update->k);
+static void put_segment(const Space *space, Update *update, int64_t segment, int wrong) {
+    int64_t chunks = chunks_of(space, segment), *starts = starts_of(space, segment);
+    Said said = draw_said(starts, chunks, update->k, wrong);
     if (said.total && draw(10)) {
         Bytes support = written(starts, chunks, update->k, &said);
         put(update, SUPPORT, segment, support.at, support.size);
         int64_t first = 0, signs = (said.total + 7) / 8;
         while (!said.counts[first]) first++;
         uint16_t unit = (uint16_t)said.eighths[first];
-        put(update, SCALES, segment, (uint8_t[]){unit & 255, unit >> 8, said.high ? 1 + draw(100) : 0}, HEAD);
+        uint8_t step = said.high ? (uint8_t)(1 + draw(wrong ? 255 : 100)) : 0;
+        put(update, SCALES, segment, (uint8_t[]){unit & 255, unit >> 8, step}, HEAD);
         put(update, LEVELS, segment, NULL, signs);
         if (said.total % 8) update->arrays[LEVELS][update->offsets[segment + 1] - 1] &= (1 << said.total % 8) - 1;
         free(support.at);
     }
     drop_said(&said);
+    free(starts);
 }
 
 static int64_t draw_k(const Space *space) {
@@ -197,11 +205,7 @@ static Update draw_update(const Space *space, int64_t k) {
     Update update = {.row = space->segments + 1, .k = k, .factor = factors[draw(6)]};
     update.offsets = calloc((size_t)(ARRAYS * update.row), sizeof *update.offsets);
     for (int array = 0; array < ARRAYS; array++) update.arrays[array] = malloc(1);
-    for (int64_t segment = 0; segment < space->segments; segment++) {
-        int64_t *starts = starts_of(space, segment);
-        put_segment(&update, segment, starts, chunks_of(space, segment));
-        free(starts);
-    }
+    for (int64_t segment = 0; segment < space->segments; segment++) put_segment(space, &update, segment, 0);
     return update;
 }
 
@@ -232,27 +236,36 @@ static void mend_states(uint8_t *at, int64_t size) {
     for (int l = 0; l < LANES && size >= STATES; l++) at[8 * l + 7] &= 127, at[8 * l + 3] |= 128;
 }
 
-static void damage(Update *update) {
+static void damage(const Space *space, Update *update) {
     int array = draw(4) ? SUPPORT : (int)draw(ARRAYS);
-    int64_t segment = (int64_t)draw((uint64_t)update->row - 1), *offsets = update->offsets + array * update->row;
-    int64_t size = offsets[segment + 1] - offsets[segment], other = size + (int64_t)draw(17) - 8;
-    switch (draw(6)) {
+    int64_t segment = (int64_t)draw((uint64_t)space->segments), *offsets = update->offsets + array * update->row;
+    int64_t size = offsets[segment + 1] - offsets[segment], other = size + (int64_t)draw(17) - 8, any = STATES + 4 * (int64_t)draw(draw(4) ? 100 : 4000);
+    uint8_t *bytes = copy_of(update->arrays[array] + offsets[segment], size);
+    switch (draw(7)) {
     case 0: // other bytes, as many
         put(update, array, segment, NULL, size);
         break;
     case 1: // a stream that may well be long enough
-        put(update, SUPPORT, segment, NULL, STATES + 4 * (int64_t)draw(draw(4) ? 100 : 4000));
+        put(update, SUPPORT, segment, NULL, any);
         break;
-    case 2: // too many or too few
-        put(update, array, segment, NULL, other < 0 ? 0 : other);
+    case 2: // something at the end, or less of it
+        if (other < 0) other = 0;
+        bytes = realloc(bytes, (size_t)other + 1);
+        for (int64_t i = size; i < other; i++) bytes[i] = draw(2) ? (uint8_t)draw(256) : 0;
+        put(update, array, segment, bytes, other);
         break;
     case 3: // what is one segment's is said to be another's
         if (segment + 2 < update->row) offsets[segment + 1] = offsets[segment] + (int64_t)draw((uint64_t)(offsets[segment + 2] - offsets[segment] + 1));
         break;
-    default: turn_bytes(update->arrays[array] + offsets[segment], size);
+    case 4:
+        put_segment(space, update, segment, 1);
+        break;
+    default:
+        turn_bytes(update->arrays[array] + offsets[segment], size);
     }
+    free(bytes);
     offsets = update->offsets + SUPPORT * update->row;
-    if (draw(4)) mend_states(update->arrays[SUPPORT] + offsets[segment], offsets[segment + 1] - offsets[segment]);
+    if (draw(2)) mend_states(update->arrays[SUPPORT] + offsets[segment], offsets[segment + 1] - offsets[segment]);
 }
 
 // -- what is done with it ----------------------------------------------------------------
@@ -369,7 +382,7 @@ static void try_damage(const Space *space, Update *updates, int64_t count, Tally
     int64_t which = (int64_t)draw((uint64_t)count), segment = (int64_t)draw((uint64_t)space->segments);
     Update whole = updates[which];
     updates[which] = copy_update(&whole);
-    for (uint64_t times = 1 + draw(2); times; times--) damage(updates + which);
+    for (uint64_t times = 1 + draw(2); times; times--) damage(space, updates + which);
     int64_t from = (int64_t)draw((uint64_t)space->segments), to = from + 1 + (int64_t)draw((uint64_t)(space->segments - from));
     Sum sum = add(space, updates, count, from, to, 0.25f);
     REQUIRE(sum.failed < 0 || sum.which == which);
@@ -397,12 +410,21 @@ static void try_space(Tally *tally) {
     free(updates), free(space.starts);
 }
 
+// More chunks than a segment has: nothing is written.
+static void try_too_many(void) {
+    int64_t starts[CHUNKS + 2];
+    for (int64_t chunk = 0; chunk < CHUNKS + 2; chunk++) starts[chunk] = chunk;
+    uint8_t support[STATES + 1] = {0};
+    REQUIRE(barnraise_read_support(tables, support, STATES, starts, CHUNKS + 1, 1, 0, 0, NULL, NULL, NULL, NULL) == RANGE);
+}
+
 int main(int count, char **arguments) {
     int64_t rounds = count > 1 ? atoll(arguments[1]) : 100, size = 0;
     uint8_t *read = malloc(1 << 16);
     for (size_t more; (more = fread(read + size, 1, (size_t)((1 << 16) - size), stdin)) > 0;) size += (int64_t)more;
     tables = copy_of(read, size);
     free(read);
+    try_too_many();
     Tally tally = {0, 0, 0};
     for (int64_t round = 0; round < rounds; round++) try_space(&tally);
     has_vectors = 1;

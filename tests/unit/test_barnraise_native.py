@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from barnraise import native
 from barnraise.native import build as native_build
 from barnraise.native.build import build
-from laws import ALL
+from laws import ALL, examples
 from merge.elementwise import median
 from merge.gram import gram
+from sanitized import fuzz
 
 needs_loops = pytest.mark.skipif(not native.available(), reason="the loops are not built here")
 needs_compiler = pytest.mark.skipif(
@@ -146,3 +147,14 @@ def test_no_compiler_at_all_is_a_reason(monkeypatch: pytest.MonkeyPatch, tmp_pat
     said = build(tmp_path / "made.so")
     assert said is not None
     assert "no C compiler was found" in said
+
+
+def test_loops_that_choose_survive_sanitizers(tmp_path: Path) -> None:
+    """Chunks of every size and of odd values; what is chosen is checked as well."""
+    fuzz("choosing", ["select", "levels"], examples(500), tmp_path)
+
+
+@pytest.mark.skipif(not ALL, reason="the sorting networks take five seconds to compile with sanitizers: make laws does")
+def test_loops_over_dense_rows_survive_sanitizers(tmp_path: Path) -> None:
+    """Rows of every number, size and kind; on both of the paths that there are for inner products."""
+    fuzz("rows", ["elementwise", "gram", "narrow", "pages", "prune"], 500, tmp_path)

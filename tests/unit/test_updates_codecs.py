@@ -19,12 +19,21 @@ from barnraise.errors import (
     UpdateError,
 )
 from barnraise.update_config import CodecConfig
-from barnraise.updates import EncodedSegment, canonical_codec, decode_segment
+from barnraise.updates import (
+    EncodedSegment,
+    ParameterSpace,
+    TensorSpec,
+    Update,
+    add_all_scaled,
+    canonical_codec,
+    decode_segment,
+    write_update,
+)
 from barnraise.updates.codec import kept_per_chunk
 from barnraise.updates.support import Support, write_plain
 from laws import examples
 from sanitized import fuzz
-from update_samples import CODECS, SHORT_CHUNKS, SMALL, SPACES, codec_id, content, make_file, random_change
+from update_samples import BASE, CODECS, SHORT_CHUNKS, SMALL, SPACES, codec_id, content, make_file, random_change
 
 STARTS = np.array([0, 4096, 4100], dtype=np.int64)
 ONE_CHUNK = np.array([0, 4], dtype=np.int64)
@@ -107,7 +116,8 @@ def topk_segment(counts=(1, 1), places=(1, 0), eighths=(-80, -88), high=None, **
 
 
 VALID = topk_segment(counts=(2, 1), places=(1, 2, 0), high=(0, 1, 0), levels=b"\x02")
-ONE_LEVEL = topk_segment()
+ONE_TENSOR = ParameterSpace.of([TensorSpec("w", (int(STARTS[-1]),))])
+FINE = write_update(ONE_TENSOR, BASE, TOPK, [VALID], role="update")
 
 
 def test_topk_values_are_what_the_format_says():
@@ -145,8 +155,13 @@ def test_topk_values_are_what_the_format_says():
     ],
 )
 def test_topk_refuses(segment, error, message, compiled):
-    with contextlib.nullcontext() if compiled else native.disabled(), pytest.raises(error, match=message):
-        decode_segment(segment, STARTS, TOPK)
+    file = write_update(ONE_TENSOR, BASE, TOPK, [segment], role="update")
+    updates = [Update.parse(data, ONE_TENSOR, base_digest=BASE) for data in (FINE, file)]
+    with contextlib.nullcontext() if compiled else native.disabled():
+        with pytest.raises(error, match=message):
+            decode_segment(segment, STARTS, TOPK)
+        with pytest.raises(error, match=message):
+            add_all_scaled(updates, [1.0, 1.0], np.zeros(ONE_TENSOR.size, dtype=np.float32))
 
 
 # blockwise ----------------------------------------------------------------------------
