@@ -167,6 +167,14 @@ def _judge_driver(facts: MachineFacts) -> Finding:
             cure="update NVIDIA's driver, install a PyTorch for the older CUDA, or train on the CPU: "
             "CUDA_VISIBLE_DEVICES= barnraise join ...",
         )
+    if "no kernel image" in facts.cuda_error:
+        return warn(
+            "gpu",
+            f"{found}; this PyTorch ({facts.torch_version}) was built without kernels for a card so old or so new",
+            cause="card-unsupported",
+            cure="install a build that has them: https://pytorch.org/get-started/previous-versions; until then "
+            "the CPU trains",
+        )
     return warn(
         "gpu",
         f"{found}; PyTorch cannot use it: {facts.cuda_error or 'it does not say why'}",

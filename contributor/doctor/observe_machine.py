@@ -65,16 +65,28 @@ def observe_folder(path: Path) -> FolderFacts:
 
 
 def training_speed() -> float | None:
-    """Arithmetic operations a second that this machine does in products of matrices; None without PyTorch.
+    """Arithmetic operations a second that this machine does in products of matrices.
 
-    A tenth of a second or so; on a card in the type that training uses there.
+    A tenth of a second or so; on a card in the type that training uses there. None without PyTorch, and where the
+    memory of the card is taken.
     """
     torch, _ = _torch()
     if torch is None:
         return None
+    from contributor.training.devices import look
+    from contributor.training.memory import is_out_of_memory
+
+    try:
+        return _products_per_s(torch, on_card=bool(look().gpus))
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            return None
+        raise
+
+
+def _products_per_s(torch: Any, *, on_card: bool) -> float:
     import time
 
-    on_card = torch.cuda.is_available()
     size, kind = (4096, torch.bfloat16) if on_card else (768, torch.float32)
     matrix = torch.ones(size, size, dtype=kind, device="cuda" if on_card else "cpu")
     for warm_up in (True, False):
@@ -102,10 +114,14 @@ def _cuda(torch: Any) -> tuple[bool, str]:
     """Whether PyTorch can use a card, and what it warns of otherwise."""
     if torch is None:
         return False, ""
+    from contributor.training.devices import look
+
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        works = bool(torch.cuda.is_available())
-    return works, "" if works or not said else " ".join(str(said[0].message).split())[:300]
+        seen = look()
+    if seen.gpus:
+        return True, ""
+    return False, "; ".join([*seen.useless, *(" ".join(str(one.message).split())[:300] for one in said[:1])])
 
 
 def _cards() -> tuple[tuple[Card, ...], str]:

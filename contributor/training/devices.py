@@ -7,6 +7,10 @@
 Forward passes run in bfloat16 where the device computes it in hardware: half the memory for activations, and on GPUs
 several times the speed. Parameters, gradients and optimiser stay float32. On CPUs bfloat16 is for whoever asks,
 because only some are faster with it and all get other bits.
+
+A GPU that CUDA shows need not compute: PyTorch may be built without kernels for one so old or so new, or something
+else has it for itself. So each is tried with one addition before it counts. One whose memory is taken at the moment
+does count: a node waits for memory.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from dataclasses import dataclass
 import torch
 
 from barnraise.errors import UsageError
+from contributor.training.memory import is_out_of_memory
 
 __all__ = ["Gpu", "Plan", "Seen", "choose", "look"]
 
@@ -35,11 +40,15 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What this machine has. ``mps``: Apple's GPU can be used. ``mps_bf16``: its system computes bfloat16."""
+    """What this machine has. ``mps``: Apple's GPU can be used. ``mps_bf16``: its system computes bfloat16.
+
+    ``useless``: GPUs that CUDA shows and that compute nothing, each in words with what CUDA said.
+    """
 
     gpus: tuple[Gpu, ...] = ()
     mps: bool = False
     mps_bf16: bool = False
+    useless: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +72,7 @@ def choose(seen: Seen, wanted: str = "auto", *, cpu_bf16: bool = False) -> Plan:
         UsageError: it is not there.
     """
     if wanted == "cpu" or (wanted == "auto" and not seen.gpus and not seen.mps):
-        why = "as asked" if wanted == "cpu" else "there is no GPU that PyTorch can use"
+        why = "as asked" if wanted == "cpu" else "; ".join(seen.useless) or "there is no GPU that PyTorch can use"
         return Plan("cpu", torch.bfloat16 if cpu_bf16 else None, f"training on the CPU: {why}")
     if wanted == "mps" or (wanted == "auto" and not seen.gpus):
         if not seen.mps:
@@ -109,15 +118,39 @@ def _on_several(seen: Seen, wanted: str) -> Plan:
 
 def _not_there(wanted: str, seen: Seen) -> str:
     have = ["cpu", *(["mps"] if seen.mps else []), *(f"cuda:{gpu.index} ({gpu.name})" for gpu in seen.gpus)]
-    return f"--device {wanted} was asked for, this machine has {', '.join(have)}; choose one of these, or auto"
+    not_these = "".join(f". {why}" for why in seen.useless)
+    return (
+        f"--device {wanted} was asked for, this machine has {', '.join(have)}; choose one of these, or auto{not_these}"
+    )
 
 
 def look() -> Seen:
     """What PyTorch can use here."""
-    gpus = []
+    gpus, useless = [], []
     for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
-        properties = torch.cuda.get_device_properties(index)
-        gpus.append(Gpu(index, properties.name, int(torch.cuda.mem_get_info(index)[0]), properties.major))
+        found = _tried(index)
+        if isinstance(found, Gpu):
+            gpus.append(found)
+        else:
+            useless.append(found)
     mps = torch.backends.mps.is_available()
     system = platform.mac_ver()[0].partition(".")[0]
-    return Seen(tuple(gpus), mps, mps and system.isdigit() and int(system) >= 14)
+    return Seen(tuple(gpus), mps, mps and system.isdigit() and int(system) >= 14, tuple(useless))
+
+
+def _tried(index: int) -> Gpu | str:
+    """The GPU, after it has added two numbers; or why it cannot."""
+    name = f"GPU {index}"
+    try:
+        properties = torch.cuda.get_device_properties(index)
+        name = f"{name}, {properties.name},"
+        try:
+            torch.ones(1, device=f"cuda:{index}").add_(1).item()
+            free_bytes = int(torch.cuda.mem_get_info(index)[0])
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            free_bytes = 0
+        return Gpu(index, properties.name, free_bytes, properties.major)
+    except (RuntimeError, AssertionError) as error:  # the latter where PyTorch itself was not built for it
+        return f"{name} cannot be used: {str(error).partition(chr(10))[0][:200]}"

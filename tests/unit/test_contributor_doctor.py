@@ -314,6 +314,7 @@ def test_without_torch_nothing_else_is_judged_by_it() -> None:
     [
         (on_machine(cuda_works=False, torch_cuda=None), "torch-without-cuda"),
         (on_machine(cuda_works=False, cuda_error="driver and library differ"), "cuda-broken"),
+        (on_machine(cuda_works=False, cuda_error="CUDA error: no kernel image is available"), "card-unsupported"),
         (in_the_run(local=LocalFacts(ME, locked=True)), "key-in-use"),
         (in_the_run(key=history(pending={"claim": "0" * 32, "new": OTHER, "effective_at_ms": 9})), "key-claimed"),
         (in_the_run(offset_s=-200.0), "clock-drifts"),

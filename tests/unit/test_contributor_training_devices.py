@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import SimpleNamespace
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from barnraise.errors import UsageError
+from contributor.doctor.observe_machine import observe_machine, training_speed
 from contributor.training.devices import Gpu, Seen, choose, look
 
 GIB = 1 << 30
@@ -65,6 +69,67 @@ def test_several_gpus_are_taken_in_the_order_of_their_numbers() -> None:
     for wanted in ("cuda:1,cuda:7", "cuda:1,cpu", "cuda:1,", "all"):
         with pytest.raises(UsageError, match="was asked for, this machine has"):
             choose(Seen((NEW,)) if wanted != "all" else Seen(mps=True), wanted)
+
+
+def saying(monkeypatch: pytest.MonkeyPatch, said: Callable[[str], Exception | None]) -> None:
+    """A machine with two GPUs of CUDA. Each adds two numbers, or raises what is ``said`` of it."""
+
+    def ones(_size: int, device: str) -> torch.Tensor:
+        failure = said(device)
+        if failure is not None:
+            raise failure
+        return torch.zeros(1)
+
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr(
+        "torch.cuda.get_device_properties", lambda index: SimpleNamespace(name=("GTX 1080", "RTX 4090")[index], major=6)
+    )
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda _index: (7 * GIB, 8 * GIB))
+    monkeypatch.setattr("torch.ones", ones)
+
+
+NO_KERNEL = RuntimeError(
+    "CUDA error: no kernel image is available for execution on the device\nCUDA kernel errors might"
+)
+
+
+def test_a_gpu_that_pytorch_has_no_kernels_for_is_no_gpu_and_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    saying(monkeypatch, lambda device: NO_KERNEL if device == "cuda:0" else None)
+    seen = look()
+    assert [gpu.index for gpu in seen.gpus] == [1]
+    why = "GPU 0, GTX 1080, cannot be used: CUDA error: no kernel image is available for execution on the device"
+    assert seen.useless == (why,)
+    assert choose(seen).device == "cuda:1"
+    saying(monkeypatch, lambda _device: NO_KERNEL)
+    plan = choose(look())
+    assert (plan.device, why in plan.reason) == ("cpu", True)
+    with pytest.raises(UsageError, match=r"this machine has cpu; .*no kernel image"):
+        choose(look(), "cuda")
+
+
+def test_a_gpu_whose_memory_a_game_has_is_there_and_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    saying(monkeypatch, lambda device: RuntimeError("CUDA error: out of memory") if device == "cuda:1" else NO_KERNEL)
+    seen = look()
+    assert [(gpu.index, gpu.free_bytes) for gpu in seen.gpus] == [(1, 0)]
+    assert choose(seen).device == "cuda:1"
+
+
+def test_the_doctor_blames_what_cuda_says_and_measures_nothing_where_memory_is_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    saying(monkeypatch, lambda _device: NO_KERNEL)
+    facts = observe_machine({})
+    assert not facts.cuda_works
+    assert "no kernel image" in facts.cuda_error
+    saying(monkeypatch, lambda _device: RuntimeError("CUDA error: out of memory"))
+    assert observe_machine({}).cuda_works
+    monkeypatch.setattr("torch.ones", _taken)
+    assert training_speed() is None
+
+
+def _taken(*_size: int, **_where: object) -> torch.Tensor:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 32.00 MiB.")
 
 
 def test_this_machine_has_a_plan() -> None:
