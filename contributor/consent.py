@@ -110,16 +110,24 @@ def remember(path: Path, consent: Consent, at_ms: int) -> None:
     replace_file(path, json.dumps(value, indent=1, sort_keys=True).encode("ascii"))
 
 
-def require(is_agreed: bool, consent: Consent) -> None:
+def require(is_agreed: bool | None, consent: Consent) -> None:
     """Go on only when it was agreed to.
+
+    Args:
+        is_agreed: what the owner answered; None where nobody could be asked.
 
     Raises:
         NotAgreedError: it was not.
     """
-    if not is_agreed:
+    if is_agreed is None:
         raise NotAgreedError(
             f"nobody has agreed yet to what an update of {consent.run} can tell; nothing was trained or sent. Read it "
             "in a terminal with the same command, or agree with --yes"
+        )
+    if not is_agreed:
+        raise NotAgreedError(
+            f"you did not agree to take part in {consent.run}; nothing was trained or sent. The same command asks "
+            "again, and with --yes it takes that for agreed"
         )
 
 

@@ -28,7 +28,8 @@ class NodeConfig:
         give_up_after_s: of waiting for a silent coordinator; None waits for ever.
         policies: to load into the node's settings file, each as ``idle`` or ``idle=after_s=600``.
         page: serve a status page on this machine.
-        agree: shows the owner what an update can tell, and asks; None where a program has decided.
+        agree: shows the owner what an update can tell, and asks; it answers None where nobody can be asked. None where
+            a program has decided.
         device: to train on, as :func:`contributor.training.devices.choose` has it.
         private: the privacy that is wanted of training; None for none.
         own: text to train on, for a run whose contributors bring theirs.
@@ -44,7 +45,7 @@ class NodeConfig:
     give_up_after_s: float | None = None
     policies: tuple[str, ...] = ()
     page: bool = False
-    agree: Callable[[Consent], bool] | None = None
+    agree: Callable[[Consent], bool | None] | None = None
     device: str = "auto"
     private: Choice | None = None
     own: OwnData | None = None

@@ -193,14 +193,14 @@ class _Shown:
     hush: Callable[[], None] = lambda: None
 
 
-def _asks(yes: bool, hush: Callable[[], None]) -> Callable[[Consent], bool]:
-    """How the owner agrees: with --yes, or by an answer in a terminal; where there is none, not at all."""
+def _asks(yes: bool, hush: Callable[[], None]) -> Callable[[Consent], bool | None]:
+    """How the owner agrees: with --yes, or by an answer in a terminal; None where there is none."""
 
-    def agree(consent: Consent) -> bool:
+    def agree(consent: Consent) -> bool | None:
         if yes:
             return True
         if not (sys.stdin.isatty() and sys.stdout.isatty()):
-            return False
+            return None
         hush()
         print(f"\n{consent.text}")
         before = signal.signal(signal.SIGINT, signal.default_int_handler)  # here Ctrl-C is a no

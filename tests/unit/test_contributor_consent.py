@@ -53,3 +53,10 @@ def test_without_it_nothing_begins() -> None:
     require(True, consent_for(INFO, URL))
     with pytest.raises(NotAgreedError, match=r"nothing was trained or sent.*--yes"):
         require(False, consent_for(INFO, URL))
+
+
+def test_who_said_no_is_not_told_to_read_what_was_read() -> None:
+    with pytest.raises(NotAgreedError, match=r"^you did not agree to take part in .*asks again"):
+        require(False, consent_for(INFO, URL))
+    with pytest.raises(NotAgreedError, match=r"^nobody has agreed yet .*Read it in a terminal"):
+        require(None, consent_for(INFO, URL))
