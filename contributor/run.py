@@ -86,10 +86,17 @@ def run_node(
         if former is not None and not former.has_ended:
             report(Notice(KILLED))
         governor = govern(folder.root, _noted(report), config.policies)
-        report(Notice(plan.reason))
+        report(Notice(_where_it_trains(plan, config.device, url)))
         units, reason = _worked(door, _Here(folder, plan, governor, tally), life, report, max_units)
         report(Stopped(units, reason))
     return units
+
+
+def _where_it_trains(plan: Plan, asked: str, url: str) -> str:
+    """The device and why; who has a GPU and did not ask for the CPU is told how to find out what it lacks."""
+    if asked != "auto" or plan.device != "cpu":
+        return plan.reason
+    return f"{plan.reason}. If this machine has a GPU, this says what it lacks: barnraise doctor {url}"
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from contributor.interrupt import Interrupt
 from contributor.run import NodeConfig, run_node
 from contributor.status import Watch, read_status
 from contributor.swarm.memory import SwarmMemory
+from contributor.training.devices import Seen
 from pretend_gateway import PretendGateway
 
 URL = "http://pretend"
@@ -50,6 +51,17 @@ def test_a_node_that_waits_for_its_coordinator_says_so_to_whoever_asks(gateway: 
     assert kept is not None
     assert kept.doing == "waiting"
     assert kept.why.startswith("waiting for pretend: the connection was refused")
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+def test_who_trains_on_the_cpu_unasked_is_told_how_to_find_out_why(
+    gateway: PretendGateway, tmp_path: Path, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("contributor.run.look", Seen)
+    events: list[NodeEvent] = []
+    run_node(NodeConfig(URL, home=tmp_path, key=tmp_path / "key", device=device), events.append, max_units=0)
+    (said,) = [event.line() for event in events if "training on the CPU" in event.line()]
+    assert said.endswith(f"barnraise doctor {URL}") is (device == "auto")
 
 
 def test_who_was_killed_is_not_taken_for_the_node_that_stopped_before(gateway: PretendGateway, tmp_path: Path) -> None:
