@@ -47,7 +47,8 @@ def diagnosing(url: str, report: Report, look: Callable[[str], NetworkFacts] = o
     except BarnraiseError as error:
         finding = None if told else judge_error(error, base_url(url), look)
         if finding is not None and finding.cure and finding.cure not in str(error):
-            error.args = (f"{error}\n  {_line(finding, url)}", *error.args[1:])
+            said = finding.cure if finding.found == str(error) else finding.sentence
+            error.args = (f"{error}\n  {said}. More: barnraise doctor {url}", *error.args[1:])
         raise
 
 

@@ -430,6 +430,14 @@ def test_an_error_at_the_start_has_its_cause_beside_it() -> None:
     assert str(usage.value) == "which run?"
 
 
+def test_what_the_coordinator_said_is_said_once() -> None:
+    with pytest.raises(RefusedError) as caught:
+        started([], RefusedError("dated 86,400 s ahead", status=400, remote_code="clock-skew"))
+    assert str(caught.value) == (
+        f"dated 86,400 s ahead\n  set this machine's clock: sudo timedatectl set-ntp true. More: barnraise doctor {URL}"
+    )
+
+
 def test_every_cause_is_on_the_page() -> None:
     page = (Path(__file__).parents[2] / "docs" / "doctor.md").read_text(encoding="ascii")
     told = {
