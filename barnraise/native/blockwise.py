@@ -48,8 +48,8 @@ def quantise(
     codes = packed if bits == 8 else np.empty(len(packed) * 8 // bits, dtype=np.uint8)
     codes[size:] = 0
     wanted = np.array(shares, dtype=np.float32)
-    finite = function("quantise", "ppnnipnppp")(
-        at(values_P), at(starts_C), 0, chunks, bits, at(wanted), len(wanted), at(codes), at(scales_C), at(decoded_P)
+    finite = function("quantise", "ppnipnppp")(
+        at(values_P), at(starts_C), chunks, bits, at(wanted), len(wanted), at(codes), at(scales_C), at(decoded_P)
     )
     if not finite:
         return None

@@ -9,7 +9,7 @@
 
 enum { CHUNK = 4096, CHUNKS = 9 };
 
-int barnraise_quantise(const float *, const int64_t *, int64_t, int64_t, int32_t, const float *, int64_t, uint8_t *, float *, float *);
+int barnraise_quantise(const float *, const int64_t *, int64_t, int32_t, const float *, int64_t, uint8_t *, float *, float *);
 void barnraise_pack_codes(const uint8_t *, int64_t, int32_t, uint8_t *);
 int barnraise_restore(const uint8_t *, const int64_t *, int64_t, int32_t, const float *, float *);
 int barnraise_quantise_signs(const float *, const int64_t *, int64_t, uint8_t *, float *, float *);
@@ -48,7 +48,7 @@ static int quantise(Shape shape, const float *values, uint8_t *packed, float *sc
     float *shares = malloc(count * sizeof *shares);
     memcpy(shares, wanted, count * sizeof *shares);
     uint8_t *codes = calloc((size_t)(shape.bytes * 8 / shape.bits), 1);
-    int finite = barnraise_quantise(values, shape.starts, 0, shape.chunks, shape.bits, shares, (int64_t)count, codes, scales, decoded);
+    int finite = barnraise_quantise(values, shape.starts, shape.chunks, shape.bits, shares, (int64_t)count, codes, scales, decoded);
     if (finite && shape.bits == 8) memcpy(packed, codes, (size_t)shape.bytes);
     if (finite && shape.bits != 8) barnraise_pack_codes(codes, shape.bytes, shape.bits, packed);
     free(shares), free(codes);

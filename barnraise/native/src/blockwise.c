@@ -113,13 +113,13 @@ ALWAYS float quantise_chunk(const float *values, uint32_t size, int bits, const 
     return best * (float)divisor;
 }
 
-// Chunks [from, to): a code for every element, its decoded value, and a scale for every chunk. Returns whether all
+// A code for every element, its decoded value, and a scale for every chunk. Returns whether all
 // elements are finite; the rest is not done where one is not.
-EXPORT int barnraise_quantise(const float *values, const int64_t *starts, int64_t from, int64_t to, int32_t bits,
+EXPORT int barnraise_quantise(const float *values, const int64_t *starts, int64_t chunks, int32_t bits,
                               const float *shares, int64_t count, uint8_t *codes, float *scales, float *decoded);
-MULTIVERSION int barnraise_quantise(const float *values, const int64_t *starts, int64_t from, int64_t to, int32_t bits,
+MULTIVERSION int barnraise_quantise(const float *values, const int64_t *starts, int64_t chunks, int32_t bits,
                                     const float *shares, int64_t count, uint8_t *codes, float *scales, float *decoded) {
-    for (int64_t chunk = from; chunk < to; chunk++) {
+    for (int64_t chunk = 0; chunk < chunks; chunk++) {
         int64_t start = starts[chunk];
         uint32_t size = (uint32_t)(starts[chunk + 1] - start);
         float largest = largest_of(values + start, size);
