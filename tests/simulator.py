@@ -307,16 +307,33 @@ def train(
     seed: int,
     at_hand: AtHand | None = None,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """A few AdamW steps on a shard's examples; weights and second moments, float32 [P] each."""
+    """A few AdamW steps on a shard's examples; weights and second moments, float32 [P] each.
+
+    Most runs here train the same model from the same base, and get the same: that is computed once.
+    """
     if not isinstance(config.model, ByteLMConfig) or isinstance(config.data, LocalData):
         return _train_task(config, shard, base_P, steps, at_hand or AtHand(seed))
-    module = build(config.model)
+    text = _text(config, shard)
+    what = (config.model.model_dump_json(), text, base_P.tobytes(), steps, seed)
+    if what not in _TRAINED:
+        _TRAINED[what] = _train_text(config.model, text, base_P, steps, seed)
+    trained_P, moments_P = _TRAINED[what]
+    return trained_P.copy(), moments_P.copy()
+
+
+_TRAINED: dict[tuple[str, bytes, bytes, int, int], tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
+
+
+def _train_text(
+    model: ByteLMConfig, examples: bytes, base_P: NDArray[np.float32], steps: int, seed: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    module = build(model)
     space = space_of(module)
     load_flat(module, space, base_P)
-    text = np.frombuffer(_text(config, shard), dtype=np.uint8)
+    text = np.frombuffer(examples, dtype=np.uint8)
     draws = np.random.default_rng(seed)
     optimiser = torch.optim.AdamW(module.parameters(), lr=1e-2, weight_decay=0.0)
-    width = config.model.context + 1
+    width = model.context + 1
     for _ in range(steps):
         starts = draws.integers(0, len(text) - width, 16)
         loss = module.loss(torch.from_numpy(np.stack([text[at : at + width] for at in starts])))

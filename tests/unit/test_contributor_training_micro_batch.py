@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from contributor.training.micro_batch import FIRST_PATIENCE_STEPS, LAST_PATIENCE_STEPS, MicroBatch
+from laws import examples
 
 
 def tried(search: MicroBatch, fits: int) -> MicroBatch:
@@ -40,7 +41,7 @@ def test_a_size_is_halved_until_it_fits_and_one_is_the_end() -> None:
     assert sizes == [12, 6, 3, 1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(
     batch=st.integers(1, 200),
     remembered=st.none() | st.integers(0, 300),

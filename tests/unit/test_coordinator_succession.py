@@ -22,6 +22,7 @@ from coordinator.orders.rules import decide
 from coordinator.orders.settling import facts_for
 from coordinator.succession import ROTATIONS_MAX
 from doorstep import ADA, BOB, Answer, Doorstep, doorstep
+from laws import examples
 
 NEW, NEWER, MALLORY = (Identity.from_seed(letter * 32) for letter in (b"n", b"m", b"x"))
 CODE = Identity.from_seed(b"r" * 32)
@@ -254,7 +255,7 @@ def test_whom_nobody_knows_has_no_history_to_keep(door: Doorstep) -> None:
     assert "join with the new key" in said(answer)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=examples(10))
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=12))
 def test_whatever_is_rotated_a_key_belongs_to_one_contributor(
     tmp_path_factory: pytest.TempPathFactory, pairs: list[tuple[int, int]]
