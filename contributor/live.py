@@ -34,6 +34,8 @@ Report = Callable[[NodeEvent], None]
 KEPT_AT = frozenset({"joined", "received"})
 """Events at which the status is written down, for the case that this node is killed and writes no end."""
 
+UNREAD = "nobody reads its output any more (broken pipe); send that to a file: barnraise join URL > node.log"
+
 
 @dataclass(frozen=True)
 class Life:
@@ -85,7 +87,10 @@ def live(life: Life) -> Iterator[Report]:
         except NodeCrashedError as error:
             watch.now("crashed", str(error), life.now_ms())
             raise
-        except (BarnraiseError, BrokenPipeError) as error:
+        except BrokenPipeError:
+            watch.now("stopped", UNREAD, life.now_ms())
+            raise
+        except BarnraiseError as error:
             watch.now("stopped", str(error), life.now_ms())
             raise
         except Exception as error:

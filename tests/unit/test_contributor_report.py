@@ -121,6 +121,15 @@ def test_what_has_a_reason_of_its_own_needs_no_report(life: Life, error: Excepti
     assert not life.folder.reports.exists()
 
 
+def test_whose_output_nobody_reads_any_more_says_so_to_whoever_asks_later(life: Life) -> None:
+    with pytest.raises(BrokenPipeError), live(life):
+        raise BrokenPipeError(32, "Broken pipe")
+    status = read_status(life.folder.status)
+    assert status is not None
+    assert status.doing == "stopped"
+    assert status.why.startswith("nobody reads its output any more")
+
+
 def test_a_node_that_gave_up_has_crashed_and_its_report_is_not_written_twice(life: Life) -> None:
     with pytest.raises(NodeCrashedError, match="enough"), live(life):
         raise NodeCrashedError("enough")
