@@ -11,7 +11,7 @@ from barnraise.protocol import Lease
 from barnraise.updates.space import ParameterSpace
 from contributor.events import Notice
 from contributor.parts import Parts
-from contributor.training.checkpoint import load_checkpoint, save_checkpoint
+from contributor.training.checkpoint import lease_of, load_checkpoint, save_checkpoint
 from contributor.training.trainer import Progress, Trainer
 
 __all__ = ["COST_SHARE", "LOST_MAX_S", "Saving", "assumed_cost_s", "is_due"]
@@ -61,12 +61,18 @@ class Saving:
             return None
         progress = load_checkpoint(self._path, lease.lease_id, layout)
         if progress is None:
-            self._parts.report(Notice("the checkpoint is of another lease or damaged; this unit begins anew"))
+            self._parts.report(Notice(f"{self._why_not(lease)}; this unit begins anew"))
             self._path.unlink()
         else:
             done = len(progress.losses)
             self._parts.report(Notice(f"continuing a unit after step {done} of {lease.training.steps}"))
         return progress
+
+    def _why_not(self, lease: Lease) -> str:
+        """Why there is no going on from the checkpoint that is there."""
+        if lease_of(self._path) in {None, lease.lease_id}:
+            return "the checkpoint is damaged"
+        return "the unit that was begun before belongs to a lease that is over"
 
     def begin(self, layout: ParameterSpace) -> None:
         """Steps begin on what has this layout: up to now a kill loses nothing."""

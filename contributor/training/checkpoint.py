@@ -19,7 +19,7 @@ from barnraise.releases.durable import replace_file_by, write_all
 from barnraise.updates.space import ParameterSpace
 from contributor.training.trainer import Progress
 
-__all__ = ["load_checkpoint", "save_checkpoint"]
+__all__ = ["lease_of", "load_checkpoint", "save_checkpoint"]
 
 _VECTORS = ("model", "first", "second")
 
@@ -47,6 +47,15 @@ def save_checkpoint(path: Path, lease_id: str, space: ParameterSpace, progress: 
             write_all(descriptor, piece)
 
     replace_file_by(path, write)
+
+
+def lease_of(path: Path) -> str | None:
+    """The lease that a checkpoint says it is of; None when that cannot be read."""
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return (file.metadata() or {}).get("lease")
+    except (FileNotFoundError, SafetensorError):
+        return None
 
 
 def load_checkpoint(path: Path, lease_id: str, space: ParameterSpace) -> Progress | None:

@@ -270,6 +270,21 @@ def test_an_interrupt_while_waiting_stops_at_once(world: World) -> None:
     assert "waiting for others" in world.events[-1].line()
 
 
+@pytest.mark.parametrize("torn", [False, True])
+def test_a_checkpoint_that_is_no_use_says_which_of_two_reasons_it_has(world: World, torn: bool) -> None:
+    world.on_event = press_at(2, times=2)
+    world.process()
+    if torn:
+        path = world.folder.checkpoint
+        path.write_bytes(path.read_bytes()[:-100])
+    else:
+        world.gateway.round += 1
+    world.on_event = lambda _event, _interrupt: None
+    world.process()
+    expected = "the checkpoint is damaged" if torn else "the unit that was begun before belongs to a lease that is over"
+    assert f"{expected}; this unit begins anew" in world.notices()
+
+
 def test_a_checkpoint_of_another_lease_is_said_and_ignored(world: World) -> None:
     world.on_event = press_at(2, times=2)
     world.process()
