@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,37 +39,51 @@ def ray_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     os.environ.update(before)
 
 
-@pytest.mark.usefixtures("ray_environment")
-def test_a_candidate_depends_neither_on_workers_nor_on_the_order_of_arrival(tmp_path: Path) -> None:
-    yards = [Yard.at(tmp_path / str(n), MergeConfig.model_validate(way)) for n, way in enumerate(WAYS)]
-    merged = [candidates(yards, InlinePool(), seed) for seed in (0, 1)]
-    for workers in (1, 2):
-        with local_ray(workers):
-            merged.append(candidates(yards, RayPool(), 10 + workers))
-    assert all(one == other for one, other in pairwise(merged)), merged
-    assert len({candidate.model_digest for candidate in merged[0]}) == 2 * len(WAYS)
+@pytest.fixture(scope="module", params=[1, 2])
+def workers(ray_environment: None, request: pytest.FixtureRequest) -> Iterator[int]:
+    """So many workers, on a Ray that all tests of this number share."""
+    with local_ray(request.param):
+        yield request.param
+
+
+@pytest.fixture(scope="module")
+def inline(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Yard], list[Candidate]]:
+    """Rounds that can be merged in several ways, and what becomes of them in this process."""
+    root = tmp_path_factory.mktemp("yards")
+    yards = [Yard.at(root / str(n), MergeConfig.model_validate(way)) for n, way in enumerate(WAYS)]
+    merged, again = (candidates(yards, InlinePool(), seed) for seed in (0, 1))
+    assert merged == again
+    assert len({candidate.model_digest for candidate in merged}) == 2 * len(WAYS)
+    return yards, merged
+
+
+def test_a_candidate_depends_neither_on_workers_nor_on_the_order_of_arrival(
+    workers: int, inline: tuple[list[Yard], list[Candidate]]
+) -> None:
+    yards, merged = inline
+    assert candidates(yards, RayPool(), 10 + workers) == merged
 
 
 def candidates(yards: list[Yard], pool: Pool, seed: int) -> list[Candidate]:
     return [one.candidate for yard in yards for one in yard.two_rounds(pool, random.Random(seed))]
 
 
-@pytest.mark.usefixtures("ray_environment")
+@pytest.mark.usefixtures("workers")
+@pytest.mark.parametrize("workers", [2], indirect=True)
 def test_what_crashes_hangs_or_takes_too_much_fails_alone_and_says_why() -> None:
-    with local_ray(2):
-        pool = RayPool(max_retries=1)
-        tasks = [
-            Task(crashes, (), 120, fails_alone=True),
-            Task(hangs, (), 20, fails_alone=True),
-            Task(fails, (), 120, fails_alone=True),
-            Task(takes_memory, (256,), 120, fails_alone=True),
-            Task(answers, (), 120, fails_alone=True),
-            Task(answers, (), 120),
-        ]
-        tickets = [pool.submit(task) for task in tasks]
-        ended: dict[int, Outcome] = {}
-        while len(ended) < len(tickets):
-            ended.update((outcome.ticket, outcome) for outcome in pool.wait(1.0))
+    pool = RayPool(max_retries=1)
+    tasks = [
+        Task(crashes, (), 120, fails_alone=True),
+        Task(hangs, (), 20, fails_alone=True),
+        Task(fails, (), 120, fails_alone=True),
+        Task(takes_memory, (256,), 120, fails_alone=True),
+        Task(answers, (), 120, fails_alone=True),
+        Task(answers, (), 120),
+    ]
+    tickets = [pool.submit(task) for task in tasks]
+    ended: dict[int, Outcome] = {}
+    while len(ended) < len(tickets):
+        ended.update((outcome.ticket, outcome) for outcome in pool.wait(1.0))
     crashed, hung, failed, greedy, measured, other = (ended[ticket] for ticket in tickets)
     for outcome, reason in (
         (crashed, "crashes lost its worker 2 times"),
