@@ -22,24 +22,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from barnraise.updates.space import ParameterSpace
+from barnraise.updates.space import Piece
 from merge.gram import gram
 from merge.magnitudes import Magnitudes
 
-__all__ = ["Measured", "Piece", "TensorMeasure", "measure_pieces", "pieces_of", "total"]
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """Elements ``[start, end)`` of a segment belong to tensor number ``tensor``.
-
-    ``place`` is where they begin in the flat vector of the model.
-    """
-
-    tensor: int
-    start: int
-    end: int
-    place: int
+__all__ = ["Measured", "Piece", "TensorMeasure", "measure_pieces", "total"]
 
 
 @dataclass(frozen=True)
@@ -71,15 +58,6 @@ class TensorMeasure:
 
 Measured = Mapping[int, TensorMeasure]
 """By number of the tensor."""
-
-
-def pieces_of(space: ParameterSpace, segment: int) -> tuple[Piece, ...]:
-    """The pieces that make up a segment of a model, in their order."""
-    first, last = space.segment_range(segment)
-    starts = space.tensor_starts
-    tensors = range(int(np.searchsorted(starts, first, side="right")) - 1, int(np.searchsorted(starts, last)))
-    cuts = [(tensor, max(first, int(starts[tensor])), min(last, int(starts[tensor + 1]))) for tensor in tensors]
-    return tuple(Piece(tensor, start - first, end - first, start) for tensor, start, end in cuts if start < end)
 
 
 def measure_pieces(deltas: Sequence[Tensor], pieces: Sequence[Piece], *, magnitudes: bool) -> dict[int, TensorMeasure]:

@@ -17,7 +17,7 @@ from barnraise.updates.header import Role
 from barnraise.updates.mask import Mask
 from barnraise.updates.part import Part
 from barnraise.updates.scope import Carrier
-from barnraise.updates.space import ParameterSpace, TensorSpec, model_digest
+from barnraise.updates.space import ParameterSpace, Piece, TensorSpec, model_digest
 from barnraise.updates.turn import Turn
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Mask",
     "ParameterSpace",
     "Part",
+    "Piece",
     "Role",
     "TensorSpec",
     "Turn",

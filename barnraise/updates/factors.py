@@ -93,10 +93,10 @@ class Factors:
         whole = self.part.whole
         first, last = whole.segment_range(segment)
         out_P = np.zeros(last - first, dtype=np.float32)
-        for start, end in self.part.runs(segment):
-            tensor = int(np.searchsorted(whole.tensor_starts, first + start, side="right")) - 1
-            begin = first + start - int(whole.tensor_starts[tensor])
-            out_P[start:end] = self._change(whole.tensors[tensor], begin, begin + end - start, read)
+        for piece in self.part.pieces(segment):
+            begin = piece.place - int(whole.tensor_starts[piece.tensor])
+            end = begin + piece.end - piece.start
+            out_P[piece.start : piece.end] = self._change(whole.tensors[piece.tensor], begin, end, read)
         if not np.isfinite(out_P).all():
             raise NonFiniteUpdateError(f"a product of factors is beyond float32 in segment {segment}. Train again.")
         return out_P

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from barnraise.errors import ConfigValueError
 from barnraise.updates.scope import Read, Scope
-from barnraise.updates.space import ParameterSpace
+from barnraise.updates.space import ParameterSpace, Piece
 
 __all__ = ["Part"]
 
@@ -95,32 +95,27 @@ class Part:
         """The chosen elements of a segment of the model, float32 [Q]."""
         return read(*self.space.segment_range(segment))
 
-    def runs(self, segment: int) -> list[tuple[int, int]]:
-        """Where the chosen elements lie in a segment of the whole space, from its start: ``[first, end)`` each."""
-        first, last = self.whole.segment_range(segment)
-        starts = self.whole.tensor_starts
-        tensors = range(int(np.searchsorted(starts, first, side="right")) - 1, int(np.searchsorted(starts, last)))
-        cuts = [
-            (max(first, int(starts[t])) - first, min(last, int(starts[t + 1])) - first)
-            for t in tensors
-            if self.chosen[t]
-        ]
-        return [(start, end) for start, end in cuts if start < end]
+    def pieces(self, segment: int) -> tuple[Piece, ...]:
+        """The pieces of a segment of the whole space whose elements are chosen."""
+        return tuple(piece for piece in self.whole.pieces(segment) if self.chosen[piece.tensor])
 
     def take(self, segment: int, values_P: NDArray[np.float32]) -> NDArray[np.float32]:
         """The chosen elements of a segment, a new float32 [Q]."""
-        return np.concatenate([np.zeros(0, np.float32), *(values_P[start:end] for start, end in self.runs(segment))])
+        found = [values_P[piece.start : piece.end] for piece in self.pieces(segment)]
+        return np.concatenate([np.zeros(0, np.float32), *found])
 
     def put(self, segment: int, values_Q: NDArray[np.float32], out_P: NDArray[np.float32]) -> None:
         """Write the chosen elements of a segment to where they belong in float32 [P]."""
         at = 0
-        for start, end in self.runs(segment):
-            out_P[start:end] = values_Q[at : at + end - start]
-            at += end - start
+        for piece in self.pieces(segment):
+            size = piece.end - piece.start
+            out_P[piece.start : piece.end] = values_Q[at : at + size]
+            at += size
 
     def positions(self, segment: int) -> NDArray[np.int64]:
         """int64 [Q], strictly increasing: where the chosen elements lie in a segment of the whole space."""
-        return np.concatenate([np.zeros(0, np.int64), *(np.arange(*run, dtype=np.int64) for run in self.runs(segment))])
+        found = [np.arange(piece.start, piece.end, dtype=np.int64) for piece in self.pieces(segment)]
+        return np.concatenate([np.zeros(0, np.int64), *found])
 
     def cut(self, flat: NDArray[np.float32]) -> NDArray[np.float32]:
         """The chosen tensors of a whole model, one new flat vector of ``space``."""

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from barnraise.digest import digest_each, digest_json
 
-__all__ = ["CHUNK", "CHUNKS_PER_SEGMENT", "ParameterSpace", "TensorSpec", "model_digest"]
+__all__ = ["CHUNK", "CHUNKS_PER_SEGMENT", "ParameterSpace", "Piece", "TensorSpec", "model_digest"]
 
 CHUNK = 4096
 CHUNKS_PER_SEGMENT = 256
@@ -39,6 +39,19 @@ class TensorSpec:
     @property
     def size(self) -> int:
         return math.prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Elements ``[start, end)`` of a segment belong to tensor number ``tensor``.
+
+    ``place`` is where they begin in the flat vector of the model.
+    """
+
+    tensor: int
+    start: int
+    end: int
+    place: int
 
 
 @dataclass(frozen=True)
@@ -104,6 +117,14 @@ class ParameterSpace:
         """First element and end of a segment in the flat vector."""
         first, last = self.segment_chunks(segment)
         return int(self.chunk_starts[first]), int(self.chunk_starts[last])
+
+    def pieces(self, segment: int) -> tuple[Piece, ...]:
+        """The pieces that make up a segment, in their order; a tensor without elements has none."""
+        first, last = self.segment_range(segment)
+        starts = self.tensor_starts
+        tensors = range(int(np.searchsorted(starts, first, side="right")) - 1, int(np.searchsorted(starts, last)))
+        cuts = [(tensor, max(first, int(starts[tensor])), min(last, int(starts[tensor + 1]))) for tensor in tensors]
+        return tuple(Piece(tensor, start - first, end - first, start) for tensor, start, end in cuts if start < end)
 
     def segment_chunk_starts(self, segment: int) -> NDArray[np.int64]:
         """int64 [chunks of the segment + 1], chunk boundaries relative to the segment's start."""

@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barnraise.updates.scope import TURN_END, TURNS, Read, Scope, placed, take_whole
-from barnraise.updates.space import ParameterSpace, TensorSpec
+from barnraise.updates.space import ParameterSpace, Piece, TensorSpec
 
 __all__ = ["Turn"]
 
@@ -85,12 +85,13 @@ class Turn:
         left = list(self.per_tensor)
         for segment in range(self.whole.segment_count):
             chunks = cuts[-1]
-            for tensor, start, end in self._runs(segment):
-                count = min(left[tensor], -(-(end - start) // self.turns))
-                left[tensor] -= count
+            for piece in self.whole.pieces(segment):
+                count = min(left[piece.tensor], self._blocks(piece))
+                left[piece.tensor] -= count
                 if count:
-                    name = f"{self.whole.tensors[tensor].name} from {segment} on, turn {self.number} of {self.turns}"
-                    specs.append(TensorSpec(name, (count,)))
+                    name = self.whole.tensors[piece.tensor].name
+                    said = f"{name} from {segment} on, turn {self.number} of {self.turns}"
+                    specs.append(TensorSpec(said, (count,)))
                     chunks += ParameterSpace((specs[-1],)).chunk_count
             cuts.append(chunks)
         return ParameterSpace(tuple(specs), tuple(cuts))
@@ -108,16 +109,16 @@ class Turn:
         return found_Q
 
     def _positions(self, segment: int) -> NDArray[np.int64]:
-        runs = self._runs(segment)
-        if not runs:
+        pieces = self.whole.pieces(segment)
+        if not pieces:
             return np.zeros(0, dtype=np.int64)
-        found_B = np.concatenate([np.arange(start, end, self.turns, dtype=np.int64) for _, start, end in runs])
-        first = self._first_block(segment, runs[0][0])
+        found_B = np.concatenate([np.arange(p.start, p.end, self.turns, dtype=np.int64) for p in pieces])
+        first = self._first_block(pieces[0])
         for at in range(0, len(found_B), STRIDE):
             some_B = found_B[at : at + STRIDE]
             some_B += self._places(np.arange(first + at, first + at + len(some_B), dtype=np.int64))
-        ends_R = np.array([end for _, _, end in runs], dtype=np.int64)
-        lasts_R = np.cumsum([-(-(end - start) // self.turns) for _, start, end in runs]) - 1
+        ends_R = np.array([piece.end for piece in pieces], dtype=np.int64)
+        lasts_R = np.cumsum([self._blocks(piece) for piece in pieces]) - 1
         beyond = lasts_R[found_B[lasts_R] >= ends_R]  # short blocks whose place is not there
         return np.delete(found_B, beyond) if len(beyond) else found_B
 
@@ -155,19 +156,15 @@ class Turn:
         sizes = np.diff(self.whole.tensor_starts)
         return np.concatenate([np.zeros(1, np.int64), np.cumsum(-(-sizes // self.turns), dtype=np.int64)])
 
-    def _first_block(self, segment: int, tensor: int) -> int:
-        """The number of the first block of a segment, which begins in a tensor; the others follow it."""
-        inside = max(0, self.whole.segment_range(segment)[0] - int(self.whole.tensor_starts[tensor]))
-        assert inside % self.turns == 0, "a segment begins within a block"
-        return int(self._first_blocks[tensor]) + inside // self.turns
+    def _blocks(self, piece: Piece) -> int:
+        """How many blocks a piece has, with one that may be short."""
+        return -(-(piece.end - piece.start) // self.turns)
 
-    def _runs(self, segment: int) -> list[tuple[int, int, int]]:
-        """The tensors with elements in a segment, and where in it these lie: ``[start, end)``."""
-        first, last = self.whole.segment_range(segment)
-        starts = self.whole.tensor_starts
-        tensors = range(int(np.searchsorted(starts, first, side="right")) - 1, int(np.searchsorted(starts, last)))
-        cuts = [(t, max(first, int(starts[t])) - first, min(last, int(starts[t + 1])) - first) for t in tensors]
-        return [(tensor, start, end) for tensor, start, end in cuts if start < end]
+    def _first_block(self, piece: Piece) -> int:
+        """The number of the first block of a segment, which begins with a piece; the others follow it."""
+        inside = piece.place - int(self.whole.tensor_starts[piece.tensor])
+        assert inside % self.turns == 0, "a segment begins within a block"
+        return int(self._first_blocks[piece.tensor]) + inside // self.turns
 
     def _places(self, blocks_B: NDArray[np.int64]) -> NDArray[np.int64]:
         """Which element of each block has its turn, int64 [B] in ``[0, turns)``; blocks by their numbers."""

@@ -38,7 +38,7 @@ from coordinator.masks import mask_of
 from coordinator.models import ModelCache
 from coordinator.round_events import Candidate
 from merge.magnitudes import Magnitudes
-from merge.measure import Measured, Piece, TensorMeasure, measure_pieces, pieces_of
+from merge.measure import Measured, Piece, TensorMeasure, measure_pieces
 from merge.plan import MergePlan, MergeRules
 from merge.segment import MergedSegment, SegmentUpdates, Trunk, merge_segment, sum_factors, take_step
 from merge.strategies import make_before, make_outer, make_strategy
@@ -211,7 +211,7 @@ def range_plans(space: ParameterSpace, job: MergeJob, plan: MergePlan, measured:
     """What each merging task is told: of the plan and of the magnitudes, what concerns its tensors."""
     counted, plans = by_magnitude(job.rules), []
     for first, end in segment_ranges(space, job.merge.segments_per_task):
-        found = {piece.tensor for segment in range(first, end) for piece in pieces_of(space, segment)}
+        found = {piece.tensor for segment in range(first, end) for piece in space.pieces(segment)}
         tensors = sorted(found & measured.keys())
         own = MergePlan(plan.whole, {tensor: plan.by_tensor[tensor] for tensor in tensors if tensor in plan.by_tensor})
         counts = {tensor: measured[tensor].magnitudes for tensor in tensors} if counted else None
@@ -313,7 +313,7 @@ def _part(updates: Sequence[Update]) -> Part | None:
 
 def _pieces(space: ParameterSpace, part: Part | None, segment: int) -> tuple[Piece, ...]:
     """The pieces of a segment that a round moves."""
-    return tuple(piece for piece in pieces_of(space, segment) if part is None or part.chosen[piece.tensor])
+    return space.pieces(segment) if part is None else part.pieces(segment)
 
 
 def _decoded(updates: Sequence[Update], segment: int) -> list[Tensor]:

@@ -20,7 +20,7 @@ from barnraise.updates import Update
 from coordinator.conductor.desk import Desk
 from coordinator.ledger import ReleaseRow
 from merge.conflicts import conflicts
-from merge.measure import measure_pieces, pieces_of, total
+from merge.measure import measure_pieces, total
 
 __all__ = ["PATCHES_MAX", "measure_stale", "merged_since"]
 
@@ -71,7 +71,7 @@ def measure_stale(desk: Desk, digest: str, since: Sequence[ReleaseRow]) -> dict[
             for patch in patches:
                 merged_P.add_(torch.from_numpy(patch.decode(segment)))
             rows = [torch.from_numpy(update.decode(segment)), merged_P]
-            parts.append(measure_pieces(rows, pieces_of(space, segment), magnitudes=False))
+            parts.append(measure_pieces(rows, space.pieces(segment), magnitudes=False))
     except (UpdateError, StorageError) as error:
         return {"unknown": str(error)}
     report = conflicts(total(parts), space.tensors, (short(digest), "merged meanwhile")).as_json()

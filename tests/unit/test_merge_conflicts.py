@@ -12,7 +12,7 @@ from torch import Tensor
 
 from barnraise.updates.space import ParameterSpace, TensorSpec
 from merge.conflicts import WORST, Agreement, Conflicts, conflicts
-from merge.measure import TensorMeasure, measure_pieces, pieces_of, total
+from merge.measure import TensorMeasure, measure_pieces, total
 
 SPACE = ParameterSpace.of([TensorSpec("body", (40, 50)), TensorSpec("head", (7, 100))])
 
@@ -20,7 +20,7 @@ SPACE = ParameterSpace.of([TensorSpec("body", (40, 50)), TensorSpec("head", (7, 
 def report_of(rows: list[Tensor], space: ParameterSpace = SPACE, reach: tuple[int, ...] | None = None) -> Conflicts:
     measured = total(
         [
-            measure_pieces([row[slice(*space.segment_range(s))] for row in rows], pieces_of(space, s), magnitudes=False)
+            measure_pieces([row[slice(*space.segment_range(s))] for row in rows], space.pieces(s), magnitudes=False)
             for s in range(space.segment_count)
         ]
     )

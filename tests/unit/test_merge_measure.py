@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from barnraise.updates.space import ParameterSpace, TensorSpec
-from merge.measure import Piece, measure_pieces, pieces_of, total
+from merge.measure import Piece, measure_pieces, total
 
 quick = settings(deadline=None, max_examples=30)
 MILLION = 1 << 20
@@ -66,7 +66,7 @@ def test_pieces_tile_every_segment_and_say_where_they_are(sizes: list[int]) -> N
     for segment in range(space.segment_count):
         first, last = space.segment_range(segment)
         at = 0
-        for piece in pieces_of(space, segment):
+        for piece in space.pieces(segment):
             start, end = int(space.tensor_starts[piece.tensor]), int(space.tensor_starts[piece.tensor + 1])
             assert piece.start == at < piece.end
             assert piece.place == first + piece.start == start + covered[piece.tensor]
@@ -79,4 +79,4 @@ def test_pieces_tile_every_segment_and_say_where_they_are(sizes: list[int]) -> N
 
 def test_a_tensor_without_elements_has_no_piece() -> None:
     space = ParameterSpace.of([TensorSpec("a", (0,)), TensorSpec("b", (3,)), TensorSpec("c", (0, 4))])
-    assert pieces_of(space, 0) == (Piece(1, 0, 3, 0),)
+    assert space.pieces(0) == (Piece(1, 0, 3, 0),)

@@ -31,7 +31,7 @@ from barnraise.errors import (
     UsageError,
 )
 from barnraise.updates.space import ParameterSpace, TensorSpec
-from merge.measure import measure_pieces, pieces_of, total
+from merge.measure import measure_pieces, total
 from merge.offline import Inputs, OfflineMerge, Progress, Treatment, bytes_to_read, choose, lay_out, merge_offline
 from merge.offline.tensors import ITEM_BYTES, all_finite, narrow, widen
 from merge.plan import MergeRules, plan_merge
@@ -153,14 +153,14 @@ def as_a_round(base: Model, models: Sequence[Model], given_rules: MergeRules, we
     for segment in range(space.segment_count):
         first, last = space.segment_range(segment)
         cut = [delta[first:last] for delta in deltas]
-        parts.append(measure_pieces(cut, pieces_of(space, segment), magnitudes=True))
+        parts.append(measure_pieces(cut, space.pieces(segment), magnitudes=True))
     measured = total(parts)
     plan = plan_merge(measured, weights, given_rules)
     magnitudes = {tensor: found.magnitudes for tensor, found in measured.items()}
     out = []
     for segment in range(space.segment_count):
         first, last = space.segment_range(segment)
-        updates = SegmentUpdates([d[first:last] for d in deltas], pieces_of(space, segment), magnitudes)
+        updates = SegmentUpdates([d[first:last] for d in deltas], space.pieces(segment), magnitudes)
         out.append(combine_segment(updates, plan, given_rules))
     return torch.cat(out)
 
