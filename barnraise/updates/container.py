@@ -296,4 +296,4 @@ def _read_offsets(data: memoryview, header: Header) -> NDArray[np.int64]:
     rows_fit = (offsets[:, 0] == 0).all() and (offsets[:, -1] == header.sizes).all()
     if not rows_fit or (offsets[:, 1:] < offsets[:, :-1]).any():
         raise NonCanonicalUpdateError("the offsets do not cut the arrays into segments. Write the update again.")
-    return offsets.astype(np.int64, copy=False)
+    return np.require(offsets, np.int64, "A")  # a copy where the file begins at an odd address: loops read whole words

@@ -30,7 +30,7 @@ TOPK = CodecConfig(name="topk", k=64)
 GOOD = make_file(SMALL, TOPK, random_change(SMALL))
 
 
-def parse(data: bytes, *, base_digest: str | None = BASE, max_bytes: int | None = None) -> Update:
+def parse(data: bytes | memoryview, *, base_digest: str | None = BASE, max_bytes: int | None = None) -> Update:
     return Update.parse(data, SMALL, base_digest=base_digest, max_bytes=max_bytes)
 
 
@@ -295,6 +295,13 @@ def test_offsets_that_do_not_fit_the_arrays_are_refused(table):
     begin = 8 + int.from_bytes(GOOD[:8], "little")
     with pytest.raises(NonCanonicalUpdateError, match="offsets"):
         parse(GOOD[:begin] + offsets.tobytes() + GOOD[begin + offsets.nbytes :])
+
+
+def test_offsets_lie_as_the_loops_read_them_wherever_the_file_does():
+    for before in range(8):
+        update = parse(memoryview(bytes(before) + GOOD)[before:])
+        assert update.packed().offsets_3S.flags.aligned
+        assert update.segment(0).support == parse(GOOD).segment(0).support
 
 
 def test_offsets_that_go_back_are_refused():
