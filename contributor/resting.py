@@ -67,6 +67,10 @@ class Rest:
             raise StopRequestedError
 
     def _wait(self, paused: bool, is_busy: bool) -> None:
-        """Until a policy should be asked again, or the pause begins or ends."""
+        """Until a policy should be asked again, the pause begins or ends, or the owner changes the policies."""
         seconds = PAUSED_LOOK_S if paused else self.advice.wish().look_again_s
-        self.interrupt.wait(seconds, until_stop=is_busy, until=lambda: self.interrupt.paused != paused)
+
+        def over() -> bool:
+            return self.interrupt.paused != paused or (not paused and self.advice.is_changed())
+
+        self.interrupt.wait(seconds, until_stop=is_busy, until=over)

@@ -92,6 +92,11 @@ class Governor:
                 self.remember()
             return told
 
+    def is_changed(self) -> bool:
+        """Whether the settings file is another than at the last wish, which the next one takes over."""
+        with self._lock:
+            return self._may_look_at_file() and _stamp(self._folder) != self._stamp
+
     def stepped(self, step_s: float, micro_batch: int) -> None:
         """A step has just ended."""
         with self._lock:
@@ -163,10 +168,9 @@ class Governor:
 
     def _read_again(self) -> None:
         """Take over the settings file if it has changed. One with a mistake changes nothing but is complained of."""
-        clock_s = self._look.clock_s()
-        if clock_s - self._looked_at_file_s < LOOK_AT_FILE_EVERY_S:
+        if not self._may_look_at_file():
             return
-        self._looked_at_file_s = clock_s
+        self._looked_at_file_s = self._look.clock_s()
         stamp = _stamp(self._folder)
         if stamp == self._stamp:
             return
@@ -177,6 +181,9 @@ class Governor:
             self._say(f"{error}; the policies stay as they were")
             return
         self._swap(settings)
+
+    def _may_look_at_file(self) -> bool:
+        return self._look.clock_s() - self._looked_at_file_s >= LOOK_AT_FILE_EVERY_S
 
     def _swap(self, settings: Settings) -> None:
         before, self._settings = self._settings.policies, settings

@@ -96,6 +96,9 @@ class Advice(Protocol):
     def wish(self) -> Wish:
         """What the node should do now."""
 
+    def is_changed(self) -> bool:
+        """Whether the owner has changed the policies since the last wish. Costs next to nothing."""
+
     def stepped(self, step_s: float, micro_batch: int) -> None:
         """A step has just ended that took ``step_s`` seconds with ``micro_batch`` examples at once."""
 
@@ -105,6 +108,9 @@ class Unrestricted:
 
     def wish(self) -> Wish:
         return Wish(True, "no policy is loaded")
+
+    def is_changed(self) -> bool:
+        return False
 
     def stepped(self, step_s: float, micro_batch: int) -> None:
         """Nothing is learned from steps."""

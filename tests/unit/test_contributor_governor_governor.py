@@ -106,6 +106,21 @@ def test_policies_are_loaded_swapped_and_unloaded_while_it_runs(stage: Stage) ->
     assert stage.said[-1] == "policies: none"
 
 
+def test_a_change_is_known_before_it_is_taken_over_and_no_longer_after(stage: Stage) -> None:
+    governor = stage.open()
+    for act in (
+        lambda: write_table(stage.folder, "idle", {"after_s": 2000}),
+        lambda: (stage.folder / FILE).write_text("[idle]\nafters = 3\n"),
+        lambda: (stage.folder / FILE).unlink(),
+    ):
+        stage.later(2)
+        assert not governor.is_changed()
+        act()
+        assert governor.is_changed()
+        governor.wish()
+        assert not governor.is_changed()
+
+
 def test_an_edit_with_a_mistake_changes_nothing_and_is_said_once(stage: Stage) -> None:
     write_table(stage.folder, "idle", {"after_s": 2000})
     governor = stage.open()

@@ -64,6 +64,9 @@ class Fickle:
         self.asked += 1
         return Wish(True, "others are busy", duty=0.01) if self.asked < 3 else Wish(True, "others have gone")
 
+    def is_changed(self) -> bool:
+        return False
+
     def stepped(self, step_s: float, micro_batch: int) -> None:
         self.asked = 0
 

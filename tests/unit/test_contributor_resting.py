@@ -36,10 +36,14 @@ class Told:
     """Advice that a test may change at any time."""
 
     now: Wish = WORK
+    changed: bool = False
     steps: list[tuple[float, int]] = field(default_factory=list)
 
     def wish(self) -> Wish:
         return self.now
+
+    def is_changed(self) -> bool:
+        return self.changed
 
     def stepped(self, step_s: float, micro_batch: int) -> None:
         self.steps.append((step_s, micro_batch))
@@ -154,6 +158,18 @@ def test_a_policy_that_wants_no_work_sets_the_unit_aside_and_no_step_is_lost(wor
     assert steps_of(world) == [1, 2, 3, 4]
     assert set(world.waits()) == {"resting: the owner is at the keyboard"}
     assert as_if_nothing_had_happened(world)
+
+
+def test_a_rest_ends_at_once_when_its_policy_is_unloaded(world: World) -> None:
+    advice = Told(Wish(False, "not at this hour", look_again_s=60.0))
+
+    def on_sleep(_seconds: float, _interrupt: Interrupt) -> None:
+        if world.slept > 5:
+            advice.now, advice.changed = WORK, True
+
+    world.advice, world.on_sleep = advice, on_sleep
+    assert world.process() == "1 of 1 units done"
+    assert world.slept < 6
 
 
 def test_policies_may_be_swapped_between_any_two_steps(world: World) -> None:
