@@ -10,6 +10,12 @@ LOOPS  := barnraise/native/_kernels.so
 # what its tests share is made once; no mark does that any more (pytest 9.2 hides --dist loadgroup's groups).
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(4, len(os.sched_getaffinity(0))))' 2>/dev/null || echo 2)
 
+# The system's own Chromium; where apt-get cannot bring one, install it by hand, or name it in BARNRAISE_CHROMIUM. A
+# command and no prerequisite, or make would begin the other row of `make test` first and e2e only when that ends.
+CHROMIUM := command -v chromium >/dev/null || test -n "$$BARNRAISE_CHROMIUM" || { \
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium \
+        >/dev/null; } || { echo "Chromium is missing: install it, or name it in BARNRAISE_CHROMIUM" >&2; exit 1; }; }
+
 # Tests start hundreds of processes, and compiling all modules again takes each of them seconds: keep what was compiled,
 # also where the environment (a container's, often) says otherwise.
 unexport PYTHONDONTWRITEBYTECODE
@@ -54,7 +60,8 @@ imports: setup
 unit: setup
 	nice $(BIN)/python -m pytest tests/unit tests/sim -n $(WORKERS) --dist worksteal
 
-e2e: setup chromium
+e2e: setup
+	@$(CHROMIUM)
 	$(if $(CI),BARNRAISE_SCREENSHOTS=build/screenshots) $(BIN)/python -m pytest tests/e2e -n $(WORKERS) \
 	    --dist loadfile --no-loadscope-reorder
 
@@ -88,14 +95,12 @@ $(PROMETHEUS)/promtool:
 
 # Every page in a real browser, at three widths and in both themes, hostile names too; build/screenshots keeps what it
 # saw. `make test` has the short version.
-browser: setup chromium
+browser: setup
+	@$(CHROMIUM)
 	BARNRAISE_BROWSER=1 BARNRAISE_SCREENSHOTS=build/screenshots $(BIN)/python -m pytest tests/e2e/test_browser.py
 
-# The system's own Chromium; where apt-get cannot bring one, install it by hand, or name it in BARNRAISE_CHROMIUM.
 chromium:
-	@command -v chromium >/dev/null || test -n "$$BARNRAISE_CHROMIUM" || { \
-	    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium \
-	        >/dev/null; } || { echo "Chromium is missing: install it, or name it in BARNRAISE_CHROMIUM" >&2; exit 1; }; }
+	@$(CHROMIUM)
 
 # Tests with EleutherAI's harness and transformers, which have an environment of their own: about 1.8 GB.
 eval: $(VENV)-eval/.installed
