@@ -7,7 +7,7 @@
       team.json           where members of the team were reached last (swarm/memory.py)
       swarm.key, .log     the id of the open swarm's sidecar, and what it says; team.key, .log of the team's
       history.jsonl       what was trained, and what became of it (history.py)
-      status.json         what the node was doing when it ended last (status.py)
+      status.json         how the node was at its start, its last receipt and its end (status.py)
       consent.json        what its owner has agreed to (consent.py)
       policies.toml       how and when to work, as its owner wants it (governor/settings.py)
       policy-memory.json  what policies have learned (governor/memory.py)
@@ -31,6 +31,7 @@ blobs that nobody names; a crash after it leaves the new state.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -43,7 +44,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barnraise.digest import canonical_json, digest_bytes
-from barnraise.errors import FolderLockedError, MessageError, VerificationError
+from barnraise.errors import FolderLockedError, MessageError, StorageError, VerificationError
 from barnraise.message import check_run_name
 from barnraise.releases.durable import make_folder, replace_file
 from barnraise.releases.store import BlobStore
@@ -54,6 +55,7 @@ __all__ = ["NodeFolder", "state_home"]
 
 LOCK_ATTEMPTS, LOCK_PAUSE_S = 3, 0.02
 """Whoever asks whether a node runs holds the lock for a moment (control/asking.py)."""
+_NOT_OURS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST})
 
 
 def state_home() -> Path:
@@ -126,19 +128,32 @@ class NodeFolder:
 
         Raises:
             FolderLockedError: another node with this key does.
+            StorageError: nothing can be written there.
         """
-        make_folder(self.root)
         with ExitStack() as stack:
-            for attempt in range(LOCK_ATTEMPTS):
-                try:
-                    refusal = f"another node with this key already works in {self.root}"
-                    stack.enter_context(locked_file(self.root / "lock", refusal))
-                    break
-                except FolderLockedError:
-                    if attempt == LOCK_ATTEMPTS - 1:
-                        raise
-                    time.sleep(LOCK_PAUSE_S)  # the system's lock has no time-out to wait with
+            try:
+                self._take(stack)
+            except OSError as error:
+                if error.errno not in _NOT_OURS:
+                    raise
+                raise StorageError(
+                    f"nothing can be written to {self.root} ({error.strerror}); make that place yours, or keep this "
+                    "node at another one: barnraise join --home DIR"
+                ) from error
             yield
+
+    def _take(self, stack: ExitStack) -> None:
+        """Make the folder, and have its lock until ``stack`` ends."""
+        make_folder(self.root)
+        for attempt in range(LOCK_ATTEMPTS):
+            try:
+                refusal = f"another node with this key already works in {self.root}"
+                stack.enter_context(locked_file(self.root / "lock", refusal))
+                return
+            except FolderLockedError:
+                if attempt == LOCK_ATTEMPTS - 1:
+                    raise
+                time.sleep(LOCK_PAUSE_S)  # the system's lock has no time-out to wait with
 
     def load(self) -> NodeState:
         """The committed state; an empty one in a new folder.

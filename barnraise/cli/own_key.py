@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from barnraise.errors import ConfigMissingError
+from barnraise.errors import ConfigMissingError, UsageError
 from barnraise.identity import Identity, config_home
 
 __all__ = ["KeyOption", "key_file", "present"]
@@ -16,7 +16,13 @@ KeyOption = Annotated[Path | None, typer.Option("--key", help="Another key file.
 
 
 def key_file(key: Path | None) -> Path:
-    """The file that was named, else the usual one."""
+    """The file that was named, else the usual one.
+
+    Raises:
+        UsageError: a folder was named.
+    """
+    if key is not None and key.is_dir():
+        raise UsageError(f"--key {key} is a folder; name the key's file, which is made where there is none yet")
     return key or config_home() / "identity.key"
 
 

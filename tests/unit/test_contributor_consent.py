@@ -49,6 +49,11 @@ def test_a_damaged_memory_is_asked_again(tmp_path: Path, data: bytes) -> None:
     assert not agreed(path, consent_for(INFO, URL))
 
 
+def test_where_nothing_can_be_remembered_nothing_was_agreed_to(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("a file")
+    assert not agreed(tmp_path / "home" / "consent.json", consent_for(INFO, URL))
+
+
 def test_without_it_nothing_begins() -> None:
     require(True, consent_for(INFO, URL))
     with pytest.raises(NotAgreedError, match=r"nothing was trained or sent.*--yes"):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from barnraise.errors import BadNameError, FolderLockedError, VerificationError
+from barnraise.errors import BadNameError, FolderLockedError, StorageError, VerificationError
 from contributor.folder import NodeFolder
 from contributor.state import NodeState
 
@@ -42,6 +42,13 @@ def test_two_nodes_of_one_key_do_not_share_a_folder(tmp_path: Path) -> None:
         with NodeFolder.of(tmp_path, "tiny", "cd" * 32).lock():
             pass
     with folder.lock():
+        pass
+
+
+def test_a_place_where_nothing_can_be_written_is_said_with_the_way_to_another_one(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("a file")
+    folder = NodeFolder.of(tmp_path / "home", "tiny", "ab" * 32)
+    with pytest.raises(StorageError, match=r"nothing can be written to .*--home DIR"), folder.lock():
         pass
 
 
