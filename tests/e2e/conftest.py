@@ -10,7 +10,6 @@ LONGEST = (
     "test_chaos",
     "test_demo",
     "test_workers",
-    "test_storage",
     "test_digits",
     "test_turns",
     "test_swarm_team",

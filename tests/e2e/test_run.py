@@ -1,4 +1,7 @@
-"""A run by hand, as the README has it: serve, three join, and consumers look, pull, verify and recompute."""
+"""A run by hand, as the README has it: serve, three join, and consumers look, pull, verify and recompute.
+
+At its end it is backed up, lost and restored, and goes on.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,66 @@ from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import psutil
 import pytest
 
+from barnraise.checkpoints.checkpoint import Checkpoint
+from barnraise.checkpoints.write import CheckpointWriter, plan_shards
+from barnraise.releases.installed import Installed
 from barnraise.releases.store import BlobStore
 from coordinator.ledger.events import RoundTested
 from processes import TINY, Site, until
 
 NAMES = ("ada", "barbara", "grace")
+
+
+def fine_tuned(trunk: Path, into: Path) -> Path:
+    """A pulled release with one tensor a little changed, as a safetensors file in a folder."""
+    specs = Checkpoint.open(trunk).specs
+    into.mkdir()
+    with CheckpointWriter(into, specs, plan_shards(specs, 1 << 30)) as writer:
+        for number, (name, data) in enumerate(Installed.open(trunk).tensors.items()):
+            values = np.array(data).view("<f4")
+            writer.put(name, 0, (values * np.float32(1.001) if number == 0 else values).view(np.uint8))
+        writer.finish()
+    return into
+
+
+def test_ctrl_c_stops_everything_and_the_run_goes_on_at_the_same_address(tmp_path: Path) -> None:
+    """Also of a contributor: once ends it with its unit, twice in the middle of one, to be continued."""
+    long_units = TINY.replace("steps = 30", "steps = 400").replace("target_updates = 3, min_updates = 3", "ONE")
+    config = long_units.replace("ONE", "target_updates = 1, min_updates = 1").replace("_for_s = 60", "_for_s = 600")
+    with Site(tmp_path) as site:
+        serving = site.serves(site.write_config(config))
+        url = site.url
+        ada = site.joins("ada")
+        ada.says("step", 3)
+        ada.interrupt()
+        ada.notes("finishing this unit")
+        ada.interrupt()
+        assert ada.ends() == 0
+        before = len(ada.said("step"))
+        stopped_at = ada.said("step")[-1]["step"]
+        assert stopped_at < 400
+        assert ada.said("stopped")[-1]["units"] == 0
+
+        serving.interrupt()
+        assert serving.ends() == 0
+        assert site.left_behind() == []
+        assert not site.folder.address.exists()
+
+        site.serves()
+        assert site.url == url
+        ada = site.joins("ada")
+        ada.notes(f"continuing a unit after step {stopped_at}")
+        ada.says("step", before + 1)
+        assert ada.said("step")[before]["step"] == stopped_at + 1
+        ada.interrupt()
+        assert ada.ends() == 0
+        assert [event["units"] for event in ada.said("stopped")] == [0, 1]
+        assert len(ada.said("received")) == 1
+        until(lambda: site.releases() == ["0.1.0", "0.1.1"], "the release of that unit")
 
 
 @pytest.fixture(scope="module")
@@ -150,42 +205,32 @@ def test_an_update_is_reverted_and_its_key_revoked_while_the_coordinator_runs(ru
     assert "your key may not contribute to this run: x" in refused.log.read_text()
 
 
-def test_ctrl_c_stops_everything_and_the_run_goes_on_at_the_same_address(tmp_path: Path) -> None:
-    """Also of a contributor: once ends it with its unit, twice in the middle of one, to be continued."""
-    long_units = TINY.replace("steps = 30", "steps = 400").replace("target_updates = 3, min_updates = 3", "ONE")
-    config = long_units.replace("ONE", "target_updates = 1, min_updates = 1").replace("_for_s = 60", "_for_s = 600")
-    with Site(tmp_path) as site:
-        serving = site.serves(site.write_config(config))
-        url = site.url
-        ada = site.joins("ada")
-        ada.says("step", 3)
-        ada.interrupt()
-        ada.notes("finishing this unit")
-        ada.interrupt()
-        assert ada.ends() == 0
-        before = len(ada.said("step"))
-        stopped_at = ada.said("step")[-1]["step"]
-        assert stopped_at < 400
-        assert ada.said("stopped")[-1]["units"] == 0
-
-        serving.interrupt()
-        assert serving.ends() == 0
-        assert site.left_behind() == []
-        assert not site.folder.address.exists()
-
-        site.serves()
-        assert site.url == url
-        ada = site.joins("ada")
-        ada.notes(f"continuing a unit after step {stopped_at}")
-        ada.says("step", before + 1)
-        assert ada.said("step")[before]["step"] == stopped_at + 1
-        ada.interrupt()
-        assert ada.ends() == 0
-        assert [event["units"] for event in ada.said("stopped")] == [0, 1]
-        assert len(ada.said("received")) == 1
-        until(lambda: site.releases() == ["0.1.0", "0.1.1"], "the release of that unit")
-
-
 def test_what_serve_prints_is_one_json_object_a_line(run: Site) -> None:
     lines = (run.root / "serve.log").read_text().splitlines()
     assert {"notice", "release-tagged", "update-received"} <= {json.loads(line)["kind"] for line in lines}
+
+
+def test_a_restored_run_is_served_and_goes_on(run: Site, tmp_path: Path) -> None:
+    """With a fine-tune beside its trunk. Comes last, for the coordinator that the others asked is killed here."""
+    trunk = run.runs("pull", "tiny", "--into", str(tmp_path / "trunk"), "--from", run.url, "--json").result["version"]
+    tuned = fine_tuned(tmp_path / "trunk", tmp_path / "ft")
+    folder, before = str(run.folder.root), run.releases()
+    said = run.runs("import", str(tuned), "--parent", f"tiny@={trunk}", "--as", "tiny-csv", "--run", folder, "--json")
+    assert said.result["tensors"]["changed"] == 1
+    assert run.runs("backup", folder, str(tmp_path / "backups"), "--with-keys", "--json").result["added_bytes"] > 0
+    assert run.serving is not None
+    run.serving.kill()
+    run.folder.root.rename(tmp_path / "lost")
+
+    assert run.runs("restore", str(tmp_path / "backups"), folder, "--json").result["with_keys"]
+    assert run.runs("fsck", "--run", folder, "--json").result["findings"] == []
+    run.serves()
+    model = tmp_path / "model"
+    pulled = run.runs("pull", "tiny-csv@0.1.0", "--into", str(model), "--from", run.url, "--json")
+    assert pulled.result["changed"]
+    expected = Checkpoint.open(tuned)
+    for name, data in Installed.read(model).tensors.items():
+        assert np.array_equal(data, expected.block(name, 0, expected.tensors[name].size))
+    for name in ("katherine", "dorothy", "mary"):  # of the others, one was banned
+        run.joins(name, "--units", "1")
+    until(lambda: len(run.releases()) > len(before), "a release of the restored run")
