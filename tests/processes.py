@@ -155,7 +155,13 @@ class Program:
 
 
 class Site:
-    """One coordinator and whoever works for it."""
+    """One coordinator and whoever works for it.
+
+    Attributes:
+        serving: the coordinator that was started last.
+    """
+
+    serving: Program | None = None
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -178,7 +184,10 @@ class Site:
         stop_leftovers(ray_token(self.folder))
 
     def _killed(self) -> int:
+        """Kill whoever carries our mark, and its children: the titles of Ray's agents have overwritten it there."""
         found = self.processes()
+        parents = {process.pid for process in found}
+        found += [one for one in psutil.process_iter(["ppid"]) if one.info["ppid"] in parents and one not in found]
         for process in found:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
@@ -204,7 +213,7 @@ class Site:
     def serves(self, config: Path | None = None) -> Program:
         """A coordinator that takes connections: of a new run, or of the one that is there."""
         what = str(config) if config else str(self.folder.root)
-        program = self.starts("serve", "serve", what, "--run", str(self.folder.root), "--json")
+        self.serving = program = self.starts("serve", "serve", what, "--run", str(self.folder.root), "--json")
         until(lambda: self.folder.address.exists() or program.ended, "an address")
         assert not program.ended, program.log.read_text()
         return program
