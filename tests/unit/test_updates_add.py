@@ -273,4 +273,4 @@ def test_a_sum_beyond_float32_is_said_where_updates_are_decoded_in_step():
 
 def test_the_loops_under_sanitizers_survive_damage(tmp_path: Path) -> None:
     """Whatever bytes and offsets an update may have, beside others, in buffers that are exactly long enough."""
-    fuzz("packed", ["entropy*", "scatter"], examples(170), tmp_path, compiled_tables().tobytes())
+    fuzz("packed", ["entropy*", "scatter"], examples(170, 1000), tmp_path, compiled_tables().tobytes())
