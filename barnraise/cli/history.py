@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -37,10 +38,10 @@ def history(
     units = read_history(NodeFolder(node.folder).history)
     told = units[-limit:]
     result = {"run": node.run, "folder": str(node.folder), "total": len(units), "units": [u.as_json() for u in told]}
-    print_result("history", result, as_json=as_json, human="\n".join(_words(told, len(units), node.run)))
+    print_result("history", result, as_json=as_json, human="\n".join(_words(told, len(units), node.run, home)))
 
 
-def _words(units: list[UnitLine], total: int, run: str) -> list[str]:
+def _words(units: list[UnitLine], total: int, run: str, home: Path | None) -> list[str]:
     if not units:
         return [f"no unit was finished for {run} yet"]
     header = ("TIME", " ROUND", "UPDATE", " STEPS", " LOSS", " BYTES", "FATE")
@@ -50,7 +51,8 @@ def _words(units: list[UnitLine], total: int, run: str) -> list[str]:
         lines += ["", *wrapped(f"{short(newest.digest)} {newest.state}: {newest.reason[:REASON_MAX]}", "  ")]
     if total > len(units):
         lines += ["", f"the newest {len(units)} of {total:,}; more with --limit"]
-    return [*lines, "", f"why one is what it is: barnraise why {short(newest.digest)}"]
+    where = "" if home is None else f" --home {home}"
+    return [*lines, "", f"why one is what it is: barnraise why {short(newest.digest)}{where}"]
 
 
 def _row(unit: UnitLine) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from barnraise.cli.nodes import HomeOption, nodes_here
 from barnraise.cli.ordering import RunOption, find_run
 from barnraise.cli.output import JsonOption, field, print_result, wrapped
 from barnraise.cli.round import agreement_words, when
@@ -33,6 +34,7 @@ def why(
     update: Annotated[str, typer.Argument(help="Its digest, or how that begins: 6 hex digits or more.")],
     source: FromOption = None,
     run: RunOption = None,
+    home: HomeOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say what became of an update, and why: its check, its part in the merge, what was tested.
@@ -46,7 +48,7 @@ def why(
     if not NAME.match(name):
         raise UsageError(f"{update[:80]!a} is no digest of an update; give at least its first 6 hex digits, as 5f0c81")
     begins = "b3:" + name.removeprefix("b3:")
-    node = _Node.that_knows(begins) if source is None and run is None else None
+    node = _Node.that_knows(begins, home) if source is None and run is None else None
     place = str(find_run(run).root) if run is not None else node.url if node is not None else source
     here = node.says(begins) if node is not None else ""
     try:
@@ -73,19 +75,18 @@ class _Node:
     state: NodeState
 
     @classmethod
-    def that_knows(cls, begins: str) -> _Node | None:
+    def that_knows(cls, begins: str, home: Path | None) -> _Node | None:
         """The node in whose folder the command runs, else one that has trained it, else the only one there is.
 
         None where none of these is, or where a run that other commands would find comes before the last of them.
         """
-        from barnraise.cli.nodes import nodes_here
         from contributor.folder import NodeFolder
         from contributor.history import read_history
 
         here = NodeFolder(Path())
         if Path("state.json").is_file() and here.url.is_file():
             return cls.of(here)
-        folders = [NodeFolder(node.folder) for node in nodes_here(None)]
+        folders = [NodeFolder(node.folder) for node in nodes_here(home)]
         for folder in folders:
             if any(unit.digest.startswith(begins) for unit in read_history(folder.history)):
                 return cls.of(folder)

@@ -134,6 +134,23 @@ def test_why_asks_the_coordinator_of_the_node_that_trained_it_or_of_the_only_one
     assert asked == ["http://127.0.0.1:9"]
 
 
+def test_what_history_names_is_found_where_history_looked(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere, asked = tmp_path / "elsewhere", []
+
+    def find_rounds(place: str | None) -> Any:
+        asked.append(place)
+        raise UnreachableError("nobody is there")
+
+    node(elsewhere)
+    monkeypatch.setattr("barnraise.cli.why.find_rounds", find_rounds)
+    assert run(["history", "--home", str(elsewhere)]) == 0
+    command = capsys.readouterr().out.strip().rpartition(": barnraise ")[2]
+    assert run(command.split()) == 8
+    assert asked == ["http://127.0.0.1:9"]
+
+
 def test_a_damaged_state_is_a_problem_in_words(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = node(home)
     (folder.root / "state.json").write_text("{")
