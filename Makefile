@@ -43,9 +43,11 @@ demo: setup
 
 # In two rows: real processes wait for each other, and units, which give way to them, take the cores meanwhile. What a
 # target says comes when it ends, in one piece; one that fails lets no other begin, and Ctrl-C ends them all.
+TWO := $(MAKE) --no-print-directory --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target)
+
 test: setup chromium
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target lint types imports
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target e2e unit monitoring
+	@+$(TWO) lint types imports
+	@+$(TWO) e2e unit monitoring
 
 lint: setup
 	$(BIN)/ruff check .

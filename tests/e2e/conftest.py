@@ -9,13 +9,13 @@ LONGEST = (
     "test_run",
     "test_chaos",
     "test_demo",
-    "test_workers",
     "test_digits",
     "test_turns",
     "test_swarm_team",
+    "test_browser",
     "test_swarm_discovery",
     "test_swarm_blobs",
-    "test_browser",
+    "test_workers",
 )
 
 
