@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from barnraise.cli.nodes import HomeOption, KeyOption, RunNameOption, find_node, nodes_here
+from barnraise.cli.nodes import HomeOption, KeyOption, RunNameOption, find_node, node_home, nodes_here
 from barnraise.cli.output import JsonOption, field, print_result
 from barnraise.clock import lasting, now_ms
 from barnraise.errors import BarnraiseError, NoNodeError
@@ -113,7 +113,7 @@ def _words(known: dict[str, Any]) -> list[str]:
     lines += field("folder", known["folder"])
     if not known["running"]:
         goes_on = "; the unit that was begun goes on" if known["checkpoint"] else ""
-        lines += field("start with", f"barnraise join {known['url']}{goes_on}")
+        lines += field("start with", f"barnraise join {known['url']}{_elsewhere(known['folder'])}{goes_on}")
     return lines
 
 
@@ -151,6 +151,12 @@ def _of_status(found: dict[str, Any], now: int, *, is_running: bool) -> list[str
     if found["page"] and is_running:
         lines += field("page", found["page"])
     return lines
+
+
+def _elsewhere(folder: str) -> str:
+    """The option without which ``join`` would begin another node, of one whose folder is not below the usual home."""
+    home = Path(folder).parent.parent
+    return "" if home.absolute() == node_home(None).absolute() else f" --home {home}"
 
 
 def _end(found: dict[str, Any], now: int) -> str:

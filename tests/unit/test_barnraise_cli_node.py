@@ -64,6 +64,16 @@ def test_without_a_node_every_command_says_how_to_start_one(home: Path, capsys: 
         assert "barnraise join URL" in error["reason"]
 
 
+def test_a_node_elsewhere_is_started_there_again(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    node(home)
+    node(tmp_path / "elsewhere")
+    for where, expected in (((), ""), (("--home", "elsewhere"), " --home elsewhere")):
+        assert run(["status", *where]) == 0
+        assert capsys.readouterr().out.endswith(f"start with barnraise join http://127.0.0.1:9{expected}\n")
+
+
 def test_a_node_that_was_killed_is_not_said_to_have_stopped(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = node(home)
     started = NodeStatus(pid=2, started_at_ms=now_ms() - 90_000, name="ada")
