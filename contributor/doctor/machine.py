@@ -159,13 +159,12 @@ def _judge_driver(facts: MachineFacts) -> Finding:
         )
     serves, wants = card.driver_cuda, facts.torch_cuda
     if serves is not None and serves < wants:
-        return fail(
+        return warn(
             "gpu",
             f"{found}, which serves CUDA up to {_dotted(serves)}; this PyTorch was built for CUDA {_dotted(wants)}",
             needed=f"a driver for CUDA {_dotted(wants)}",
             cause="driver-old",
-            cure="update NVIDIA's driver, install a PyTorch for the older CUDA, or train on the CPU: "
-            "CUDA_VISIBLE_DEVICES= barnraise join ...",
+            cure="update NVIDIA's driver, or install a PyTorch for the older CUDA; until then the CPU trains",
         )
     if "no kernel image" in facts.cuda_error:
         return warn(

@@ -237,12 +237,6 @@ CAUSES: list[tuple[str, list[Finding], str, str]] = [
     ("home is somebody else's", on_machine(folders=state(GIB, "Permission denied")), "home-not-writable", "ls -ld"),
     ("glibc is old", on_machine(torch_version=None, torch_error=GLIBC, cuda_works=False), "glibc-old", "2.28"),
     (
-        "the driver is old",
-        on_machine(cuda_works=False, cards=card("470.57", (11, 4))),
-        "driver-old",
-        "CUDA up to 11.4; this PyTorch was built for CUDA 12.8",
-    ),
-    (
         "PyTorch is not there",
         on_machine(missing=("torch",), torch_version=None),
         "extra-missing",
@@ -312,6 +306,7 @@ def test_without_torch_nothing_else_is_judged_by_it() -> None:
 @pytest.mark.parametrize(
     ("findings", "cause"),
     [
+        (on_machine(cuda_works=False, cards=card("470.57", (11, 4))), "driver-old"),
         (on_machine(cuda_works=False, torch_cuda=None), "torch-without-cuda"),
         (on_machine(cuda_works=False, cuda_error="driver and library differ"), "cuda-broken"),
         (on_machine(cuda_works=False, cuda_error="CUDA error: no kernel image is available"), "card-unsupported"),
@@ -326,6 +321,14 @@ def test_without_torch_nothing_else_is_judged_by_it() -> None:
 def test_what_is_odd_and_not_in_the_way_is_a_warning(findings: list[Finding], cause: str) -> None:
     assert main_cause(findings) is None
     assert [finding.cause for finding in findings if finding.mark == "warning"] == [cause]
+
+
+def test_an_old_driver_is_named_with_both_numbers_and_the_cpu_trains() -> None:
+    findings = {finding.check: finding for finding in on_machine(cuda_works=False, cards=card("470.57", (11, 4)))}
+    assert "CUDA up to 11.4; this PyTorch was built for CUDA 12.8" in findings["gpu"].sentence
+    assert findings["gpu"].cure.endswith("until then the CPU trains")
+    assert findings["device"].mark == "ok"
+    assert findings["device"].found.startswith("the CPU")
 
 
 # -- estimates --------------------------------------------------------------------------------
