@@ -52,7 +52,7 @@ def pull_and_verify(url: str, name: str, into: Path) -> Finale:
     source, spec = open_source(url), f"{name}@{RANGE}"
     trust = TrustOptions(home=into.parent / "consumer")  # trust/ is the coordinator's
     pulled = pull(source, spec, into, PullOptions(trust, cache=Cache(into.parent / "cache", max_bytes=0)))
-    report = verify_folder(into)
+    report = verify_folder(into, trust)
     patch = verify_patch(source, pulled.version, trust=trust)
     return Finale(
         spec=spec,

@@ -11,6 +11,7 @@ import pytest
 from barnraise.run_folder import RunFolder
 from laws import ALL
 from processes import TINY, Program, Site, until
+from published import PublishedRun
 
 pytestmark = pytest.mark.xdist_group("ray")  # one after the other, for Ray takes every core
 
@@ -45,6 +46,14 @@ def assert_as_promised(told: dict[str, Any]) -> None:
     assert told["pull"]["sample"]
 
 
+def trusts_another_run(site: Site, name: str) -> None:
+    """The owner of this machine has pulled a run of that name from somebody else before."""
+    another = PublishedRun(site.root / "another", name=name)
+    another.release("0.1.0")
+    pulled = site.runs("pull", name, "--from", str(another.public), "--into", str(site.root / "theirs"))
+    assert pulled.code == 0, pulled.err
+
+
 def kills_some_of(site: Site, demo: Program) -> None:
     """Whatever the demo itself starts again, one after the other."""
     for releases, target in ((1, "coordinator\\.gateway"), (2, "coordinator\\.conductor"), (3, "barnraise join")):
@@ -55,6 +64,7 @@ def kills_some_of(site: Site, demo: Program) -> None:
 @pytest.mark.parametrize("kills", [True, False] if ALL else [True])
 def test_the_demo_keeps_its_promises_also_when_its_processes_are_killed(tmp_path: Path, kills: bool) -> None:
     with Site(tmp_path) as site:
+        trusts_another_run(site, "tiny")
         demo = plays(site)
         if kills:
             kills_some_of(site, demo)
