@@ -37,7 +37,7 @@ $(STAMP): pyproject.toml constraints.txt
 $(LOOPS): $(wildcard barnraise/native/src/*.[ch]) barnraise/native/build.py | $(STAMP)
 	-$(BIN)/python -m barnraise.native.build
 
-# A whole run on real input: four volunteers, one poisoner, releases, a pull. About two minutes.
+# A whole run on real input: four volunteers, one poisoner, releases, a pull. Two to three minutes.
 demo: setup
 	$(BIN)/barnraise demo
 

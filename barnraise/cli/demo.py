@@ -1,4 +1,4 @@
-"""``barnraise demo``: the main job on this machine, on real input, in about two minutes."""
+"""``barnraise demo``: the main job on this machine, on real input, in two to three minutes."""
 
 from __future__ import annotations
 

@@ -13,8 +13,6 @@ from laws import ALL
 from processes import TINY, Program, Site, until
 from published import PublishedRun
 
-pytestmark = pytest.mark.xdist_group("ray")  # one after the other, for Ray takes every core
-
 CONFIG = TINY.replace("target_updates = 3, min_updates = 3", "target_updates = 4, min_updates = 4")
 
 
