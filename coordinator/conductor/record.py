@@ -38,6 +38,9 @@ from merge.strategies.rule import Strategy, SumsUpdates, WeighsUpdates
 
 __all__ = ["agreement_in_words", "merge_record", "recognised_of", "record_in_words"]
 
+WHOLE = 0.9995
+"""An overlap by chance from which on it says nothing: updates of every element, or of the same ones in turn."""
+
 
 def merge_record(
     tensors: Sequence[TensorSpec], job: MergeJob, merging: Merging, carrier: Carrier | None, note: str
@@ -104,12 +107,13 @@ def agreement_in_words(overall: dict[str, Any]) -> str:
     """An agreement, as a record has it, in half a sentence."""
     if overall["cosine"] is None:
         return "nothing to compare"
-    parts = [f"cosine {overall['cosine']:.3f}"]
-    if overall["overlap"] is not None:
+    parts, of = [f"cosine {overall['cosine']:.3f}"], "what they change"
+    if overall["overlap"] is not None and overall["expected_overlap"] < WHOLE:
         chance = f" ({overall['expected_overlap']:.1%} by chance)"
         parts.insert(0, f"{overall['overlap']:.1%} of what the one changes the other changes too{chance}")
+        of = "that"
     if overall["opposed"] is not None:
-        parts.insert(1, f"{overall['opposed']:.1%} of that in opposite directions")
+        parts.insert(-1, f"{overall['opposed']:.1%} of {of} in opposite directions")
     return ", ".join(parts)
 
 
