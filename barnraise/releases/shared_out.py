@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Executor, wait
+from concurrent.futures import FIRST_EXCEPTION, CancelledError, Executor, wait
 from contextvars import copy_context
 from typing import TypeVar
 
@@ -29,9 +30,17 @@ def share_out(work: Callable[[Job], Result], jobs: Sequence[Job], pool: Executor
     if pool is None:
         return [work(job) for job in jobs]
 
+    failed = threading.Event()
+
     def alone(job: Job) -> Result:
+        if failed.is_set():  # it was taken before it could be cancelled
+            raise CancelledError
         use_threads(1)
-        return work(job)
+        try:
+            return work(job)
+        except BaseException:
+            failed.set()
+            raise
 
     futures = [pool.submit(copy_context().run, alone, job) for job in jobs]
     try:
