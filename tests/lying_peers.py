@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import tempfile
 from itertools import cycle
 from typing import Any
 
@@ -86,12 +85,11 @@ async def main() -> None:
         liar.nodes.append(node)
         return [str(address) for address in await p2p.get_visible_maddrs()]
 
-    with tempfile.TemporaryDirectory(prefix="liars-") as folder:
-        P2P._UNIX_SOCKET_PREFIX = f"/unix{folder}/"  # its sockets go with it
-        addresses = await asyncio.gather(*(begin() for _ in range(asked["count"])))
-        print(json.dumps({"addresses": [each for one in addresses for each in one]}), flush=True)
-        await asyncio.to_thread(sys.stdin.read)
-        await asyncio.gather(*(node.p2p.shutdown() for node in liar.nodes))
+    P2P._UNIX_SOCKET_PREFIX = f"/unix{asked['folder']}/"
+    addresses = await asyncio.gather(*(begin() for _ in range(asked["count"])))
+    print(json.dumps({"addresses": [each for one in addresses for each in one]}), flush=True)
+    await asyncio.to_thread(sys.stdin.read)
+    await asyncio.gather(*(node.p2p.shutdown() for node in liar.nodes))
 
 
 if __name__ == "__main__":

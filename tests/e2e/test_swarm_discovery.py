@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -149,11 +150,14 @@ def liars(site: Site) -> Iterator[list[str]]:
     ]
     command = [sys.executable, str(Path(__file__).parents[1] / "lying_peers.py")]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen(command, **pipes, text=True, env=site.environment) as process:
+    with (
+        tempfile.TemporaryDirectory(prefix="liars-", ignore_cleanup_errors=True) as folder,  # short, for sockets
+        subprocess.Popen(command, **pipes, text=True, env=site.environment) as process,
+    ):
         assert process.stdin is not None
         assert process.stdout is not None
-        asked = {"count": 20, "lies": {beacon_key("tiny", key): lies, nodes_key("tiny", key): lies}}
-        process.stdin.write(json.dumps(asked) + "\n")
+        lies_of = {beacon_key("tiny", key): lies, nodes_key("tiny", key): lies}
+        process.stdin.write(json.dumps({"count": 20, "lies": lies_of, "folder": folder}) + "\n")
         process.stdin.flush()
         try:
             yield json.loads(process.stdout.readline())["addresses"]

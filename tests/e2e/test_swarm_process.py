@@ -138,6 +138,7 @@ def test_an_owner_that_is_killed_leaves_nothing(tmp_path: Path, runtime: Path) -
     try:
         pid = int(owner.stdout.readline())
         assert len(_group(pid)) >= 4  # sidecar, guard, DHT, daemon
+        assert list(runtime.glob("br-swarm-*/pymp-*"))  # what Python makes for processes that talk, not in /tmp
     finally:
         owner.kill()
         owner.wait()

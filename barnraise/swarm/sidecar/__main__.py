@@ -27,6 +27,7 @@ BROKEN = 3  # exit code, when it does not
 
 def main() -> None:
     settings = json.loads(sys.stdin.buffer.readline())
+    os.environ["TMPDIR"] = settings["folder"]  # what hivemind and torch leave behind goes with it, however this ends
     _guard(Path(settings["folder"]))
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the owner's to handle
     sys.exit(asyncio.run(_run(sys.argv[1], settings)))
