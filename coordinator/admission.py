@@ -309,8 +309,8 @@ def require_near(at_ms: int, earliest_ms: int, latest_ms: int, now_ms: int) -> N
     """Raise ClockSkewError for a message dated outside of what is allowed, with how far it is off."""
     if not earliest_ms <= at_ms <= latest_ms:
         off_s = abs(at_ms - now_ms) / 1000
-        direction = "ahead of" if at_ms > now_ms else "behind"
-        raise ClockSkewError(f"the message is dated {off_s:,.0f} s {direction} this clock; set yours and sign it again")
+        off = f"{off_s:,.0f} s {'ahead of' if at_ms > now_ms else 'behind'} the coordinator's clock"
+        raise ClockSkewError(f"the message is dated {off}; set yours and sign it again")
 
 
 def _is_open(lease: LeaseRow, now_ms: int) -> bool:

@@ -120,4 +120,6 @@ def _require_member(envelope: UpdateEnvelope, member: MemberFacts, now_ms: int, 
     if share.base_digest != lease.base_digest:
         raise WrongBaseError(f"{who} trained from {share.base_digest[:15]}.., its lease says {lease.base_version}")
     if not lease.issued_at_ms - max_clock_skew_ms <= share.at_ms <= now_ms + max_clock_skew_ms:
-        raise TeamError(f"the share of {who} is dated before its lease, or ahead of this clock; set that one's clock")
+        raise TeamError(
+            f"the share of {who} is dated before its lease, or ahead of the coordinator's clock; set that one's clock"
+        )

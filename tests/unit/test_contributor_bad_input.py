@@ -65,7 +65,7 @@ def test_with_a_limit_to_its_patience_it_gives_up_and_keeps_the_update(world: Wo
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (ClockSkewError("the message is dated 86,400 s behind this clock; set yours and sign it again"), "set yours"),
+        (ClockSkewError("the message is dated 86,400 s behind the coordinator's clock; set yours"), "set yours"),
         (BannedError("your key may not contribute to this run: it sends noise"), "it sends noise"),
         (BadSignatureError("not signed by that key"), "not signed"),
     ],
