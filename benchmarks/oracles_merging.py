@@ -28,8 +28,9 @@ from report import arguments, finish, heading
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from barnraise.updates import Piece
 from merge.magnitudes import Magnitudes, refined
-from merge.measure import Piece, TensorMeasure, measure_pieces
+from merge.measure import TensorMeasure, measure_pieces
 from merge.plan import MergeRules, plan_merge
 from merge.segment import SegmentUpdates, combine_segment
 from merge.strategies import make_strategy

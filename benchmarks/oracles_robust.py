@@ -38,7 +38,8 @@ from numpy.typing import NDArray
 from report import arguments, finish, heading
 from torch import Tensor
 
-from merge.measure import Piece, measure_pieces
+from barnraise.updates import Piece
+from merge.measure import measure_pieces
 from merge.plan import MergeRules, plan_merge
 from merge.segment import SegmentUpdates, combine_segment
 from merge.strategies import make_pre_aggregation, make_strategy

@@ -95,7 +95,12 @@ def agreed(path: Path, consent: Consent) -> bool:
     """Whether this very text was agreed to before; ``path`` is the node's consent.json."""
     try:
         value = json.loads(path.read_bytes())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
+    except (
+        FileNotFoundError,
+        NotADirectoryError,
+        PermissionError,
+        ValueError,
+    ):  # the folder's lock says of which folder
         return False
     return isinstance(value, dict) and value.get("digest") == consent.digest
 

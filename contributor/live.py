@@ -34,6 +34,7 @@ Report = Callable[[NodeEvent], None]
 KEPT_AT = frozenset({"joined", "received"})
 """Events at which the status is written down, for the case that this node is killed and writes no end."""
 
+AT_ONCE = "Ctrl-C was pressed until it left at once"
 UNREAD = "nobody reads its output any more (broken pipe); send that to a file: barnraise join URL > node.log"
 
 
@@ -89,6 +90,9 @@ def live(life: Life) -> Iterator[Report]:
             raise
         except BrokenPipeError:
             watch.now("stopped", UNREAD, life.now_ms())
+            raise
+        except KeyboardInterrupt:
+            watch.now("stopped", AT_ONCE, life.now_ms())
             raise
         except BarnraiseError as error:
             watch.now("stopped", str(error), life.now_ms())

@@ -16,13 +16,13 @@ from barnraise.config import RunConfig
 from barnraise.errors import ConfigValueError, MergeError, NotEnoughUpdatesError
 from barnraise.merge_config import MergeConfig
 from barnraise.suite import LookConfig
-from barnraise.updates import asked_carrier
+from barnraise.updates import Piece, asked_carrier
 from coordinator.acceptance.batches import require_enough
 from coordinator.acceptance.kinds import Kind, make_kind
 from coordinator.acceptance.kinds.loss import Loss
 from coordinator.conductor.merging import by_magnitude, merge_rules
 from merge.architectures import Answering, architecture_of, module_space
-from merge.measure import Piece, measure_pieces
+from merge.measure import measure_pieces
 from merge.plan import MergeRules, plan_merge
 from merge.segment import SegmentUpdates, combine_segment
 from merge.strategies import make_outer

@@ -26,7 +26,7 @@ from barnraise.updates.space import Piece
 from merge.gram import gram
 from merge.magnitudes import Magnitudes
 
-__all__ = ["Measured", "Piece", "TensorMeasure", "measure_pieces", "total"]
+__all__ = ["Measured", "TensorMeasure", "measure_pieces", "total"]
 
 
 @dataclass(frozen=True)

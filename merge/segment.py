@@ -28,13 +28,12 @@ from torch import Tensor
 
 from barnraise.errors import MergeError
 from barnraise.update_config import CodecConfig
-from barnraise.updates import EncodedSegment
+from barnraise.updates import EncodedSegment, Piece
 from merge.compress import compress_segment
 from merge.draws import Draws
 from merge.elementwise import weighted_sum
 from merge.exact import product
 from merge.magnitudes import Magnitudes
-from merge.measure import Piece
 from merge.plan import Decided, MergePlan, MergeRules
 from merge.prune import Pruning
 from merge.strategies.outer import OuterRule, State

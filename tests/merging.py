@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from merge.measure import Measured, Piece, measure_pieces, total
+from barnraise.updates import Piece
+from merge.measure import Measured, measure_pieces, total
 from merge.plan import MergePlan, MergeRules, plan_merge
 from merge.segment import SegmentUpdates, combine_segment
 from merge.strategies.rule import PreAggregation, PrunesUpdates, Strategy, UsesFisher

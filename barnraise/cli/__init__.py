@@ -24,7 +24,7 @@ from barnraise.errors import BarnraiseError, DiskFullError, StorageError, UsageE
 __all__ = ["COMMANDS", "main", "run"]
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "demo": ("barnraise.cli.demo", "Run the main job on this machine, in about two minutes."),
+    "demo": ("barnraise.cli.demo", "Run the main job on this machine, in two to three minutes."),
     "serve": ("barnraise.cli.serve", "Operator: coordinate a run."),
     "join": ("barnraise.cli.join", "Contributor: train for a run."),
     "policy": ("barnraise.cli.policy", "Contributor: when and how hard this machine works."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -51,7 +52,7 @@ def _words(units: list[UnitLine], total: int, run: str, home: Path | None) -> li
         lines += ["", *wrapped(f"{short(newest.digest)} {newest.state}: {newest.reason[:REASON_MAX]}", "  ")]
     if total > len(units):
         lines += ["", f"the newest {len(units)} of {total:,}; more with --limit"]
-    where = "" if home is None else f" --home {home}"
+    where = "" if home is None else f" --home {shlex.quote(str(home))}"
     return [*lines, "", f"why one is what it is: barnraise why {short(newest.digest)}{where}"]
 
 

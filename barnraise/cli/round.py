@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from barnraise.agreement import is_overlap_telling
 from barnraise.cli.output import JsonOption, print_result, table
 from barnraise.cli.rounds import find_rounds
 from barnraise.cli.show import LAST_SECOND, test_table
@@ -169,7 +170,8 @@ def agreement_words(found: dict[str, Any]) -> str:
     if found["cosine"] is None:
         return "nothing to compare"
     overlap, opposed = _number(found["overlap"], ".1%"), _number(found["opposed"], ".1%")
-    return f"overlap {overlap}, of it opposed {opposed}, cosine {found['cosine']:.3f}"
+    told = f"overlap {overlap}, of it opposed {opposed}" if is_overlap_telling(found) else f"opposed {opposed}"
+    return f"{told}, cosine {found['cosine']:.3f}"
 
 
 def _agreement(found: dict[str, Any]) -> tuple[str, str, str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,7 +157,7 @@ def _of_status(found: dict[str, Any], now: int, *, is_running: bool) -> list[str
 def _elsewhere(folder: str) -> str:
     """The option without which ``join`` would begin another node, of one whose folder is not below the usual home."""
     home = Path(folder).parent.parent
-    return "" if home.absolute() == node_home(None).absolute() else f" --home {home}"
+    return "" if home.absolute() == node_home(None).absolute() else f" --home {shlex.quote(str(home))}"
 
 
 def _end(found: dict[str, Any], now: int) -> str:

@@ -48,6 +48,8 @@ def why(
     if not NAME.match(name):
         raise UsageError(f"{update[:80]!a} is no digest of an update; give at least its first 6 hex digits, as 5f0c81")
     begins = "b3:" + name.removeprefix("b3:")
+    if home is not None and (source is not None or run is not None):
+        raise UsageError("--home looks for a node of yours; it does not go with --from or --run")
     node = _Node.that_knows(begins, home) if source is None and run is None else None
     place = str(find_run(run).root) if run is not None else node.url if node is not None else source
     here = node.says(begins) if node is not None else ""
@@ -84,7 +86,7 @@ class _Node:
         from contributor.history import read_history
 
         here = NodeFolder(Path())
-        if Path("state.json").is_file() and here.url.is_file():
+        if home is None and Path("state.json").is_file() and here.url.is_file():
             return cls.of(here)
         folders = [NodeFolder(node.folder) for node in nodes_here(home)]
         for folder in folders:

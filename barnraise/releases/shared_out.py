@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import FIRST_EXCEPTION, CancelledError, Executor, wait
+from concurrent.futures import FIRST_EXCEPTION, Executor, wait
 from contextvars import copy_context
 from typing import TypeVar
 
@@ -30,16 +29,16 @@ def share_out(work: Callable[[Job], Result], jobs: Sequence[Job], pool: Executor
     if pool is None:
         return [work(job) for job in jobs]
 
-    failed = threading.Event()
+    failures: list[BaseException] = []
 
     def alone(job: Job) -> Result:
-        if failed.is_set():  # it was taken before it could be cancelled
-            raise CancelledError
+        if failures:  # this one was taken before it could be cancelled, and may be looked at before the one that failed
+            raise failures[0]
         use_threads(1)
         try:
             return work(job)
-        except BaseException:
-            failed.set()
+        except BaseException as error:
+            failures.append(error)
             raise
 
     futures = [pool.submit(copy_context().run, alone, job) for job in jobs]

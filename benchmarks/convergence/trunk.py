@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from barnraise.digest import digest_bytes
 from barnraise.merge_config import OuterConfig
 from barnraise.update_config import CodecConfig
-from barnraise.updates import Turn, Update, write_update
+from barnraise.updates import Piece, Turn, Update, write_update
 from barnraise.updates.space import ParameterSpace
-from merge.measure import Piece, measure_pieces, total
+from merge.measure import measure_pieces, total
 from merge.plan import MergeRules, plan_merge
 from merge.segment import SegmentUpdates, merge_segment
 from merge.segment import Trunk as SegmentOfTrunk

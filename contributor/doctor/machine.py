@@ -157,6 +157,14 @@ def _judge_driver(facts: MachineFacts) -> Finding:
             cause="torch-without-cuda",
             cure="install a build with CUDA: https://pytorch.org/get-started/locally",
         )
+    if "no kernel image" in facts.cuda_error:
+        return warn(
+            "gpu",
+            f"{found}; this PyTorch ({facts.torch_version}) was built without kernels for a card so old or so new",
+            cause="card-unsupported",
+            cure="install a build that has them: https://pytorch.org/get-started/previous-versions; until then "
+            "the CPU trains",
+        )
     serves, wants = card.driver_cuda, facts.torch_cuda
     if serves is not None and serves < wants:
         return warn(
@@ -165,14 +173,6 @@ def _judge_driver(facts: MachineFacts) -> Finding:
             needed=f"a driver for CUDA {_dotted(wants)}",
             cause="driver-old",
             cure="update NVIDIA's driver, or install a PyTorch for the older CUDA; until then the CPU trains",
-        )
-    if "no kernel image" in facts.cuda_error:
-        return warn(
-            "gpu",
-            f"{found}; this PyTorch ({facts.torch_version}) was built without kernels for a card so old or so new",
-            cause="card-unsupported",
-            cure="install a build that has them: https://pytorch.org/get-started/previous-versions; until then "
-            "the CPU trains",
         )
     return warn(
         "gpu",

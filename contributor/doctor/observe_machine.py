@@ -77,24 +77,26 @@ def training_speed() -> float | None:
     from contributor.training.memory import is_out_of_memory
 
     try:
-        return _products_per_s(torch, on_card=bool(look().gpus))
+        gpus = look().gpus
+        return _products_per_s(torch, f"cuda:{gpus[0].index}" if gpus else "cpu")
     except RuntimeError as error:
         if is_out_of_memory(error):
             return None
         raise
 
 
-def _products_per_s(torch: Any, *, on_card: bool) -> float:
+def _products_per_s(torch: Any, device: str) -> float:
     import time
 
+    on_card = device != "cpu"
     size, kind = (4096, torch.bfloat16) if on_card else (768, torch.float32)
-    matrix = torch.ones(size, size, dtype=kind, device="cuda" if on_card else "cpu")
+    matrix = torch.ones(size, size, dtype=kind, device=device)
     for warm_up in (True, False):
         began, done = time.perf_counter(), 0
         while time.perf_counter() - began < (0.05 if warm_up else 0.15):
             matrix @ matrix
             if on_card:
-                torch.cuda.synchronize()
+                torch.cuda.synchronize(device)
             done += 1
     return float(2 * size**3 * done / (time.perf_counter() - began))
 

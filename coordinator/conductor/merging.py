@@ -27,7 +27,7 @@ from barnraise.errors import MergeError
 from barnraise.merge_config import MergeConfig
 from barnraise.releases.store import BlobStore
 from barnraise.update_config import CodecConfig
-from barnraise.updates import Carrier, Part, Turn, Update, add_segments, apply_update, write_update
+from barnraise.updates import Carrier, Part, Piece, Turn, Update, add_segments, apply_update, write_update
 from barnraise.updates.carrier import carrier_of
 from barnraise.updates.scope import Scope
 from barnraise.updates.space import ParameterSpace
@@ -38,7 +38,7 @@ from coordinator.masks import mask_of
 from coordinator.models import ModelCache
 from coordinator.round_events import Candidate
 from merge.magnitudes import Magnitudes
-from merge.measure import Measured, Piece, TensorMeasure, measure_pieces
+from merge.measure import Measured, TensorMeasure, measure_pieces
 from merge.plan import MergePlan, MergeRules
 from merge.segment import MergedSegment, SegmentUpdates, Trunk, merge_segment, sum_factors, take_step
 from merge.strategies import make_before, make_outer, make_strategy

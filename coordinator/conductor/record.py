@@ -22,6 +22,7 @@ from typing import Any
 
 import torch
 
+from barnraise.agreement import is_overlap_telling
 from barnraise.narrate import short
 from barnraise.updates import Carrier, Mask, Turn
 from barnraise.updates.space import TensorSpec
@@ -37,9 +38,6 @@ from merge.plan import MergePlan, clipping
 from merge.strategies.rule import Strategy, SumsUpdates, WeighsUpdates
 
 __all__ = ["agreement_in_words", "merge_record", "recognised_of", "record_in_words"]
-
-WHOLE = 0.9995
-"""An overlap by chance from which on it says nothing: updates of every element, or of the same ones in turn."""
 
 
 def merge_record(
@@ -108,7 +106,7 @@ def agreement_in_words(overall: dict[str, Any]) -> str:
     if overall["cosine"] is None:
         return "nothing to compare"
     parts, of = [f"cosine {overall['cosine']:.3f}"], "what they change"
-    if overall["overlap"] is not None and overall["expected_overlap"] < WHOLE:
+    if is_overlap_telling(overall):
         chance = f" ({overall['expected_overlap']:.1%} by chance)"
         parts.insert(0, f"{overall['overlap']:.1%} of what the one changes the other changes too{chance}")
         of = "that"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from barnraise.errors import NonFiniteCheckpointError
-from merge.measure import Piece
+from barnraise.updates import Piece
 from merge.offline.job import Inputs, MergedTensor, OfflineMerge
 from merge.offline.measuring import TensorPlan
 from merge.offline.rows import Block

@@ -161,6 +161,13 @@ def test_what_history_names_is_found_where_history_looked(
     assert asked == ["http://127.0.0.1:9"]
 
 
+def test_why_is_told_where_to_look_by_one_option(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for other in ("--from", "--run"):
+        code, error = told(capsys, "why", "abcdef12", "--home", str(home), other, "http://other:9")
+        assert code == 2
+        assert "--home looks for a node of yours" in error["reason"]
+
+
 def test_a_damaged_state_is_a_problem_in_words(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = node(home)
     (folder.root / "state.json").write_text("{")

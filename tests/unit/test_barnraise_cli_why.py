@@ -141,7 +141,7 @@ def test_a_part_in_a_release_and_its_end_are_told(
     assert "release    0.1.1; not in the trunk any more since 0.1.2" in out
     assert "trained on the wrong text" in out
     out = words(capsys, sent["late"], "--from", str(simulation.folder.root))
-    assert "conflicts  with 0.1.1: overlap" in out
+    assert "conflicts  with 0.1.1: opposed" in out
 
 
 def test_inside_a_nodes_folder_the_coordinator_is_known(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -48,3 +50,27 @@ def test_after_an_error_nothing_begins_and_nobody_waits() -> None:
         hangs.set()
     assert begun.count(1) == 1
     assert set(begun) <= {0, 1}
+
+
+class Late(Executor):
+    """Runs jobs at once; that the first one failed is known only after the others."""
+
+    def submit(self, work: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(work(*args, **kwargs))
+        except ValueError as error:
+            if "told" in error.args:
+                future.set_exception(error)
+            error.args = ("told",)
+        return future
+
+
+def test_the_error_that_is_raised_is_the_one_that_came_first() -> None:
+    def work(job: int) -> int:
+        if job == 1:
+            raise ValueError("the second one")
+        return job
+
+    with pytest.raises(ValueError, match="told"):
+        share_out(work, range(4), Late())

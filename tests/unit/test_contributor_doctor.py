@@ -308,6 +308,10 @@ def test_without_torch_nothing_else_is_judged_by_it() -> None:
     [
         (on_machine(cuda_works=False, cards=card("470.57", (11, 4))), "driver-old"),
         (on_machine(cuda_works=False, torch_cuda=None), "torch-without-cuda"),
+        (
+            on_machine(cuda_works=False, cards=card("535.1", (12, 2)), cuda_error="no kernel image is available"),
+            "card-unsupported",  # a driver of the same major version serves it
+        ),
         (on_machine(cuda_works=False, cuda_error="driver and library differ"), "cuda-broken"),
         (on_machine(cuda_works=False, cuda_error="CUDA error: no kernel image is available"), "card-unsupported"),
         (in_the_run(local=LocalFacts(ME, locked=True)), "key-in-use"),

@@ -121,13 +121,22 @@ def test_what_has_a_reason_of_its_own_needs_no_report(life: Life, error: Excepti
     assert not life.folder.reports.exists()
 
 
-def test_whose_output_nobody_reads_any_more_says_so_to_whoever_asks_later(life: Life) -> None:
-    with pytest.raises(BrokenPipeError), live(life):
-        raise BrokenPipeError(32, "Broken pipe")
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (BrokenPipeError(32, "Broken pipe"), "nobody reads its output any more"),
+        (KeyboardInterrupt(), "Ctrl-C was pressed until it left at once"),
+    ],
+)
+def test_an_end_without_a_reason_in_words_has_them_for_whoever_asks_later(
+    life: Life, error: BaseException, words: str
+) -> None:
+    with pytest.raises(type(error)), live(life):
+        raise error
     status = read_status(life.folder.status)
     assert status is not None
     assert status.doing == "stopped"
-    assert status.why.startswith("nobody reads its output any more")
+    assert status.why.startswith(words)
 
 
 def test_a_node_that_gave_up_has_crashed_and_its_report_is_not_written_twice(life: Life) -> None:

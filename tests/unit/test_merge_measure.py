@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from barnraise.updates import Piece
 from barnraise.updates.space import ParameterSpace, TensorSpec
-from merge.measure import Piece, measure_pieces, total
+from merge.measure import measure_pieces, total
 
 quick = settings(deadline=None, max_examples=30)
 MILLION = 1 << 20

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from barnraise.errors import NotEnoughUpdatesError
-from merge.measure import Measured, Piece, measure_pieces
+from barnraise.updates import Piece
+from merge.measure import Measured, measure_pieces
 from merge.plan import Decided, MergeRules, clipping, plan_merge
 from merge.strategies import Mean, TrimmedMean
 from merge.strategies.rule import Rows, Scope

@@ -13,10 +13,11 @@ from torch import Tensor
 
 from barnraise.errors import MergeError, NonFiniteUpdateError, NotEnoughUpdatesError
 from barnraise.update_config import CodecConfig
+from barnraise.updates import Piece
 from merge import segment as merge_segment_module
 from merge.draws import Draws
 from merge.magnitudes import Magnitudes
-from merge.measure import Piece, measure_pieces
+from merge.measure import measure_pieces
 from merge.plan import Decided, MergePlan, MergeRules, plan_merge
 from merge.segment import MergedSegment, SegmentUpdates, Trunk, combine_segment, merge_segment, take_step
 from merge.strategies import Mean, OuterNesterov, OuterNone, OuterRule, Strategy, TrimmedMean

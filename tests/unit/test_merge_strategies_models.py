@@ -14,10 +14,10 @@ from torch import Tensor
 
 from barnraise import native
 from barnraise.errors import MergeError, UnknownStrategyError
+from barnraise.updates import Piece
 from merge.angles import angle, sine_and_cosine
 from merge.draws import Draws
 from merge.magnitudes import Magnitudes
-from merge.measure import Piece
 from merge.plan import MergeRules
 from merge.segment import SegmentUpdates, combine_segment
 from merge.strategies import (
