@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from barnraise.digest import digest_bytes
 from barnraise.merge_config import OuterConfig
 from barnraise.update_config import CodecConfig
-from barnraise.updates import Piece, Turn, Update, write_update
+from barnraise.updates import Turn, Update, write_update
 from barnraise.updates.space import ParameterSpace
 from merge.measure import measure_pieces, total
 from merge.plan import MergeRules, plan_merge
@@ -93,15 +93,4 @@ class Trunk:
             count_P = torch.stack(fishers).sum(dim=0)
             share_P = count_P / torch.clamp(count_P + self._named, min=1)
             deltas = [delta_P * share_P for delta_P in deltas]
-        return SegmentUpdates(deltas, _pieces(self._space, number), fishers=fishers)
-
-
-def _pieces(space: ParameterSpace, segment: int) -> list[Piece]:
-    """Which tensors lie in a segment, and where."""
-    first, end = space.segment_range(segment)
-    starts = space.tensor_starts
-    return [
-        Piece(number, max(first, start) - first, min(end, stop) - first, max(first, start))
-        for number, (start, stop) in enumerate(zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True))
-        if start < end and stop > first
-    ]
+        return SegmentUpdates(deltas, self._space.pieces(number), fishers=fishers)

@@ -15,13 +15,6 @@ void barnraise_relative(const float *, const uint32_t *, int64_t, int64_t, doubl
 int64_t barnraise_parted(const double *, int64_t, int64_t, double, double *, double *);
 double barnraise_left_out(const double *, int64_t, int64_t, double, double, double, double *);
 
-static void require(int fine, int line) {
-    if (fine) return;
-    fprintf(stderr, "choosing_fuzz.c:%d: not as it must be\n", line);
-    exit(2);
-}
-#define REQUIRE(fine) require(fine, __LINE__)
-
 static uint32_t size_bits(float value) {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);

@@ -1,8 +1,10 @@
-// What the programs that try the loops share: draws that are the same every time, and buffers without room to spare.
+// What the programs that try the loops share: draws that are the same every time, buffers without room to spare, and an
+// end where something is not as it must be.
 #ifndef BARNRAISE_DRAWING_H
 #define BARNRAISE_DRAWING_H
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,5 +25,12 @@ static inline void *copy_of(const void *from, int64_t size) {
     if (size) memcpy(made, from, (size_t)size);
     return made;
 }
+
+static inline void require(int fine, const char *file, int line) {
+    if (fine) return;
+    fprintf(stderr, "%s:%d: not as it must be\n", file, line);
+    exit(2);
+}
+#define REQUIRE(fine) require(fine, __FILE__, __LINE__)
 
 #endif

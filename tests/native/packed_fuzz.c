@@ -35,13 +35,6 @@ int barnraise_settle(const float *, float *, int64_t, int64_t);
 
 static const uint32_t *tables;
 
-static void require(int fine, int line) {
-    if (fine) return;
-    fprintf(stderr, "packed_fuzz.c:%d: not as it must be\n", line);
-    exit(2);
-}
-#define REQUIRE(fine) require(fine, __LINE__)
-
 // -- what is packed ----------------------------------------------------------------------
 
 // `starts` of all chunks.

@@ -36,13 +36,6 @@ void barnraise_count_magnitudes(const void *, int64_t, int64_t, int64_t *);
 void barnraise_count_within(const void *, int64_t, int64_t, uint32_t, int64_t *);
 void barnraise_prefer_large_pages(void *, int64_t);
 
-static void require(int fine, int line) {
-    if (fine) return;
-    fprintf(stderr, "rows_fuzz.c:%d: not as it must be\n", line);
-    exit(2);
-}
-#define REQUIRE(fine) require(fine, __LINE__)
-
 // K rows of one size; `cut` is where the work is shared out.
 typedef struct {
     void *values[ROWS];
