@@ -95,13 +95,8 @@ def agreed(path: Path, consent: Consent) -> bool:
     """Whether this very text was agreed to before; ``path`` is the node's consent.json."""
     try:
         value = json.loads(path.read_bytes())
-    except (
-        FileNotFoundError,
-        NotADirectoryError,
-        PermissionError,
-        ValueError,
-    ):  # the folder's lock says of which folder
-        return False
+    except (FileNotFoundError, NotADirectoryError, PermissionError, ValueError):
+        return False  # whether the folder can be used at all, its lock says in words
     return isinstance(value, dict) and value.get("digest") == consent.digest
 
 

@@ -22,7 +22,6 @@ from contributor.delivery import Delivered, Delivery
 from contributor.events import Leased, Notice, Pulled, Waiting
 from contributor.interrupt import StopRequestedError
 from contributor.parts import Parts
-from contributor.resting import FULL_DISK_LOOK_S
 from contributor.state import NodeState
 from contributor.unit_runner import LeaseOverError, UnitRunner
 
@@ -230,11 +229,7 @@ class Node:
     def _wait_for_room(self, error: DiskFullError) -> None:
         """Wait a while, then begin again with what is committed."""
         folder = self._parts.folder
-        self._parts.rest.for_want_of(
-            f"waiting for room on the disk: {error} Looking again every {FULL_DISK_LOOK_S:.0f} s. "
-            f"See: df -h {folder.root}",
-            FULL_DISK_LOOK_S,
-        )
+        self._parts.rest.for_room("waiting for room on the disk", error, folder.root)
         self._runner.state = folder.load()
 
     def _left(self) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
+from barnraise.errors import DiskFullError
 from contributor.events import NodeEvent, Resting, Waiting
 from contributor.governor.wish import Advice
 from contributor.interrupt import Interrupt, StopRequestedError
 
-__all__ = ["FULL_DISK_LOOK_S", "PAUSED", "Rest"]
+__all__ = ["PAUSED", "Rest"]
 
 PAUSED = "paused by its owner; go on with: barnraise resume"
 PAUSED_LOOK_S = 5.0
@@ -65,6 +67,11 @@ class Rest:
         self.interrupt.wait(look_again_s, until_stop=True)
         if self.interrupt.stop:
             raise StopRequestedError
+
+    def for_room(self, what: str, error: DiskFullError, folder: Path) -> None:
+        """Say that the disk is too full for something, and wait a while; as :meth:`for_want_of`."""
+        look = f"Looking again every {FULL_DISK_LOOK_S:.0f} s. See: df -h {folder}"
+        self.for_want_of(f"{what}: {error} {look}", FULL_DISK_LOOK_S)
 
     def _wait(self, paused: bool, is_busy: bool) -> None:
         """Until a policy should be asked again, the pause begins or ends, or the owner changes the policies."""

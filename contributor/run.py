@@ -30,7 +30,7 @@ from contributor.own_data import check_brought
 from contributor.pacing import Pacing
 from contributor.parts import Parts
 from contributor.privacy.beginning import Privacy
-from contributor.status import read_status
+from contributor.status import WHO_KILLS, read_status
 from contributor.swarm.around import Swarm, swarming
 from contributor.swarm.giving import Giving, allowed, giving
 from contributor.swarm.node import SwarmNode
@@ -43,7 +43,7 @@ __all__ = ["NodeConfig", "run_node"]
 
 KILLED = (
     "the node that worked here before was killed, or its machine went down; this one goes on from what is on the disk. "
-    "If nobody did that, the system may have wanted its memory: journalctl -k | grep -i 'killed process'"
+    f"{WHO_KILLS}"
 )
 
 

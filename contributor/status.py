@@ -34,7 +34,12 @@ from contributor.events import (
 )
 from contributor.swarm.status import SwarmStatus
 
-__all__ = ["Curve", "NodeStatus", "Watch", "read_status"]
+__all__ = ["ENDS", "WHO_KILLS", "Curve", "NodeStatus", "Watch", "read_status"]
+
+ENDS = frozenset({"stopped", "crashed"})
+"""What a node does that said that it ends; one that was killed did not."""
+
+WHO_KILLS = "If nobody did that, the system may have wanted its memory: journalctl -k | grep -i 'killed process'"
 
 FATES_KEPT, NOTICES_KEPT, CURVE_MAX = 10, 10, 512
 
@@ -150,8 +155,7 @@ class NodeStatus:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the node said that it ends; one that was killed did not."""
-        return self.doing in {"stopped", "crashed"}
+        return self.doing in ENDS
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

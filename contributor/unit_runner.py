@@ -26,7 +26,6 @@ from contributor.events import Finished, Notice, Step, one_line
 from contributor.interrupt import StopRequestedError
 from contributor.keeping import Keeping, keeping
 from contributor.parts import Parts
-from contributor.resting import FULL_DISK_LOOK_S
 from contributor.saving import Saving
 from contributor.state import KeptMoments, NodeState, Outgoing
 from contributor.tasks import AtHand, Task, make_task
@@ -275,11 +274,7 @@ class UnitRunner:
                 self.state = folder.commit(self._finished(job, busy, made))
                 break
             except DiskFullError as error:
-                missing = (
-                    f"the unit is trained and waits for room on the disk: {error} Looking again every "
-                    f"{FULL_DISK_LOOK_S:.0f} s. See: df -h {folder.root}"
-                )
-            self._parts.rest.for_want_of(missing, FULL_DISK_LOOK_S)
+                self._parts.rest.for_room("the unit is trained and waits for room on the disk", error, folder.root)
         self._saving.forget()
 
     def _made(self, job: _Job) -> Made:

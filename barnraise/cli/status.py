@@ -162,12 +162,12 @@ def _elsewhere(folder: str) -> str:
 
 def _end(found: dict[str, Any], now: int) -> str:
     """How a node ended. One that said nothing of it was killed; nobody noted when."""
-    if found["doing"] in {"stopped", "crashed"}:
+    from contributor.status import ENDS, WHO_KILLS
+
+    if found["doing"] in ENDS:
         return f"{found['doing']}{_ago(found['since_ms'], now)}{': ' + found['why'] if found['why'] else ''}"
-    return (
-        f"was killed, or its machine went down; it was started{_ago(found['started_at_ms'], now).lstrip(',')}. If "
-        "nobody did that, the system may have wanted its memory: journalctl -k | grep -i 'killed process'"
-    )
+    started = _ago(found["started_at_ms"], now).lstrip(",")
+    return f"was killed, or its machine went down; it was started{started}. {WHO_KILLS}"
 
 
 def _of_swarm(found: dict[str, Any], *, is_running: bool) -> list[str]:
