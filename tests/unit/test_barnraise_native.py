@@ -154,7 +154,6 @@ def test_loops_that_choose_survive_sanitizers(tmp_path: Path) -> None:
     fuzz("choosing", ["select", "levels"], examples(500), tmp_path)
 
 
-@pytest.mark.skipif(not ALL, reason="the sorting networks take five seconds to compile with sanitizers: make laws does")
 def test_loops_over_dense_rows_survive_sanitizers(tmp_path: Path) -> None:
     """Rows of every number, size and kind; on both of the paths that there are for inner products."""
     fuzz("rows", ["elementwise", "gram", "narrow", "pages", "prune"], 500, tmp_path)
