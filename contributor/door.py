@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 from barnraise import __version__
 from barnraise.errors import RefusedError, UnknownFieldError, UnreachableError
-from barnraise.identity import config_home
 from barnraise.message import check_name
 from barnraise.protocol import PROTOCOL_VERSION, RunInfo
 from contributor.client import GatewayClient
 from contributor.consent import Consent, agreed, consent_for, require
 from contributor.events import NodeEvent, Notice
 from contributor.first_use import FirstUse, first_use
-from contributor.folder import NodeFolder, state_home
+from contributor.folder import NodeFolder, state_home, usual_key
 from contributor.interrupt import Interrupt
 from contributor.node_config import NodeConfig
 from contributor.patience import Patience
@@ -40,7 +39,7 @@ class Door:
 def reach(config: NodeConfig, interrupt: Interrupt, report: Callable[[NodeEvent], None]) -> Door:
     """Ask the coordinator for its run, however long that takes."""
     url = base_url(config.url)
-    who = first_use(config.key or config_home() / "identity.key")
+    who = first_use(config.key or usual_key())
     name = check_name(config.name if config.name is not None else f"contributor-{who.identity.public[:8]}")
     where = Whereabouts(url)
     patience, client = Patience(where, interrupt, report, config.give_up_after_s), GatewayClient.following(where)

@@ -3,6 +3,7 @@
     NODE/                 $XDG_STATE_HOME/barnraise/<run>/<first 8 digits of the key>
       state.json          the one commit point: everything else is named by digest from here
       coordinator.url     where the run's coordinator was reached last, for whoever asks later
+      key.path            where the key's file is, if that is not the usual place
       swarm.json          hosts of the swarm, and where the coordinator was before (swarm/memory.py)
       team.json           where members of the team were reached last (swarm/memory.py)
       swarm.key, .log     the id of the open swarm's sidecar, and what it says; team.key, .log of the team's
@@ -34,6 +35,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shlex
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -45,13 +47,14 @@ from numpy.typing import NDArray
 
 from barnraise.digest import canonical_json, digest_bytes
 from barnraise.errors import FolderLockedError, MessageError, StorageError, VerificationError
+from barnraise.identity import config_home
 from barnraise.message import check_run_name
 from barnraise.releases.durable import make_folder, replace_file
 from barnraise.releases.store import BlobStore
 from barnraise.run_folder import locked_file
 from contributor.state import NodeState, of_today
 
-__all__ = ["NodeFolder", "state_home"]
+__all__ = ["NodeFolder", "state_home", "usual_key"]
 
 LOCK_ATTEMPTS, LOCK_PAUSE_S = 3, 0.02
 """Whoever asks whether a node runs holds the lock for a moment (control/asking.py)."""
@@ -61,6 +64,11 @@ _NOT_OURS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, er
 def state_home() -> Path:
     """Folder of the user's Barnraise state, after the XDG base directory rules."""
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "barnraise"
+
+
+def usual_key() -> Path:
+    """File of the user's signing key, where no other is named."""
+    return config_home() / "identity.key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +89,10 @@ class NodeFolder:
     @property
     def url(self) -> Path:
         return self.root / "coordinator.url"
+
+    @property
+    def key(self) -> Path:
+        return self.root / "key.path"
 
     @property
     def swarm(self) -> Path:
@@ -154,6 +166,32 @@ class NodeFolder:
                 if attempt == LOCK_ATTEMPTS - 1:
                     raise
                 time.sleep(LOCK_PAUSE_S)  # the system's lock has no time-out to wait with
+
+    def remember_key(self, file: Path) -> None:
+        """Note where the key's file is; of the usual one no note is needed.
+
+        Raises:
+            DiskFullError: no space left; the old note still holds.
+        """
+        if file.absolute() == usual_key().absolute():
+            self.key.unlink(missing_ok=True)
+        else:
+            replace_file(self.key, os.fsencode(file.absolute()) + b"\n")
+
+    @property
+    def join_options(self) -> str:
+        """What ``barnraise join`` is told besides the URL to start this node again, and no other: for a shell."""
+        try:
+            key = os.fsdecode(self.key.read_bytes().removesuffix(b"\n"))
+        except FileNotFoundError:
+            return self.home_option
+        return f"{self.home_option} --key {shlex.quote(key)}"
+
+    @property
+    def home_option(self) -> str:
+        """The part of them that names the folder of nodes, where it is not the user's."""
+        home = self.root.parent.parent
+        return "" if home.absolute() == state_home().absolute() else f" --home {shlex.quote(str(home))}"
 
     def load(self) -> NodeState:
         """The committed state; an empty one in a new folder.

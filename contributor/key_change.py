@@ -3,7 +3,8 @@
 rotate    1. the new key is made in FILE.next, and stays the same however often this is begun again
           2. every folder of the old key is locked, every coordinator asked: a no here changes nothing
           3. every coordinator is told; being told twice is as good as once
-          4. folders are renamed, then the new key takes the file's name; the old one stays beside it
+          4. folders are renamed and note where their key's file is, then the new key takes the file's name; the old
+             one stays beside it
 
 A crash anywhere leaves something that the next ``rotate`` completes.
 """
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,6 +102,13 @@ def move_folders(home: Path, old: str, new: str, without: Collection[str] = ()) 
     return left
 
 
+def _note_files(home: Path, files: Mapping[str, Path]) -> None:
+    """Have the folders of public keys note the files that these keys are in, or will be in a moment."""
+    for key, file in files.items():
+        for place in places_of(home, key):
+            place.folder.remember_key(file)
+
+
 def bring(home: Path, key_file: Path, new: Identity) -> Brought:
     """Put a key that was brought from elsewhere into a key file, in the place of the one that is there.
 
@@ -121,6 +129,7 @@ def bring(home: Path, key_file: Path, new: Identity) -> Brought:
         for place in places_of(home, old):
             held.enter_context(_locked(place))
         left = move_folders(home, old, new.public)
+        _note_files(home, {new.public: key_file, old: retired_path(key_file, old)})
         new.store(following)
         return Brought(swap(key_file, following, old), left)
 
@@ -163,6 +172,7 @@ class KeyChanges:
                 _require_rotatable(history, old.public, new.public)
             histories = [self._told(place, old, new) for place, _ in known]
             move_folders(self.home, old.public, new.public, without)
+            _note_files(self.home, {new.public: key_file, old.public: retired_path(key_file, old.public)})
             if code is not None:
                 store_card(key_file, code.card_for(new.public))
             kept = swap(key_file, following, old.public)
@@ -185,6 +195,7 @@ class KeyChanges:
         if history.keys[-1].key == new.public:
             for step in history.keys[:-1]:
                 move_folders(self.home, step.key, new.public, {one.run for one in self._others(step.key, run)})
+            _note_files(self.home, {new.public: key_file})
         return history
 
     def object(self, identity: Identity, urls: Sequence[str] = ()) -> list[KeyHistory]:

@@ -19,7 +19,7 @@ from contributor.comeback import Comeback
 from contributor.consent import remember
 from contributor.door import Door, agree_now, reach
 from contributor.events import Joined, NodeEvent, Notice, Pulled, Received, Sent, Stopped
-from contributor.folder import NodeFolder, state_home
+from contributor.folder import NodeFolder, state_home, usual_key
 from contributor.governor.governor import Governor
 from contributor.governor.here import check_choices, govern
 from contributor.interrupt import Interrupt, StopRequestedError
@@ -80,6 +80,7 @@ def run_node(
     with folder.lock(), live(life) as report:
         former = read_status(folder.status)
         replace_file(folder.url, f"{url}\n".encode())
+        folder.remember_key(config.key or usual_key())
         if consent is not None:
             remember(folder.consent, consent, now_ms())
         report(Joined(door.info.name, url, door.name, key, str(folder.root)))

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from barnraise.cli.nodes import HomeOption, KeyOption, RunNameOption, find_node, node_home, nodes_here
+from barnraise.cli.nodes import HomeOption, KeyOption, RunNameOption, find_node, nodes_here
 from barnraise.cli.output import JsonOption, field, print_result
 from barnraise.clock import lasting, now_ms
 from barnraise.errors import BarnraiseError, NoNodeError
@@ -113,8 +112,7 @@ def _words(known: dict[str, Any]) -> list[str]:
         lines += field("problem", known["state_problem"])
     lines += field("folder", known["folder"])
     if not known["running"]:
-        goes_on = "; the unit that was begun goes on" if known["checkpoint"] else ""
-        lines += field("start with", f"barnraise join {known['url']}{_elsewhere(known['folder'])}{goes_on}")
+        lines.append(_start(known))
     return lines
 
 
@@ -154,10 +152,13 @@ def _of_status(found: dict[str, Any], now: int, *, is_running: bool) -> list[str
     return lines
 
 
-def _elsewhere(folder: str) -> str:
-    """The option without which ``join`` would begin another node, of one whose folder is not below the usual home."""
-    home = Path(folder).parent.parent
-    return "" if home.absolute() == node_home(None).absolute() else f" --home {shlex.quote(str(home))}"
+def _start(known: dict[str, Any]) -> str:
+    """How to start it again: one line, however long, for the first half of the command would begin another node."""
+    from contributor.folder import NodeFolder
+
+    (label,) = field("start with", "")
+    goes_on = "; the unit that was begun goes on" if known["checkpoint"] else ""
+    return f"{label} barnraise join {known['url']}{NodeFolder(Path(known['folder'])).join_options}{goes_on}"
 
 
 def _end(found: dict[str, Any], now: int) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from barnraise.errors import NodeError, NoNodeError
 from contributor.control.address import socket_path
 from contributor.control.lines import ANSWER_MAX_BYTES, asked_line, result_of
+from contributor.folder import NodeFolder
 
 __all__ = ["ask", "holder"]
 
@@ -42,7 +43,8 @@ def ask(folder: Path, command: str) -> dict[str, Any]:
     """
     process = holder(folder)
     if process is None:
-        raise NoNodeError(f"no node runs in {folder}; start it with: barnraise join {_url(folder)}")
+        again = f"barnraise join {_url(folder)}{NodeFolder(folder).join_options}"
+        raise NoNodeError(f"no node runs in {folder}; start it with: {again}")
     try:
         return result_of(_exchange(str(socket_path(folder)), asked_line(command)))
     except OSError as error:

@@ -74,6 +74,19 @@ def test_a_node_elsewhere_is_started_there_again(
         assert capsys.readouterr().out.endswith(f"start with barnraise join http://127.0.0.1:9{expected}\n")
 
 
+def test_a_node_with_a_key_of_its_own_is_started_with_it_again(
+    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, key = node(tmp_path / "elsewhere"), tmp_path / "keys of ada" / "ada.key"
+    folder.remember_key(key)
+    again = f"barnraise join http://127.0.0.1:9 --home elsewhere --key '{key}'"
+    assert run(["status", "--home", "elsewhere"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"  start with {again}"  # in one line, for whoever copies it
+    code, error = told(capsys, "pause", "--home", "elsewhere")
+    assert (code, error["code"]) == (15, "no-node")
+    assert error["reason"].endswith(f"start it with: {again}")
+
+
 def test_a_node_that_was_killed_is_not_said_to_have_stopped(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = node(home)
     started = NodeStatus(pid=2, started_at_ms=now_ms() - 90_000, name="ada")

@@ -98,6 +98,17 @@ def test_a_run_that_does_not_answer_stops_everything_before_it_begins(machine: M
     assert [place.run for place in places_of(machine.home, old)] == ["gone"]
 
 
+def test_every_folder_knows_the_file_of_its_key_after_a_rotation(machine: Machine) -> None:
+    moved, left = machine.joins(), machine.works_for("gone", OTHER)
+    for folder in (moved, left):
+        folder.remember_key(machine.key)
+    done = machine.changes.rotate(machine.key, without={"gone"})
+    [place] = places_of(machine.home, done.new)
+    assert place.folder.join_options.endswith(f" --key {machine.key}")
+    assert left.join_options.endswith(f" --key {done.kept}")
+    assert Identity.load(done.kept).public == done.old
+
+
 def test_a_node_that_works_is_not_rotated_away_from(machine: Machine) -> None:
     folder = machine.joins()
     with folder.lock(), pytest.raises(FolderLockedError, match="let it finish first"):
@@ -172,7 +183,8 @@ def test_a_lost_key_is_recovered_with_the_code_and_its_folder_is_found_again(mac
     machine.door.now_ms += DAYS_3_MS
     done = machine.changes.recover(URL, machine.key, code)
     assert done.keys[-1].key == machine.identity.public
-    assert [place.run for place in places_of(machine.home, machine.identity.public)] == ["toy"]
+    [place] = places_of(machine.home, machine.identity.public)
+    assert (place.run, place.folder.key.read_text()) == ("toy", f"{machine.key}\n")
 
 
 def test_a_code_of_somebody_else_recovers_nothing(machine: Machine) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from contributor.client import GatewayClient
 from contributor.events import Finished, Joined, NodeEvent
+from contributor.folder import NodeFolder, usual_key
 from contributor.history import read_history
 from contributor.interrupt import Interrupt
 from contributor.run import NodeConfig, run_node
@@ -85,6 +86,21 @@ def test_who_was_killed_is_not_taken_for_the_node_that_stopped_before(gateway: P
     Watch(left[-1]).keep(path)
     run_node(config, report, max_units=0)
     assert any("the node that worked here before was killed" in event.line() for event in seen)
+
+
+def test_a_node_remembers_a_key_that_is_not_in_the_usual_place(
+    gateway: PretendGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    run_node(NodeConfig(URL, home=tmp_path, key=Path("ada.key")), lambda _event: None, max_units=0)
+    (url_file,) = tmp_path.glob("*/*/coordinator.url")
+    folder = NodeFolder(url_file.parent)
+    assert folder.join_options == f" --home {tmp_path} --key {tmp_path / 'ada.key'}"
+    usual_key().parent.mkdir(parents=True)
+    Path("ada.key").rename(usual_key())
+    run_node(NodeConfig(URL, home=tmp_path), lambda _event: None, max_units=0)
+    assert folder.join_options == f" --home {tmp_path}"
 
 
 def test_who_joins_where_the_coordinator_was_goes_where_it_went(gateway: PretendGateway, tmp_path: Path) -> None:
