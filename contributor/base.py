@@ -32,6 +32,7 @@ from barnraise.releases.trust import TrustOptions
 from barnraise.updates import Mask
 from barnraise.updates.space import ParameterSpace
 from contributor.folder import NodeFolder
+from contributor.resting import quota_said
 from contributor.swarm.around import Swarm
 from contributor.swarm.peer_blobs import PeersFirst, kept_bytes
 from contributor.whereabouts import Whereabouts
@@ -103,7 +104,7 @@ class ReleasedBase:
         except NoSuchVersionError as error:  # leased a moment before the index was published
             raise UnreachableError(f"the leased base is not published yet ({error})") from error
         except DiskFullError as error:
-            raise DiskFullError(self._no_room(lease)) from error
+            raise DiskFullError(self._no_room(lease, error)) from error
         if pulled.model_digest != lease.base_digest:
             raise VerificationError(
                 f"release {pulled.version} is model {pulled.model_digest[:16]}.., the lease says "
@@ -114,13 +115,14 @@ class ReleasedBase:
         mask = None if lease.mask is None else self._mask(lease.mask, space)
         return Base(pulled.version, model, space, flat_P, pulled.fetched_bytes, pulled.warnings, mask, installed.side)
 
-    def _no_room(self, lease: Lease) -> str:
+    def _no_room(self, lease: Lease, error: DiskFullError) -> str:
         """In words that suit a node: pulling itself would name options of ``barnraise pull``."""
-        free = shutil.disk_usage(self.folder.root).free
+        said, root = quota_said(error), self.folder.root
+        why = f": {said}" if said is not None else f", which has {shutil.disk_usage(root).free:,} bytes free"
         return (
-            f"release {lease.base_version} does not fit below {self.folder.root}, which has {free:,} bytes free; "
-            "nothing was changed. Free some space, or stop and join with --home on another disk; how much this run "
-            f"needs says: barnraise doctor {self.where.url}."
+            f"release {lease.base_version} does not fit below {root}{why}; nothing was changed. Free some space, or "
+            f"stop and join with --home on another disk (barnraise doctor {self.where.url}{self.folder.home_option} "
+            "says how much this run needs)."
         )
 
     def _source(self) -> ReleaseSource:

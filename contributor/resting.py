@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from contributor.events import NodeEvent, Resting, Waiting
 from contributor.governor.wish import Advice
 from contributor.interrupt import Interrupt, StopRequestedError
 
-__all__ = ["PAUSED", "Rest"]
+__all__ = ["PAUSED", "Rest", "quota_said"]
 
 PAUSED = "paused by its owner; go on with: barnraise resume"
 PAUSED_LOOK_S = 5.0
@@ -69,8 +70,9 @@ class Rest:
             raise StopRequestedError
 
     def for_room(self, what: str, error: DiskFullError, folder: Path) -> None:
-        """Say that the disk is too full for something, and wait a while; as :meth:`for_want_of`."""
-        look = f"Looking again every {FULL_DISK_LOOK_S:.0f} s. See: df -h {folder}"
+        """Say that there is no room on the disk for something, and wait a while; as :meth:`for_want_of`."""
+        shown_by = f"df -h {folder}" if quota_said(error) is None else "quota -s"
+        look = f"Looking again every {FULL_DISK_LOOK_S:.0f} s. See: {shown_by}"
         self.for_want_of(f"{what}: {error} {look}", FULL_DISK_LOOK_S)
 
     def _wait(self, paused: bool, is_busy: bool) -> None:
@@ -81,3 +83,16 @@ class Rest:
             return self.interrupt.paused != paused or (not paused and self.advice.is_changed())
 
         self.interrupt.wait(seconds, until_stop=is_busy, until=over)
+
+
+def quota_said(error: DiskFullError) -> str | None:
+    """What the system said of a quota that is used up; None where it is the disk that is full.
+
+    The bytes that are free on the disk say nothing then: there may be plenty.
+    """
+    cause = error.__cause__
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno == errno.EDQUOT:
+            return cause.strerror
+        cause = cause.__cause__
+    return None

@@ -50,6 +50,8 @@ def judge_room(parameters: int | None, folder: FolderFacts | None) -> Finding:
     """Is there disk for the model, its cache, the residual and updates."""
     if folder is None or parameters is None:
         return skipped("room", "not known how much the model needs")
+    if folder.is_over_quota:
+        return skipped("room", f"{folder.error}: nothing can be written, however much is free")
     needed = 4 * parameters * 10  # base twice while it is replaced, residual, moments, a checkpoint of four vectors
     if folder.free_bytes < needed:
         return fail(

@@ -37,6 +37,11 @@ class FolderFacts:
     free_bytes: int
     error: str = ""
 
+    @property
+    def is_over_quota(self) -> bool:
+        """Whether its owner may write no more there, however much is free."""
+        return "quota" in self.error.lower()
+
 
 @dataclass(frozen=True)
 class MachineFacts:
@@ -203,14 +208,12 @@ def _judge_folder(name: str, folder: FolderFacts, needed_bytes: int) -> Finding:
             cause="home-read-only",
             cure="mount it writable, or keep state elsewhere: --home DIR, XDG_STATE_HOME, XDG_CONFIG_HOME",
         )
-    if (
-        "No space" in folder.error
-        or "quota" in folder.error.lower()
-        or (not folder.error and folder.free_bytes < needed_bytes)
-    ):
+    is_full = "No space" in folder.error or (not folder.error and folder.free_bytes < needed_bytes)
+    if is_full or folder.is_over_quota:
+        has = f"{folder.error} in" if folder.is_over_quota else f"{mib(folder.free_bytes)} free in"
         return fail(
             check,
-            f"{mib(folder.free_bytes)} free in {folder.path}",
+            f"{has} {folder.path}",
             needed=f"at least {mib(needed_bytes)}",
             cause="disk-full",
             cure="free some (barnraise cache ls shows what pulls left), or another disk: --home DIR",

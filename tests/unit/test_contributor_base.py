@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -117,6 +118,22 @@ def test_a_disk_too_small_for_the_base_is_said_in_words_of_a_node(
     with pytest.raises(DiskFullError, match=r"1,000 bytes free.*--home.*barnraise doctor http://gone") as caught:
         _bases(_folder(tmp_path), None).fetch(_lease(run.entries[0]))
     assert "--into" not in str(caught.value)  # which is an option of pull
+
+
+def test_a_quota_that_is_used_up_is_said_without_the_bytes_that_are_free(
+    run: PublishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def used_up(*_arguments: object) -> int:
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+    folder = NodeFolder.of(tmp_path / "big disk", "toy", "ab" * 32)
+    folder.root.mkdir(parents=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", used_up)
+        with pytest.raises(DiskFullError, match=r"does not fit below .*: Disk quota exceeded;") as caught:
+            _bases(folder, None).fetch(_lease(run.entries[0]))
+    assert "free;" not in str(caught.value)
+    assert f"barnraise doctor http://gone --home '{tmp_path / 'big disk'}' says" in str(caught.value)
 
 
 def _empty(path: Path) -> None:

@@ -126,6 +126,7 @@ def card(driver: str, serves: tuple[int, int]) -> tuple[Card, ...]:
 GLIBC = "/lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.28' not found (required by libtorch_cpu.so)"
 PROXY = "http://proxy.corp:3128"
 NO_TUNNEL = "the proxy does not let it through (Tunnel connection failed: 407 Proxy Authentication Required)"
+OVER_QUOTA = replace(SOUND, folders=state(100 * GIB, "Disk quota exceeded"))
 TALL = RunInfo.read({**RUN, "model": {**RUN["model"], "context": 65536}})
 
 # What happened, and what must be blamed. A word that must be in the diagnosis: the number, the host or the cure.
@@ -233,6 +234,7 @@ CAUSES: list[tuple[str, list[Finding], str, str]] = [
     ("the clock is off by a day", in_the_run(offset_s=86_400.0), "clock-off", "24.0 h ahead"),
     ("the disk is full", on_machine(folders=state(40 << 20)), "disk-full", "40 MiB free"),
     ("the disk fills while writing", on_machine(folders=state(0, "No space left on device")), "disk-full", "--home"),
+    ("a quota is used up", in_the_run(OVER_QUOTA), "disk-full", "Disk quota exceeded in /home/ada/state (at least"),
     ("home is read-only", on_machine(folders=state(GIB, "Read-only file system")), "home-read-only", "XDG_STATE_HOME"),
     ("home is somebody else's", on_machine(folders=state(GIB, "Permission denied")), "home-not-writable", "ls -ld"),
     ("glibc is old", on_machine(torch_version=None, torch_error=GLIBC, cuda_works=False), "glibc-old", "2.28"),
@@ -288,6 +290,11 @@ def test_the_right_thing_is_blamed(findings: list[Finding], cause: str, word: st
     assert word in main.sentence
     assert main.cure
     assert {finding.cause for finding in findings if finding.mark == "fail"} == {cause}  # and nothing that follows
+
+
+def test_where_a_quota_is_used_up_nothing_is_said_of_bytes_that_are_free() -> None:
+    said = [finding.found for finding in in_the_run(OVER_QUOTA) if finding.check in {"disk (state)", "room"}]
+    assert ["free in" in found for found in said] == [False, False]
 
 
 def test_where_all_is_well_nothing_is_blamed() -> None:

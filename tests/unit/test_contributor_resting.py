@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ import pytest
 from numpy.typing import NDArray
 
 from barnraise.errors import DiskFullError, NotEnoughMemoryError
+from barnraise.releases.durable import disk_full_translated
 from contributor import saving
 from contributor.events import Leased, NodeEvent, Notice, Resting, Step
 from contributor.folder import NodeFolder
 from contributor.governor.wish import Wish
 from contributor.interrupt import Interrupt
-from contributor.resting import PAUSED
+from contributor.resting import PAUSED, Rest
 from contributor.state import NodeState
 from contributor.training.trainer import Trainer
 from node_world import World, another, only
@@ -339,6 +341,18 @@ def test_leave_while_there_is_no_room_on_the_disk_gives_the_lease_back(
     world.on_event = on_event
     assert "the lease was given back" in world.process()
     assert len(world.gateway.released) == 1
+
+
+@pytest.mark.parametrize(("number", "look"), [(errno.ENOSPC, "df -h /node"), (errno.EDQUOT, "quota -s")])
+def test_what_has_no_room_says_where_to_look(number: int, look: str) -> None:
+    said: list[NodeEvent] = []
+    rest = Rest(Interrupt(lambda _seconds: None), Told(), said.append)
+    with pytest.raises(DiskFullError) as caught, disk_full_translated(Path("/node")):
+        raise OSError(number, os.strerror(number))
+    rest.for_room("waiting for room on the disk", caught.value, Path("/node"))
+    (waiting,) = said
+    assert os.strerror(number) in waiting.line()
+    assert waiting.line().endswith(f"See: {look}")
 
 
 def test_leave_from_a_coordinator_that_does_not_answer_keeps_the_unit(world: World) -> None:
