@@ -122,7 +122,7 @@ class ReleasedBase:
         return (
             f"release {lease.base_version} does not fit below {root}{why}; nothing was changed. Free some space, or "
             f"stop and join with --home on another disk (barnraise doctor {self.where.url}{self.folder.home_option} "
-            "says how much this run needs)."
+            "says how much)."
         )
 
     def _source(self) -> ReleaseSource:
