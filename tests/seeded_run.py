@@ -348,7 +348,7 @@ def seeded_run(root: Path, rounds: int = 43, names: tuple[str, ...] = NAMES) -> 
     made = _made(rounds, names)
     shutil.copytree(made.folder.root, root)
     folder = RunFolder(root)
-    return replace(made, folder=folder, ledger=Ledger.open(folder.ledger), losses=dict(made.losses))
+    return replace(made, folder=folder, ledger=fresh_ledger(folder.ledger), losses=dict(made.losses))
 
 
 @cache

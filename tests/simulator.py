@@ -42,7 +42,6 @@ from coordinator.acceptance.hidden import draws
 from coordinator.conductor.conductor import Conductor
 from coordinator.conductor.desk import Desk
 from coordinator.conductor.pool import InlinePool
-from coordinator.ledger import Ledger
 from coordinator.ledger.events import ContributorSeen, LeaseGranted, RunCreated, UpdateReceived
 from coordinator.publish import Publisher
 from fresh_ledger import fresh_ledger
@@ -116,7 +115,7 @@ class Simulation:
         """A run that ``prepare_run`` has made, as it lies there; its clock stands where the run was made."""
         made = cls.__new__(cls)
         made.folder, made.config = folder, load_run_config(folder.config)
-        made.ledger = Ledger.open(folder.ledger)
+        made.ledger = fresh_ledger(folder.ledger)
         made.identity = Identity.load(folder.key)
         made.clock = Clock(made.ledger.events_after(0, 1)[0].at_ms)
         made.start()

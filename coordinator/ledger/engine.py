@@ -1,16 +1,19 @@
 """How the ledger's database is opened: safe on SQLite, the same on PostgreSQL.
 
 SQLite runs in WAL mode (readers never wait for the writer) with ``synchronous=FULL`` (a
-commit is on the disk when it returns). A writing transaction takes the one write lock when
-it begins, never halfway, so two processes cannot deadlock and what was read stays true.
+commit is on the disk when it returns) unless its opener can do without. A writing
+transaction takes the one write lock when it begins, never halfway, so two processes cannot
+deadlock and what was read stays true.
 
-Source: https://docs.sqlalchemy.org/en/20/dialects/sqlite.html (transactions and pysqlite)
+Source: https://docs.sqlalchemy.org/en/20/dialects/sqlite.html (transactions and pysqlite),
+https://www.sqlite.org/pragma.html#pragma_synchronous (what each level keeps in WAL mode)
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -29,11 +32,12 @@ SQLITE_FULL = ("SQLITE_FULL", "SQLITE_IOERR_SHMSIZE")  # the second when there i
 POSTGRES_WRITE_LOCK = 0x62_61_72_6E  # "barn"
 
 
-def open_engine(url_or_path: str | Path, *, read_only: bool = False) -> Engine:
+def open_engine(url_or_path: str | Path, *, read_only: bool = False, durable: bool = True) -> Engine:
     """An engine for a database URL, or for the SQLite file at a path.
 
     Args:
         read_only: of a SQLite file at a path: neither make it nor write to it.
+        durable: see :meth:`~coordinator.ledger.ledger.Ledger.open`.
 
     Raises:
         ConfigValueError: neither a path nor a URL of a known database.
@@ -53,7 +57,7 @@ def open_engine(url_or_path: str | Path, *, read_only: bool = False) -> Engine:
             f"the driver {error.name} of this ledger is missing. Run: pip install {error.name}"
         ) from error
     if backend == "sqlite":
-        event.listen(engine, "connect", _prepare_reading if read_only else _prepare_sqlite)
+        event.listen(engine, "connect", _prepare_reading if read_only else partial(_prepare_sqlite, durable))
         event.listen(engine, "begin", _begin_sqlite)
     return engine
 
@@ -74,9 +78,10 @@ def reading(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
+def _prepare_sqlite(durable: bool, connection: Any, _record: Any) -> None:
     connection.isolation_level = None  # BEGIN is ours, in _begin_sqlite
-    for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    wait = "FULL" if durable else "NORMAL"
+    for pragma in (f"busy_timeout={BUSY_TIMEOUT_MS}", "journal_mode=WAL", f"synchronous={wait}", "foreign_keys=ON"):
         connection.execute(f"PRAGMA {pragma}")
 
 

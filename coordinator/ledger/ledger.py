@@ -54,15 +54,20 @@ class Ledger:
         self._engine = engine
 
     @classmethod
-    def open(cls, url_or_path: str | Path) -> Ledger:
+    def open(cls, url_or_path: str | Path, *, durable: bool = True) -> Ledger:
         """Open, create or migrate the ledger at a path (SQLite) or database URL.
+
+        Args:
+            durable: whether what this object records survives a power cut. Without that the newest events may be gone
+                afterwards, though receipts were given for them; what is older is whole. A process that is killed loses
+                nothing either way. Of SQLite; a PostgreSQL server goes by its own ``synchronous_commit``.
 
         Raises:
             ConfigValueError, MissingExtraError: a URL of no known or no installed database.
             LedgerVersionError: a newer Barnraise has migrated it.
             StorageError: the file is no ledger, or cannot be read or written.
         """
-        engine = open_engine(url_or_path)
+        engine = open_engine(url_or_path, durable=durable)
         try:
             migrate(engine)
         except BaseException:
@@ -102,7 +107,7 @@ class Ledger:
     # -- recording ------------------------------------------------------------------------
 
     def record(self, *events: Event, at_ms: int, expect_seq: int | None = None) -> list[RecordedEvent]:
-        """Append events and project them: all or none, on the disk when this returns.
+        """Append events and project them: all or none, on the disk when this returns where the ledger is durable.
 
         Args:
             at_ms: when, in milliseconds since the epoch.

@@ -65,7 +65,6 @@ from coordinator.ledger.order_events import (
     UpdateReverted,
 )
 from fresh_ledger import fresh_ledger
-from quick_disk import SHIPPED
 
 BASE = "b3:" + "0" * 64
 
@@ -434,13 +433,14 @@ def test_events_cannot_be_changed_or_deleted(tmp_path: Path) -> None:
     database.close()
 
 
-def test_the_database_is_in_wal_mode_and_syncs_every_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("coordinator.ledger.engine._prepare_sqlite", SHIPPED)
-    ledger = Ledger.open(tmp_path / "ledger.sqlite")
-    with ledger._engine.connect() as connection:
-        answers = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in ("journal_mode", "synchronous")]
-    assert answers == ["wal", 2]
-    ledger.close()
+def test_the_database_is_in_wal_mode_and_syncs_every_commit_where_it_is_durable(tmp_path: Path) -> None:
+    shipped, quick = Ledger.open(tmp_path / "ledger.sqlite"), Ledger.open(tmp_path / "ledger.sqlite", durable=False)
+    for ledger, level in ((shipped, 2), (quick, 1)):  # FULL, NORMAL
+        with ledger._engine.connect() as connection:
+            names = ("journal_mode", "synchronous")
+            answers = [connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names]
+        assert answers == ["wal", level]
+        ledger.close()
 
 
 def test_migrations_and_schema_agree(tmp_path: Path) -> None:
