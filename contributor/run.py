@@ -35,7 +35,7 @@ from contributor.swarm.around import Swarm, swarming
 from contributor.swarm.giving import Giving, allowed, giving
 from contributor.swarm.node import SwarmNode
 from contributor.swarm.status import SwarmTally
-from contributor.training.devices import Plan, choose, look
+from contributor.training.devices import Plan, Seen, choose, look
 from contributor.training.horizon import Tempo
 from contributor.training.how import How
 
@@ -64,7 +64,8 @@ def run_node(
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     check_choices(config.policies)
-    plan = choose(look(), config.device)
+    seen = look()
+    plan = choose(seen, config.device)
     interrupt = interrupt or Interrupt()
     report = _saying_what_ctrl_c_does(report, interrupt)
     try:
@@ -87,17 +88,19 @@ def run_node(
         if former is not None and not former.has_ended:
             report(Notice(KILLED))
         governor = govern(folder.root, _noted(report), config.policies)
-        report(Notice(_where_it_trains(plan, config.device, url)))
+        for said in _where_it_trains(seen, plan, config.device, url):
+            report(Notice(said))
         units, reason = _worked(door, _Here(folder, plan, governor, tally), life, report, max_units)
         report(Stopped(units, reason))
     return units
 
 
-def _where_it_trains(plan: Plan, asked: str, url: str) -> str:
-    """The device and why; who has a GPU and did not ask for the CPU is told how to find out what it lacks."""
-    if asked != "auto" or plan.device != "cpu":
-        return plan.reason
-    return f"{plan.reason}. If this machine has a GPU, this says what it lacks: barnraise doctor {url}"
+def _where_it_trains(seen: Seen, plan: Plan, asked: str, url: str) -> list[str]:
+    """The device and why, and each GPU that is none; who did not ask for the CPU is told how to find out the rest."""
+    lacks = f"this says what it lacks: barnraise doctor {url}"
+    if plan.device != "cpu":
+        return [plan.reason, *(f"{why}; {lacks}" for why in seen.useless)]
+    return [plan.reason if asked == "cpu" else f"{plan.reason}. If this machine has a GPU, {lacks}"]
 
 
 @dataclass(frozen=True)

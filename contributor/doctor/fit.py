@@ -21,10 +21,10 @@ def judge_memory(need: Need | None, machine: MachineFacts) -> Finding:
     """Does a unit fit into memory, with one example at once, or with the whole batch."""
     if need is None:
         return skipped("memory", "not known how much the model needs")
-    on_card = machine.cuda_works and bool(machine.cards)
+    card = machine.card if machine.cuda_works else None
     have = machine.free_bytes
-    if on_card:
-        free, whole, where = machine.cards[0].free_bytes, need.device_whole, "on the card"
+    if card is not None:
+        free, whole, where = card.free_bytes, need.device_whole, "on the card"
         short_of = _too_little("video memory", free, need.device_least)
         if short_of is None and have is not None:
             short_of = _too_little("memory", have, need.machine)

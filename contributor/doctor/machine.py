@@ -15,6 +15,10 @@ __all__ = ["Card", "FolderFacts", "MachineFacts", "judge_machine"]
 PYTHON_MIN = (3, 11)
 DISK_MIN_BYTES = 1 << 30
 """A run folder with a small model and its cache; the run's own need is added where it is known."""
+NO_KERNELS = "no kernel image"
+"""In what CUDA says of a card that PyTorch was built without kernels for."""
+OTHER_BUILD = "install a build that has them: https://pytorch.org/get-started/previous-versions"
+LOOK_AT_DRIVER = "see whether nvidia-smi works; after an update of the driver, restart the machine"
 _GLIBC = re.compile(r"GLIBC(?:XX)?_([0-9.]+)' not found|version `GLIBC(?:XX)?_([0-9.]+)'")
 
 
@@ -52,7 +56,8 @@ class MachineFacts:
         overwritten: what barnraise.installation said of our packages; "" when they are ours.
         torch_version, torch_error: None and why, when it is not there or cannot be imported.
         torch_cuda: the CUDA that this torch was built for; None for a build without.
-        cuda_works, mps_works: torch can use them.
+        cuda_works, mps_works: torch can use them. gpus: names of those that CUDA computes on.
+        cuda_error: what CUDA said of those that it does not compute on; there can be some beside others that work.
         cards: that the driver shows. cards_unknown: why nobody can say; "" when asked.
         memory_bytes, free_bytes: of the machine.
     """
@@ -67,6 +72,7 @@ class MachineFacts:
     torch_cuda: tuple[int, int] | None = None
     cuda_works: bool = False
     cuda_error: str = ""
+    gpus: tuple[str, ...] = ()
     mps_works: bool = False
     cards: tuple[Card, ...] = ()
     cards_unknown: str = ""
@@ -74,6 +80,11 @@ class MachineFacts:
     memory_bytes: int | None = None
     free_bytes: int | None = None
     folders: Mapping[str, FolderFacts] = field(default_factory=dict)
+
+    @property
+    def card(self) -> Card | None:
+        """The first that computes, as far as names tell; else the first that the driver shows."""
+        return next((card for card in self.cards if card.name in self.gpus), next(iter(self.cards), None))
 
 
 def judge_machine(facts: MachineFacts) -> list[Finding]:
@@ -146,7 +157,9 @@ def _judge_torch(facts: MachineFacts) -> Finding:
 
 
 def _judge_driver(facts: MachineFacts) -> Finding:
-    """Does the card's driver serve the CUDA that torch was built for."""
+    """Does the card's driver serve the CUDA that torch was built for, and does every card compute."""
+    if facts.cuda_works and facts.cuda_error:
+        return _judge_useless(facts.cuda_error)
     if not facts.cards:
         why = facts.cards_unknown or "the driver shows none"
         return ok("gpu", f"no NVIDIA card ({why})")
@@ -162,13 +175,12 @@ def _judge_driver(facts: MachineFacts) -> Finding:
             cause="torch-without-cuda",
             cure="install a build with CUDA: https://pytorch.org/get-started/locally",
         )
-    if "no kernel image" in facts.cuda_error:
+    if NO_KERNELS in facts.cuda_error:
         return warn(
             "gpu",
             f"{found}; this PyTorch ({facts.torch_version}) was built without kernels for a card so old or so new",
             cause="card-unsupported",
-            cure="install a build that has them: https://pytorch.org/get-started/previous-versions; until then "
-            "the CPU trains",
+            cure=f"{OTHER_BUILD}; until then the CPU trains",
         )
     serves, wants = card.driver_cuda, facts.torch_cuda
     if serves is not None and serves < wants:
@@ -183,8 +195,15 @@ def _judge_driver(facts: MachineFacts) -> Finding:
         "gpu",
         f"{found}; PyTorch cannot use it: {facts.cuda_error or 'it does not say why'}",
         cause="cuda-broken",
-        cure="see whether nvidia-smi works; after an update of the driver, restart the machine",
+        cure=LOOK_AT_DRIVER,
     )
+
+
+def _judge_useless(said: str) -> Finding:
+    """Of several cards, those that compute nothing while others do."""
+    if NO_KERNELS in said:
+        return warn("gpu", said, cause="card-unsupported", cure=f"{OTHER_BUILD}; until then it is left out")
+    return warn("gpu", said, cause="cuda-broken", cure=f"{LOOK_AT_DRIVER}; until then it is left out")
 
 
 def _judge_device(facts: MachineFacts) -> Finding:
@@ -192,7 +211,7 @@ def _judge_device(facts: MachineFacts) -> Finding:
     if facts.torch_version is None:
         return skipped("device", "not known without PyTorch")
     if facts.cuda_works:
-        return ok("device", f"CUDA: {facts.cards[0].name if facts.cards else 'a card that PyTorch knows'}")
+        return ok("device", f"CUDA: {facts.card.name if facts.card else 'a card that PyTorch knows'}")
     if facts.mps_works:
         return ok("device", "MPS, Apple's GPU")
     return ok("device", f"the CPU, {facts.cores} cores")

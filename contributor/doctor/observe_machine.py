@@ -27,7 +27,7 @@ def observe_machine(folders: dict[str, Path]) -> MachineFacts:
     torch, torch_error = _torch()
     cards, unknown = _cards()
     total, free = _memory()
-    cuda_works, cuda_error = _cuda(torch)
+    gpus, cuda_error = _cuda(torch)
     return MachineFacts(
         python=sys.version_info[:3],
         barnraise=barnraise.__version__,
@@ -37,8 +37,9 @@ def observe_machine(folders: dict[str, Path]) -> MachineFacts:
         torch_version=str(torch.__version__) if torch is not None else None,
         torch_error=torch_error,
         torch_cuda=_version(torch.version.cuda) if torch is not None else None,
-        cuda_works=cuda_works,
+        cuda_works=bool(gpus),
         cuda_error=cuda_error,
+        gpus=gpus,
         mps_works=torch is not None and bool(torch.backends.mps.is_available()),
         cards=cards,
         cards_unknown=unknown,
@@ -112,18 +113,17 @@ def _torch() -> tuple[Any, str]:
     return torch, ""
 
 
-def _cuda(torch: Any) -> tuple[bool, str]:
-    """Whether PyTorch can use a card, and what it warns of otherwise."""
+def _cuda(torch: Any) -> tuple[tuple[str, ...], str]:
+    """Names of the cards that PyTorch can use, and what is said of others; where it can use none, its warning, too."""
     if torch is None:
-        return False, ""
+        return (), ""
     from contributor.training.devices import look
 
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         seen = look()
-    if seen.gpus:
-        return True, ""
-    return False, "; ".join([*seen.useless, *(" ".join(str(one.message).split())[:300] for one in said[:1])])
+    warned = [] if seen.gpus else [" ".join(str(one.message).split())[:300] for one in said[:1]]
+    return tuple(gpu.name for gpu in seen.gpus), "; ".join([*seen.useless, *warned])
 
 
 def _cards() -> tuple[tuple[Card, ...], str]:

@@ -123,6 +123,14 @@ def card(driver: str, serves: tuple[int, int]) -> tuple[Card, ...]:
     return (Card("RTX 3060", 12 * GIB, 11 * GIB, driver, serves),)
 
 
+def one_useless(said: str) -> MachineFacts:
+    """With a second card, shown first, on which CUDA computes nothing and says so."""
+    cards = (Card("GT 710", GIB, 30 << 20, "570.86.15", (12, 8)), *SOUND.cards)
+    return replace(
+        SOUND, cards=cards, gpus=("RTX 3060",), cuda_error=f"GPU 0, GT 710, cannot be used: CUDA error: {said}"
+    )
+
+
 GLIBC = "/lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.28' not found (required by libtorch_cpu.so)"
 PROXY = "http://proxy.corp:3128"
 NO_TUNNEL = "the proxy does not let it through (Tunnel connection failed: 407 Proxy Authentication Required)"
@@ -321,6 +329,8 @@ def test_without_torch_nothing_else_is_judged_by_it() -> None:
         ),
         (on_machine(cuda_works=False, cuda_error="driver and library differ"), "cuda-broken"),
         (on_machine(cuda_works=False, cuda_error="CUDA error: no kernel image is available"), "card-unsupported"),
+        (in_the_run(one_useless("no kernel image is available")), "card-unsupported"),
+        (in_the_run(one_useless("unspecified launch failure")), "cuda-broken"),
         (in_the_run(local=LocalFacts(ME, locked=True)), "key-in-use"),
         (in_the_run(key=history(pending={"claim": "0" * 32, "new": OTHER, "effective_at_ms": 9})), "key-claimed"),
         (in_the_run(offset_s=-200.0), "clock-drifts"),
@@ -332,6 +342,14 @@ def test_without_torch_nothing_else_is_judged_by_it() -> None:
 def test_what_is_odd_and_not_in_the_way_is_a_warning(findings: list[Finding], cause: str) -> None:
     assert main_cause(findings) is None
     assert [finding.cause for finding in findings if finding.mark == "warning"] == [cause]
+
+
+def test_of_two_cards_the_useless_one_is_named_and_the_other_is_judged() -> None:
+    findings = {finding.check: finding for finding in in_the_run(one_useless("no kernel image is available"))}
+    assert "GPU 0, GT 710, cannot be used" in findings["gpu"].sentence
+    assert findings["gpu"].cure.endswith("until then it is left out")
+    assert findings["device"].found == "CUDA: RTX 3060"
+    assert (findings["memory"].mark, findings["memory"].found) == ("ok", "11 GiB free on the card")
 
 
 def test_an_old_driver_is_named_with_both_numbers_and_the_cpu_trains() -> None:

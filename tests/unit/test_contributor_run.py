@@ -15,7 +15,7 @@ from contributor.interrupt import Interrupt
 from contributor.run import NodeConfig, run_node
 from contributor.status import Watch, read_status
 from contributor.swarm.memory import SwarmMemory
-from contributor.training.devices import Seen
+from contributor.training.devices import Gpu, Seen
 from pretend_gateway import PretendGateway
 
 URL = "http://pretend"
@@ -67,6 +67,18 @@ def test_who_trains_on_the_cpu_unasked_is_told_how_to_find_out_why(
     run_node(NodeConfig(URL, home=tmp_path, key=tmp_path / "key", device=device), events.append, max_units=0)
     (said,) = [event.line() for event in events if "training on the CPU" in event.line()]
     assert said.endswith(f"barnraise doctor {URL}") is (device == "auto")
+
+
+@pytest.mark.parametrize(("device", "told"), [("auto", True), ("cuda:1", True), ("cpu", False)])
+def test_a_gpu_that_computes_nothing_is_named_though_another_trains(
+    gateway: PretendGateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str, told: bool
+) -> None:
+    why = "GPU 0, GTX 1080, cannot be used: CUDA error: no kernel image is available for execution on the device"
+    monkeypatch.setattr("contributor.run.look", lambda: Seen((Gpu(1, "RTX 4090", 1 << 30, 8),), useless=(why,)))
+    events: list[NodeEvent] = []
+    run_node(NodeConfig(URL, home=tmp_path, key=tmp_path / "key", device=device), events.append, max_units=0)
+    said = [event.line() for event in events if "GTX 1080" in event.line()]
+    assert said == ([f"note: {why}; this says what it lacks: barnraise doctor {URL}"] if told else [])
 
 
 def test_who_was_killed_is_not_taken_for_the_node_that_stopped_before(gateway: PretendGateway, tmp_path: Path) -> None:
