@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from barnraise.agreement import is_overlap_telling
+from barnraise.agreement import agreement_in_words
 from barnraise.cli.output import JsonOption, print_result, table
 from barnraise.cli.rounds import find_rounds
 from barnraise.cli.show import LAST_SECOND, test_table
@@ -18,7 +18,7 @@ from barnraise.narrate import in_turn, short, suspected
 from barnraise.protocol import UpdateStatus
 from barnraise.records import RoundLine, RoundRecord
 
-__all__ = ["agreement_words", "round", "when"]
+__all__ = ["round", "when"]
 
 WIDTH = 80
 NEWEST = 20
@@ -146,11 +146,11 @@ def _reasons(record: RoundRecord) -> list[str]:
 def _late(update: UpdateStatus) -> Iterator[str]:
     worst = (update.evidence.get("conflicts") or {}).get("worst_tensors") or []
     for row in worst[:3]:
-        yield f"    {_cut(row['tensor'], 40)}: {agreement_words(row['agreement'])}"
+        yield from _wrapped(f"    {_cut(row['tensor'], 40)}: {agreement_in_words(row['agreement'])}", " " * 8)
 
 
 def _conflicts(found: dict[str, Any]) -> list[str]:
-    overall = agreement_words(found["overall"])
+    overall = agreement_in_words(found["overall"])
     lines = _wrapped(f"conflicts, over {found['pairs']} pairs of updates and {found['tensors']} tensors: {overall}")
     header = (" OVERLAP", " BY CHANCE", " OPPOSED", " COSINE")
     if found["worst_tensors"]:
@@ -163,15 +163,6 @@ def _conflicts(found: dict[str, Any]) -> list[str]:
         ]
         lines += ["", *table(("PAIR, WORST FIRST", *header), rows)]
     return lines
-
-
-def agreement_words(found: dict[str, Any]) -> str:
-    """An agreement in a line."""
-    if found["cosine"] is None:
-        return "nothing to compare"
-    overlap, opposed = _number(found["overlap"], ".1%"), _number(found["opposed"], ".1%")
-    told = f"overlap {overlap}, of it opposed {opposed}" if is_overlap_telling(found) else f"opposed {opposed}"
-    return f"{told}, cosine {found['cosine']:.3f}"
 
 
 def _agreement(found: dict[str, Any]) -> tuple[str, str, str, str]:
@@ -188,8 +179,8 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most - 2]}.."
 
 
-def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, subsequent_indent="    ", drop_whitespace=True, break_on_hyphens=False)
+def _wrapped(text: str, indent: str = "    ") -> list[str]:
+    return textwrap.wrap(text, WIDTH, subsequent_indent=indent, drop_whitespace=True, break_on_hyphens=False)
 
 
 def when(at_ms: int) -> str:

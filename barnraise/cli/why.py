@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from barnraise.agreement import agreement_in_words
 from barnraise.cli.nodes import HomeOption, nodes_here
 from barnraise.cli.ordering import RunOption, find_run
 from barnraise.cli.output import JsonOption, field, print_result, wrapped
-from barnraise.cli.round import agreement_words, when
+from barnraise.cli.round import when
 from barnraise.cli.rounds import find_rounds
 from barnraise.cli.sources import FromOption, is_source_usual
 from barnraise.errors import RefusedError, UsageError
@@ -160,9 +161,9 @@ def _merge(merge: dict[str, Any]) -> list[str]:
     if merge["recognised"]:
         lines += field("suspected", f"it {suspected(merge['recognised'])}")
     if merge["agreement"] is not None:
-        lines += field("conflicts", f"with the others: {agreement_words(merge['agreement'])}")
+        lines += field("conflicts", f"with the others: {agreement_in_words(merge['agreement'])}")
     for pair in merge["worst_pairs"]:
-        lines += field("", f"with {short(pair['with'])}: {agreement_words(pair['agreement'])}")
+        lines += field("", f"with {short(pair['with'])}: {agreement_in_words(pair['agreement'])}")
     return lines
 
 
@@ -176,7 +177,7 @@ def _late(evidence: dict[str, Any]) -> list[str]:
     if "overall" not in conflicts:
         return []
     return field(
-        "conflicts", f"with {', '.join(evidence['merged_meanwhile'])}: {agreement_words(conflicts['overall'])}"
+        "conflicts", f"with {', '.join(evidence['merged_meanwhile'])}: {agreement_in_words(conflicts['overall'])}"
     )
 
 

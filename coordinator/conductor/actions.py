@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
+from barnraise.agreement import agreement_in_words
 from barnraise.config import RunConfig
 from barnraise.errors import AcceptanceError, BlobMissingError, MergeError, UpdateError
 from barnraise.narrate import short
@@ -30,7 +31,7 @@ from coordinator.conductor import work
 from coordinator.conductor.desk import Desk
 from coordinator.conductor.merging import MergeJob, inputs_of, shared_carrier, state_note
 from coordinator.conductor.pool import Task
-from coordinator.conductor.record import agreement_in_words, merge_record, recognised_of, record_in_words
+from coordinator.conductor.record import merge_record, recognised_of, record_in_words
 from coordinator.conductor.stale import PATCHES_MAX, measure_stale, merged_since
 from coordinator.conductor.steps import merge_steps
 from coordinator.ledger import Ledger, ReleaseRow, UpdateRow

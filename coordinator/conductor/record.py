@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 
-from barnraise.agreement import is_overlap_telling
+from barnraise.agreement import agreement_in_words
 from barnraise.narrate import short
 from barnraise.updates import Carrier, Mask, Turn
 from barnraise.updates.space import TensorSpec
@@ -37,7 +37,7 @@ from merge.measure import Measured
 from merge.plan import MergePlan, clipping
 from merge.strategies.rule import Strategy, SumsUpdates, WeighsUpdates
 
-__all__ = ["agreement_in_words", "merge_record", "recognised_of", "record_in_words"]
+__all__ = ["merge_record", "recognised_of", "record_in_words"]
 
 
 def merge_record(
@@ -99,20 +99,6 @@ def record_in_words(record: dict[str, Any]) -> str:
     parts += [f"suspected {', '.join(seen)}"] if seen else []
     parts += [record["note"]] if record["note"] else []
     return "; ".join(parts)
-
-
-def agreement_in_words(overall: dict[str, Any]) -> str:
-    """An agreement, as a record has it, in half a sentence."""
-    if overall["cosine"] is None:
-        return "nothing to compare"
-    parts, of = [f"cosine {overall['cosine']:.3f}"], "what they change"
-    if is_overlap_telling(overall):
-        chance = f" ({overall['expected_overlap']:.1%} by chance)"
-        parts.insert(0, f"{overall['overlap']:.1%} of what the one changes the other changes too{chance}")
-        of = "that"
-    if overall["opposed"] is not None:
-        parts.insert(-1, f"{overall['opposed']:.1%} of {of} in opposite directions")
-    return ", ".join(parts)
 
 
 def _shares(

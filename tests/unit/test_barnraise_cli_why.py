@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +142,11 @@ def test_a_part_in_a_release_and_its_end_are_told(
     assert "release    0.1.1; not in the trunk any more since 0.1.2" in out
     assert "trained on the wrong text" in out
     out = words(capsys, sent["late"], "--from", str(simulation.folder.root))
-    assert "conflicts  with 0.1.1: opposed" in out
+    assert re.search(r"conflicts  with 0\.1\.1: \d+\.\d% of what they change in opposite", out)
+    assert run(["round", "show", "1", "--from", str(simulation.folder.root)]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"\n    model\S*: \d+\.\d% of what they change in\s", out), "of the worst tensors as well"
+    assert max(len(line) for line in out.splitlines()) <= 80
 
 
 def test_inside_a_nodes_folder_the_coordinator_is_known(

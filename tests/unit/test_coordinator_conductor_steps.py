@@ -18,7 +18,7 @@ from coordinator.conductor import merging
 from coordinator.conductor.merging import MergeInput, MergeJob, shared_carrier, state_note
 from coordinator.conductor.parts import read_state
 from coordinator.conductor.pool import InlinePool
-from coordinator.conductor.record import agreement_in_words, merge_record, record_in_words
+from coordinator.conductor.record import merge_record, record_in_words
 from coordinator.conductor.steps import merge_now
 from coordinator.rehearsal import can_merge
 from laws import moments
@@ -175,18 +175,6 @@ def test_a_record_says_what_every_update_got(yard: Yard) -> None:
     words = record_in_words(record)
     assert "chose " in words
     assert words.endswith("; a note")
-
-
-def test_an_overlap_is_told_where_it_tells_something() -> None:
-    sparse = {"cosine": 0.25, "overlap": 0.3, "expected_overlap": 0.01, "opposed": 0.4}
-    assert agreement_in_words(sparse) == (
-        "30.0% of what the one changes the other changes too (1.0% by chance), 40.0% of that in opposite directions, "
-        "cosine 0.250"
-    )
-    whole = {**sparse, "overlap": 1.0, "expected_overlap": 1.0}
-    assert agreement_in_words(whole) == "40.0% of what they change in opposite directions, cosine 0.250"
-    assert agreement_in_words({**whole, "overlap": None, "opposed": None}) == "cosine 0.250"
-    assert agreement_in_words({**sparse, "cosine": None}) == "nothing to compare"
 
 
 def test_shares_of_a_rule_that_weighs_tensors_are_means_over_their_elements(yard: Yard) -> None:

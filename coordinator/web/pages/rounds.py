@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from barnraise.agreement import agreement_in_words
 from barnraise.narrate import in_turn, narrate, suspected
 from barnraise.records import RoundLine, RoundRecord
 from coordinator.ledger.events import RecordedEvent
@@ -76,18 +77,18 @@ def round_line_view(line: RoundLine) -> RoundLineView:
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """How far updates agree; None where there was nothing to compare."""
+    """How far updates agree, in half a sentence and for tables; None where there was nothing to compare."""
 
-    overlap: float | None
-    by_chance: float | None
+    words: str
     opposed: float | None
     cosine: float | None
 
 
 def agreement_of(found: Mapping[str, Any] | None) -> Agreement:
     """From a record's numbers."""
-    row = found or {}
-    return Agreement(row.get("overlap"), row.get("expected_overlap"), row.get("opposed"), row.get("cosine"))
+    if found is None:
+        return Agreement("", None, None)
+    return Agreement(agreement_in_words(found), found["opposed"], found["cosine"])
 
 
 @dataclass(frozen=True, slots=True)
