@@ -25,7 +25,7 @@ from pathlib import Path
 __all__ = ["LIBRARY", "available", "disabled", "library", "spread", "threads", "use_threads"]
 
 LIBRARY = Path(__file__).with_name("_kernels.so")
-ABI = 6  # raised whenever a function's arguments change; a library of another number is not used
+ABI = 7  # raised whenever a function's arguments change; a library of another number is not used
 PIECES = 4  # ranges for each thread
 
 _allowed: ContextVar[bool] = ContextVar("barnraise_native_allowed", default=True)

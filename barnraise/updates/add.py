@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from barnraise.native import codec as native
 from barnraise.native import spread
 from barnraise.updates.container import Update
+from barnraise.updates.draw_tables import compiled_tables
 from barnraise.updates.space import ParameterSpace
-from barnraise.updates.tables import compiled_tables
 
 __all__ = ["add_all_scaled", "add_decoded", "add_scaled", "add_segments", "decode_whole"]
 

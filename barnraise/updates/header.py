@@ -33,7 +33,7 @@ from barnraise.updates.space import CHUNK
 
 __all__ = ["ARRAYS", "FORMAT", "HEADER_MAX", "Header", "Role"]
 
-FORMAT = "barnraise-update-2"
+FORMAT = "barnraise-update-3"
 HEADER_MAX = 1 << 20
 ARRAYS = ("levels", "scales", "support")
 Role = Literal["update", "patch", "mask"]

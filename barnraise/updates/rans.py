@@ -1,10 +1,11 @@
 """Range coding with asymmetric numeral systems: four states that share one stream of words.
 
-A symbol takes the slots ``[start, start + width)`` of ``ONE``. Decoding looks at a state's
-lowest 24 bits, whoever knows the model says which symbol has that slot, and :meth:`Reader.take`
-moves on. Encoding is the exact inverse, in reverse order, and every state begins at
-``LOWEST``. So a stream whose states end at ``LOWEST`` with no word left is the one that
-encoding its symbols gives: nothing else needs to be checked for an encoding to be unique.
+A symbol takes the slots ``[start, start + width)`` of ``2 ** log``, and may be followed by bits
+that are written as they are. Decoding looks at a state's lowest bits, whoever knows the model
+says which symbol has that slot, and :meth:`Reader.take` moves on. Encoding is the exact inverse,
+in reverse order, and every state begins at ``LOWEST``. So a stream whose states end at ``LOWEST``
+with no word left is the one that encoding its symbols gives: nothing else needs to be checked
+for an encoding to be unique.
 
     support = four states u64 | words u32
 
@@ -18,30 +19,28 @@ import struct
 from collections.abc import Iterable
 
 from barnraise.errors import NonCanonicalUpdateError, TruncatedUpdateError
-from barnraise.updates.tables import ONE
 
-__all__ = ["LANES", "Reader", "write"]
+__all__ = ["LANES", "Reader", "Symbol", "write"]
 
 LANES = 4
 LOWEST = 1 << 31
 _STATES = struct.Struct(f"<{LANES}Q")
 
+Symbol = tuple[int, int, int, int, int, int]
+"""Lane, ``log``, start and width in slots, how many bits follow, and these; ``log`` and bits are 31 at most."""
 
-def write(symbols: Iterable[tuple[int, int, int]]) -> bytes:
-    """Encode symbols.
 
-    Args:
-        symbols: (start, width, lane) of each, in the *reverse* of the order of decoding.
-    """
+def write(symbols: Iterable[Symbol]) -> bytes:
+    """Encode symbols, which come in the *reverse* of the order of decoding."""
     states = [LOWEST] * LANES
     words = []
-    for start, width, lane in symbols:
+    for lane, log, start, width, bits, rest in symbols:
         state = states[lane]
-        if state >> 39 >= width:
+        if state >> (63 - log - bits) >= width:
             words.append(state & 0xFFFFFFFF)
             state >>= 32
-        whole, rest = divmod(state, width)
-        states[lane] = (whole << 24) + rest + start
+        whole, within = divmod(state << bits | rest, width)
+        states[lane] = (whole << log) + within + start
     return _STATES.pack(*states) + struct.pack(f"<{len(words)}I", *reversed(words))
 
 
@@ -64,24 +63,27 @@ class Reader:
         self._words = struct.unpack_from(f"<{(len(stream) - _STATES.size) // 4}I", stream, _STATES.size)
         self._next = 0
 
-    def slot(self, lane: int) -> int:
-        """The slot that the next symbol of a lane must have."""
-        return self._states[lane] & (ONE - 1)
+    def slot(self, lane: int, log: int) -> int:
+        """The slot that the next symbol of a lane must have, of ``2 ** log``."""
+        return self._states[lane] & ((1 << log) - 1)
 
-    def take(self, lane: int, start: int, width: int) -> None:
-        """Move on by the symbol that has this slot.
+    def take(self, lane: int, log: int, start: int, width: int, bits: int = 0) -> int:
+        """Move on by the symbol that has this slot, and by the bits that follow it; returns these.
 
         Raises:
             TruncatedUpdateError: there is no word left.
         """
         state = self._states[lane]
-        state = width * (state >> 24) + (state & (ONE - 1)) - start
+        state = width * (state >> log) + (state & ((1 << log) - 1)) - start
+        rest = state & ((1 << bits) - 1)
+        state >>= bits
         if state < LOWEST:
             if self._next == len(self._words):
                 raise TruncatedUpdateError("the support ends in the middle of a segment. Send the update again.")
             state = state << 32 | self._words[self._next]
             self._next += 1
         self._states[lane] = state
+        return rest
 
     def check_end(self) -> None:
         """Refuse what is not the whole encoding of what was taken.

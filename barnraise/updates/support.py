@@ -37,9 +37,10 @@ from numpy.typing import NDArray
 
 from barnraise.errors import IndexOutOfRangeError, NonCanonicalUpdateError
 from barnraise.updates.codec import kept_per_chunk
-from barnraise.updates.draw import find, slots, subset_bits
-from barnraise.updates.rans import LANES, Reader, write
-from barnraise.updates.tables import FRACTION, ONE
+from barnraise.updates.draw import find, subset_bits, symbols_of
+from barnraise.updates.draw_tables import SLOTS_LOG
+from barnraise.updates.rans import LANES, Reader, Symbol, write
+from barnraise.updates.tables import FRACTION
 
 __all__ = ["EIGHTHS", "Support", "read_plain", "write_plain"]
 
@@ -48,6 +49,7 @@ CHOICES = 6  # pieces of 4096, 2048, 1024, 512, 256 and 128 elements
 SWITCH = 6 << FRACTION
 BACK = 2 << FRACTION
 _CONTEXTS = 14
+_BIT_LOG = 24  # slots of a bit that learns
 _ESCAPE_BITS = 13
 
 
@@ -73,7 +75,7 @@ def write_plain(support: Support, chunk_starts: NDArray[np.int64], k: int) -> by
     choices_C = _choices(support, chunk_starts)
     writer = _Writer()
     _put_plan(writer, support, choices_C, kept_per_chunk(chunk_starts, k).tolist())
-    symbols = [writer.symbols, *_draws(support, choices_C, chunk_starts)]
+    symbols = [writer.symbols, _draws(support, choices_C, chunk_starts)]
     if support.high_N is not None:
         writer = _Writer()
         bit = [1, 1]
@@ -159,11 +161,10 @@ class _Writer:
     """Symbols in the order of decoding."""
 
     def __init__(self) -> None:
-        self.symbols: list[tuple[int, int, int]] = []
+        self.symbols: list[Symbol] = []
 
     def bit(self, lane: int, bit: list[int], high: int) -> None:
-        border = (bit[1] << 24) // (bit[0] + bit[1])
-        self.symbols.append((0, border, lane) if high else (border, ONE - border, lane))
+        self.symbols.append((lane, _BIT_LOG, *_slots_of(bit, high), 0, 0))
         bit[high] += 1
 
     def number(self, lane: int, bits: list[list[int]], number: int) -> None:
@@ -171,8 +172,13 @@ class _Writer:
             self.bit(lane, bit, int(number > at))
             if number == at:
                 return
-        shift = 24 - _ESCAPE_BITS
-        self.symbols.append(((number - _CONTEXTS) << shift, 1 << shift, lane))
+        self.symbols.append((lane, _ESCAPE_BITS, number - _CONTEXTS, 1, 0, 0))
+
+
+def _slots_of(bit: list[int], high: int) -> tuple[int, int]:
+    """Start and width of an outcome: the high one has the lower slots."""
+    border = (bit[1] << _BIT_LOG) // (bit[0] + bit[1])
+    return (0, border) if high else (border, (1 << _BIT_LOG) - border)
 
 
 def _fresh() -> list[list[int]]:
@@ -196,10 +202,8 @@ def _put_plan(writer: _Writer, support: Support, choices_C: NDArray[np.int64], k
         before, choice = eighth, now
 
 
-def _draws(
-    support: Support, choices_C: NDArray[np.int64], chunk_starts: NDArray[np.int64]
-) -> list[list[tuple[int, int, int]]]:
-    """The symbols of bars and entries: one list, in the order of decoding."""
+def _draws(support: Support, choices_C: NDArray[np.int64], chunk_starts: NDArray[np.int64]) -> list[Symbol]:
+    """The symbols of bars and entries, in the order of decoding."""
     sizes_C, counts_C = np.diff(chunk_starts), support.counts_C.astype(np.int64)
     lengths_C = 4096 >> choices_C
     pieces_C = np.where(counts_C > 0, -(-sizes_C // lengths_C), 0)
@@ -227,11 +231,12 @@ def _draws(
     sizes = np.concatenate([sizes_Q[bar_Q], ends_N - previous_N])
     lefts = np.concatenate([bars_Q[bar_Q], shares_Q[piece_N] - within_N])
     places = np.concatenate([shares_Q[bar_Q], places_N - previous_N])
-    starts, widths = slots(sizes, lefts, places)
     order = np.lexsort((chunks, turn, phase, chunks // LANES))
     order = order[sizes[order] > lefts[order]]
-    columns = (starts[order].tolist(), widths[order].tolist(), (chunks[order] % LANES).tolist())
-    return [list(zip(*columns, strict=True))]
+    drawn = symbols_of(sizes[order], lefts[order], places[order])
+    lanes, logs = chunks[order] % LANES, np.full(len(order), SLOTS_LOG)
+    columns = (lanes, logs, drawn.starts, drawn.widths, drawn.bits, drawn.rests)
+    return list(zip(*(column.tolist() for column in columns), strict=True))
 
 
 def _within(counts: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -244,9 +249,9 @@ def _within(counts: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _read_bit(reader: Reader, lane: int, bit: list[int]) -> int:
-    border = (bit[1] << 24) // (bit[0] + bit[1])
-    high = int(reader.slot(lane) < border)
-    reader.take(lane, *((0, border) if high else (border, ONE - border)))
+    start, width = _slots_of(bit, 1)
+    high = int(reader.slot(lane, _BIT_LOG) < width)
+    reader.take(lane, _BIT_LOG, *((start, width) if high else _slots_of(bit, 0)))
     bit[high] += 1
     return high
 
@@ -255,9 +260,8 @@ def _read_number(reader: Reader, lane: int, bits: list[list[int]]) -> int:
     for number, bit in enumerate(bits):
         if not _read_bit(reader, lane, bit):
             return number
-    shift = 24 - _ESCAPE_BITS
-    rest = reader.slot(lane) >> shift
-    reader.take(lane, rest << shift, 1 << shift)
+    rest = reader.slot(lane, _ESCAPE_BITS)
+    reader.take(lane, _ESCAPE_BITS, rest, 1)
     return _CONTEXTS + rest
 
 
@@ -341,6 +345,8 @@ def _read_group(reader: Reader, lanes: list[_Chunk]) -> None:
 def _read_draw(reader: Reader, lane: int, size: int, left: int) -> int:
     if size == left:
         return 0
-    place, start, width = find(size, left, reader.slot(lane))
-    reader.take(lane, start, width)
+    bucket = find(size, left, reader.slot(lane, SLOTS_LOG))
+    place = bucket.first + reader.take(lane, SLOTS_LOG, bucket.start, bucket.width, bucket.bits)
+    if place > size - left:
+        raise IndexOutOfRangeError("an entry lies beyond the last place that it may have. Compress the change again.")
     return place

@@ -11,7 +11,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["FRACTION", "ONE", "compiled_tables", "log_factorials", "logarithm", "logs", "powers"]
+__all__ = ["FRACTION", "ONE", "log_factorials", "logarithm", "powers"]
 
 FRACTION = 19
 ONE = 1 << 24
@@ -54,22 +54,3 @@ def powers() -> NDArray[np.uint32]:
         values.append((power + (1 << 100)) >> 176)  # the rest of 2 ** 100 covers what rounding lost
         power = power * root >> 200
     return np.array(values, dtype=np.uint32)
-
-
-@cache
-def logs() -> NDArray[np.uint32]:
-    """uint32 [1024], ``log2(1 + i / 1024)``. Only where a search begins depends on it."""
-    values = [logarithm(1024 + i) - (10 << _FINE) for i in range(1024)]
-    return np.array([value >> (_FINE - FRACTION) for value in values], dtype=np.uint32)
-
-
-@cache
-def compiled_tables() -> NDArray[np.uint32]:
-    """All three one after the other, in the shape that the compiled loops take them in.
-
-    Last come, for pieces of 128 to 2,048 elements, the bits of every number of entries.
-    """
-    points = np.stack([powers()[:-1], powers()[:-1] - powers()[1:]], axis=1)
-    bits = log_factorials()
-    shares = [bits[size] - bits[: size + 1] - bits[size::-1] for size in (128, 256, 512, 1024, 2048)]
-    return np.concatenate([np.zeros(1, dtype=np.uint32), bits, points.reshape(-1), logs(), *shares])

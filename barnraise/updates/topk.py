@@ -29,9 +29,9 @@ from barnraise.errors import IndexOutOfRangeError, NonCanonicalUpdateError, Trun
 from barnraise.native import codec as native
 from barnraise.updates.bits import pack_fields, packed_size, unpack_bits
 from barnraise.updates.codec import EncodedSegment, check_length
+from barnraise.updates.draw_tables import compiled_tables
 from barnraise.updates.grid import LARGEST, SMALLEST, magnitude_bits
 from barnraise.updates.support import Support, read_plain, write_plain
-from barnraise.updates.tables import compiled_tables
 
 __all__ = ["HEAD", "LARGEST_STEP", "Entries", "decode", "encode"]
 

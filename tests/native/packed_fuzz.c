@@ -33,6 +33,7 @@ int64_t barnraise_add_packed(const uint32_t *, const int64_t *, int64_t, int64_t
 void barnraise_add_decoded(const int64_t *, int64_t, int64_t, const Decoded *, int64_t, float *);
 int barnraise_settle(const float *, float *, int64_t, int64_t);
 
+enum { MOST_TABLES = 1 << 22 }; // bytes that may be read
 static const uint32_t *tables;
 
 // -- what is packed ----------------------------------------------------------------------
@@ -413,8 +414,9 @@ static void try_too_many(void) {
 
 int main(int count, char **arguments) {
     int64_t rounds = count > 1 ? atoll(arguments[1]) : 100, size = 0;
-    uint8_t *read = malloc(1 << 16);
-    for (size_t more; (more = fread(read + size, 1, (size_t)((1 << 16) - size), stdin)) > 0;) size += (int64_t)more;
+    uint8_t *read = malloc(MOST_TABLES);
+    for (size_t more; (more = fread(read + size, 1, (size_t)(MOST_TABLES - size), stdin)) > 0;) size += (int64_t)more;
+    REQUIRE(size < MOST_TABLES);
     tables = copy_of(read, size);
     free(read);
     try_too_many();

@@ -21,7 +21,7 @@ from barnraise.updates import (
     decode_whole,
     support,
 )
-from barnraise.updates.tables import compiled_tables
+from barnraise.updates.draw_tables import compiled_tables
 from laws import examples
 from sanitized import fuzz
 from update_samples import BASE, CODECS, SHORT_CHUNKS, SMALL, codec_id, make_file, random_change

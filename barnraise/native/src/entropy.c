@@ -1,7 +1,7 @@
 // The top-k codec's entropy coder: the compiled twin of barnraise/updates/support.py, bit for bit.
 //
-// Every byte that is decoded is hostile: a symbol is found by search in a table that covers all
-// of a state's values, every count is bounded before it is used, and words are read only while
+// Every byte that is decoded is hostile: a symbol is looked up in a table that covers all of a
+// state's values, every count and place is bounded before it is used, and words are read only while
 // there are some. See support.py for the format and for what the statuses mean.
 #include <string.h>
 
@@ -13,11 +13,19 @@
 #endif
 #define ALWAYS static inline __attribute__((always_inline))
 
+// What is written: slots of 1 << log, and the last `bits` bits of `rest`, as they are.
 typedef struct {
-    uint32_t *ops; // start, width, lane of every symbol in the order of decoding
+    uint32_t start, width;
+    uint32_t lane : 2, log : 5, bits : 5, rest : 20;
+} Symbol;
+
+// Symbols in the order of decoding.
+typedef struct {
+    Symbol *symbols;
     int64_t count;
 } Writer;
 
+enum { BIT_LOG = 24, ESCAPE_LOG = 13 };
 typedef struct {
     uint32_t low, high; // counts of the two outcomes
 } Bit;
@@ -26,115 +34,101 @@ ALWAYS uint32_t word_at(const uint8_t *at) {
     return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
 }
 
-ALWAYS uint32_t power(const Tables *tables, uint32_t exponent) {
-    uint32_t whole = exponent >> FRACTION;
-    if (whole >= 24) return 0;
-    uint32_t step = (exponent >> 9) & 1023, rest = exponent & 511;
-    const uint32_t *point = tables->powers + 2 * step;
-    return (point[0] - ((point[1] * rest) >> 9)) >> whole;
+// What went wrong first is what is said.
+ALWAYS void fail(Reader *reader, int status) {
+    if (reader->status == DONE) reader->status = status;
 }
 
-// The share of ONE that lies below place `place`, for place < candidates.
-ALWAYS uint32_t below(const Tables *tables, Draw draw, uint32_t candidates, uint32_t all, uint32_t place) {
-    const uint32_t *factorials = tables->factorials;
-    uint32_t drop = all - (factorials[draw.size - place] - factorials[draw.size - draw.left - place]);
-    uint32_t gone = ONE - power(tables, drop);
-    return place + (uint32_t)(((uint64_t)gone * (ONE - candidates)) >> 24);
-}
-
-ALWAYS uint32_t whole_of(const Tables *tables, Draw draw) {
-    return tables->factorials[draw.size] - tables->factorials[draw.size - draw.left];
-}
-
-ALWAYS void consume(Reader *reader, int lane, uint32_t start, uint32_t width) {
-    uint64_t state = reader->state[lane];
-    state = (uint64_t)width * (state >> 24) + (state & (ONE - 1)) - start;
-    if (state < LOWEST) {
-        if (reader->next == reader->end) {
-            reader->status = TRUNCATED;
-            state |= LOWEST;
-        } else {
-            state = state << 32 | word_at(reader->next);
-            reader->next += 4;
-        }
+// Move on by the symbol that has a lane's slot, of 1 << log; returns the bits that follow it.
+ALWAYS uint32_t consume(Reader *reader, int lane, int log, uint32_t within, uint32_t width, uint32_t bits) {
+    uint64_t state = (uint64_t)width * (reader->state[lane] >> log) + within;
+    uint32_t rest = (uint32_t)state & ((1u << bits) - 1);
+    state >>= bits;
+    uint32_t low = state < LOWEST; // in one of four draws, which nobody can foresee: so there is no branch
+    if (__builtin_expect(reader->next == reader->end, 0)) {
+        if (low) fail(reader, TRUNCATED);
+        state |= (uint64_t)low << 31;
+    } else {
+        state = state << 32 * low | (word_at(reader->next) & -low);
+        reader->next += 4 * low;
     }
     reader->state[lane] = state;
+    return rest;
 }
 
-// A place near the one that has the slot; only speed depends on it.
-ALWAYS uint32_t guess(const Tables *tables, Draw draw, uint32_t candidates, uint32_t slot) {
-    uint32_t left = ONE - slot;
-    int top = 31 - __builtin_clz(left);
-    uint32_t lg = ((uint32_t)top << FRACTION) + tables->logs[(left << (31 - top) >> 21) & 1023];
-    uint32_t exponent = (24u << FRACTION) - lg;
-    uint32_t root = power(tables, (uint32_t)((float)exponent / (float)draw.left));
-    uint32_t place = (uint32_t)(((uint64_t)(ONE - root) * (2 * draw.size - draw.left + 1)) >> 25);
-    return place < candidates ? place : candidates - 1;
+ALWAYS uint32_t slot_of(const Reader *reader, int lane, int log) {
+    return (uint32_t)reader->state[lane] & ((1u << log) - 1);
 }
 
-// Move from a place nearby to the one whose slots hold `slot`.
-static __attribute__((noinline)) void search(const Tables *tables, Draw draw, uint32_t slot, uint32_t *place,
-                                              uint32_t *start, uint32_t *stop) {
-    uint32_t candidates = draw.size - draw.left + 1, all = whole_of(tables, draw);
-    while (*start > slot) {
-        *stop = *start;
-        *start = below(tables, draw, candidates, all, --*place);
-    }
-    while (*stop <= slot) {
-        *start = *stop;
-        ++*place;
-        *stop = *place + 1 < candidates ? below(tables, draw, candidates, all, *place + 1) : ONE;
-    }
+// The table that serves a draw, and the logarithm of its units: barnraise/updates/draw.py has the plain twin.
+typedef struct {
+    const uint32_t *table;
+    uint32_t unit_log;
+} Class;
+
+// Eighths of octaves are a float's exponent and highest bits. One place more in sixteen times as many keeps quotients
+// away from where these change, so that it does not matter how they are rounded.
+ALWAYS Class class_of(const Tables *tables, Draw draw) {
+    float left = (float)draw.left;
+    uint32_t eighth = (bits_of((float)(16 * draw.size + 1) * (1.0f / left)) >> 20) - (131 << 3);
+    uint32_t column = eighth < LAST_OCTAVE ? eighth : (eighth & 7) | LAST_OCTAVE;
+    uint32_t row = (bits_of(left) >> 22) - (127 << 1);
+    row = draw.size == draw.left ? 0 : row < ROWS - 1 ? row : ROWS - 1;
+    return (Class){tables->draws + (((row << COLUMNS_LOG) + column) << SLOTS_LOG), (eighth - column) >> 3};
 }
 
-Found barnraise_find(const Tables *tables, Draw draw, uint32_t slot, uint32_t place) {
-    uint32_t candidates = draw.size - draw.left + 1, all = whole_of(tables, draw);
-    Found found = {place, below(tables, draw, candidates, all, place), ONE};
-    if (place + 1 < candidates) found.stop = below(tables, draw, candidates, all, place + 1);
-    search(tables, draw, slot, &found.place, &found.start, &found.stop);
-    return found;
+// The first slot of the bucket that has a unit; units beyond the last one are in the last bucket.
+ALWAYS const uint16_t *starts_of(const Tables *tables, const Class *class) {
+    return (const uint16_t *)tables->starts + ((class->table - tables->draws) >> SLOTS_LOG << UNITS_LOG);
+}
+
+// What a table says of a slot: the bucket that has it.
+typedef struct {
+    uint32_t within, width, first, log; // the slot in the bucket, the bucket's slots, its first unit, its units
+} Bucket;
+
+ALWAYS Bucket bucket_of(uint32_t word) {
+    return (Bucket){word >> 10 & 511, word & 1023, word >> 19 & 255, word >> 27};
 }
 
 ALWAYS uint32_t draw_place(const Tables *tables, Reader *reader, int lane, Draw draw) {
-    uint32_t candidates = draw.size - draw.left + 1;
-    if (candidates == 1) return 0;
-    uint32_t slot = (uint32_t)reader->state[lane] & (ONE - 1), all = whole_of(tables, draw);
-    uint32_t place = guess(tables, draw, candidates, slot);
-    uint32_t start = below(tables, draw, candidates, all, place);
-    uint32_t stop = place + 1 < candidates ? below(tables, draw, candidates, all, place + 1) : ONE;
-    search(tables, draw, slot, &place, &start, &stop);
-    consume(reader, lane, start, stop - start);
+    Class class = class_of(tables, draw);
+    Bucket bucket = bucket_of(class.table[slot_of(reader, lane, SLOTS_LOG)]);
+    uint32_t rest = consume(reader, lane, SLOTS_LOG, bucket.within, bucket.width, bucket.log + class.unit_log);
+    uint32_t place = (bucket.first << class.unit_log) + rest, last = draw.size - draw.left;
+    if (__builtin_expect(place > last, 0)) {
+        fail(reader, RANGE);
+        return last;
+    }
     return place;
 }
 
-static inline void put(Writer *writer, int lane, uint32_t start, uint32_t width) {
-    uint32_t *op = writer->ops + 3 * writer->count++;
-    op[0] = start;
-    op[1] = width;
-    op[2] = (uint32_t)lane;
+ALWAYS void put(Writer *writer, int lane, int log, uint32_t start, uint32_t width) {
+    writer->symbols[writer->count++] = (Symbol){start, width, (uint32_t)lane, (uint32_t)log, 0, 0};
 }
 
-static inline void put_place(const Tables *tables, Writer *writer, int lane, Draw draw, uint32_t place) {
-    uint32_t candidates = draw.size - draw.left + 1;
-    if (candidates == 1) return;
-    uint32_t all = whole_of(tables, draw);
-    uint32_t start = below(tables, draw, candidates, all, place);
-    uint32_t stop = place + 1 < candidates ? below(tables, draw, candidates, all, place + 1) : ONE;
-    put(writer, lane, start, stop - start);
+ALWAYS void put_place(const Tables *tables, Writer *writer, int lane, Draw draw, uint32_t place) {
+    if (draw.size == draw.left) return;
+    Class class = class_of(tables, draw);
+    uint32_t unit = place >> class.unit_log;
+    uint32_t start = starts_of(tables, &class)[unit < UNITS ? unit : UNITS - 1];
+    Bucket bucket = bucket_of(class.table[start]);
+    uint32_t rest = place - (bucket.first << class.unit_log), bits = bucket.log + class.unit_log;
+    writer->symbols[writer->count++] = (Symbol){start, bucket.width, (uint32_t)lane, SLOTS_LOG, bits, rest};
 }
 
 ALWAYS uint32_t share(const Bit *bit) {
-    return (uint32_t)(((uint64_t)bit->high << 24) / (bit->low + bit->high));
+    return (uint32_t)(((uint64_t)bit->high << BIT_LOG) / (bit->low + bit->high));
 }
 
 ALWAYS int read_bit(Reader *reader, int lane, Bit *bit) {
-    uint32_t border = share(bit), slot = (uint32_t)reader->state[lane] & (ONE - 1);
+    uint32_t border = share(bit), slot = slot_of(reader, lane, BIT_LOG);
     int high = slot < border;
     if (high) {
-        consume(reader, lane, 0, border);
+        consume(reader, lane, BIT_LOG, slot, border, 0);
         bit->high++;
     } else {
-        consume(reader, lane, border, ONE - border);
+        consume(reader, lane, BIT_LOG, slot - border, (1u << BIT_LOG) - border, 0);
         bit->low++;
     }
     return high;
@@ -143,10 +137,10 @@ ALWAYS int read_bit(Reader *reader, int lane, Bit *bit) {
 static inline void put_bit(Writer *writer, int lane, Bit *bit, int high) {
     uint32_t border = share(bit);
     if (high) {
-        put(writer, lane, 0, border);
+        put(writer, lane, BIT_LOG, 0, border);
         bit->high++;
     } else {
-        put(writer, lane, border, ONE - border);
+        put(writer, lane, BIT_LOG, border, (1u << BIT_LOG) - border);
         bit->low++;
     }
 }
@@ -155,8 +149,8 @@ ALWAYS uint32_t read_number(Reader *reader, int lane, Bit *bits) {
     uint32_t number = 0;
     while (number < CONTEXTS && read_bit(reader, lane, bits + number)) number++;
     if (number < CONTEXTS) return number;
-    uint32_t rest = ((uint32_t)reader->state[lane] & (ONE - 1)) >> 11;
-    consume(reader, lane, rest << 11, 1u << 11);
+    uint32_t rest = slot_of(reader, lane, ESCAPE_LOG);
+    consume(reader, lane, ESCAPE_LOG, 0, 1, 0);
     return CONTEXTS + rest;
 }
 
@@ -165,7 +159,7 @@ static void put_number(Writer *writer, int lane, Bit *bits, uint32_t number) {
         put_bit(writer, lane, bits + at, number > at);
         if (number == at) return;
     }
-    put(writer, lane, (number - CONTEXTS) << 11, 1u << 11);
+    put(writer, lane, ESCAPE_LOG, number - CONTEXTS, 1);
 }
 
 ALWAYS void start_bits(Bit bits[3][CONTEXTS]) {
@@ -221,7 +215,7 @@ ALWAYS void read_bars(const Tables *tables, Reader *reader, Lane *lanes) {
         for (uint32_t piece = 0; piece < lane->pieces; piece++) {
             uint32_t room = lane->size - (piece << lane->log);
             if (room > 1u << lane->log) room = 1u << lane->log;
-            if (lane->counts[piece] > room) reader->status = RANGE;
+            if (lane->counts[piece] > room) fail(reader, RANGE);
         }
     }
 }
@@ -232,93 +226,20 @@ ALWAYS void keep_place(Lane *lane, uint32_t t, uint32_t place) {
     lane->left--;
 }
 
-// One draw in every lane, stage by stage, so that the processor works on all four at once.
-ALWAYS void draw_places(const Tables *tables, Reader *reader, const Draw *draws, uint32_t *places) {
-    uint32_t slots[LANES], starts[LANES], stops[LANES];
-    for (int l = 0; l < LANES; l++) slots[l] = (uint32_t)reader->state[l] & (ONE - 1);
-    for (int l = 0; l < LANES; l++) places[l] = guess(tables, draws[l], draws[l].size - draws[l].left + 1, slots[l]);
-    for (int l = 0; l < LANES; l++) {
-        uint32_t candidates = draws[l].size - draws[l].left + 1, all = whole_of(tables, draws[l]);
-        uint32_t last = places[l] + 1 == candidates, next = places[l] + !last;
-        starts[l] = below(tables, draws[l], candidates, all, places[l]);
-        stops[l] = below(tables, draws[l], candidates, all, next);
-        stops[l] = last ? ONE : stops[l];
-    }
-    int wrong = 0;
-    for (int l = 0; l < LANES; l++) wrong |= slots[l] - starts[l] >= stops[l] - starts[l];
-    if (__builtin_expect(wrong, 0))
-        for (int l = 0; l < LANES; l++) search(tables, draws[l], slots[l], places + l, starts + l, stops + l);
-    for (int l = 0; l < LANES; l++) consume(reader, l, starts[l], stops[l] - starts[l]);
-}
-
-// The common case, kept in registers: four whole chunks with as many entries each.
-ALWAYS void read_whole_chunks(const Tables *tables, Reader *shared, Lane *lanes) {
+// One draw in every lane: nothing that they do depends on each other, so the processor works on all four at once.
+ALWAYS void read_places(const Tables *tables, Reader *shared, Lane *lanes) {
     Reader reader = *shared;
-    uint32_t at[LANES] = {0}, size = lanes[0].size, count = lanes[0].count;
-    if (size == count) {
-        for (int l = 0; l < LANES; l++)
-            for (uint32_t t = 0; t < count; t++) lanes[l].places[t] = t;
-        return;
-    }
-    for (uint32_t t = 0; t < count; t++) {
-        Draw draws[LANES];
-        uint32_t places[LANES];
-        int easy = 1;
-        for (int l = 0; l < LANES; l++) {
-            draws[l] = (Draw){size - at[l], count - t};
-            easy &= draws[l].size != draws[l].left;
-        }
-        if (__builtin_expect(easy, 1))
-            draw_places(tables, &reader, draws, places);
-        else
-            for (int l = 0; l < LANES; l++) places[l] = draw_place(tables, &reader, l, draws[l]);
-        for (int l = 0; l < LANES; l++) {
-            lanes[l].places[t] = at[l] + places[l];
-            at[l] += places[l] + 1;
-        }
-    }
-    *shared = reader;
-}
-
-ALWAYS int are_whole(const Lane *lanes) {
+    uint32_t most = 0;
     for (int l = 0; l < LANES; l++)
-        if (lanes[l].pieces != 1 || lanes[l].size != lanes[0].size || lanes[l].count != lanes[0].count) return 0;
-    return 1;
-}
-
-ALWAYS void read_places(const Tables *tables, Reader *reader, Lane *lanes) {
-    if (are_whole(lanes)) {
-        read_whole_chunks(tables, reader, lanes);
-        return;
-    }
-    uint32_t most = 0, least = UINT32_MAX;
-    for (int l = 0; l < LANES; l++) {
         if (lanes[l].count > most) most = lanes[l].count;
-        if (lanes[l].count < least) least = lanes[l].count;
-    }
-    uint32_t t = 0;
-    for (; t < least; t++) {
-        Draw draws[LANES];
-        uint32_t places[LANES];
-        int easy = 1;
+    for (uint32_t t = 0; t < most; t++)
         for (int l = 0; l < LANES; l++) {
+            if (t >= lanes[l].count) continue;
             next_piece(lanes + l);
-            draws[l] = (Draw){piece_size(lanes + l) - lanes[l].at, lanes[l].left};
-            easy &= draws[l].size != draws[l].left;
+            Draw draw = {piece_size(lanes + l) - lanes[l].at, lanes[l].left};
+            keep_place(lanes + l, t, draw_place(tables, &reader, l, draw));
         }
-        if (__builtin_expect(easy, 1))
-            draw_places(tables, reader, draws, places);
-        else
-            for (int l = 0; l < LANES; l++) places[l] = draw_place(tables, reader, l, draws[l]);
-        for (int l = 0; l < LANES; l++) keep_place(lanes + l, t, places[l]);
-    }
-    for (; t < most; t++)
-        for (int l = 0; l < LANES; l++)
-            if (t < lanes[l].count) {
-                next_piece(lanes + l);
-                Draw draw = {piece_size(lanes + l) - lanes[l].at, lanes[l].left};
-                keep_place(lanes + l, t, draw_place(tables, reader, l, draw));
-            }
+    *shared = reader;
 }
 
 static void put_group(const Tables *tables, Writer *writer, Lane *lanes) {
@@ -384,7 +305,7 @@ ALWAYS void read_plan(Reader *reader, const int64_t *starts, int64_t chunks, int
         plan->choices[chunk] = choice;
         plan->eighths[chunk] = 0;
         if (missing > kept) {
-            reader->status = RANGE;
+            fail(reader, RANGE);
             return;
         }
         if (missing == kept) continue;
@@ -396,13 +317,13 @@ ALWAYS void read_plan(Reader *reader, const int64_t *starts, int64_t chunks, int
         }
         first = 0;
         if (eighth < -1008 || eighth > 1023) {
-            reader->status = RANGE;
+            fail(reader, RANGE);
             return;
         }
         plan->eighths[chunk] = eighth;
         uint32_t other = read_number(reader, lane, bits[2]);
         if (other >= CHOICES) {
-            reader->status = CHOICE;
+            fail(reader, CHOICE);
             return;
         }
         if (other) choice = (uint8_t)(other - 1 < choice ? other - 1 : other);
@@ -547,14 +468,16 @@ static int64_t flush(const Writer *writer, uint8_t *support, int64_t room) {
     for (int l = 0; l < LANES; l++) state[l] = LOWEST;
     uint8_t *at = support + room;
     for (int64_t i = writer->count - 1; i >= 0; i--) {
-        const uint32_t *op = writer->ops + 3 * i;
-        uint64_t x = state[op[2]], width = op[1];
-        if (x >> 39 >= width) {
+        const Symbol *symbol = writer->symbols + i;
+        uint32_t lane = symbol->lane, log = symbol->log, bits = symbol->bits;
+        uint64_t x = state[lane], width = symbol->width;
+        if (x >> (63 - log - bits) >= width) {
             if (at - support < 4 + 8 * LANES) return -1;
             for (int byte = 3; byte >= 0; byte--) *--at = (uint8_t)(x >> (8 * byte));
             x >>= 32;
         }
-        state[op[2]] = ((x / width) << 24) + x % width + op[0];
+        x = x << bits | symbol->rest;
+        state[lane] = ((x / width) << log) + x % width + symbol->start;
     }
     for (int l = LANES - 1; l >= 0; l--)
         for (int byte = 7; byte >= 0; byte--) *--at = (uint8_t)(state[l] >> (8 * byte));
@@ -583,7 +506,7 @@ EXPORT int64_t barnraise_write_support(const uint32_t *tables, const int64_t *st
         plan.choices[chunk] = (uint8_t)before;
         plan.total += counts[chunk];
     }
-    Writer writer = {ops, 0};
+    Writer writer = {(Symbol *)ops, 0};
     put_plan(&writer, starts, chunks, k, &plan);
     uint32_t *at = places;
     for (int64_t chunk = 0; chunk < chunks; chunk += LANES) {

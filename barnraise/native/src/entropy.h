@@ -2,25 +2,31 @@
 #ifndef BARNRAISE_ENTROPY_H
 #define BARNRAISE_ENTROPY_H
 
+#include <string.h>
+
 #include "kernels.h"
 
 enum { LANES = 4, CHUNKS = 256, PLAIN_LOG = 12, CHOICES = 6, FINEST = 32, CONTEXTS = 14 };
+// Of the draws' tables: columns from LAST_OCTAVE on serve all octaves that follow.
+enum { SLOTS_LOG = 9, SLOTS = 1 << SLOTS_LOG, UNITS_LOG = 8, UNITS = 1 << UNITS_LOG };
+enum { ROWS = 11, COLUMNS_LOG = 5, LAST_OCTAVE = 24 };
 enum { DONE = 0, TRUNCATED = 1, EXTRA = 2, RANGE = 3, CHOICE = 4 };
-#define ONE (1u << 24)
 #define LOWEST (1ull << 31)
 #define FRACTION 19
 #define SWITCH (6u << FRACTION)
 #define BACK (2u << FRACTION)
 
 typedef struct {
-    const uint32_t *factorials; // log2(i!) with 19 fraction bits, modulo 2 ** 32, i from -1 (not used) to 4096
-    const uint32_t *powers;     // 2 ** 24 times 2 ** (-i / 1024), and how much less the next one is, i below 1024
-    const uint32_t *logs;       // log2(1 + i / 1024) with 19 fraction bits, i below 1024: for guessing
+    const uint32_t *factorials; // log2(i!) with 19 fraction bits, modulo 2 ** 32, i up to 4096
     const uint32_t *shares;     // log2(C(size, i)), i up to size, for pieces of 128, 256, 512, 1024 and 2048 elements
+    const uint32_t *draws;      // what each slot says, SLOTS for each class of draws: see Bucket
+    const uint32_t *starts;     // where buckets begin, UNITS numbers of 16 bits for each class
 } Tables;
 
 static inline Tables tables_at(const uint32_t *tables) {
-    return (Tables){tables + 1, tables + 4098, tables + 4098 + 2048, tables + 4098 + 2048 + 1024};
+    const uint32_t *shares = tables + 1 + 4097;
+    const uint32_t *draws = shares + 128 + 256 + 512 + 1024 + 2048 + 5;
+    return (Tables){tables + 1, shares, draws, draws + (ROWS << COLUMNS_LOG << SLOTS_LOG)};
 }
 
 // What a segment says of its chunks, before its positions.
@@ -65,25 +71,15 @@ typedef struct {
     uint32_t size, left;
 } Draw;
 
-typedef struct {
-    uint32_t place, start, stop;
-} Found;
-
-// The place that has a slot, from one nearby.
-Found barnraise_find(const Tables *tables, Draw draw, uint32_t slot, uint32_t place);
-
 // Read a segment's plan: `status` says what came of it. And what comes after its places, by a reader that stands there.
 Reader barnraise_open_segment(Segment *segment);
 int barnraise_close_segment(Reader *reader, const Segment *segment);
 
-// Draws of two streams, a row for each step; where `draw` is 0 the draw before goes on. From the lowest bit on it has
+// Draws of two streams, a row for each step; where `asked` is 0 the draw before goes on. From the lowest bit on it has
 // the size (13 bits), how many are left (9 bits), and which multiple of 128 the places are counted from.
 enum { STEPS = 256, WIDTH = 8, PAIRS = TOGETHER / 2, SIZE_BITS = 13, LEFT_BITS = 9, BASE_LOG = 7 };
 typedef struct {
-    uint32_t draw[WIDTH], all[WIDTH];
-} Asked;
-typedef struct {
-    Asked asked[STEPS];
+    uint32_t asked[STEPS][WIDTH];
     uint32_t found[STEPS][WIDTH]; // places drawn
 } Steps;
 
@@ -135,6 +131,12 @@ Counts barnraise_counts_of(const Counts *marks);
 
 // How a chunk of `size` elements is best cut into pieces, after a chunk that was cut as `before` says.
 int barnraise_best_choice(const Tables *tables, const Counts *counts, uint32_t count, uint32_t size, int before);
+
+static inline uint32_t bits_of(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
 
 static inline uint32_t pieces_of(uint32_t size, int log) { return (size + (1u << log) - 1) >> log; }
 

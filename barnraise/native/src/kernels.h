@@ -5,7 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define BARNRAISE_ABI 6 // the same number as ABI in barnraise/native/__init__.py
+#define BARNRAISE_ABI 7 // the same number as ABI in barnraise/native/__init__.py
 
 #define EXPORT __attribute__((visibility("default")))
 

@@ -26,12 +26,6 @@ static inline float float_of(uint32_t bits) {
     return value;
 }
 
-static inline uint32_t bits_of(float value) {
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    return bits;
-}
-
 // The rules of topk.py for chunks with high entries, and what both kinds of entries are worth.
 static int check_highs(const Plan *plan, int64_t chunks, int32_t step, const uint8_t *high) {
     int64_t at = 0, all = 0;
