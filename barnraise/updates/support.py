@@ -6,7 +6,7 @@ bars between the pieces' shares are drawn from ``count + pieces - 1`` places, th
 entries from its elements. Both are the draws of draw.py. Bars make every way to share the
 entries out equally likely, so pieces that have many or none cost little. That is how real
 updates are: some rows of a matrix learn, others rest. Where entries lie evenly one piece, the
-whole chunk, costs less; it has no bars, and costs exactly the entropy of ``count`` in a chunk.
+whole chunk, costs less; it has no bars, and costs hardly more than the entropy of ``count`` in a chunk.
 
 Which length costs least is computed, not tried: a chunk's choice is the cheapest one, with
 ``SWITCH`` bits on those that the chunk before did not take, and ``BACK`` bits on going back to
