@@ -15,6 +15,7 @@ from threading import Event as StopEvent
 from barnraise.config import RunConfig
 from coordinator.conductor import actions
 from coordinator.conductor.actions import Finished
+from coordinator.conductor.attendance import Attendance
 from coordinator.conductor.desk import Desk
 from coordinator.conductor.jobs import Jobs
 from coordinator.conductor.pool import Pool
@@ -50,7 +51,6 @@ from coordinator.round_events import (
     RunTests,
     Tag,
     Tagged,
-    Tick,
     UpdateArrived,
 )
 from coordinator.standing import held_back
@@ -89,6 +89,8 @@ class Conductor:
         self._late: set[str] = set()  # late updates that are being compared, or were
         self._ordered: deque[str] = deque()  # orders that must compute, in their order
         self._shop = Workshop(desk, ledger, publisher, clock)
+        self._attendance: Attendance | None = None  # of the round, where it matters
+        self._idle_at_seq: int | None = None  # what the ledger was at when the last turn left nothing to do
         self._renew_at_ms = 0  # when the signatures of what is published have to be made anew
 
     def recover(self) -> None:
@@ -110,14 +112,28 @@ class Conductor:
             self.tick(self.config.conductor.poll_every_s)
 
     def tick(self, wait_s: float) -> None:
-        """One turn: obey, open a round if none is, take in what arrived, wait for tasks, act on what they say."""
+        """One turn: obey, open a round if none is, take in what arrived, wait for tasks, act on what they say.
+
+        What follows from the ledger alone is not asked again while a conductor is idle and nothing was recorded.
+        """
         if self.clock() >= self._renew_at_ms:
             self._renew_at_ms = self.publisher.renew()
-        self._obey()
-        self._follow_trunk()
-        self._open_if_due()
-        self._take_in()
+        seq = self.ledger.last_seq()  # first: what is recorded from here on is for the next turn at the latest
+        if seq != self._idle_at_seq:
+            self._obey()
+            self._follow_trunk()
+            self._open_if_due()
+            self._take_in()
+        self._let_time_pass()
+        self._idle_at_seq = seq if self._is_idle else None
         self._jobs.advance(wait_s)
+
+    @property
+    def _is_idle(self) -> bool:
+        """Whether only a new event, or the time that a round collects, can give the next turn something to do."""
+        if self._jobs or self._ordered or self.round is None:
+            return False
+        return self._next_number is None if self.round.is_final else self.round.phase == "collecting"
 
     # -- orders ---------------------------------------------------------------------------
 
@@ -250,11 +266,17 @@ class Conductor:
         for action in resume(self.round):
             self._act(action)
 
+    @property
+    def _next_number(self) -> int | None:
+        """Of the round after this one; None after the last."""
+        number, most = self.round.number + 1 if self.round else 1, self.config.round.max_rounds
+        return None if most is not None and number > most else number
+
     def _open_if_due(self) -> None:
         if (self.round is not None and not self.round.is_final) or self._trunk_is_computed or self._ordered:
             return
-        number = self.round.number + 1 if self.round else 1
-        if self.config.round.max_rounds is not None and number > self.config.round.max_rounds:
+        number = self._next_number
+        if number is None:
             return
         base = self.ledger.head()
         assert base is not None
@@ -265,7 +287,7 @@ class Conductor:
         self.round = Round(number, base.version, base.model_digest)
 
     def _take_in(self) -> None:
-        """Updates that arrived, and the time that passed."""
+        """Updates that arrived, and who is at work on the round."""
         current, bans = self.round, self.ledger.bans()
         for row in self.ledger.updates(state="received"):
             if (ban := self._ban_on(row, bans)) is not None:
@@ -274,16 +296,12 @@ class Conductor:
                 self._feed(UpdateArrived(row.digest))
             else:
                 self._take_late(row)
-        if current is None or current.phase not in {"collecting", "testing"}:
-            return
-        now_ms = self.clock()
-        fact = self.ledger.round(current.number)
-        assert fact is not None
-        leases = [lease for lease in self.ledger.leases(current.number) if lease.contributor not in bans]
-        arrivals = [row.received_at_ms for row in self.ledger.updates(round=current.number)]
-        last_seen_at_ms = max([lease.issued_at_ms for lease in leases] + arrivals, default=None)
-        leases_out = sum(lease.update_digest is None and now_ms < lease.expires_at_ms for lease in leases)
-        self._feed(Tick(now_ms, fact.first_lease_at_ms, last_seen_at_ms, leases_out))
+        told_the_time = current is not None and current.phase in {"collecting", "testing"}
+        self._attendance = Attendance.of(self.ledger, current.number, bans) if current and told_the_time else None
+
+    def _let_time_pass(self) -> None:
+        if self._attendance is not None:
+            self._feed(self._attendance.at(self.clock()))
 
     def _ban_on(self, row: UpdateRow, bans: Mapping[str, BanRow]) -> BanRow | None:
         """The ban on somebody whose work is in an update; a team's has several."""
