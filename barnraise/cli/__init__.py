@@ -159,5 +159,6 @@ def _usage(error: Exception, command: str) -> UsageError:
 
 def _disk(error: OSError) -> StorageError:
     if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        return DiskFullError(f"no space left: {error.filename or 'a disk'} could not be written. Free some space first")
+        said = "no space left" if error.errno == errno.ENOSPC else "your disk quota is used up"
+        return DiskFullError(f"{said}: {error.filename or 'a disk'} could not be written. Free some space first")
     return StorageError(f"{error.strerror or error}: {error.filename or 'no file name'}")

@@ -23,17 +23,16 @@ def swarm(
     Example: barnraise swarm
     """
     from contributor.control.asking import ask
+    from contributor.folder import NodeFolder
     from contributor.swarm.status import SwarmStatus
 
     node = find_node(run, home, key)
+    start = f"barnraise join {node.url}{NodeFolder(node.folder).join_options} --swarm"
     if node.process is None:
-        raise NoNodeError(f"no node for {node.run} runs now. Start one with: barnraise join {node.url} --swarm")
+        raise NoNodeError(f"no node for {node.run} runs now. Start one with: {start}")
     found = SwarmStatus.from_json(ask(node.folder, "status")["status"].get("swarm"))
     if not found.words():
-        raise NoNodeError(
-            f"this node for {node.run} takes no part in the swarm. Stop it, and start it with: "
-            f"barnraise join {node.url} --swarm"
-        )
+        raise NoNodeError(f"this node for {node.run} takes no part in the swarm. Stop it, and start it with: {start}")
     result = {"run": node.run, **found.as_json()}
     print_result("swarm", result, as_json=as_json, human="\n".join(_words(node.run, found.as_json(), found.words())))
 

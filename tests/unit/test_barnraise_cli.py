@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 
 from barnraise.cli import COMMANDS, run
 from barnraise.cli.output import printable, table
+from barnraise.errors import DiskFullError
 from commands import told
 from published import PublishedRun, published
 
@@ -199,6 +202,20 @@ def test_being_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     monkeypatch.setattr("barnraise.cli.ls.find_source", interrupted)
     assert run(["ls"]) == 130
     assert capsys.readouterr() == ("", "barnraise: stopped\n")
+
+
+@pytest.mark.parametrize(
+    ("number", "says"), [(errno.ENOSPC, "no space left"), (errno.EDQUOT, "your disk quota is used up")]
+)
+def test_a_disk_that_takes_no_more(
+    number: int, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_args: object, **_options: object) -> None:
+        raise OSError(number, os.strerror(number), "/models/a")
+
+    monkeypatch.setattr("barnraise.cli.ls.find_source", full)
+    assert run(["ls"]) == DiskFullError.exit_code
+    assert f"{says}: /models/a could not be written" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_reader_that_left(tmp_path: Path) -> None:

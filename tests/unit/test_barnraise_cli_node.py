@@ -85,6 +85,9 @@ def test_a_node_with_a_key_of_its_own_is_started_with_it_again(
     code, error = told(capsys, "pause", "--home", "elsewhere")
     assert (code, error["code"]) == (15, "no-node")
     assert error["reason"].endswith(f"start it with: {again}")
+    code, error = told(capsys, "swarm", "--home", "elsewhere")
+    assert (code, error["code"]) == (15, "no-node")
+    assert error["reason"].endswith(f"Start one with: {again} --swarm")
 
 
 def test_a_node_that_was_killed_is_not_said_to_have_stopped(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
