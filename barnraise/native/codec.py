@@ -12,6 +12,7 @@ P  elements
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -63,9 +64,13 @@ _NAMES = (
 
 
 def available() -> bool:
-    """Whether there is a compiled library that has all of these loops."""
+    """Whether there is a compiled library that has all of these loops, on a machine whose words are the format's."""
     loaded = library()
-    return loaded is not None and all(hasattr(loaded, f"barnraise_{name}") for name in _NAMES)
+    return (
+        sys.byteorder == "little"
+        and loaded is not None
+        and all(hasattr(loaded, f"barnraise_{name}") for name in _NAMES)
+    )
 
 
 def select(

@@ -1,10 +1,10 @@
 """Updates: the one format for a contribution going up and a patch coming down. numpy only.
 
 Reading order: space.py (what is addressed), container.py (the file), header.py, codec.py, then
-the codecs dense.py, blockwise.py and topk.py, below them support.py (draw.py, rans.py, tables.py),
-grid.py and bits.py; fisher.py, which may come along; scope.py and part.py, factors.py, mask.py, turn.py, for
-what does not travel as the change of every element; then add.py and apply.py. Choosing what to
-send is in ``merge.compress``.
+the codecs dense.py, blockwise.py and topk.py, below them support.py (draw.py, draw_tables.py, rans.py,
+tables.py), grid.py and bits.py; fisher.py, which may come along; scope.py and part.py, factors.py,
+mask.py, turn.py, for what does not travel as the change of every element; then add.py and apply.py.
+Choosing what to send is in ``merge.compress``.
 """
 
 from barnraise.updates.add import add_all_scaled, add_decoded, add_scaled, add_segments, decode_whole

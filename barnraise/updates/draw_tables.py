@@ -97,13 +97,11 @@ def compiled_tables() -> NDArray[np.uint32]:
     """What the compiled loops need, one after the other, in the shape that they take it in.
 
     Logarithms of factorials; for pieces of 128 to 2,048 elements the bits of every number of
-    entries; the draws' tables, and their starts, two to a number. A number that is not used comes first.
+    entries; the draws' tables, and their starts, two to a number.
     """
     bits, starts = log_factorials(), bucket_starts().reshape(-1)
     shares = [bits[size] - bits[: size + 1] - bits[size::-1] for size in (128, 256, 512, 1024, 2048)]
-    return np.concatenate(
-        [np.zeros(1, dtype=np.uint32), bits, *shares, draw_tables().reshape(-1), starts.view(np.uint32)]
-    )
+    return np.concatenate([bits, *shares, draw_tables().reshape(-1), starts.view(np.uint32)])
 
 
 # -- fitting ---------------------------------------------------------------------------

@@ -27,7 +27,8 @@ LOWEST = 1 << 31
 _STATES = struct.Struct(f"<{LANES}Q")
 
 Symbol = tuple[int, int, int, int, int, int]
-"""Lane, ``log``, start and width in slots, how many bits follow, and these; ``log`` and bits are 31 at most."""
+"""Lane, ``log``, start and width in slots, how many bits follow, and these; ``log`` and bits together are 31 at most:
+more would need two words."""
 
 
 def write(symbols: Iterable[Symbol]) -> bytes:

@@ -1,8 +1,8 @@
 // The top-k codec's entropy coder: the compiled twin of barnraise/updates/support.py, bit for bit.
 //
-// Every byte that is decoded is hostile: a symbol is looked up in a table that covers all of a
-// state's values, every count and place is bounded before it is used, and words are read only while
-// there are some. See support.py for the format and for what the statuses mean.
+// Every byte that is decoded is hostile: every slot has a symbol, every count and place is bounded
+// before it is used, and words are read only while there are some. See support.py for the format
+// and for what the statuses mean.
 #include <string.h>
 
 #include "entropy.h"
@@ -66,8 +66,8 @@ typedef struct {
     uint32_t unit_log;
 } Class;
 
-// Eighths of octaves are a float's exponent and highest bits. One place more in sixteen times as many keeps quotients
-// away from where these change, so that it does not matter how they are rounded.
+// Eighths of octaves are a float's exponent and highest bits. A sixteenth of a place more keeps quotients away from
+// where these change, so that it does not matter how they are rounded.
 ALWAYS Class class_of(const Tables *tables, Draw draw) {
     float left = (float)draw.left;
     uint32_t eighth = (bits_of((float)(16 * draw.size + 1) * (1.0f / left)) >> 20) - (131 << 3);
@@ -79,7 +79,7 @@ ALWAYS Class class_of(const Tables *tables, Draw draw) {
 
 // The first slot of the bucket that has a unit; units beyond the last one are in the last bucket.
 ALWAYS const uint16_t *starts_of(const Tables *tables, const Class *class) {
-    return (const uint16_t *)tables->starts + ((class->table - tables->draws) >> SLOTS_LOG << UNITS_LOG);
+    return tables->starts + ((class->table - tables->draws) >> SLOTS_LOG << UNITS_LOG);
 }
 
 // What a table says of a slot: the bucket that has it.

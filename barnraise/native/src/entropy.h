@@ -19,14 +19,14 @@ enum { DONE = 0, TRUNCATED = 1, EXTRA = 2, RANGE = 3, CHOICE = 4 };
 typedef struct {
     const uint32_t *factorials; // log2(i!) with 19 fraction bits, modulo 2 ** 32, i up to 4096
     const uint32_t *shares;     // log2(C(size, i)), i up to size, for pieces of 128, 256, 512, 1024 and 2048 elements
-    const uint32_t *draws;      // what each slot says, SLOTS for each class of draws: see Bucket
-    const uint32_t *starts;     // where buckets begin, UNITS numbers of 16 bits for each class
+    const uint32_t *draws;      // what each slot says, SLOTS for each class of draws: draw_tables.py has the layout
+    const uint16_t *starts;     // where buckets begin, UNITS for each class
 } Tables;
 
 static inline Tables tables_at(const uint32_t *tables) {
-    const uint32_t *shares = tables + 1 + 4097;
+    const uint32_t *shares = tables + 4097;
     const uint32_t *draws = shares + 128 + 256 + 512 + 1024 + 2048 + 5;
-    return (Tables){tables + 1, shares, draws, draws + (ROWS << COLUMNS_LOG << SLOTS_LOG)};
+    return (Tables){tables, shares, draws, (const uint16_t *)(draws + (ROWS << COLUMNS_LOG << SLOTS_LOG))};
 }
 
 // What a segment says of its chunks, before its positions.
