@@ -4,8 +4,9 @@ __attribute__((weak)) int has_vectors = 1;
 #define __builtin_cpu_supports(feature) (has_vectors && __builtin_cpu_supports(feature))
 
 #if defined(__x86_64__) && defined(__GNUC__)
-#define _DEFAULT_SOURCE // as the loops that need it have it, before any header
+#define _DEFAULT_SOURCE // which counts before the first header only, and loops that need it say so themselves
 #include <immintrin.h>
+#undef _DEFAULT_SOURCE
 
 // No sanitizer sees what a gather reads, so here the numbers are read one by one.
 __attribute__((target("avx2"), unused)) static __m256i gathered(const int *table, __m256i at) {
