@@ -23,7 +23,9 @@ def agreement_in_words(agreement: Mapping[str, Any]) -> str:
     parts, of = [], "what they change"
     if _is_overlap_telling(agreement):
         chance = f"({agreement['expected_overlap']:.1%} by chance)"
-        parts.append(f"{agreement['overlap']:.1%} of what the smaller one changes the other changes too {chance}")
+        parts.append(
+            f"{agreement['overlap']:.1%} of what the smaller one of a pair changes the other changes too {chance}"
+        )
         of = "that"
     if agreement["opposed"] is not None:
         parts.append(f"{agreement['opposed']:.1%} of {of} in opposite directions")

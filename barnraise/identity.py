@@ -17,13 +17,18 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from barnraise.errors import BadSignatureError, ConfigValueError
 from barnraise.private_file import create_private
 
-__all__ = ["Identity", "config_home", "verify_signature"]
+__all__ = ["Identity", "config_home", "usual_key", "verify_signature"]
 
 
 def config_home() -> Path:
     """Folder of the user's Barnraise configuration, after the XDG base directory rules."""
     base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
     return Path(base) / "barnraise"
+
+
+def usual_key() -> Path:
+    """File of the user's signing key, where no other is named."""
+    return config_home() / "identity.key"
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from barnraise import __version__
 from barnraise.errors import RefusedError, UnknownFieldError, UnreachableError
+from barnraise.identity import usual_key
 from barnraise.message import check_name
 from barnraise.protocol import PROTOCOL_VERSION, RunInfo
 from contributor.client import GatewayClient
 from contributor.consent import Consent, agreed, consent_for, require
 from contributor.events import NodeEvent, Notice
 from contributor.first_use import FirstUse, first_use
-from contributor.folder import NodeFolder, state_home, usual_key
+from contributor.folder import NodeFolder, state_home
 from contributor.interrupt import Interrupt
 from contributor.node_config import NodeConfig
 from contributor.patience import Patience

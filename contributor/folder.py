@@ -47,14 +47,14 @@ from numpy.typing import NDArray
 
 from barnraise.digest import canonical_json, digest_bytes
 from barnraise.errors import FolderLockedError, MessageError, StorageError, VerificationError
-from barnraise.identity import config_home
+from barnraise.identity import usual_key
 from barnraise.message import check_run_name
 from barnraise.releases.durable import make_folder, replace_file
 from barnraise.releases.store import BlobStore
 from barnraise.run_folder import locked_file
 from contributor.state import NodeState, of_today
 
-__all__ = ["NodeFolder", "state_home", "usual_key"]
+__all__ = ["NodeFolder", "state_home"]
 
 LOCK_ATTEMPTS, LOCK_PAUSE_S = 3, 0.02
 """Whoever asks whether a node runs holds the lock for a moment (control/asking.py)."""
@@ -64,11 +64,6 @@ _NOT_OURS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, er
 def state_home() -> Path:
     """Folder of the user's Barnraise state, after the XDG base directory rules."""
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "barnraise"
-
-
-def usual_key() -> Path:
-    """File of the user's signing key, where no other is named."""
-    return config_home() / "identity.key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,15 +163,12 @@ class NodeFolder:
                 time.sleep(LOCK_PAUSE_S)  # the system's lock has no time-out to wait with
 
     def remember_key(self, file: Path) -> None:
-        """Note where the key's file is; of the usual one no note is needed.
+        """Note where the key's file is.
 
         Raises:
             DiskFullError: no space left; the old note still holds.
         """
-        if file.absolute() == usual_key().absolute():
-            self.key.unlink(missing_ok=True)
-        else:
-            replace_file(self.key, os.fsencode(file.absolute()) + b"\n")
+        replace_file(self.key, os.fsencode(file.absolute()) + b"\n")
 
     @property
     def join_options(self) -> str:
@@ -185,7 +177,8 @@ class NodeFolder:
             key = os.fsdecode(self.key.read_bytes().removesuffix(b"\n"))
         except FileNotFoundError:
             return self.home_option
-        return f"{self.home_option} --key {shlex.quote(key)}"
+        usual = Path(key) == usual_key().absolute()
+        return self.home_option if usual else f"{self.home_option} --key {shlex.quote(key)}"
 
     @property
     def home_option(self) -> str:

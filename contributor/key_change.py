@@ -14,11 +14,18 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from barnraise.errors import FolderLockedError, RetiredKeyError, SuccessionError, UnreachableError, UsageError
+from barnraise.errors import (
+    DiskFullError,
+    FolderLockedError,
+    RetiredKeyError,
+    SuccessionError,
+    UnreachableError,
+    UsageError,
+)
 from barnraise.identity import Identity
 from barnraise.key_messages import KeyAccepted, KeyHistory, Objection, RecoveryRequest, Rotation
 from barnraise.message import Message, Signed
@@ -103,10 +110,11 @@ def move_folders(home: Path, old: str, new: str, without: Collection[str] = ()) 
 
 
 def _note_files(home: Path, files: Mapping[str, Path]) -> None:
-    """Have the folders of public keys note the files that these keys are in, or will be in a moment."""
+    """Have the folders of public keys note the files that these keys are in: a hint, which nothing fails for."""
     for key, file in files.items():
         for place in places_of(home, key):
-            place.folder.remember_key(file)
+            with suppress(DiskFullError, OSError):
+                place.folder.remember_key(file)
 
 
 def bring(home: Path, key_file: Path, new: Identity) -> Brought:
@@ -129,9 +137,10 @@ def bring(home: Path, key_file: Path, new: Identity) -> Brought:
         for place in places_of(home, old):
             held.enter_context(_locked(place))
         left = move_folders(home, old, new.public)
-        _note_files(home, {new.public: key_file, old: retired_path(key_file, old)})
         new.store(following)
-        return Brought(swap(key_file, following, old), left)
+        kept = swap(key_file, following, old)
+        _note_files(home, {new.public: key_file, old: kept})
+        return Brought(kept, left)
 
 
 @dataclass(frozen=True)
@@ -172,10 +181,10 @@ class KeyChanges:
                 _require_rotatable(history, old.public, new.public)
             histories = [self._told(place, old, new) for place, _ in known]
             move_folders(self.home, old.public, new.public, without)
-            _note_files(self.home, {new.public: key_file, old.public: retired_path(key_file, old.public)})
             if code is not None:
                 store_card(key_file, code.card_for(new.public))
             kept = swap(key_file, following, old.public)
+            _note_files(self.home, {new.public: key_file, old.public: kept})
         return Rotated(old.public, new.public, histories, sorted(without), kept)
 
     def recover(self, url: str, key_file: Path, code: RecoveryCode) -> KeyHistory:

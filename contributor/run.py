@@ -11,6 +11,7 @@ from functools import partial
 import torch
 
 from barnraise.clock import now_ms
+from barnraise.identity import usual_key
 from barnraise.protocol import RunInfo
 from barnraise.releases.durable import replace_file
 from barnraise.swarm.blob_limits import Limits
@@ -19,7 +20,7 @@ from contributor.comeback import Comeback
 from contributor.consent import remember
 from contributor.door import Door, agree_now, reach
 from contributor.events import Joined, NodeEvent, Notice, Pulled, Received, Sent, Stopped
-from contributor.folder import NodeFolder, state_home, usual_key
+from contributor.folder import NodeFolder, state_home
 from contributor.governor.governor import Governor
 from contributor.governor.here import check_choices, govern
 from contributor.interrupt import Interrupt, StopRequestedError

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from barnraise.errors import ConfigMissingError, UsageError
-from barnraise.identity import Identity, config_home
+from barnraise.identity import Identity, usual_key
 
 __all__ = ["KeyOption", "key_file", "present"]
 
@@ -23,7 +23,7 @@ def key_file(key: Path | None) -> Path:
     """
     if key is not None and key.is_dir():
         raise UsageError(f"--key {key} is a folder; name the key's file, which is made where there is none yet")
-    return key or config_home() / "identity.key"
+    return key or usual_key()
 
 
 def present(path: Path) -> Identity:

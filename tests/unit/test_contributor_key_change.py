@@ -109,6 +109,14 @@ def test_every_folder_knows_the_file_of_its_key_after_a_rotation(machine: Machin
     assert Identity.load(done.kept).public == done.old
 
 
+def test_a_note_that_cannot_be_written_stops_no_rotation(machine: Machine) -> None:
+    folder, old = machine.joins(), machine.identity.public
+    (folder.key / "in the way").mkdir(parents=True)
+    done = machine.changes.rotate(machine.key)
+    assert machine.identity.public == done.new != old
+    assert [place.run for place in places_of(machine.home, done.new)] == ["toy"]
+
+
 def test_a_node_that_works_is_not_rotated_away_from(machine: Machine) -> None:
     folder = machine.joins()
     with folder.lock(), pytest.raises(FolderLockedError, match="let it finish first"):

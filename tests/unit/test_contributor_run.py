@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+from barnraise.identity import usual_key
 from contributor.client import GatewayClient
 from contributor.events import Finished, Joined, NodeEvent
-from contributor.folder import NodeFolder, usual_key
+from contributor.folder import NodeFolder
 from contributor.history import read_history
 from contributor.interrupt import Interrupt
 from contributor.run import NodeConfig, run_node
@@ -113,6 +115,9 @@ def test_a_node_remembers_a_key_that_is_not_in_the_usual_place(
     Path("ada.key").rename(usual_key())
     run_node(NodeConfig(URL, home=tmp_path), lambda _event: None, max_units=0)
     assert folder.join_options == f" --home {tmp_path}"
+    there = shlex.quote(str(usual_key()))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "another"))
+    assert folder.join_options == f" --home {tmp_path} --key {there}"
 
 
 def test_who_joins_where_the_coordinator_was_goes_where_it_went(gateway: PretendGateway, tmp_path: Path) -> None:
