@@ -21,6 +21,7 @@ from barnraise.message import BlobRef
 from barnraise.model_config import ModelConfig
 from barnraise.protocol import Lease, RunInfo
 from barnraise.releases.cache import Cache
+from barnraise.releases.durable import quota_said
 from barnraise.releases.fetch import Fetcher
 from barnraise.releases.http_source import HttpSource
 from barnraise.releases.installed import Installed
@@ -32,7 +33,6 @@ from barnraise.releases.trust import TrustOptions
 from barnraise.updates import Mask
 from barnraise.updates.space import ParameterSpace
 from contributor.folder import NodeFolder
-from contributor.resting import quota_said
 from contributor.swarm.around import Swarm
 from contributor.swarm.peer_blobs import PeersFirst, kept_bytes
 from contributor.whereabouts import Whereabouts

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from barnraise.errors import DiskFullError
+from barnraise.releases.durable import quota_said
 from contributor.events import NodeEvent, Resting, Waiting
 from contributor.governor.wish import Advice
 from contributor.interrupt import Interrupt, StopRequestedError
 
-__all__ = ["PAUSED", "Rest", "quota_said"]
+__all__ = ["PAUSED", "Rest"]
 
 PAUSED = "paused by its owner; go on with: barnraise resume"
 PAUSED_LOOK_S = 5.0
@@ -83,16 +83,3 @@ class Rest:
             return self.interrupt.paused != paused or (not paused and self.advice.is_changed())
 
         self.interrupt.wait(seconds, until_stop=is_busy, until=over)
-
-
-def quota_said(error: DiskFullError) -> str | None:
-    """What the system said of a quota that is used up; None where it is the disk that is full.
-
-    The bytes that are free on the disk say nothing then: there may be plenty.
-    """
-    cause = error.__cause__
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.errno == errno.EDQUOT:
-            return cause.strerror
-        cause = cause.__cause__
-    return None

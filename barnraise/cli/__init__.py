@@ -6,7 +6,6 @@ Here the errors become words or JSON and an exit code; see docs/errors.md.
 
 from __future__ import annotations
 
-import errno
 import importlib
 import keyword
 import os
@@ -158,7 +157,10 @@ def _usage(error: Exception, command: str) -> UsageError:
 
 
 def _disk(error: OSError) -> StorageError:
-    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-        said = "no space left" if error.errno == errno.ENOSPC else "your disk quota is used up"
-        return DiskFullError(f"{said}: {error.filename or 'a disk'} could not be written. Free some space first")
+    from barnraise.releases.durable import full_disk_words
+
+    words = full_disk_words(error)
+    if words is not None:
+        said, cure = words
+        return DiskFullError(f"{said}: {error.filename or 'a disk'} could not be written. {cure} first")
     return StorageError(f"{error.strerror or error}: {error.filename or 'no file name'}")

@@ -23,7 +23,9 @@ __all__ = [
     "exchange_folders",
     "fsync_file",
     "fsync_folder",
+    "full_disk_words",
     "make_folder",
+    "quota_said",
     "replace_file",
     "replace_file_by",
     "write_all",
@@ -32,7 +34,11 @@ __all__ = [
 ]
 
 TEMPORARY_SUFFIX = ".part"
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}  # the last one: a limit on the size of files, as ulimit -f sets it
+_FULL = {
+    errno.ENOSPC: ("no space left", "Free some space"),
+    errno.EDQUOT: ("your disk quota is used up", "Free some space"),
+    errno.EFBIG: ("a file would be larger than it may be", "Raise the limit (ulimit -f shows it)"),
+}
 _AT_FDCWD = -100
 _RENAME_EXCHANGE = 2
 _SYNC_FILE_RANGE_WRITE = 2
@@ -48,12 +54,31 @@ def disk_full_translated(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        words = full_disk_words(error)
+        if words is None:
             raise
+        said, cure = words
         raise DiskFullError(
-            f"no space left while writing below {path} ({error.strerror}); nothing was changed. Free some space and "
-            "try again."
+            f"{said} while writing below {path} ({error.strerror}); nothing was changed. {cure} and try again."
         ) from error
+
+
+def full_disk_words(error: OSError) -> tuple[str, str] | None:
+    """What is said of a disk that takes no more, and what helps; None of an error of another kind."""
+    return None if error.errno is None else _FULL.get(error.errno)
+
+
+def quota_said(error: DiskFullError) -> str | None:
+    """What the system said of a quota that is used up; None where it is the disk that is full.
+
+    The bytes that are free on the disk say nothing then: there may be plenty.
+    """
+    cause = error.__cause__
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno == errno.EDQUOT:
+            return cause.strerror
+        cause = cause.__cause__
+    return None
 
 
 def fsync_file(path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,16 +37,21 @@ class Card:
 
 @dataclass(frozen=True, slots=True)
 class FolderFacts:
-    """A folder that a node writes to. ``error``: what writing a small file there said; "" when it went well."""
+    """A folder that a node writes to. ``errno``: the error of writing a small file there; 0 when it went well."""
 
     path: Path
     free_bytes: int
-    error: str = ""
+    errno: int = 0
+
+    @property
+    def error(self) -> str:
+        """In the system's words; "" when it went well."""
+        return os.strerror(self.errno) if self.errno else ""
 
     @property
     def is_over_quota(self) -> bool:
         """Whether its owner may write no more there, however much is free."""
-        return "quota" in self.error.lower()
+        return self.errno == errno.EDQUOT
 
 
 @dataclass(frozen=True)
@@ -220,14 +227,14 @@ def _judge_device(facts: MachineFacts) -> Finding:
 def _judge_folder(name: str, folder: FolderFacts, needed_bytes: int) -> Finding:
     """Can a folder be written to, and is there room."""
     check = f"disk ({name})"
-    if "Read-only" in folder.error:
+    if folder.errno == errno.EROFS:
         return fail(
             check,
             f"{folder.path} is on a file system that is mounted read-only",
             cause="home-read-only",
             cure="mount it writable, or keep state elsewhere: --home DIR, XDG_STATE_HOME, XDG_CONFIG_HOME",
         )
-    is_full = "No space" in folder.error or (not folder.error and folder.free_bytes < needed_bytes)
+    is_full = folder.errno == errno.ENOSPC or (not folder.errno and folder.free_bytes < needed_bytes)
     if is_full or folder.is_over_quota:
         has = f"{folder.error} in" if folder.is_over_quota else f"{mib(folder.free_bytes)} free in"
         return fail(
@@ -237,7 +244,7 @@ def _judge_folder(name: str, folder: FolderFacts, needed_bytes: int) -> Finding:
             cause="disk-full",
             cure="free some (barnraise cache ls shows what pulls left), or another disk: --home DIR",
         )
-    if folder.error:
+    if folder.errno:
         return fail(
             check,
             f"{folder.path} cannot be written to: {folder.error}",

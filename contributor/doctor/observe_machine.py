@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import sys
@@ -53,16 +54,16 @@ def observe_machine(folders: dict[str, Path]) -> MachineFacts:
 def observe_folder(path: Path) -> FolderFacts:
     """Room in a folder, or where it would be made, and whether a small file can be written there; it is removed."""
     there = next(folder for folder in (path, *path.parents) if folder.exists())
-    error = ""
+    number = 0
     try:
         with tempfile.TemporaryFile(dir=there) as file:
             file.write(b"\0" * 4096)
             file.flush()
             os.fsync(file.fileno())
     except OSError as failed:
-        error = failed.strerror or str(failed)
+        number = failed.errno or errno.EIO
     found = os.statvfs(there)
-    return FolderFacts(path, found.f_bavail * found.f_frsize, error)
+    return FolderFacts(path, found.f_bavail * found.f_frsize, number)
 
 
 def training_speed() -> float | None:

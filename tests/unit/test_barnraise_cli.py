@@ -205,7 +205,12 @@ def test_being_interrupted(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
 
 @pytest.mark.parametrize(
-    ("number", "says"), [(errno.ENOSPC, "no space left"), (errno.EDQUOT, "your disk quota is used up")]
+    ("number", "says"),
+    [
+        (errno.ENOSPC, "no space left"),
+        (errno.EDQUOT, "your disk quota is used up"),
+        (errno.EFBIG, "a file would be larger than it may be"),
+    ],
 )
 def test_a_disk_that_takes_no_more(
     number: int, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -215,7 +220,9 @@ def test_a_disk_that_takes_no_more(
 
     monkeypatch.setattr("barnraise.cli.ls.find_source", full)
     assert run(["ls"]) == DiskFullError.exit_code
-    assert f"{says}: /models/a could not be written" in " ".join(capsys.readouterr().err.split())
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"{says}: /models/a could not be written" in told
+    assert ("no space left" in told) is (number == errno.ENOSPC)
 
 
 def test_a_reader_that_left(tmp_path: Path) -> None:

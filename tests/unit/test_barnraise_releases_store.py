@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from barnraise.digest import digest_bytes
 from barnraise.errors import BlobMissingError, DiskFullError
-from barnraise.releases.durable import replace_file, write_temporary
+from barnraise.releases.durable import disk_full_translated, replace_file, write_temporary
 from barnraise.releases.store import BlobStore
 
 
@@ -128,6 +128,23 @@ def test_a_full_disk_stores_nothing_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(DiskFullError, match="Free some space"):
         write_temporary(tmp_path, write)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("number", "said", "cure"),
+    [
+        (errno.ENOSPC, "no space left", "Free some space"),
+        (errno.EDQUOT, "your disk quota is used up", "Free some space"),
+        (errno.EFBIG, "a file would be larger than it may be", "ulimit -f"),
+    ],
+)
+def test_what_takes_no_more_is_said_by_its_own_name(number: int, said: str, cure: str) -> None:
+    with pytest.raises(DiskFullError) as caught, disk_full_translated(Path("/node")):
+        raise OSError(number, "said")
+    told = str(caught.value)
+    assert told.startswith(f"{said} while writing below /node (said); ")
+    assert cure in told
+    assert ("no space left" in told) is (number == errno.ENOSPC)
 
 
 def test_replace_file_keeps_other_errors(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 from collections.abc import Callable
@@ -111,8 +112,8 @@ def in_the_run(machine: MachineFacts = SOUND, **changes: Any) -> list[Finding]:
     return [*judge_machine(machine), *judge_network(REACHED), *judge_terms(replace(FITS, **changes), machine)]
 
 
-def state(free_bytes: int, error: str = "") -> dict[str, FolderFacts]:
-    return {"state": FolderFacts(Path("/home/ada/state"), free_bytes, error)}
+def state(free_bytes: int, number: int = 0) -> dict[str, FolderFacts]:
+    return {"state": FolderFacts(Path("/home/ada/state"), free_bytes, number)}
 
 
 def gone(*addresses: str, trouble: Any, said: str = "") -> tuple[ConnectFacts, ...]:
@@ -134,7 +135,7 @@ def one_useless(said: str) -> MachineFacts:
 GLIBC = "/lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.28' not found (required by libtorch_cpu.so)"
 PROXY = "http://proxy.corp:3128"
 NO_TUNNEL = "the proxy does not let it through (Tunnel connection failed: 407 Proxy Authentication Required)"
-OVER_QUOTA = replace(SOUND, folders=state(100 * GIB, "Disk quota exceeded"))
+OVER_QUOTA = replace(SOUND, folders=state(100 * GIB, errno.EDQUOT))
 TALL = RunInfo.read({**RUN, "model": {**RUN["model"], "context": 65536}})
 
 # What happened, and what must be blamed. A word that must be in the diagnosis: the number, the host or the cure.
@@ -241,10 +242,10 @@ CAUSES: list[tuple[str, list[Finding], str, str]] = [
     ),
     ("the clock is off by a day", in_the_run(offset_s=86_400.0), "clock-off", "24.0 h ahead"),
     ("the disk is full", on_machine(folders=state(40 << 20)), "disk-full", "40 MiB free"),
-    ("the disk fills while writing", on_machine(folders=state(0, "No space left on device")), "disk-full", "--home"),
+    ("the disk fills while writing", on_machine(folders=state(0, errno.ENOSPC)), "disk-full", "--home"),
     ("a quota is used up", in_the_run(OVER_QUOTA), "disk-full", "Disk quota exceeded in /home/ada/state (at least"),
-    ("home is read-only", on_machine(folders=state(GIB, "Read-only file system")), "home-read-only", "XDG_STATE_HOME"),
-    ("home is somebody else's", on_machine(folders=state(GIB, "Permission denied")), "home-not-writable", "ls -ld"),
+    ("home is read-only", on_machine(folders=state(GIB, errno.EROFS)), "home-read-only", "XDG_STATE_HOME"),
+    ("home is somebody else's", on_machine(folders=state(GIB, errno.EACCES)), "home-not-writable", "ls -ld"),
     ("glibc is old", on_machine(torch_version=None, torch_error=GLIBC, cuda_works=False), "glibc-old", "2.28"),
     (
         "PyTorch is not there",
