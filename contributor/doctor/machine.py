@@ -63,8 +63,9 @@ class MachineFacts:
         overwritten: what barnraise.installation said of our packages; "" when they are ours.
         torch_version, torch_error: None and why, when it is not there or cannot be imported.
         torch_cuda: the CUDA that this torch was built for; None for a build without.
-        cuda_works, mps_works: torch can use them. gpus: names of those that CUDA computes on.
-        cuda_error: what CUDA said of those that it does not compute on; there can be some beside others that work.
+        gpus: names of those that CUDA computes on. useless: those that it shows and does not compute on, each in
+            words with what it said; there can be some beside others that work.
+        cuda_error: what CUDA said where it shows none. mps_works: torch can use it.
         cards: that the driver shows. cards_unknown: why nobody can say; "" when asked.
         memory_bytes, free_bytes: of the machine.
     """
@@ -77,9 +78,9 @@ class MachineFacts:
     torch_version: str | None = None
     torch_error: str = ""
     torch_cuda: tuple[int, int] | None = None
-    cuda_works: bool = False
     cuda_error: str = ""
     gpus: tuple[str, ...] = ()
+    useless: tuple[str, ...] = ()
     mps_works: bool = False
     cards: tuple[Card, ...] = ()
     cards_unknown: str = ""
@@ -89,9 +90,15 @@ class MachineFacts:
     folders: Mapping[str, FolderFacts] = field(default_factory=dict)
 
     @property
+    def cuda_works(self) -> bool:
+        """Whether torch can use a card."""
+        return bool(self.gpus)
+
+    @property
     def card(self) -> Card | None:
-        """The first that computes, as far as names tell; else the first that the driver shows."""
-        return next((card for card in self.cards if card.name in self.gpus), next(iter(self.cards), None))
+        """That with the most free memory, as ``join`` chooses, of those that compute, as far as names tell."""
+        able = [card for card in self.cards if card.name in self.gpus]
+        return max(able or self.cards, key=lambda card: card.free_bytes, default=None)
 
 
 def judge_machine(facts: MachineFacts) -> list[Finding]:
@@ -101,7 +108,8 @@ def judge_machine(facts: MachineFacts) -> list[Finding]:
         _judge_python(facts),
         _judge_packages(facts),
         _judge_torch(facts),
-        _judge_driver(facts),
+        *(_judge_useless(facts, said) for said in facts.useless),
+        *([] if facts.useless else [_judge_driver(facts)]),
         _judge_device(facts),
         *folders,
     ]
@@ -164,9 +172,7 @@ def _judge_torch(facts: MachineFacts) -> Finding:
 
 
 def _judge_driver(facts: MachineFacts) -> Finding:
-    """Does the card's driver serve the CUDA that torch was built for, and does every card compute."""
-    if facts.cuda_works and facts.cuda_error:
-        return _judge_useless(facts.cuda_error)
+    """Does the card's driver serve the CUDA that torch was built for."""
     if not facts.cards:
         why = facts.cards_unknown or "the driver shows none"
         return ok("gpu", f"no NVIDIA card ({why})")
@@ -181,13 +187,6 @@ def _judge_driver(facts: MachineFacts) -> Finding:
             f"{found}; this PyTorch was built without CUDA and will not use it",
             cause="torch-without-cuda",
             cure="install a build with CUDA: https://pytorch.org/get-started/locally",
-        )
-    if NO_KERNELS in facts.cuda_error:
-        return warn(
-            "gpu",
-            f"{found}; this PyTorch ({facts.torch_version}) was built without kernels for a card so old or so new",
-            cause="card-unsupported",
-            cure=f"{OTHER_BUILD}; until then the CPU trains",
         )
     serves, wants = card.driver_cuda, facts.torch_cuda
     if serves is not None and serves < wants:
@@ -206,11 +205,13 @@ def _judge_driver(facts: MachineFacts) -> Finding:
     )
 
 
-def _judge_useless(said: str) -> Finding:
-    """Of several cards, those that compute nothing while others do."""
+def _judge_useless(facts: MachineFacts, said: str) -> Finding:
+    """A card that CUDA shows and that computes nothing, with what it said; others may compute."""
+    until_then = "until then it is left out" if facts.cuda_works else "until then the CPU trains"
     if NO_KERNELS in said:
-        return warn("gpu", said, cause="card-unsupported", cure=f"{OTHER_BUILD}; until then it is left out")
-    return warn("gpu", said, cause="cuda-broken", cure=f"{LOOK_AT_DRIVER}; until then it is left out")
+        found = f"{said}; this PyTorch ({facts.torch_version}) was built without kernels for a card so old or so new"
+        return warn("gpu", found, cause="card-unsupported", cure=f"{OTHER_BUILD}; {until_then}")
+    return warn("gpu", said, cause="cuda-broken", cure=f"{LOOK_AT_DRIVER}; {until_then}")
 
 
 def _judge_device(facts: MachineFacts) -> Finding:

@@ -28,7 +28,7 @@ def observe_machine(folders: dict[str, Path]) -> MachineFacts:
     torch, torch_error = _torch()
     cards, unknown = _cards()
     total, free = _memory()
-    gpus, cuda_error = _cuda(torch)
+    gpus, useless, cuda_error = _cuda(torch)
     return MachineFacts(
         python=sys.version_info[:3],
         barnraise=barnraise.__version__,
@@ -38,9 +38,9 @@ def observe_machine(folders: dict[str, Path]) -> MachineFacts:
         torch_version=str(torch.__version__) if torch is not None else None,
         torch_error=torch_error,
         torch_cuda=_version(torch.version.cuda) if torch is not None else None,
-        cuda_works=bool(gpus),
         cuda_error=cuda_error,
         gpus=gpus,
+        useless=useless,
         mps_works=torch is not None and bool(torch.backends.mps.is_available()),
         cards=cards,
         cards_unknown=unknown,
@@ -75,12 +75,12 @@ def training_speed() -> float | None:
     torch, _ = _torch()
     if torch is None:
         return None
-    from contributor.training.devices import look
+    from contributor.training.devices import choose, look
     from contributor.training.memory import is_out_of_memory
 
     try:
-        gpus = look().gpus
-        return _products_per_s(torch, f"cuda:{gpus[0].index}" if gpus else "cpu")
+        seen = look()
+        return _products_per_s(torch, choose(seen).device if seen.gpus else "cpu")
     except RuntimeError as error:
         if is_out_of_memory(error):
             return None
@@ -114,17 +114,17 @@ def _torch() -> tuple[Any, str]:
     return torch, ""
 
 
-def _cuda(torch: Any) -> tuple[tuple[str, ...], str]:
-    """Names of the cards that PyTorch can use, and what is said of others; where it can use none, its warning, too."""
+def _cuda(torch: Any) -> tuple[tuple[str, ...], tuple[str, ...], str]:
+    """Names of the cards that PyTorch can use, what is said of each other one, and its warning where it shows none."""
     if torch is None:
-        return (), ""
+        return (), (), ""
     from contributor.training.devices import look
 
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         seen = look()
-    warned = [] if seen.gpus else [" ".join(str(one.message).split())[:300] for one in said[:1]]
-    return tuple(gpu.name for gpu in seen.gpus), "; ".join([*seen.useless, *warned])
+    warned = "" if seen.gpus or not said else " ".join(str(said[0].message).split())[:300]
+    return tuple(gpu.name for gpu in seen.gpus), seen.useless, warned
 
 
 def _cards() -> tuple[tuple[Card, ...], str]:

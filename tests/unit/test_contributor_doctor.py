@@ -61,7 +61,7 @@ SOUND = MachineFacts(
     platform="Linux x86_64",
     torch_version="2.13.0",
     torch_cuda=(12, 8),
-    cuda_works=True,
+    gpus=("RTX 3060",),
     cards=(Card("RTX 3060", 12 * GIB, 11 * GIB, "570.86.15", (12, 8)),),
     cores=8,
     memory_bytes=32 * GIB,
@@ -127,9 +127,7 @@ def card(driver: str, serves: tuple[int, int]) -> tuple[Card, ...]:
 def one_useless(said: str) -> MachineFacts:
     """With a second card, shown first, on which CUDA computes nothing and says so."""
     cards = (Card("GT 710", GIB, 30 << 20, "570.86.15", (12, 8)), *SOUND.cards)
-    return replace(
-        SOUND, cards=cards, gpus=("RTX 3060",), cuda_error=f"GPU 0, GT 710, cannot be used: CUDA error: {said}"
-    )
+    return replace(SOUND, cards=cards, useless=(f"GPU 0, GT 710, cannot be used: CUDA error: {said}",))
 
 
 GLIBC = "/lib/x86_64-linux-gnu/libc.so.6: version `GLIBC_2.28' not found (required by libtorch_cpu.so)"
@@ -246,7 +244,7 @@ CAUSES: list[tuple[str, list[Finding], str, str]] = [
     ("a quota is used up", in_the_run(OVER_QUOTA), "disk-full", "Disk quota exceeded in /home/ada/state (at least"),
     ("home is read-only", on_machine(folders=state(GIB, errno.EROFS)), "home-read-only", "XDG_STATE_HOME"),
     ("home is somebody else's", on_machine(folders=state(GIB, errno.EACCES)), "home-not-writable", "ls -ld"),
-    ("glibc is old", on_machine(torch_version=None, torch_error=GLIBC, cuda_works=False), "glibc-old", "2.28"),
+    ("glibc is old", on_machine(torch_version=None, torch_error=GLIBC, gpus=()), "glibc-old", "2.28"),
     (
         "PyTorch is not there",
         on_machine(missing=("torch",), torch_version=None),
@@ -263,7 +261,7 @@ CAUSES: list[tuple[str, list[Finding], str, str]] = [
     ),
     (
         "too little memory",
-        in_the_run(replace(SOUND, cuda_works=False, cards=(), free_bytes=200 << 20)),
+        in_the_run(replace(SOUND, gpus=(), cards=(), free_bytes=200 << 20)),
         "memory-short",
         "200 MiB of memory",
     ),
@@ -314,7 +312,7 @@ def test_where_all_is_well_nothing_is_blamed() -> None:
 
 
 def test_without_torch_nothing_else_is_judged_by_it() -> None:
-    bare = replace(SOUND, missing=("torch", "psutil"), torch_version=None, torch_cuda=None, cuda_works=False)
+    bare = replace(SOUND, missing=("torch", "psutil"), torch_version=None, torch_cuda=None, gpus=())
     findings = [*judge_machine(bare), *judge_terms(replace(FITS, parameters=None), bare)]
     assert {finding.cause for finding in findings if finding.mark == "fail"} == {"extra-missing"}
 
@@ -322,14 +320,14 @@ def test_without_torch_nothing_else_is_judged_by_it() -> None:
 @pytest.mark.parametrize(
     ("findings", "cause"),
     [
-        (on_machine(cuda_works=False, cards=card("470.57", (11, 4))), "driver-old"),
-        (on_machine(cuda_works=False, torch_cuda=None), "torch-without-cuda"),
+        (on_machine(gpus=(), cards=card("470.57", (11, 4))), "driver-old"),
+        (on_machine(gpus=(), torch_cuda=None), "torch-without-cuda"),
         (
-            on_machine(cuda_works=False, cards=card("535.1", (12, 2)), cuda_error="no kernel image is available"),
+            on_machine(gpus=(), cards=card("535.1", (12, 2)), useless=("no kernel image is available",)),
             "card-unsupported",  # a driver of the same major version serves it
         ),
-        (on_machine(cuda_works=False, cuda_error="driver and library differ"), "cuda-broken"),
-        (on_machine(cuda_works=False, cuda_error="CUDA error: no kernel image is available"), "card-unsupported"),
+        (on_machine(gpus=(), cuda_error="driver and library differ"), "cuda-broken"),
+        (on_machine(gpus=(), useless=("CUDA error: no kernel image is available",)), "card-unsupported"),
         (in_the_run(one_useless("no kernel image is available")), "card-unsupported"),
         (in_the_run(one_useless("unspecified launch failure")), "cuda-broken"),
         (in_the_run(local=LocalFacts(ME, locked=True)), "key-in-use"),
@@ -353,8 +351,28 @@ def test_of_two_cards_the_useless_one_is_named_and_the_other_is_judged() -> None
     assert (findings["memory"].mark, findings["memory"].found) == ("ok", "11 GiB free on the card")
 
 
+def test_of_two_useless_cards_each_has_its_cause_and_its_cure() -> None:
+    useless = ("GPU 0, GT 710, cannot be used: no kernel image", "GPU 1, GTX 980, cannot be used: launch failure")
+    for gpus, until_then in ((("RTX 3060",), "it is left out"), ((), "the CPU trains")):
+        found = [finding for finding in on_machine(useless=useless, gpus=gpus) if finding.check == "gpu"]
+        assert [finding.cause for finding in found] == ["card-unsupported", "cuda-broken"]
+        for finding, said, cure in zip(found, useless, (machine.OTHER_BUILD, machine.LOOK_AT_DRIVER), strict=True):
+            assert finding.found.startswith(said)
+            assert finding.cure == f"{cure}; until then {until_then}"
+
+
+def test_of_two_cards_that_compute_the_one_that_join_takes_is_judged() -> None:
+    cards = (Card("RTX 3060", 12 * GIB, 200 << 20), Card("RTX 4090", 24 * GIB, 23 * GIB))
+    two = replace(SOUND, cards=cards, gpus=("RTX 3060", "RTX 4090"))
+    findings = {finding.check: finding for finding in in_the_run(two)}
+    assert findings["device"].found == "CUDA: RTX 4090"
+    assert (findings["memory"].mark, findings["memory"].found) == ("ok", "23 GiB free on the card")
+    wide = replace(two, cards=(*cards, Card("H100", 80 * GIB, 79 * GIB)))  # and torch does not compute on that one
+    assert wide.card == cards[1]
+
+
 def test_an_old_driver_is_named_with_both_numbers_and_the_cpu_trains() -> None:
-    findings = {finding.check: finding for finding in on_machine(cuda_works=False, cards=card("470.57", (11, 4)))}
+    findings = {finding.check: finding for finding in on_machine(gpus=(), cards=card("470.57", (11, 4)))}
     assert "CUDA up to 11.4; this PyTorch was built for CUDA 12.8" in findings["gpu"].sentence
     assert findings["gpu"].cure.endswith("until then the CPU trains")
     assert findings["device"].mark == "ok"
