@@ -116,13 +116,14 @@ class ReleasedBase:
         return Base(pulled.version, model, space, flat_P, pulled.fetched_bytes, pulled.warnings, mask, installed.side)
 
     def _no_room(self, lease: Lease, error: DiskFullError) -> str:
-        """In words that suit a node: pulling itself would name options of ``barnraise pull``."""
-        said, root = quota_said(error), self.folder.root
-        why = f": {said}" if said is not None else f", which has {shutil.disk_usage(root).free:,} bytes free"
+        """In words that suit a node: pulling itself would name options of ``barnraise pull``.
+
+        The folder stands in what waiting says before this: said again it would push the end out of a line.
+        """
+        said = quota_said(error) or f"{shutil.disk_usage(self.folder.root).free:,} bytes are free"
         return (
-            f"release {lease.base_version} does not fit below {root}{why}; nothing was changed. Free some space, or "
-            f"stop and join with --home on another disk (barnraise doctor {self.where.url}{self.folder.home_option} "
-            "says how much)."
+            f"release {lease.base_version} does not fit: {said}. Free some space (barnraise doctor {self.where.url}"
+            f"{self.folder.home_option} says how much), or join with another --home."
         )
 
     def _source(self) -> ReleaseSource:

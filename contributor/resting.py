@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,10 +71,13 @@ class Rest:
             raise StopRequestedError
 
     def for_room(self, what: str, error: DiskFullError, folder: Path) -> None:
-        """Say that there is no room on the disk for something, and wait a while; as :meth:`for_want_of`."""
-        shown_by = f"df -h {folder}" if quota_said(error) is None else "quota -s"
-        look = f"Looking again every {FULL_DISK_LOOK_S:.0f} s. See: {shown_by}"
-        self.for_want_of(f"{what}: {error} {look}", FULL_DISK_LOOK_S)
+        """Say that there is no room on the disk for something, and wait a while; as :meth:`for_want_of`.
+
+        Where to look comes before what happened, which is longer: a line that is too long loses its end.
+        """
+        shown_by = f"df -h {shlex.quote(str(folder))}" if quota_said(error) is None else "quota -s"
+        look = f"see: {shown_by}; looking again every {FULL_DISK_LOOK_S:.0f} s"
+        self.for_want_of(f"{what} ({look}): {error}", FULL_DISK_LOOK_S)
 
     def _wait(self, paused: bool, is_busy: bool) -> None:
         """Until a policy should be asked again, the pause begins or ends, or the owner changes the policies."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,7 +19,11 @@ from barnraise.releases.source import FolderSource
 from barnraise.swarm.process import Sidecar, SidecarState
 from contributor import base as module
 from contributor.base import ReleasedBase
+from contributor.events import NodeEvent
 from contributor.folder import NodeFolder
+from contributor.governor.wish import Advice
+from contributor.interrupt import Interrupt
+from contributor.resting import Rest
 from contributor.swarm.around import Swarm
 from contributor.swarm.peer_blobs import SMALLEST_BYTES
 from contributor.swarm.status import SwarmTally
@@ -115,7 +120,7 @@ def test_a_disk_too_small_for_the_base_is_said_in_words_of_a_node(
     run: PublishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module.shutil, "disk_usage", lambda _path: SimpleNamespace(free=1_000))
-    with pytest.raises(DiskFullError, match=r"1,000 bytes free.*--home.*barnraise doctor http://gone") as caught:
+    with pytest.raises(DiskFullError, match=r"1,000 bytes are free.*barnraise doctor http://gone.*--home") as caught:
         _bases(_folder(tmp_path), None).fetch(_lease(run.entries[0]))
     assert "--into" not in str(caught.value)  # which is an option of pull
 
@@ -130,10 +135,34 @@ def test_a_quota_that_is_used_up_is_said_without_the_bytes_that_are_free(
     folder.root.mkdir(parents=True)
     with monkeypatch.context() as patched:
         patched.setattr(os, "write", used_up)
-        with pytest.raises(DiskFullError, match=r"does not fit below .*: Disk quota exceeded;") as caught:
+        with pytest.raises(DiskFullError, match=r"does not fit: Disk quota exceeded\.") as caught:
             _bases(folder, None).fetch(_lease(run.entries[0]))
-    assert "free;" not in str(caught.value)
+    assert "are free" not in str(caught.value)
     assert f"barnraise doctor http://gone --home '{tmp_path / 'big disk'}' says" in str(caught.value)
+
+
+@pytest.mark.parametrize(("number", "look"), [(errno.ENOSPC, "df -h"), (errno.EDQUOT, "quota -s")])
+def test_the_line_about_a_base_without_room_loses_nothing_to_long_folders_and_addresses(
+    run: PublishedRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, look: str
+) -> None:
+    def takes_no_more(*_arguments: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.chdir(tmp_path)
+    home, url = Path("h" * 60), "https://" + "u" * 32
+    folder = NodeFolder.of(home, "toy-of-words", "ab" * 32)
+    folder.root.mkdir(parents=True)
+    monkeypatch.setattr(module.shutil, "disk_usage", lambda _path: SimpleNamespace(free=123_456_789_012))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "write", takes_no_more)
+        with pytest.raises(DiskFullError) as caught:
+            replace(_bases(folder, None), where=Whereabouts(url)).fetch(_lease(run.entries[0]))
+    said: list[NodeEvent] = []
+    rest = Rest(Interrupt(lambda _seconds: None), cast("Advice", None), said.append)
+    rest.for_room("waiting for room on the disk", caught.value, folder.root)
+    (line,) = (event.line() for event in said)
+    assert f"(see: {look if look == 'quota -s' else f'df -h {folder.root}'}; looking again" in line
+    assert line.endswith(f"(barnraise doctor {url} --home {home} says how much), or join with another --home.")
 
 
 def _empty(path: Path) -> None:

@@ -560,7 +560,8 @@ def test_a_full_disk_at_the_end_of_a_unit_moves_nothing(
 
         def freed(event: NodeEvent, _interrupt: Interrupt) -> None:
             if isinstance(event, Waiting):
-                assert "the unit is trained and waits for room on the disk: no space left" in event.reason
+                assert event.reason.startswith("the unit is trained and waits for room on the disk (see: df -h ")
+                assert event.reason.endswith("): no space left")
                 held.append(world.folder.load())
                 patched.undo()
 

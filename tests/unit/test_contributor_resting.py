@@ -306,8 +306,8 @@ def test_a_disk_without_room_for_the_state_is_waited_for(world: World, monkeypat
     monkeypatch.setattr(NodeFolder, "commit", commit)
     assert world.process() == "1 of 1 units done"
     assert world.waits()
-    assert all("room on the disk: no space left" in reason for reason in world.waits())
-    assert all("Looking again every 30 s. See: df -h" in reason for reason in world.waits())
+    assert all("looking again every 30 s): no space left" in reason for reason in world.waits())
+    assert all("room on the disk (see: df -h" in reason for reason in world.waits())
 
 
 # -- leaving ---------------------------------------------------------------------------------------------------
@@ -343,16 +343,18 @@ def test_leave_while_there_is_no_room_on_the_disk_gives_the_lease_back(
     assert len(world.gateway.released) == 1
 
 
-@pytest.mark.parametrize(("number", "look"), [(errno.ENOSPC, "df -h /node"), (errno.EDQUOT, "quota -s")])
-def test_what_has_no_room_says_where_to_look(number: int, look: str) -> None:
+@pytest.mark.parametrize(("number", "look"), [(errno.ENOSPC, "df -h FOLDER"), (errno.EDQUOT, "quota -s")])
+@pytest.mark.parametrize("folder", [Path("/node"), Path("/" + "n" * 300)], ids=["short", "long"])
+def test_what_has_no_room_says_where_to_look(number: int, look: str, folder: Path) -> None:
     said: list[NodeEvent] = []
     rest = Rest(Interrupt(lambda _seconds: None), Told(), said.append)
-    with pytest.raises(DiskFullError) as caught, disk_full_translated(Path("/node")):
+    with pytest.raises(DiskFullError) as caught, disk_full_translated(folder):
         raise OSError(number, os.strerror(number))
-    rest.for_room("waiting for room on the disk", caught.value, Path("/node"))
+    rest.for_room("waiting for room on the disk", caught.value, folder)
     (waiting,) = said
-    assert os.strerror(number) in waiting.line()
-    assert waiting.line().endswith(f"See: {look}")
+    assert os.strerror(number) in waiting.as_json()["reason"]
+    see = look.replace("FOLDER", str(folder))
+    assert waiting.line().startswith(f"waiting for room on the disk (see: {see}; looking again every 30 s): ")
 
 
 def test_leave_from_a_coordinator_that_does_not_answer_keeps_the_unit(world: World) -> None:
