@@ -230,7 +230,7 @@ def test_a_disk_that_is_really_full_refuses_and_the_upload_goes_on_later(folder:
         path = f"/v1/updates/{digest_bytes(DATA)}/bytes?offset="
         status, value = running.call("PUT", f"{path}0", DATA)
         assert (status, value["error"]["code"]) == (507, "disk-full")
-        assert "Free some space" in value["error"]["reason"]
+        assert "Raise the limit" in value["error"]["reason"]
         assert running.call("GET", "/v1/health")[0] == 200
         offset = running.post("/v1/updates", envelope)["offset"]
         assert 0 < offset < len(DATA)
