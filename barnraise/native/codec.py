@@ -29,6 +29,7 @@ __all__ = [
     "add_decoded",
     "add_packed",
     "available",
+    "decode_packed",
     "place",
     "read_support",
     "select",
@@ -58,6 +59,7 @@ _NAMES = (
     "quantise_signs",
     "restore_signs",
     "add_packed",
+    "decode_packed",
     "add_decoded",
     "settle",
 )
@@ -282,6 +284,50 @@ class DecodedUpdate:
         assert self.firsts_C[0] == 0, self.firsts_C[0]
         assert self.firsts_C[-1] == count, (self.firsts_C[-1], count)
         assert (counts_C >= 0).all(), "entries go back"
+
+
+def decode_packed(
+    tables: NDArray[np.uint32], starts_C: NDArray[np.int64], update: PackedUpdate, kept_C: NDArray[np.int64]
+) -> DecodedUpdate | int:
+    """All entries of a packed update, decoded on several threads; or the number of a segment that is wrong.
+
+    Args:
+        starts_C: int64, of all chunks of the space.
+        kept_C: int64 [C], how many entries each chunk may have with the update's ``k``.
+    """
+    chunks = len(starts_C) - 1
+    segments = -(-chunks // CHUNKS_PER_SEGMENT)
+    check(starts_C, np.int64, chunks + 1)
+    check(kept_C, np.int64, chunks)
+    update.check(segments)
+    firsts_C = np.zeros(chunks + 1, dtype=np.int64)
+    np.cumsum(kept_C, out=firsts_C[1:])
+    room = int(firsts_C[-1])
+    places, values = np.empty(room, dtype=np.uint16), np.empty(room, dtype=np.float32)
+    counts_C = np.zeros(chunks, dtype=np.uint32)
+    packed = _Packed(*_addresses(update), update.k, 1.0)
+    most = update.k * CHUNKS_PER_SEGMENT
+    loop = function("decode_packed", "ppnnnpnpppppp", ctypes.c_int64)
+    wrong: list[int] = []
+
+    def work(start: int, end: int) -> None:
+        found, high = np.empty(_AT_LEAST * most, dtype=np.uint32), np.empty(_AT_LEAST * most, dtype=np.uint8)
+        failed = loop(
+            at(tables), at(starts_C), chunks, start, end, ctypes.byref(packed), most, at(found), at(high),
+            at(firsts_C), at(places), at(values), at(counts_C),
+        )  # fmt: skip
+        if failed >= 0:
+            wrong.append(failed)
+
+    spread(work, segments, _AT_LEAST)
+    if wrong:
+        return min(wrong)
+    if (counts_C == kept_C).all():
+        return DecodedUpdate(places, values, firsts_C)
+    within_N = np.arange(len(places)) - np.repeat(firsts_C[:-1], kept_C)
+    there_N = within_N < np.repeat(counts_C, kept_C)
+    firsts_C[1:] = np.cumsum(counts_C, dtype=np.int64)
+    return DecodedUpdate(places[there_N], values[there_N], firsts_C)
 
 
 class _Decoded(ctypes.Structure):

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from barnraise.native import codec as native
-from barnraise.native import spread
+from barnraise.updates.codec import kept_per_chunk
 from barnraise.updates.container import Update
 from barnraise.updates.draw_tables import compiled_tables
 from barnraise.updates.space import ParameterSpace
@@ -87,18 +87,21 @@ def decode_whole(update: Update) -> native.DecodedUpdate:
     """
     assert update.packable, (update.codec.name, update.carrier)
     space = update.space
-    parts: list[tuple[NDArray[np.uint16], NDArray[np.float32], NDArray[np.int64]] | None] = [None] * space.segment_count
-
-    def work(first: int, last: int) -> None:
-        for segment in range(first, last):
-            positions_N, values_N = update.sparse(segment)
-            starts_C = space.segment_chunk_starts(segment)
-            counts_C = np.diff(np.searchsorted(positions_N, starts_C))
-            places_N = positions_N - np.repeat(starts_C[:-1], counts_C)
-            parts[segment] = places_N.astype(np.uint16), values_N, counts_C
-
-    spread(work, space.segment_count, 1)
-    places, values, counts = zip(*(part for part in parts if part is not None), strict=True)
+    if native.available():
+        kept_C = kept_per_chunk(space.chunk_starts, update.codec.k)
+        found = native.decode_packed(compiled_tables(), space.chunk_starts, update.packed(), kept_C)
+        if isinstance(found, native.DecodedUpdate):
+            return found
+        update.sparse(found)  # raises, and says what is wrong
+        raise RuntimeError(f"segment {found} decodes by itself, but not with the others")
+    places, values, counts = [], [], []
+    for segment in range(space.segment_count):
+        positions_N, values_N = update.sparse(segment)
+        starts_C = space.segment_chunk_starts(segment)
+        counts_C = np.diff(np.searchsorted(positions_N, starts_C))
+        places.append((positions_N - np.repeat(starts_C[:-1], counts_C)).astype(np.uint16))
+        values.append(values_N)
+        counts.append(counts_C)
     firsts_C = np.concatenate([np.zeros(1, dtype=np.int64), np.cumsum(np.concatenate(counts), dtype=np.int64)])
     return native.DecodedUpdate(np.concatenate(places), np.concatenate(values), firsts_C)
 

@@ -30,6 +30,7 @@ typedef struct {
 int barnraise_read_support(const uint32_t *, const uint8_t *, int64_t, const int64_t *, int64_t, int64_t, int32_t, int32_t, uint32_t *, int32_t *, uint32_t *, uint8_t *);
 int64_t barnraise_write_support(const uint32_t *, const int64_t *, int64_t, int64_t, const uint32_t *, const int32_t *, uint32_t *, const uint8_t *, uint32_t *, uint8_t *, int64_t);
 int64_t barnraise_add_packed(const uint32_t *, const int64_t *, int64_t, int64_t, int64_t, const Packed *, int64_t, int64_t, int64_t, uint32_t *, uint8_t *, float *, int64_t *, uint32_t *);
+int64_t barnraise_decode_packed(const uint32_t *, const int64_t *, int64_t, int64_t, int64_t, const Packed *, int64_t, uint32_t *, uint8_t *, const int64_t *, uint16_t *, float *, uint32_t *);
 void barnraise_add_decoded(const int64_t *, int64_t, int64_t, const Decoded *, int64_t, float *);
 int barnraise_settle(const float *, float *, int64_t, int64_t);
 
@@ -366,6 +367,32 @@ static void check_decoded(const Space *space, const Update *update) {
     free(zeros.out), free(half.out), free(firsts), free(places), free(values), free(out);
 }
 
+// Decode an update as a whole: it is refused where adding it alone is, or says the same elements.
+static void check_whole(const Space *space, const Update *update) {
+    Update alone = *update;
+    alone.factor = 1.0f;
+    Sum zeros = add(space, &alone, 1, 0, space->segments, 0.0f);
+    Packed packed = {update->arrays[LEVELS], update->arrays[SCALES], update->arrays[SUPPORT], update->offsets, update->k, 1.0f};
+    int64_t most = update->k * CHUNKS, named = 0, *firsts = malloc((size_t)(space->chunks + 1) * sizeof *firsts);
+    firsts[0] = 0;
+    for (int64_t chunk = 0; chunk < space->chunks; chunk++) {
+        int64_t size = space->starts[chunk + 1] - space->starts[chunk];
+        firsts[chunk + 1] = firsts[chunk] + ((size * update->k + 4095) >> 12);
+    }
+    uint32_t *room = malloc((size_t)(AT_LEAST * most) * sizeof *room), *counts = malloc((size_t)space->chunks * sizeof *counts);
+    uint8_t *high = malloc((size_t)(AT_LEAST * most));
+    uint16_t *places = malloc((size_t)firsts[space->chunks] * sizeof *places);
+    float *values = malloc((size_t)firsts[space->chunks] * sizeof *values);
+    int64_t failed = barnraise_decode_packed(tables, space->starts, space->chunks, 0, space->segments, &packed, most, room, high, firsts, places, values, counts);
+    REQUIRE(failed == zeros.failed);
+    for (int64_t chunk = 0; failed < 0 && chunk < space->chunks; chunk++)
+        for (int64_t i = 0; i < counts[chunk]; i++, named++)
+            REQUIRE(zeros.out[space->starts[chunk] + places[firsts[chunk] + i]] == values[firsts[chunk] + i]);
+    for (int64_t i = 0; failed < 0 && i < zeros.size; i++) named -= zeros.out[i] != 0;
+    REQUIRE(named == 0);
+    free(zeros.out), free(firsts), free(room), free(counts), free(high), free(places), free(values);
+}
+
 // -- all of it ---------------------------------------------------------------------------
 
 typedef struct {
@@ -385,6 +412,7 @@ static void try_damage(const Space *space, Update *updates, int64_t count, Tally
     if (segment >= from && segment < to && has_support && status != DONE) REQUIRE(sum.failed >= 0);
     tally->cases++, tally->taken += sum.failed < 0, tally->in_step += sum.said[1];
     free(sum.out);
+    check_whole(space, updates + which);
     drop_update(updates + which);
     updates[which] = whole;
 }
@@ -399,6 +427,7 @@ static void try_space(Tally *tally) {
     tally->in_step += sum.said[1];
     free(sum.out);
     check_decoded(&space, updates);
+    check_whole(&space, updates);
     for (int times = 0; times < 12; times++) try_damage(&space, updates, count, tally);
     for (int64_t u = 0; u < count; u++) drop_update(updates + u);
     free(updates), free(space.starts);

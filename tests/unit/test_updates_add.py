@@ -117,6 +117,33 @@ def test_a_wrong_segment_is_named_by_its_own_error(path):
 
 
 @every_path
+def test_a_wrong_segment_of_a_whole_update_is_named_by_its_own_error(path):
+    file = bytearray(make_file(LARGE, TOPK, random_change(LARGE)))
+    part = Update.parse(bytes(file), LARGE, base_digest=BASE).segment(1).support
+    at = bytes(file).rindex(part)
+    file[at : at + len(part)] = b"\xff" * len(part)
+    wrong = Update.parse(bytes(file), LARGE, base_digest=BASE)
+    with pytest.raises(UpdateError) as expected:
+        wrong.sparse(1)
+    with path(), pytest.raises(type(expected.value)):
+        decode_whole(wrong)
+
+
+@pytest.mark.parametrize("space", [SMALL, SHORT_CHUNKS, LARGE], ids=["small", "short-chunks", "large"])
+def test_whole_updates_are_decoded_alike(space):
+    for zeros in (0.0, 0.9, 1.0):
+        change = random_change(space)
+        change[np.random.default_rng(1).random(space.size) < zeros] = 0
+        update = Update.parse(make_file(space, TOPK, change), space, base_digest=BASE)
+        compiled = decode_whole(update)
+        with native.disabled():
+            plain = decode_whole(update)
+        for name in ("places_N", "values_N", "firsts_C"):
+            mine, theirs = getattr(compiled, name), getattr(plain, name)
+            assert (mine.dtype, mine.tobytes()) == (theirs.dtype, theirs.tobytes()), name
+
+
+@every_path
 @pytest.mark.parametrize("space", [SMALL, SHORT_CHUNKS, LARGE], ids=["small", "short-chunks", "large"])
 def test_decoded_updates_add_as_packed_ones_do(space, path):
     updates, factors = updates_of(space, TOPK, 2), [0.3, -1.7]

@@ -395,6 +395,57 @@ EXPORT int64_t barnraise_add_packed(const uint32_t *tables, const int64_t *chunk
     return -1;
 }
 
+// -- decoding whole updates --------------------------------------------------------------
+
+// Write down the entries of a decoded segment: `firsts` says where those of each chunk go.
+static void put_segment(const Opened *opened, const int64_t *firsts, int64_t chunks, uint16_t *places, float *values,
+                        uint32_t *counts) {
+    int64_t at = 0;
+    for (int64_t chunk = 0; chunk < chunks; chunk++) {
+        uint32_t count = counts[chunk] = opened->plan.counts[chunk];
+        if (count == 0) continue;
+        int32_t number = 2 * opened->plan.eighths[chunk];
+        const uint32_t low = magnitude(number), both[2] = {low, opened->step ? magnitude(number + opened->step) : low};
+        for (uint32_t i = 0; i < count; i++, at++) {
+            uint32_t sign = opened->signs[at >> 3] >> (at & 7) & 1u;
+            places[firsts[chunk] + i] = (uint16_t)opened->places[at];
+            values[firsts[chunk] + i] = float_of(both[opened->step ? opened->high[at] : 0] | sign << 31);
+        }
+    }
+}
+
+// Decode consecutive segments of one update, TOGETHER at once: places within chunks, values, and how many entries each
+// chunk has. `firsts` has room for all entries that each chunk of the space may have; `places_of` and `high` have it for
+// TOGETHER segments with `most` entries each. Returns -1, or the segment that is wrong.
+EXPORT int64_t barnraise_decode_packed(const uint32_t *tables, const int64_t *chunk_starts, int64_t chunks, int64_t from,
+                                       int64_t to, const Packed *update, int64_t most, uint32_t *places_of,
+                                       uint8_t *high, const int64_t *firsts, uint16_t *places, float *values,
+                                       uint32_t *counts);
+EXPORT int64_t barnraise_decode_packed(const uint32_t *tables, const int64_t *chunk_starts, int64_t chunks, int64_t from,
+                                       int64_t to, const Packed *update, int64_t most, uint32_t *places_of,
+                                       uint8_t *high, const int64_t *firsts, uint16_t *places, float *values,
+                                       uint32_t *counts) {
+    Tables all = tables_at(tables);
+    Sum sum = {chunk_starts, chunks, update, 1};
+    Opened opened[TOGETHER];
+    int64_t starts[TOGETHER][CHUNKS + 1];
+    for (int i = 0; i < TOGETHER; i++) {
+        opened[i].places = places_of + i * most;
+        opened[i].high = high + i * most;
+    }
+    for (int64_t segment = from; segment < to; segment += TOGETHER) {
+        int64_t here = to - segment < TOGETHER ? to - segment : TOGETHER;
+        open_all(&sum, segment, here, 0, 1, starts, opened);
+        decode_all(&all, opened, here);
+        for (int64_t s = 0; s < here; s++) {
+            int64_t first = (segment + s) * CHUNKS;
+            if (check_segment(opened + s) != DONE) return segment + s;
+            put_segment(opened + s, firsts + first, chunks_of(&sum, segment + s), places, values, counts + first);
+        }
+    }
+    return -1;
+}
+
 // out = base + 0: a -0.0 becomes 0.0. Returns whether all elements are finite.
 EXPORT int barnraise_settle(const float *base, float *out, int64_t start, int64_t end);
 MULTIVERSION int barnraise_settle(const float *base, float *out, int64_t start, int64_t end) {
