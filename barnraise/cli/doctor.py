@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -47,20 +48,23 @@ def doctor(
         ) from error
     where = base_url(url) if url is not None else None
     diagnosis = examine(where, key_file(key), node_home(home))
-    print_result("doctor", diagnosis.as_json(), as_json=as_json, human="\n".join(_lines(diagnosis)))
+    named = (("home", home), ("key", key))
+    given = "".join(f" --{name} {shlex.quote(str(path))}" for name, path in named if path is not None)
+    print_result("doctor", diagnosis.as_json(), as_json=as_json, human="\n".join(_lines(diagnosis, given)))
     if diagnosis.main is not None:
         raise typer.Exit(CannotJoinError.exit_code)
 
 
-def _lines(diagnosis: Diagnosis) -> list[str]:
+def _lines(diagnosis: Diagnosis, given: str) -> list[str]:
+    """``given``: the options that ``join`` needs as well, to mean this node."""
     lines = [line for finding in diagnosis.findings for line in _line(finding)]
     main = diagnosis.main
     if main is not None:
         return [*lines, "", *wrapped(f"this machine cannot join: {main.sentence}", "  ")]
     if diagnosis.url is None:
-        return [*lines, "", "nothing on this machine is in the way; now: barnraise doctor URL"]
+        return [*lines, "", f"nothing on this machine is in the way; now: barnraise doctor URL{given}"]
     told = f", {diagnosis.warnings} warning{'s' if diagnosis.warnings > 1 else ''}" if diagnosis.warnings else ""
-    return [*lines, "", f"this machine can join{told}: barnraise join {diagnosis.url}"]
+    return [*lines, "", f"this machine can join{told}: barnraise join {diagnosis.url}{given}"]
 
 
 def _line(finding: Finding) -> list[str]:

@@ -204,3 +204,13 @@ def test_the_command_says_the_main_cause_and_returns_its_code(
     assert "this machine cannot join: connection: 127.0.0.1 is there" in shown
     assert max(len(line) for line in shown.splitlines() if str(tmp_path) not in line) <= 80
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_to_do_next_means_the_same_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["doctor", "--home", "my node", "--key", "ada.key"]) == 0
+    assert capsys.readouterr().out.endswith("now: barnraise doctor URL --home 'my node' --key ada.key\n")
+    assert run(["doctor"]) == 0
+    assert capsys.readouterr().out.endswith("now: barnraise doctor URL\n")
