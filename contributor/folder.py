@@ -3,7 +3,7 @@
     NODE/                 $XDG_STATE_HOME/barnraise/<run>/<first 8 digits of the key>
       state.json          the one commit point: everything else is named by digest from here
       coordinator.url     where the run's coordinator was reached last, for whoever asks later
-      key.path            where the key's file is, if that is not the usual place
+      key.path            where the key's file is
       swarm.json          hosts of the swarm, and where the coordinator was before (swarm/memory.py)
       team.json           where members of the team were reached last (swarm/memory.py)
       swarm.key, .log     the id of the open swarm's sidecar, and what it says; team.key, .log of the team's

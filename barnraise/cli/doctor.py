@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from barnraise.cli.nodes import node_home
+from barnraise.cli.nodes import node_home, options_given
 from barnraise.cli.output import WIDTH, print_result, wrapped
 from barnraise.cli.own_key import key_file
 from barnraise.cli.sources import JsonOption
@@ -48,9 +47,8 @@ def doctor(
         ) from error
     where = base_url(url) if url is not None else None
     diagnosis = examine(where, key_file(key), node_home(home))
-    named = (("home", home), ("key", key))
-    given = "".join(f" --{name} {shlex.quote(str(path))}" for name, path in named if path is not None)
-    print_result("doctor", diagnosis.as_json(), as_json=as_json, human="\n".join(_lines(diagnosis, given)))
+    lines = _lines(diagnosis, options_given(home=home, key=key))
+    print_result("doctor", diagnosis.as_json(), as_json=as_json, human="\n".join(lines))
     if diagnosis.main is not None:
         raise typer.Exit(CannotJoinError.exit_code)
 

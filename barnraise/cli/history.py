@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from barnraise.cli.nodes import HomeOption, KeyOption, RunNameOption, find_node
+from barnraise.cli.nodes import HomeOption, KeyOption, RunNameOption, find_node, options_given
 from barnraise.cli.output import JsonOption, print_result, table, wrapped
 from barnraise.narrate import short
 
@@ -52,8 +51,7 @@ def _words(units: list[UnitLine], total: int, run: str, home: Path | None) -> li
         lines += ["", *wrapped(f"{short(newest.digest)} {newest.state}: {newest.reason[:REASON_MAX]}", "  ")]
     if total > len(units):
         lines += ["", f"the newest {len(units)} of {total:,}; more with --limit"]
-    where = "" if home is None else f" --home {shlex.quote(str(home))}"
-    return [*lines, "", f"why one is what it is: barnraise why {short(newest.digest)}{where}"]
+    return [*lines, "", f"why one is what it is: barnraise why {short(newest.digest)}{options_given(home=home)}"]
 
 
 def _row(unit: UnitLine) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ from barnraise.errors import UsageError
 if TYPE_CHECKING:
     from contributor.control.finding import FoundNode
 
-__all__ = ["HomeOption", "KeyOption", "RunNameOption", "find_node", "node_home", "nodes_here"]
+__all__ = ["HomeOption", "KeyOption", "RunNameOption", "find_node", "node_home", "nodes_here", "options_given"]
 
 RunNameOption = Annotated[str | None, typer.Option("--run", help="Name of the node's run, where there are several.")]
 HomeOption = Annotated[Path | None, typer.Option("--home", help="Where nodes keep their state, as join was told.")]
@@ -56,3 +57,8 @@ def _public(key: str) -> str:
     if len(key) >= 8 and all(digit in "0123456789abcdef" for digit in key):
         return key
     raise UsageError(f"--key {key[:80]!a} is no file, and not the first 8 or more hex digits of a public key")
+
+
+def options_given(**paths: Path | None) -> str:
+    """The options by which a command was told where to look, for the shell, to be said again; "" where it was not."""
+    return "".join(f" --{name} {shlex.quote(str(path))}" for name, path in paths.items() if path is not None)

@@ -106,9 +106,16 @@ def select(
         return None
     if (counts_C == kept_C).all():
         return places, chosen, counts_C
-    within = np.arange(len(places)) - np.repeat(firsts_C[:-1], kept_C)
-    found = within < np.repeat(counts_C, kept_C)
-    return places[found], chosen[found], counts_C
+    used = _used(firsts_C, counts_C)
+    return places[used], chosen[used], counts_C
+
+
+def _used(firsts_C: NDArray[np.int64], counts_C: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """Which entries are there, bool, of those that there is room for: the first ``counts`` of each chunk's."""
+    room_C = np.diff(firsts_C)
+    within_N = np.arange(int(firsts_C[-1])) - np.repeat(firsts_C[:-1], room_C)
+    used_N: NDArray[np.bool_] = within_N < np.repeat(counts_C, room_C)
+    return used_N
 
 
 def place(positions_N: NDArray[np.int64], values_N: NDArray[np.float32], out_P: NDArray[np.float32]) -> None:
@@ -324,10 +331,9 @@ def decode_packed(
         return min(wrong)
     if (counts_C == kept_C).all():
         return DecodedUpdate(places, values, firsts_C)
-    within_N = np.arange(len(places)) - np.repeat(firsts_C[:-1], kept_C)
-    there_N = within_N < np.repeat(counts_C, kept_C)
-    firsts_C[1:] = np.cumsum(counts_C, dtype=np.int64)
-    return DecodedUpdate(places[there_N], values[there_N], firsts_C)
+    used = _used(firsts_C, counts_C)
+    np.cumsum(counts_C, out=firsts_C[1:])
+    return DecodedUpdate(places[used], values[used], firsts_C)
 
 
 class _Decoded(ctypes.Structure):

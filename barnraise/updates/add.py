@@ -12,6 +12,7 @@ P  elements
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,8 +75,7 @@ def add_segments(
     added = native.add_packed(compiled_tables(), updates[0].space.chunk_starts, segments, packed, out_P)
     if added.wrong is not None:
         segment, number = added.wrong
-        updates[number].sparse(segment)  # raises, and says what is wrong
-        raise RuntimeError(f"segment {segment} decodes, but could not be added")
+        _refuse(updates[number], segment)
     return added.finite
 
 
@@ -90,10 +90,9 @@ def decode_whole(update: Update) -> native.DecodedUpdate:
     if native.available():
         kept_C = kept_per_chunk(space.chunk_starts, update.codec.k)
         found = native.decode_packed(compiled_tables(), space.chunk_starts, update.packed(), kept_C)
-        if isinstance(found, native.DecodedUpdate):
-            return found
-        update.sparse(found)  # raises, and says what is wrong
-        raise RuntimeError(f"segment {found} decodes by itself, but not with the others")
+        if isinstance(found, int):
+            _refuse(update, found)
+        return found
     places, values, counts = [], [], []
     for segment in range(space.segment_count):
         positions_N, values_N = update.sparse(segment)
@@ -121,6 +120,12 @@ def add_decoded(
         starts_N = np.repeat(space.chunk_starts[:-1], np.diff(update.firsts_C))
         with np.errstate(over="ignore", invalid="ignore"):
             out_P[starts_N + update.places_N] += np.float32(factor) * update.values_N
+
+
+def _refuse(update: Update, segment: int) -> NoReturn:
+    """Raise what is wrong with a segment that the compiled loops refused."""
+    update.sparse(segment)
+    raise RuntimeError(f"the compiled loops refuse segment {segment}, which decodes")
 
 
 def _add_plain(

@@ -102,8 +102,8 @@ def test_it_says_whether_all_is_finite(codec, path):
         assert not add_segments([update], [1.0], range(1), sums)
 
 
-@every_path
-def test_a_wrong_segment_is_named_by_its_own_error(path):
+def one_wrong_segment() -> tuple[Update, Update, type[UpdateError]]:
+    """An update, the same with a segment that is damaged, and how that is refused by itself."""
     file = bytearray(make_file(LARGE, TOPK, random_change(LARGE)))
     good = Update.parse(bytes(file), LARGE, base_digest=BASE)
     part = good.segment(1).support
@@ -112,20 +112,20 @@ def test_a_wrong_segment_is_named_by_its_own_error(path):
     wrong = Update.parse(bytes(file), LARGE, base_digest=BASE)
     with pytest.raises(UpdateError) as expected:
         wrong.sparse(1)
-    with path(), pytest.raises(type(expected.value)):
+    return good, wrong, type(expected.value)
+
+
+@every_path
+def test_a_wrong_segment_is_named_by_its_own_error(path):
+    good, wrong, error = one_wrong_segment()
+    with path(), pytest.raises(error):
         add_all_scaled([good, wrong], [1.0, 1.0], np.zeros(LARGE.size, dtype=np.float32))
 
 
 @every_path
 def test_a_wrong_segment_of_a_whole_update_is_named_by_its_own_error(path):
-    file = bytearray(make_file(LARGE, TOPK, random_change(LARGE)))
-    part = Update.parse(bytes(file), LARGE, base_digest=BASE).segment(1).support
-    at = bytes(file).rindex(part)
-    file[at : at + len(part)] = b"\xff" * len(part)
-    wrong = Update.parse(bytes(file), LARGE, base_digest=BASE)
-    with pytest.raises(UpdateError) as expected:
-        wrong.sparse(1)
-    with path(), pytest.raises(type(expected.value)):
+    _, wrong, error = one_wrong_segment()
+    with path(), pytest.raises(error):
         decode_whole(wrong)
 
 
